@@ -1,0 +1,56 @@
+# Thin names for what CMake, ctest and the scripts do. `make help` lists them.
+.DEFAULT_GOAL := build
+BUILD := build
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: build
+build: ## build/rrt and build/librrt.so, optimised
+	@cmake --preset release >/dev/null
+	@cmake --build $(BUILD)
+
+.PHONY: test
+test: build ## all tests on the optimised build
+	@ctest --test-dir $(BUILD) --output-on-failure -j 2
+
+.PHONY: asan
+asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan
+	@OMP_NUM_THREADS=2 ctest --test-dir build/asan --output-on-failure -j 2
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_SECONDS (20) seconds each, from its seed corpus; needs clang
+	@cmake --preset fuzz >/dev/null
+	@cmake --build build/fuzz
+	@tools/run-fuzzers build/fuzz $${FUZZ_SECONDS:-20}
+
+.PHONY: lint
+lint: ## format, include direction, exported symbols; clang-tidy where it is installed
+	@tools/lint $(BUILD)
+
+.PHONY: format
+format: ## clang-format all sources in place
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+.PHONY: install-test
+install-test: build ## install to a temporary folder and build examples/minimal.c against it
+	@tools/test-install $(BUILD)
+
+.PHONY: demo
+demo: build ## the main job on a real model: fetch, convert, compare
+	@tools/demo
+
+.PHONY: oracles
+oracles: build ## compare with transformers, tokenizers and llama.cpp (needs their Python packages; see CONTRIBUTING.md)
+	@tools/run-oracles
+
+.PHONY: install
+install: build ## install to PREFIX (/usr/local)
+	@cmake --install $(BUILD) --prefix $${PREFIX:-/usr/local}
+
+.PHONY: clean
+clean: ## remove the build folder
+	@rm -rf $(BUILD)

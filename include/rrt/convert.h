@@ -1,0 +1,75 @@
+// From a pretrained model to a recursive one (paper §2.2, §2.3), and saving the result.
+#ifndef RRT_CONVERT_H
+#define RRT_CONVERT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rrt/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// How the weights that several depths will share are made from the originals.
+typedef enum rrt_init {
+    RRT_INIT_STEPWISE,   // layers at equal spacing, first and last included
+    RRT_INIT_AVERAGE,    // mean of the layers that are tied
+    RRT_INIT_LOWER,      // the first layers
+    RRT_INIT_RANDOM,     // N(0, 0.02²): a baseline
+    RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text
+} rrt_init;
+
+typedef enum rrt_lora_init {
+    RRT_LORA_INIT_SVD,  // the best low-rank approximation of what sharing lost
+    RRT_LORA_INIT_ZERO, // A Gaussian, B zero: starts as the model without LoRA
+} rrt_lora_init;
+
+typedef struct rrt_convert_options {
+    const char *sharing; // "cycle", "sequence" or "none" (prune to `layers`); NULL: cycle
+    int loops;           // B; 0: 2, or 1 without sharing
+    int prelude, coda;   // layers at both ends that stay unshared
+    int layers;          // without sharing: how many layers are kept, stepwise
+    rrt_init init;
+    int rank; // of each LoRA, capped at min(d_in, d_out) of its matrix; 0: none
+    uint64_t
+        lora_budget; // instead of rank: so many LoRA parameters, spent where they gain most (calibrated only)
+    rrt_lora_init lora_init;
+    const char *norms;              // "tied", "per-depth" or "folded"; NULL: tied
+    const int32_t *calibration_ids; // the text for RRT_INIT_CALIBRATED
+    size_t calibration_count;
+    int threads;   // 0: one per core
+    uint64_t seed; // of random inits
+    const rrt_progress *progress;
+} rrt_convert_options;
+
+// What became of one matrix at one depth.
+typedef struct rrt_convert_row {
+    int depth, slot;
+    const char *matrix; // "q" … "down"
+    int rank;
+    double residual; // ‖W_l - W'‖² / ‖W_l‖²: what sharing changed; calibrated: of the outputs on the text
+    double kept; // share of that which the LoRA brings back
+} rrt_convert_row;
+
+typedef struct rrt_convert_report {
+    rrt_convert_row *rows; // a row per depth and matrix of shared slots, by depth
+    size_t n_rows;
+    double seconds;
+} rrt_convert_report;
+
+// Makes a new model. The source has to be unconverted (UNSUPPORTED otherwise) and is not changed; it may be
+// closed before the result. report may be NULL; free it with rrt_convert_report_free.
+RRT_API rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
+                               rrt_convert_report *report, rrt_error *err);
+RRT_API void rrt_convert_report_free(rrt_convert_report *report);
+
+// Writes the model as a folder (config.json, model.safetensors, tokenizer files) that appears under its name
+// only once it is complete. dtype: "f32", "bf16" or "f16". EXISTS if path exists and overwrite is 0.
+RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const char *dtype, int overwrite,
+                                  rrt_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

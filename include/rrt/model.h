@@ -1,0 +1,47 @@
+// A loaded model: read-only, and shared by any number of sessions and threads.
+#ifndef RRT_MODEL_H
+#define RRT_MODEL_H
+
+#include <stdint.h>
+
+#include "rrt/status.h"
+#include "rrt/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rrt_model rrt_model;
+
+// Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json), or an
+// rrt folder (the same with an "rrt" object in config.json). All weights become f32 in memory; a weight that
+// several depths share is held once. Free with rrt_model_close. progress may be NULL.
+RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress,
+                                  rrt_error *err);
+RRT_API void rrt_model_close(rrt_model *model);
+
+// The model's tokenizer, owned by the model; NULL if its folder has none.
+RRT_API const rrt_tokenizer *rrt_model_tokenizer(const rrt_model *model);
+
+typedef struct rrt_model_info {
+    const char *family;  // "llama", "gpt_neox"
+    const char *sharing; // "none", "cycle", "sequence"
+    const char *norms;   // "tied", "per-depth", "folded"
+    int layers;          // depths in all: prelude + loops * layers_per_block + coda
+    int loops, layers_per_block, prelude, coda;
+    int hidden, heads, kv_heads, head_dim, ffn, vocab, context;
+    // Parameters, each stored one counted once: total = body + embedding, body = shared + lora + norm.
+    uint64_t params_total, params_body;
+    uint64_t params_embedding; // embedding, and the head where it is a matrix of its own
+    uint64_t params_shared;    // linear layers' weights and biases
+    uint64_t params_lora;
+    uint64_t params_norm; // the final norm included
+    uint64_t file_bytes;  // of the weight files
+} rrt_model_info;
+
+RRT_API void rrt_model_describe(const rrt_model *model, rrt_model_info *info);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,50 @@
+// Text to token ids and back.
+#ifndef RRT_TOKENIZER_H
+#define RRT_TOKENIZER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rrt/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rrt_tokenizer rrt_tokenizer; // read-only after loading: any number of threads may share it
+
+// Loads the tokenizer of a .gguf file, of a Hugging Face folder, or a tokenizer.json. Free with
+// rrt_tokenizer_close.
+RRT_API rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err);
+RRT_API void rrt_tokenizer_close(rrt_tokenizer *tokenizer);
+
+RRT_API int32_t rrt_tokenizer_vocab(const rrt_tokenizer *tokenizer); // number of ids
+RRT_API int32_t rrt_tokenizer_bos(const rrt_tokenizer *tokenizer);   // -1 if there is none
+RRT_API int32_t rrt_tokenizer_eos(const rrt_tokenizer *tokenizer);   // -1 if there is none
+// Whether the model wants BOS in front of a text (its add_bos_token).
+RRT_API int rrt_tokenizer_adds_bos(const rrt_tokenizer *tokenizer);
+// Whether the token ends a generation: EOS, and an end-of-turn token where the vocabulary has one
+// (<|im_end|>).
+RRT_API int rrt_tokenizer_ends(const rrt_tokenizer *tokenizer, int32_t id);
+
+typedef struct rrt_encode_options {
+    int add_bos;       // BOS in front, if the tokenizer has one
+    int parse_special; // special tokens written in the text ("<|im_start|>") become their id; else they are
+                       // text
+} rrt_encode_options;
+
+// Ids of text[0..length), which has to be valid UTF-8 (FORMAT with the byte offset otherwise) and may contain
+// NUL. options NULL: no BOS, special tokens are text. *ids is allocated; free it with rrt_ids_free.
+RRT_API rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                              const rrt_encode_options *options, int32_t **ids, size_t *count,
+                              rrt_error *err);
+RRT_API void rrt_ids_free(int32_t *ids);
+
+// The bytes of one token, which may be part of a UTF-8 character; *length is set. NULL if id is out of range.
+// The bytes live as long as the tokenizer. Special tokens give their text.
+RRT_API const char *rrt_token_bytes(const rrt_tokenizer *tokenizer, int32_t id, size_t *length);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

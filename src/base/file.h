@@ -1,0 +1,51 @@
+// Files: read-only maps, and writes that leave either the old content or the whole new one.
+#ifndef RRT__FILE_H
+#define RRT__FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+
+// A file's bytes, read-only. Zero-initialised is empty and may be closed.
+typedef struct rrt__map {
+    const unsigned char *data;
+    size_t size_bytes;
+} rrt__map;
+
+// Fails with IO for anything that is not a readable regular file. An empty file maps to size 0.
+rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err);
+void rrt__map_close(rrt__map *map);
+
+// Reads a whole file, or standard input where path is "-".
+rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err);
+
+bool rrt__path_exists(const char *path);
+bool rrt__path_is_folder(const char *path);
+
+// Writes "folder/name" to out; fails with ARGUMENT if it does not fit.
+rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err);
+
+// A destination, file or folder, that appears under its own name only once it is complete. Open, write to
+// the paths below `temporary`, then commit; discard after a failure. What stood at path is replaced on
+// commit.
+typedef struct rrt__destination {
+    char path[4096];
+    char temporary[4096];
+    bool is_folder;
+} rrt__destination;
+
+// Fails with EXISTS if path exists and overwrite is false. A folder is created at once.
+rrt_status rrt__destination_open(rrt__destination *destination, const char *path, bool is_folder,
+                                 bool overwrite, rrt_error *err);
+rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err);
+void rrt__destination_discard(rrt__destination *destination);
+
+// Writes a small file in one go and flushes it to the disk.
+rrt_status rrt__file_write(const char *path, const void *data, size_t size_bytes, rrt_error *err);
+
+// Flushes to the disk and closes; any error that was held back surfaces here.
+rrt_status rrt__file_finish(FILE *file, const char *path, rrt_error *err);
+
+#endif

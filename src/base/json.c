@@ -1,0 +1,127 @@
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err)
+{
+    json_error_t detail;
+    *out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &detail);
+    if (*out) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %d)", detail.text,
+                     detail.line, detail.column, detail.position);
+}
+
+rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err)
+{
+    rrt__map map;
+    RRT__TRY(rrt__map_open(&map, path, err));
+    rrt_status status = rrt__json_parse(out, (const char *)map.data, map.size_bytes, err);
+    rrt__map_close(&map);
+    return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
+}
+
+rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
+{
+    char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "cannot format JSON for %s", path);
+    rrt__string document = {0};
+    rrt_status status = rrt__string_append(&document, text, strlen(text), err);
+    if (!status) status = rrt__string_append(&document, "\n", 1, err);
+    if (!status) status = rrt__file_write(path, document.data, document.length, err);
+    rrt__string_free(&document);
+    free(text);
+    return status;
+}
+
+static rrt_status fail_missing(rrt_error *err, const char *key, const char *kind)
+{
+    return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is missing: %s is expected", key, kind);
+}
+
+static rrt_status fail_type(rrt_error *err, const char *key, const char *kind)
+{
+    return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" has the wrong type: %s is expected", key, kind);
+}
+
+rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int64_t most, int64_t *out,
+                         rrt_error *err)
+{
+    const json_t *value = json_object_get(json, key);
+    if (!value) return fail_missing(err, key, "an integer");
+    if (!json_is_integer(value)) return fail_type(err, key, "an integer");
+    *out = json_integer_value(value);
+    if (*out < least || *out > most)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %lld: from %lld to %lld is possible", key,
+                         (long long)*out, (long long)least, (long long)most);
+    return RRT_STATUS_OK;
+}
+
+// An absent key and a null both mean the default: that is how Hugging Face writes its configs.
+static bool is_absent(const json_t *json, const char *key)
+{
+    const json_t *value = json_object_get(json, key);
+    return !value || json_is_null(value);
+}
+
+rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t least, int64_t most,
+                            int64_t fallback, int64_t *out, rrt_error *err)
+{
+    *out = fallback;
+    return is_absent(json, key) ? RRT_STATUS_OK : rrt__json_int(json, key, least, most, out, err);
+}
+
+rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallback, double *out,
+                             rrt_error *err)
+{
+    *out = fallback;
+    if (is_absent(json, key)) return RRT_STATUS_OK;
+    const json_t *value = json_object_get(json, key);
+    if (!json_is_number(value)) return fail_type(err, key, "a number");
+    *out = json_number_value(value);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__json_bool_or(const json_t *json, const char *key, bool fallback, bool *out, rrt_error *err)
+{
+    *out = fallback;
+    if (is_absent(json, key)) return RRT_STATUS_OK;
+    const json_t *value = json_object_get(json, key);
+    if (!json_is_boolean(value)) return fail_type(err, key, "true or false");
+    *out = json_is_true(value);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__json_string(const json_t *json, const char *key, const char **out, rrt_error *err)
+{
+    const json_t *value = json_object_get(json, key);
+    if (!value) return fail_missing(err, key, "a string");
+    if (!json_is_string(value)) return fail_type(err, key, "a string");
+    *out = json_string_value(value);
+    if (strlen(*out) != json_string_length(value))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" contains a NUL character", key);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__json_string_or(const json_t *json, const char *key, const char *fallback, const char **out,
+                               rrt_error *err)
+{
+    *out = fallback;
+    return is_absent(json, key) ? RRT_STATUS_OK : rrt__json_string(json, key, out, err);
+}
+
+rrt_status rrt__json_object(const json_t *json, const char *key, json_t **out, rrt_error *err)
+{
+    *out = json_object_get(json, key);
+    if (!*out) return fail_missing(err, key, "an object");
+    return json_is_object(*out) ? RRT_STATUS_OK : fail_type(err, key, "an object");
+}
+
+rrt_status rrt__json_array(const json_t *json, const char *key, json_t **out, rrt_error *err)
+{
+    *out = json_object_get(json, key);
+    if (!*out) return fail_missing(err, key, "an array");
+    return json_is_array(*out) ? RRT_STATUS_OK : fail_type(err, key, "an array");
+}

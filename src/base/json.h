@@ -1,0 +1,30 @@
+// JSON through jansson: strict reading (no duplicate keys) and typed access that says which key is wrong.
+#ifndef RRT__JSON_H
+#define RRT__JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+// Parses text[0..length); the error names line and column. Free with json_decref.
+rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err);
+rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err);
+rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err);
+
+// Typed members of an object. The key must be there unless a fallback is passed; *out is inside json.
+rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int64_t most, int64_t *out,
+                         rrt_error *err);
+rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t least, int64_t most,
+                            int64_t fallback, int64_t *out, rrt_error *err);
+rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallback, double *out,
+                             rrt_error *err);
+rrt_status rrt__json_bool_or(const json_t *json, const char *key, bool fallback, bool *out, rrt_error *err);
+rrt_status rrt__json_string(const json_t *json, const char *key, const char **out, rrt_error *err);
+rrt_status rrt__json_string_or(const json_t *json, const char *key, const char *fallback, const char **out,
+                               rrt_error *err);
+rrt_status rrt__json_object(const json_t *json, const char *key, json_t **out, rrt_error *err);
+rrt_status rrt__json_array(const json_t *json, const char *key, json_t **out, rrt_error *err);
+
+#endif

@@ -1,0 +1,136 @@
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+long rrt__memory_fail_after = -1;
+
+enum { ALIGNMENT = 64, CHUNK_BYTES = 64 * 1024 };
+
+void *rrt__malloc(size_t size_bytes)
+{
+    if (rrt__memory_fail_after >= 0) {
+        if (rrt__memory_fail_after == 0) return NULL;
+        rrt__memory_fail_after--;
+    }
+    if (size_bytes > SIZE_MAX - ALIGNMENT) return NULL;
+    size_t rounded = (size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return aligned_alloc(ALIGNMENT, rounded ? rounded : ALIGNMENT);
+}
+
+void *rrt__realloc(void *memory, size_t old_bytes, size_t new_bytes)
+{
+    void *bigger = rrt__malloc(new_bytes);
+    if (!bigger) return NULL;
+    if (memory) memcpy(bigger, memory, old_bytes < new_bytes ? old_bytes : new_bytes);
+    rrt__free(memory);
+    return bigger;
+}
+
+void rrt__free(void *memory)
+{
+    free(memory);
+}
+
+bool rrt__size_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+static rrt_status fail_memory(rrt_error *err, size_t count, size_t size, const char *what)
+{
+    return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: %s needs %zu x %zu bytes", what, count, size);
+}
+
+rrt_status rrt__alloc(void *out_pointer, size_t count, size_t size, const char *what, rrt_error *err)
+{
+    size_t bytes = 0;
+    void *memory = rrt__size_mul(count, size, &bytes) ? rrt__malloc(bytes) : NULL;
+    if (!memory) return fail_memory(err, count, size, what);
+    memset(memory, 0, bytes);
+    memcpy(out_pointer, &memory, sizeof memory);
+    return RRT_STATUS_OK;
+}
+
+typedef struct rrt__arena_chunk {
+    struct rrt__arena_chunk *next;
+    size_t used, capacity;
+    _Alignas(ALIGNMENT) unsigned char bytes[];
+} rrt__arena_chunk;
+
+rrt_status rrt__arena_alloc(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
+                            rrt_error *err)
+{
+    size_t bytes;
+    if (!rrt__size_mul(count, size, &bytes) || bytes > SIZE_MAX / 2)
+        return fail_memory(err, count, size, what);
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    rrt__arena_chunk *chunk = arena->chunks;
+    if (!chunk || chunk->capacity - chunk->used < bytes) {
+        size_t capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        rrt__arena_chunk *fresh = rrt__malloc(sizeof *fresh + capacity);
+        if (!fresh) return fail_memory(err, count, size, what);
+        fresh->used = 0;
+        fresh->capacity = capacity;
+        // A big allocation must not retire a half-empty small chunk: it goes behind the current one.
+        bool behind = chunk && bytes > CHUNK_BYTES;
+        fresh->next = behind ? chunk->next : chunk;
+        if (behind)
+            chunk->next = fresh;
+        else
+            arena->chunks = fresh;
+        chunk = fresh;
+    }
+    void *memory = chunk->bytes + chunk->used;
+    chunk->used += bytes;
+    memset(memory, 0, bytes);
+    memcpy(out_pointer, &memory, sizeof memory);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__arena_copy(rrt__arena *arena, char **out, const char *text, size_t length, rrt_error *err)
+{
+    RRT__TRY(rrt__arena_alloc(arena, out, length + 1, 1, "a string", err));
+    memcpy(*out, text, length);
+    return RRT_STATUS_OK;
+}
+
+void rrt__arena_free(rrt__arena *arena)
+{
+    while (arena->chunks) {
+        rrt__arena_chunk *next = arena->chunks->next;
+        rrt__free(arena->chunks);
+        arena->chunks = next;
+    }
+}
+
+rrt_status rrt__array_reserve(void *array_pointer, size_t *capacity, size_t need, size_t size, rrt_error *err)
+{
+    if (need <= *capacity) return RRT_STATUS_OK;
+    size_t grown = *capacity + *capacity / 2 + 16;
+    if (grown < need) grown = need;
+    size_t bytes;
+    void *array;
+    memcpy(&array, array_pointer, sizeof array);
+    void *bigger = rrt__size_mul(grown, size, &bytes) ? rrt__realloc(array, *capacity * size, bytes) : NULL;
+    if (!bigger) return fail_memory(err, grown, size, "a growing array");
+    memcpy(array_pointer, &bigger, sizeof bigger);
+    *capacity = grown;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__string_append(rrt__string *string, const char *bytes, size_t length, rrt_error *err)
+{
+    if (length > SIZE_MAX / 2 - string->length) return fail_memory(err, length, 1, "a string");
+    RRT__TRY(rrt__array_reserve(&string->data, &string->capacity, string->length + length + 1, 1, err));
+    if (length) memcpy(string->data + string->length, bytes, length);
+    string->length += length;
+    string->data[string->length] = '\0';
+    return RRT_STATUS_OK;
+}
+
+void rrt__string_free(rrt__string *string)
+{
+    rrt__free(string->data);
+    *string = (rrt__string){0};
+}

@@ -1,0 +1,31 @@
+#include "base/team.h"
+
+#include <omp.h>
+
+int rrt__team_default_threads(void)
+{
+    return omp_get_num_procs();
+}
+
+void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument)
+{
+    if (n_threads <= 0) n_threads = rrt__team_default_threads();
+#pragma omp parallel num_threads(n_threads)
+    {
+        omp_set_num_threads(1); // a BLAS call in here stays on its thread, also where the team is one thread
+        work((rrt__team){omp_get_thread_num(), omp_get_num_threads()}, argument);
+    }
+}
+
+void rrt__team_barrier(rrt__team team)
+{
+    if (team.nth == 1) return;
+#pragma omp barrier
+}
+
+rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain)
+{
+    size_t grains = (count + grain - 1) / grain, nth = (size_t)team.nth, ith = (size_t)team.ith;
+    size_t begin = grains * ith / nth * grain, end = grains * (ith + 1) / nth * grain;
+    return (rrt__share){begin < count ? begin : count, end < count ? end : count};
+}

@@ -1,0 +1,62 @@
+// What the verbs share. A verb is one file and reads: parse → open → do → report.
+#ifndef RRT__CLI_H
+#define RRT__CLI_H
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/options.h"
+#include "rrt/rrt.h"
+
+typedef int (*rrt__verb)(int argc, char **argv);
+
+int rrt__cli_convert(int argc, char **argv);
+int rrt__cli_inspect(int argc, char **argv);
+int rrt__cli_tokenize(int argc, char **argv);
+int rrt__cli_logits(int argc, char **argv);
+int rrt__cli_generate(int argc, char **argv);
+int rrt__cli_eval(int argc, char **argv);
+
+// Options that every verb has; parse adds -t, --json and --help to the verb's own.
+typedef struct rrt__cli_common {
+    int threads;
+    bool json;
+} rrt__cli_common;
+
+typedef struct rrt__cli_usage {
+    const char *line;  // "rrt inspect MODEL"
+    const char *about; // a sentence or two
+    const rrt__option *options;
+    int n_options;
+    int positional; // exactly so many
+} rrt__cli_usage;
+
+// Parses, or prints help and exits with 0. Fails with ARGUMENT on wrong usage.
+rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
+                          char **positional, rrt_error *err);
+
+// Prints the one line for a failure and returns the exit code: 2 for wrong usage, 1 for the rest. OK gives 0,
+// after stdout was flushed without error.
+int rrt__cli_finish(rrt_status status, const rrt_error *err);
+
+// A progress bar with the time left on stderr, where that is a terminal; NULL otherwise.
+const rrt_progress *rrt__cli_progress(void);
+
+// Opens the model named by -m/--model; ARGUMENT if it was not given.
+rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err);
+
+// Reads a text file (or stdin for NULL and "-") and gives its ids by the model's tokenizer; plain text, no
+// BOS.
+rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t **ids, size_t *count,
+                             rrt_error *err);
+
+// EXISTS if there is something at path and force was not given: better to know before the work than after.
+rrt_status rrt__cli_check_free(const char *path, bool force, rrt_error *err);
+
+// Prints one JSON object on stdout and frees it.
+rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);
+
+// "1234567" → "1.23 M"; static storage, a few results live at once.
+const char *rrt__cli_count(uint64_t value);
+const char *rrt__cli_bytes(uint64_t value);
+
+#endif

@@ -1,0 +1,161 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/utf8.h"
+#include "cli/cli.h"
+
+rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
+                          char **positional, rrt_error *err)
+{
+    bool help = false;
+    *common = (rrt__cli_common){0};
+    rrt__option options[64] = {
+        {'t', "threads", "N", RRT__OPTION_INT, &common->threads, 1, 1024, "threads (default: one per core)"},
+        {0, "json", NULL, RRT__OPTION_FLAG, &common->json, 0, 0, "print one JSON object"},
+        {'h', "help", NULL, RRT__OPTION_FLAG, &help, 0, 0, "print this"},
+    };
+    enum { COMMON = 3 };
+    memcpy(options + COMMON, usage->options, (size_t)usage->n_options * sizeof *options);
+    int n_options = usage->n_options + COMMON, n_positional;
+    RRT__TRY(rrt__options_parse(options, n_options, argc, argv, positional, usage->positional, &n_positional,
+                                err));
+    if (help) {
+        printf("usage: %s\n\n%s\n\n", usage->line, usage->about);
+        rrt__options_print(options + COMMON, usage->n_options);
+        rrt__options_print(options, COMMON);
+        exit(rrt__cli_finish(RRT_STATUS_OK, NULL));
+    }
+    if (n_positional == usage->positional) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_ARGUMENT, "an argument is missing");
+    return rrt__hint(err, status, "usage: %s", usage->line);
+}
+
+int rrt__cli_finish(rrt_status status, const rrt_error *err)
+{
+    if (!status && (fflush(stdout) != 0 || ferror(stdout))) {
+        fprintf(stderr, "rrt: cannot write to standard output\n");
+        return 1;
+    }
+    if (!status) return 0;
+    fprintf(stderr, "rrt: %s%s%s", err->where, err->where[0] ? ": " : "", err->message);
+    if (err->hint[0]) fprintf(stderr, " (%s)", err->hint);
+    fputc('\n', stderr);
+    return status == RRT_STATUS_ARGUMENT ? 2 : 1;
+}
+
+typedef struct bar {
+    struct timespec start, last;
+    char stage[64];
+} bar;
+
+static double seconds_between(struct timespec a, struct timespec b)
+{
+    return (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
+}
+
+static int draw_bar(void *user, const char *stage, double done, double total)
+{
+    enum { WIDTH = 30 };
+    bar *b = user;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (strcmp(stage, b->stage) != 0) {
+        snprintf(b->stage, sizeof b->stage, "%s", stage);
+        b->start = now;
+    } else if (done < total && seconds_between(b->last, now) < 0.1) {
+        return 0;
+    }
+    b->last = now;
+    double share = total > 0 ? done / total : 1, elapsed = seconds_between(b->start, now);
+    int filled = (int)(share * WIDTH);
+    fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f%%", stage, filled, "##############################",
+            WIDTH - filled, "", 100 * share);
+    if (share > 0 && done < total) fprintf(stderr, "  %.0f s left", elapsed / share - elapsed);
+    if (done >= total) fprintf(stderr, "\r\033[K");
+    fflush(stderr);
+    return 0;
+}
+
+const rrt_progress *rrt__cli_progress(void)
+{
+    static bar state;
+    static const rrt_progress progress = {draw_bar, &state};
+    return isatty(STDERR_FILENO) ? &progress : NULL;
+}
+
+rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err)
+{
+    if (!path) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    return rrt_model_open(out, path, rrt__cli_progress(), err);
+}
+
+rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t **ids, size_t *count,
+                             rrt_error *err)
+{
+    const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
+    if (!tokenizer)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the model has no tokenizer: its folder lacks tokenizer.json");
+    rrt__string text = {0};
+    rrt_status status = rrt__file_read(&text, path ? path : "-", err);
+    if (!status) {
+        status = rrt_encode(tokenizer, text.data, text.length, NULL, ids, count, err);
+        if (status) rrt__at(err, status, "%s", path ? path : "standard input");
+    }
+    rrt__string_free(&text);
+    return status;
+}
+
+rrt_status rrt__cli_check_free(const char *path, bool force, rrt_error *err)
+{
+    rrt__destination probe;
+    rrt_status status =
+        rrt__destination_open(&probe, path, false, force, err); // a file: nothing is created yet
+    rrt__destination_discard(&probe);
+    return status;
+}
+
+rrt_status rrt__cli_print_json(json_t *object, rrt_error *err)
+{
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(object);
+    if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "cannot format the JSON result");
+    puts(text);
+    free(text);
+    return RRT_STATUS_OK;
+}
+
+static const char *scaled(uint64_t value, const char *const *units)
+{
+    static char texts[8][32];
+    static int next;
+    char *text = texts[next = (next + 1) % 8];
+    double x = (double)value;
+    int unit = 0;
+    while (x >= 999.5 && unit < 4) {
+        x /= 1000;
+        unit++;
+    }
+    snprintf(text, sizeof texts[0], unit ? "%.*f %s" : "%.*f",
+             !unit || x >= 99.95 ? 0
+             : x >= 9.995        ? 1
+                                 : 2,
+             x, units[unit]);
+    return text;
+}
+
+const char *rrt__cli_count(uint64_t value)
+{
+    static const char *const units[] = {"", "k", "M", "G", "T"};
+    return scaled(value, units);
+}
+
+const char *rrt__cli_bytes(uint64_t value)
+{
+    static const char *const units[] = {"", "kB", "MB", "GB", "TB"};
+    return scaled(value, units);
+}

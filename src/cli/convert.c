@@ -1,0 +1,163 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static rrt_status choose(const char *option, const char *text, const char *const *names, int count,
+                         int *chosen, rrt_error *err)
+{
+    char known[128] = "";
+    for (int i = 0; i < count; i++) {
+        *chosen = i;
+        if (strcmp(text, names[i]) == 0) return RRT_STATUS_OK;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", names[i]);
+    }
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: '%s' is not known: %s", option, text, known);
+}
+
+static const char *plan_text(const rrt_model_info *i)
+{
+    static char text[96];
+    if (i->loops == 1)
+        snprintf(text, sizeof text, "%d layers", i->layers);
+    else if (i->prelude || i->coda)
+        snprintf(text, sizeof text, "%s %d + %d x %d + %d", i->sharing, i->prelude, i->loops,
+                 i->layers_per_block, i->coda);
+    else
+        snprintf(text, sizeof text, "%s %d x %d", i->sharing, i->loops, i->layers_per_block);
+    return text;
+}
+
+static json_t *params_json(const rrt_model_info *i)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
+                     (json_int_t)i->params_body, "embedding", (json_int_t)i->params_embedding, "shared",
+                     (json_int_t)i->params_shared, "lora", (json_int_t)i->params_lora, "norm",
+                     (json_int_t)i->params_norm);
+}
+
+static rrt_status print_json(const rrt_model_info *before, const rrt_model_info *after,
+                             const rrt_convert_report *report, rrt_error *err)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < report->n_rows; i++) {
+        const rrt_convert_row *r = &report->rows[i];
+        json_array_append_new(rows, json_pack("{s:i, s:i, s:s, s:i, s:f, s:f}", "depth", r->depth, "slot",
+                                              r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
+                                              r->residual, "kept", r->kept));
+    }
+    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:f}", "params", params_json(after),
+                                         "params_before", params_json(before), "report", rows, "seconds",
+                                         report->seconds),
+                               err);
+}
+
+static void print_text(const rrt_model_info *before, const rrt_model_info *after,
+                       const rrt_convert_report *report)
+{
+    if (report->n_rows) printf("depth  slot  matrix  rank  lost by sharing  kept by LoRA  left\n");
+    for (size_t i = 0; i < report->n_rows; i++) {
+        const rrt_convert_row *r = &report->rows[i];
+        printf("%5d %5d  %-6s %5d  %13.2f %%  %10.2f %%  %5.2f %%\n", r->depth, r->slot, r->matrix, r->rank,
+               100 * r->residual, 100 * r->kept, 100 * r->residual * (1 - r->kept));
+    }
+    printf("\nplan    %s, norms %s\n", plan_text(after), after->norms);
+    printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before->params_body),
+           rrt__cli_count(after->params_body),
+           100.0 * (double)after->params_body / (double)before->params_body,
+           rrt__cli_count(after->params_lora));
+    printf("total   %s -> %s parameters\n", rrt__cli_count(before->params_total),
+           rrt__cli_count(after->params_total));
+    printf("time    %.1f s\n", report->seconds);
+}
+
+typedef struct arguments {
+    rrt__cli_common common;
+    rrt_convert_options convert;
+    const char *init, *lora_init, *calibration, *dtype;
+    size_t calibration_tokens, lora_budget;
+    bool force;
+    char *paths[2];
+} arguments;
+
+static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+{
+    static const char *const inits[] = {"stepwise", "average", "lower", "random", "calibrated"};
+    static const char *const lora_inits[] = {"svd", "zero"};
+    rrt_convert_options *o = &a->convert;
+    const rrt__option options[] = {
+        {0, "loops", "B", RRT__OPTION_INT, &o->loops, 1, 1024, "loops of the shared block (default 2)"},
+        {0, "prelude", "P", RRT__OPTION_INT, &o->prelude, 0, 1024, "first layers that stay unshared"},
+        {0, "coda", "C", RRT__OPTION_INT, &o->coda, 0, 1024, "last layers that stay unshared"},
+        {0, "sharing", "KIND", RRT__OPTION_STRING, &o->sharing, 0, 0,
+         "cycle (default), sequence, or none: prune to --layers"},
+        {0, "layers", "K", RRT__OPTION_INT, &o->layers, 1, 1024,
+         "with --sharing none: how many layers are kept, stepwise"},
+        {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
+         "stepwise (default), average, lower, random, calibrated"},
+        {0, "rank", "R", RRT__OPTION_INT, &o->rank, 0, 1 << 20,
+         "rank of the LoRA on every matrix and depth (default 0: none)"},
+        {0, "lora-budget", "N", RRT__OPTION_SIZE, &a->lora_budget, 1, 1e15,
+         "LoRA parameters to spend where they gain most, e.g. 12M"},
+        {0, "lora-init", "KIND", RRT__OPTION_STRING, &a->lora_init, 0, 0, "svd (default) or zero"},
+        {0, "norms", "KIND", RRT__OPTION_STRING, &o->norms, 0, 0,
+         "tied (default, the paper), per-depth or folded"},
+        {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
+        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, 2, 1e15,
+         "how much of it (default 8192)"},
+        {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->dtype, 0, 0,
+         "of the stored weights: f32 (default), bf16, f16"},
+        {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace DST if it exists"},
+    };
+    const rrt__cli_usage usage = {
+        "rrt convert SRC DST [--loops B …]",
+        "Makes a recursive model of a pretrained one: one block of layers run B times, relaxed by a LoRA\n"
+        "per depth. Prints what sharing lost and LoRA kept, per matrix and depth.",
+        options, sizeof options / sizeof *options, 2};
+    int init, lora_init;
+    RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, a->paths, err));
+    RRT__TRY(choose("init", a->init, inits, 5, &init, err));
+    RRT__TRY(choose("lora-init", a->lora_init, lora_inits, 2, &lora_init, err));
+    o->init = (rrt_init)init;
+    o->lora_init = (rrt_lora_init)lora_init;
+    o->lora_budget = a->lora_budget;
+    o->threads = a->common.threads;
+    o->progress = rrt__cli_progress();
+    if (o->init == RRT_INIT_CALIBRATED && !a->calibration)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--init calibrated needs a text: --calib FILE");
+    return RRT_STATUS_OK;
+}
+
+int rrt__cli_convert(int argc, char **argv)
+{
+    rrt_error err = {0};
+    arguments a = {.init = "stepwise", .lora_init = "svd", .dtype = "f32", .calibration_tokens = 8192};
+    rrt_model *source = NULL, *model = NULL;
+    rrt_model_info before, after;
+    rrt_convert_report report = {0};
+    int32_t *ids = NULL;
+    size_t count = 0;
+    rrt_status status;
+
+    RRT__GOTO(parse(&a, argc, argv, &err));
+    RRT__GOTO(rrt__cli_check_free(a.paths[1], a.force, &err));
+    RRT__GOTO(rrt_model_open(&source, a.paths[0], rrt__cli_progress(), &err));
+    if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, &ids, &count, &err));
+    a.convert.calibration_ids = ids;
+    a.convert.calibration_count = count < a.calibration_tokens ? count : a.calibration_tokens;
+    RRT__GOTO(rrt_convert(&model, source, &a.convert, &report, &err));
+    RRT__GOTO(rrt_model_save(model, a.paths[1], a.dtype, a.force, &err));
+    rrt_model_describe(source, &before);
+    rrt_model_describe(model, &after);
+    if (a.common.json)
+        RRT__GOTO(print_json(&before, &after, &report, &err));
+    else
+        print_text(&before, &after, &report);
+done:
+    rrt_convert_report_free(&report);
+    rrt_ids_free(ids);
+    rrt_model_close(model);
+    rrt_model_close(source);
+    return rrt__cli_finish(status, &err);
+}

@@ -1,0 +1,63 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+static rrt_status print_json(const rrt_model_info *i, rrt_error *err)
+{
+    json_t *params = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
+                               (json_int_t)i->params_body, "embedding", (json_int_t)i->params_embedding,
+                               "shared", (json_int_t)i->params_shared, "lora", (json_int_t)i->params_lora,
+                               "norm", (json_int_t)i->params_norm);
+    json_t *plan = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s}", "family", i->family, "layers",
+                             i->layers, "loops", i->loops, "layers_per_block", i->layers_per_block, "prelude",
+                             i->prelude, "coda", i->coda, "sharing", i->sharing, "norms", i->norms);
+    json_t *shape = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "hidden", i->hidden, "heads", i->heads,
+                              "kv_heads", i->kv_heads, "head_dim", i->head_dim, "ffn", i->ffn, "vocab",
+                              i->vocab, "context", i->context);
+    json_object_update(plan, shape);
+    json_decref(shape);
+    json_object_set_new(plan, "params", params);
+    json_object_set_new(plan, "file_bytes", json_integer((json_int_t)i->file_bytes));
+    return rrt__cli_print_json(plan, err);
+}
+
+static void print_text(const rrt_model_info *i)
+{
+    printf("family      %s\n", i->family);
+    if (i->loops > 1)
+        printf("plan        %d x %d (loops x layers), prelude %d, coda %d, sharing %s, norms %s: %d layers "
+               "deep\n",
+               i->loops, i->layers_per_block, i->prelude, i->coda, i->sharing, i->norms, i->layers);
+    else
+        printf("plan        %d layers, each used once\n", i->layers);
+    printf("shape       hidden %d, heads %d of %d, K/V heads %d, MLP %d, vocabulary %d, context %d\n",
+           i->hidden, i->heads, i->head_dim, i->kv_heads, i->ffn, i->vocab, i->context);
+    printf("parameters  %s: body %s (shared %s, LoRA %s, norms %s), embedding %s\n",
+           rrt__cli_count(i->params_total), rrt__cli_count(i->params_body), rrt__cli_count(i->params_shared),
+           rrt__cli_count(i->params_lora), rrt__cli_count(i->params_norm),
+           rrt__cli_count(i->params_embedding));
+    printf("file        %s\n", rrt__cli_bytes(i->file_bytes));
+}
+
+int rrt__cli_inspect(int argc, char **argv)
+{
+    const rrt__cli_usage usage = {
+        "rrt inspect MODEL", "Tells what is in a model: family, plan, shape, parameters, bytes.", NULL, 0, 1};
+    rrt_error err = {0};
+    rrt__cli_common common;
+    char *path;
+    rrt_model *model = NULL;
+    rrt_model_info info;
+    rrt_status status;
+
+    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, &path, &err));
+    RRT__GOTO(rrt_model_open(&model, path, rrt__cli_progress(), &err));
+    rrt_model_describe(model, &info);
+    if (common.json)
+        RRT__GOTO(print_json(&info, &err));
+    else
+        print_text(&info);
+done:
+    rrt_model_close(model);
+    return rrt__cli_finish(status, &err);
+}

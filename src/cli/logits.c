@@ -1,0 +1,92 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "kernels/kernels.h"
+
+// "1,2,3" → ids
+static rrt_status parse_ids(const char *text, int32_t **ids, size_t *count, rrt_error *err)
+{
+    RRT__TRY(rrt__alloc(ids, strlen(text) / 2 + 1, sizeof **ids, "token ids", err));
+    for (*count = 0; *text;) {
+        char *end;
+        long id = strtol(text, &end, 10);
+        if (end == text || (*end && *end != ',') || id < 0 || id > INT32_MAX)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT, "--tokens: '%.20s' is not a list of ids such as 1,2,3",
+                             text);
+        (*ids)[(*count)++] = (int32_t)id;
+        text = *end ? end + 1 : end;
+    }
+    return *count ? RRT_STATUS_OK : rrt__fail(err, RRT_STATUS_ARGUMENT, "--tokens lists no id");
+}
+
+static const float *compared;
+
+static int by_logit(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    if (compared[x] != compared[y]) return compared[x] > compared[y] ? -1 : 1;
+    return x < y ? -1 : 1;
+}
+
+static rrt_status print_top(const float *logits, size_t vocab, size_t top, bool json, rrt_error *err)
+{
+    int32_t *order;
+    RRT__TRY(rrt__alloc(&order, vocab, sizeof *order, "the order of the logits", err));
+    for (size_t i = 0; i < vocab; i++) order[i] = (int32_t)i;
+    compared = logits;
+    qsort(order, vocab, sizeof *order, by_logit);
+    double total = rrt__kernels_get()->log_sum_exp(logits, vocab);
+    json_t *list = json ? json_array() : NULL;
+    for (size_t i = 0; i < top && i < vocab; i++) {
+        double logit = logits[order[i]];
+        if (json)
+            json_array_append_new(list, json_pack("{s:i, s:f}", "id", (int)order[i], "logit", logit));
+        else
+            printf("%6d  %.6f\n", order[i], logit);
+    }
+    rrt__free(order);
+    if (json) return rrt__cli_print_json(json_pack("{s:o, s:f}", "top", list, "logsumexp", total), err);
+    printf("logsumexp  %.6f\n", total);
+    return RRT_STATUS_OK;
+}
+
+int rrt__cli_logits(int argc, char **argv)
+{
+    const char *path = NULL, *tokens = NULL;
+    int loops = 0;
+    size_t top = 10;
+    const rrt__option options[] = {
+        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
+        {0, "tokens", "1,2,3", RRT__OPTION_STRING, &tokens, 0, 0, "the ids to run"},
+        {0, "loops", "N", RRT__OPTION_INT, &loops, 1, 1024,
+         "run prelude, N loops, coda (default: all loops)"},
+        {0, "top", "K", RRT__OPTION_SIZE, &top, 1, 1 << 24, "print the K greatest logits (default 10)"},
+    };
+    const rrt__cli_usage usage = {"rrt logits -m MODEL --tokens 1,2,3",
+                                  "Logits after the last of the tokens.", options,
+                                  sizeof options / sizeof *options, 0};
+    rrt_error err = {0};
+    rrt__cli_common common;
+    int32_t *ids = NULL;
+    size_t count;
+    rrt_model *model = NULL;
+    rrt_session *session = NULL;
+    rrt_model_info info;
+    rrt_status status;
+
+    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    if (!tokens) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--tokens is missing"));
+    RRT__GOTO(parse_ids(tokens, &ids, &count, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    RRT__GOTO(rrt_session_open(&session, model, &(rrt_session_options){common.threads, loops}, &err));
+    RRT__GOTO(rrt_session_append(session, ids, count, &err));
+    rrt_model_describe(model, &info);
+    RRT__GOTO(print_top(rrt_session_logits(session), (size_t)info.vocab, top, common.json, &err));
+done:
+    rrt_session_close(session);
+    rrt_model_close(model);
+    rrt__free(ids);
+    return rrt__cli_finish(status, &err);
+}

@@ -1,0 +1,36 @@
+#include "convert/base.h"
+
+#include <math.h>
+
+int rrt__stepwise(int k, int count, int n)
+{
+    if (count == 1) return 0;
+    return (int)nearbyint((double)k * (n - 1) / (count - 1)); // the default rounding mode: ties to even
+}
+
+// Prelude and coda slots are used once and keep their layer; -1 for slots of the block.
+static int own_layer(const rrt__plan *plan, int slot, int n_layers)
+{
+    if (slot < plan->prelude) return slot;
+    int from_end = plan->n_slots - 1 - slot;
+    return from_end < plan->coda ? n_layers - 1 - from_end : -1;
+}
+
+int rrt__stepwise_layer(const rrt__plan *plan, int slot, int n_layers)
+{
+    int own = own_layer(plan, slot, n_layers);
+    if (own >= 0) return own;
+    int middle = n_layers - plan->prelude - plan->coda;
+    return plan->prelude + rrt__stepwise(slot - plan->prelude, plan->layers_per_block, middle);
+}
+
+int rrt__lower_layer(const rrt__plan *plan, int slot, int n_layers)
+{
+    int own = own_layer(plan, slot, n_layers);
+    return own >= 0 ? own : slot;
+}
+
+int rrt__depth_layer(const rrt__plan *plan, int depth, int n_layers)
+{
+    return plan->n_depths == n_layers ? depth : rrt__stepwise(depth, plan->n_depths, n_layers);
+}

@@ -1,0 +1,150 @@
+// The conversion reads like the method: plan → what ties to what → calibration → ranks → norms → weights and
+// LoRA.
+#include "convert/convert.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "tokenizer/tokenizer.h"
+
+static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_convert_options *o,
+                            rrt_error *err)
+{
+    rrt__sharing sharing;
+    int n_layers = source->plan.n_depths;
+    RRT__TRY(rrt__sharing_parse(&sharing, o->sharing ? o->sharing : "cycle", err));
+    if (sharing == RRT__SHARING_NONE) {
+        int layers = o->layers ? o->layers : n_layers;
+        if (layers > n_layers || o->loops > 1 || o->prelude || o->coda)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                             "without sharing, 1 to %d layers are kept, in one loop, without prelude or coda",
+                             n_layers);
+        return rrt__plan_make(plan, sharing, 1, layers, 0, 0, err);
+    }
+    if (o->layers)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "layers is for pruning (sharing none); with sharing, loops decides the number");
+    return rrt__plan_divide(plan, sharing, n_layers, o->loops ? o->loops : 2, o->prelude, o->coda, err);
+}
+
+static rrt_status check(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
+{
+    if (source->plan.sharing != RRT__SHARING_NONE || source->norms != RRT__NORMS_TIED) {
+        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the source is converted already");
+        return rrt__hint(err, status, "convert from the original model");
+    }
+    if (o->rank < 0) return rrt__fail(err, RRT_STATUS_ARGUMENT, "rank is %d: 0 or more is possible", o->rank);
+    if (o->rank && o->lora_budget)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "either a rank or a LoRA budget, not both");
+    bool calibrated = o->init == RRT_INIT_CALIBRATED;
+    if (o->lora_budget && !calibrated)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "a LoRA budget needs the calibrated init, which tells where a rank gains most");
+    if (calibrated && !o->calibration_ids)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the calibrated init needs a calibration text");
+    if (calibrated && o->lora_init == RRT_LORA_INIT_ZERO)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the calibrated init finds its LoRA itself: zero is not possible");
+    return RRT_STATUS_OK;
+}
+
+static void set_ranks(rrt__conversion *c)
+{
+    const rrt__plan *plan = &c->model->plan;
+    for (int d = 0; d < plan->n_depths; d++) {
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+            size_t out, in, rank = (size_t)c->options.rank;
+            if (!rrt__conversion_is_shared(plan, plan->slot[d]) || !rrt__family_has(c->model->family, m))
+                continue;
+            rrt__shape_matrix(&c->model->shape, m, &out, &in);
+            size_t side = out < in ? out : in;
+            c->rank[rrt__conversion_at(d, m)] = rank < side ? rank : side;
+        }
+    }
+}
+
+static rrt_status add_loras(rrt__conversion *c, rrt_error *err)
+{
+    for (int d = 0; d < c->model->plan.n_depths; d++)
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+            if (c->rank[rrt__conversion_at(d, m)])
+                RRT__TRY(rrt__model_add_lora(c->model, d, m, c->rank[rrt__conversion_at(d, m)], err));
+    return RRT_STATUS_OK;
+}
+
+// Embedding, head and final norm lie outside the loop and are taken over as they are.
+static void copy_ends(rrt__conversion *c)
+{
+    const rrt__shape *shape = &c->source->shape;
+    memcpy(c->model->embedding, c->source->embedding, shape->vocab * shape->hidden * sizeof(float));
+    if (!shape->tied_head)
+        memcpy(c->model->head, c->source->head, shape->vocab * shape->hidden * sizeof(float));
+    memcpy(c->model->final_norm.gain, c->source->final_norm.gain, shape->hidden * sizeof(float));
+    if (c->model->final_norm.bias)
+        memcpy(c->model->final_norm.bias, c->source->final_norm.bias, shape->hidden * sizeof(float));
+}
+
+static rrt_status convert(rrt__conversion *c, rrt_error *err)
+{
+    const rrt_convert_options *o = &c->options;
+    size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
+    RRT__TRY(rrt__alloc(&c->rank, count, sizeof *c->rank, "ranks", err));
+    RRT__TRY(rrt__alloc(&c->rows, count, sizeof *c->rows, "the report", err));
+    if (o->init == RRT_INIT_CALIBRATED)
+        RRT__TRY(rrt__grams_collect(&c->grams, c->source, o->calibration_ids, o->calibration_count,
+                                    o->threads, o->progress, err));
+    if (o->lora_budget)
+        RRT__TRY(rrt__convert_spend_budget(c, err));
+    else
+        set_ranks(c);
+    RRT__TRY(add_loras(c, err));
+    copy_ends(c);
+    rrt__convert_vectors(c);
+    c->model->tokenizer = rrt__tokenizer_share(c->source->tokenizer);
+    return rrt__convert_weights(c, err);
+}
+
+static void hand_over_report(rrt__conversion *c, rrt_convert_report *report, double seconds)
+{
+    size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
+    *report = (rrt_convert_report){.rows = c->rows, .seconds = seconds};
+    for (size_t i = 0; i < count; i++)
+        if (c->rows[i].matrix) report->rows[report->n_rows++] = c->rows[i];
+    c->rows = NULL;
+}
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
+                       rrt_convert_report *report, rrt_error *err)
+{
+    double start = now_seconds();
+    rrt__conversion c = {.source = source, .options = *options};
+    rrt__plan plan;
+    *out = NULL;
+    RRT__TRY(check(source, options, err));
+    RRT__TRY(rrt__norms_parse(&c.norms, options->norms ? options->norms : "tied", err));
+    RRT__TRY(make_plan(&plan, source, options, err));
+    RRT__TRY(rrt__model_create(&c.model, source->family, &source->shape, &plan, c.norms, err));
+    rrt_status status = convert(&c, err);
+    if (!status && report) hand_over_report(&c, report, now_seconds() - start);
+    rrt__grams_free(&c.grams);
+    rrt__free(c.rank);
+    rrt__free(c.rows);
+    if (status)
+        rrt_model_close(c.model);
+    else
+        *out = c.model;
+    return status;
+}
+
+void rrt_convert_report_free(rrt_convert_report *report)
+{
+    rrt__free(report->rows);
+    *report = (rrt_convert_report){0};
+}

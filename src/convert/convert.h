@@ -1,0 +1,40 @@
+// What the steps of a conversion share.
+#ifndef RRT__CONVERT_H
+#define RRT__CONVERT_H
+
+#include "convert/gram.h"
+#include "model/model.h"
+#include "rrt/convert.h"
+
+typedef struct rrt__conversion {
+    const rrt_model *source;
+    rrt_model *model; // the result
+    rrt_convert_options options;
+    rrt__norms_mode norms;
+    rrt__grams grams;      // of a calibrated conversion
+    size_t *rank;          // [n_depths · RRT__MATRIX_COUNT]
+    rrt_convert_row *rows; // [n_depths · RRT__MATRIX_COUNT], matrix NULL where there is nothing to tell
+} rrt__conversion;
+
+static inline size_t rrt__conversion_at(int depth, int matrix)
+{
+    return (size_t)depth * RRT__MATRIX_COUNT + (size_t)matrix;
+}
+
+// Whether the slot is used by more than one depth: only those get LoRA.
+bool rrt__conversion_is_shared(const rrt__plan *plan, int slot);
+
+// Norms and biases of the result (tied: by the init's rule; per depth or folded: each depth's own).
+void rrt__convert_vectors(rrt__conversion *conversion);
+
+// Every slot's weights and every LoRA, one tie after the other, on all threads.
+rrt_status rrt__convert_weights(rrt__conversion *conversion, rrt_error *err);
+
+// Spends options.lora_budget: ranks in multiples of 32, first where a parameter brings back most of the
+// output error.
+rrt_status rrt__convert_spend_budget(rrt__conversion *conversion, rrt_error *err);
+
+// Solves every tie of shared slots for its spectrum alone: energies[at(depth, matrix)][0..min(out, in)).
+rrt_status rrt__convert_spectra(rrt__conversion *conversion, float *const *energies, rrt_error *err);
+
+#endif

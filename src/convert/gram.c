@@ -1,0 +1,116 @@
+#include "convert/gram.h"
+
+#include <cblas.h>
+
+enum { WINDOW = 512, TILE = 192 };
+
+rrt__gram_place rrt__gram_of(rrt__matrix matrix)
+{
+    return matrix <= RRT__MATRIX_V      ? RRT__GRAM_ATTENTION
+           : matrix == RRT__MATRIX_O    ? RRT__GRAM_OUTPUT
+           : matrix == RRT__MATRIX_DOWN ? RRT__GRAM_DOWN
+                                        : RRT__GRAM_MLP;
+}
+
+void rrt__grams_free(rrt__grams *grams)
+{
+    rrt__arena_free(&grams->arena);
+    *grams = (rrt__grams){0};
+}
+
+static rrt_status allocate(rrt__grams *grams, const rrt_model *model, rrt_error *err)
+{
+    const rrt__shape *s = &model->shape;
+    *grams = (rrt__grams){.width = {s->hidden, s->heads * s->head_dim, s->hidden, s->ffn},
+                          .n_depths = model->plan.n_depths};
+    size_t count = (size_t)grams->n_depths * RRT__GRAM_COUNT;
+    RRT__TRY(rrt__arena_alloc(&grams->arena, &grams->gram, count, sizeof *grams->gram, "grams", err));
+    for (size_t i = 0; i < count; i++) {
+        size_t width = grams->width[i % RRT__GRAM_COUNT];
+        RRT__TRY(
+            rrt__arena_alloc(&grams->arena, &grams->gram[i], width * width, sizeof(float), "a gram", err));
+    }
+    return RRT_STATUS_OK;
+}
+
+// gram += scale · xᵀ·x for the lower triangle, in row tiles dealt out from the longest to the shortest.
+static void accumulate(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale)
+{
+    size_t tiles = (width + TILE - 1) / TILE, nth = (size_t)team.nth;
+    for (size_t t = 0; t < tiles; t++) {
+        // Back and forth over the threads, so that each gets long and short ones.
+        size_t owner = t / nth % 2 ? nth - 1 - t % nth : t % nth;
+        if (owner != (size_t)team.ith) continue;
+        size_t begin = (tiles - 1 - t) * TILE, end = begin + TILE < width ? begin + TILE : width;
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(end - begin), (int)end, (int)rows, scale,
+                    x + begin, (int)width, x, (int)width, 1, gram + begin * width, (int)width);
+    }
+}
+
+typedef struct collection {
+    rrt__grams *grams;
+    const rrt_model *model;
+    rrt__workspace workspace;
+    rrt__span span;
+    const int32_t *ids;
+    float scale;
+} collection;
+
+static void run_window(rrt__team team, void *argument)
+{
+    collection *c = argument;
+    rrt__workspace *ws = &c->workspace;
+    const float *inputs[RRT__GRAM_COUNT] = {ws->normed[RRT__NORM_ATTENTION], ws->attended,
+                                            ws->normed[RRT__NORM_MLP],
+                                            rrt__workspace_down_input(ws, c->model)};
+    rrt__forward_embed(team, c->model, ws, &c->span, 1, c->ids);
+    for (int d = 0; d < c->model->plan.n_depths; d++) {
+        rrt__segment segment = {d, 0, c->span.count};
+        rrt__forward_block(team, c->model, ws, &c->span, 1, &segment, 1);
+        for (int place = 0; place < RRT__GRAM_COUNT; place++) {
+            size_t width = c->grams->width[place];
+            accumulate(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count, c->scale);
+        }
+    }
+}
+
+static rrt_status run_windows(collection *c, const int32_t *ids, size_t count, int threads,
+                              const rrt_progress *progress, rrt_error *err)
+{
+    for (size_t at = 0; at + 1 < count; at += WINDOW) {
+        c->span.count = count - at < WINDOW ? count - at : WINDOW;
+        c->ids = ids + at;
+        rrt__team_run(threads, run_window, c);
+        if (progress && progress->report &&
+            progress->report(progress->user, "calibrate", (double)(at + c->span.count), (double)count))
+            return rrt__fail(err, RRT_STATUS_CANCELLED, "the conversion was cancelled");
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__grams_collect(rrt__grams *grams, const rrt_model *model, const int32_t *ids, size_t count,
+                              int threads, const rrt_progress *progress, rrt_error *err)
+{
+    *grams = (rrt__grams){0};
+    if (count < 2)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the calibration text has %zu tokens: at least 2 are needed", count);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= model->shape.vocab)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                             "calibration token %zu is id %d: the vocabulary has 0 to %zu", i, ids[i],
+                             model->shape.vocab - 1);
+    rrt__sequence sequence;
+    rrt__sequence_init(&sequence, model);
+    collection c = {.grams = grams, .model = model, .span = {&sequence, 0, 0}, .scale = 1 / (float)count};
+    rrt_status status;
+    RRT__GOTO(allocate(grams, model, err));
+    RRT__GOTO(rrt__workspace_create(&c.workspace, model, WINDOW, WINDOW, threads, err));
+    RRT__GOTO(rrt__sequence_reserve(&sequence, WINDOW, err));
+    RRT__GOTO(run_windows(&c, ids, count, threads, progress, err));
+done:
+    rrt__workspace_free(&c.workspace);
+    rrt__sequence_free(&sequence);
+    if (status) rrt__grams_free(grams);
+    return status;
+}

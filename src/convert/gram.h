@@ -1,0 +1,37 @@
+// Calibration: what the inputs of each linear layer of the original look like on a text.
+#ifndef RRT__GRAM_H
+#define RRT__GRAM_H
+
+#include "model/forward.h"
+
+// Matrices that read the same input share a gram.
+typedef enum rrt__gram_place {
+    RRT__GRAM_ATTENTION, // q, k, v
+    RRT__GRAM_OUTPUT,    // o
+    RRT__GRAM_MLP,       // gate, up
+    RRT__GRAM_DOWN,      // down
+    RRT__GRAM_COUNT
+} rrt__gram_place;
+
+rrt__gram_place rrt__gram_of(rrt__matrix matrix);
+
+// Lower triangles of E[x·xᵀ], row-major, per depth and place. The first token of each window is in it: its outlier
+// activations make it the attention sink, without which all other tokens go wrong.
+typedef struct rrt__grams {
+    size_t width[RRT__GRAM_COUNT];
+    float **gram; // [n_depths · RRT__GRAM_COUNT]
+    int n_depths;
+    rrt__arena arena;
+} rrt__grams;
+
+// Runs the model over the ids in windows of 512. ARGUMENT if there are fewer than 2 tokens.
+rrt_status rrt__grams_collect(rrt__grams *grams, const rrt_model *model, const int32_t *ids, size_t count,
+                              int threads, const rrt_progress *progress, rrt_error *err);
+void rrt__grams_free(rrt__grams *grams);
+
+static inline float *rrt__grams_at(const rrt__grams *grams, int depth, rrt__gram_place place)
+{
+    return grams->gram[depth * RRT__GRAM_COUNT + (int)place];
+}
+
+#endif

@@ -1,0 +1,39 @@
+// One tie: a matrix of a slot, the originals at the depths that share it, and what they become: one shared
+// weight and a low-rank part per depth.
+#ifndef RRT__TIE_H
+#define RRT__TIE_H
+
+#include "convert/low_rank.h"
+
+typedef struct rrt__tie_depth {
+    int depth;
+    const float *original; // W_l [out, in]
+    const float *gram;     // lower triangle of E[x·xᵀ] [in, in], damped; NULL: plain norm
+    size_t rank;           // 0: no LoRA here
+    float *b, *a;          // out: [out, rank], [rank, in]
+    double residual;       // out: ‖(W_l - W')·L‖² / ‖W_l·L‖²
+    double kept;           // out: share of the residual that the low-rank part has
+    float *energies; // out: [rank] squared singular values of (W_l - W')·L / ‖W_l·L‖², falling; or NULL
+} rrt__tie_depth;
+
+typedef struct rrt__tie {
+    size_t out, in;
+    float *shared; // W' [out, in]: given for a plain tie, found for a calibrated one
+    rrt__tie_depth *depths;
+    int n;
+} rrt__tie;
+
+// Adds a tenth of the mean diagonal to the diagonal: directions that the text does not show stay bounded, and errors
+// that earlier layers of the student will make are expected. Found by search: 1 % and 100 % are worse (PITFALLS).
+void rrt__gram_damp(float *gram, size_t width);
+
+// Low-rank parts for a given shared weight. Where a residual is zero, a is random and b zero (the exact-match
+// rule, paper App. C).
+rrt_status rrt__tie_plain(const rrt__tie *tie, rrt_error *err);
+
+// Shared weight and low-rank parts that minimise Σ_l ‖(W_l - W' - B_l·A_l)·L_l‖² / ‖W_l·L_l‖² by turns: for
+// fixed low-rank parts W' solves a linear system, for fixed W' each part is a truncated SVD. All depths have
+// grams.
+rrt_status rrt__tie_calibrated(const rrt__tie *tie, int rounds, rrt_error *err);
+
+#endif

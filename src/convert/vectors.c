@@ -1,0 +1,75 @@
+#include <cblas.h>
+#include <string.h>
+
+#include "convert/base.h"
+#include "convert/convert.h"
+
+static void add_scaled(float *out, const float *x, size_t count, float scale)
+{
+    for (size_t i = 0; out && i < count; i++) out[i] += scale * x[i];
+}
+
+static void add_depth(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, float scale)
+{
+    const rrt__shape *shape = &c->source->shape;
+    for (int i = 0; i < RRT__NORM_COUNT; i++) {
+        add_scaled(to->norm[i].gain, from->norm[i].gain, shape->hidden, scale);
+        add_scaled(to->norm[i].bias, from->norm[i].bias, shape->hidden, scale);
+    }
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        rrt__shape_matrix(shape, m, &out, &in);
+        add_scaled(to->bias[m], from->bias[m], out, scale);
+    }
+}
+
+// The gain went into the weights (original_weight in weights.c); what is left of the norm's bias goes through
+// them.
+static void fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, const rrt__slot *weights)
+{
+    size_t hidden = c->source->shape.hidden;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        const rrt__linear *linear = &weights->matrix[m];
+        bool reads_norm = m != RRT__MATRIX_O && m != RRT__MATRIX_DOWN;
+        const float *bias = from->norm[m <= RRT__MATRIX_V ? RRT__NORM_ATTENTION : RRT__NORM_MLP].bias;
+        if (to->bias[m] && bias && reads_norm)
+            cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)linear->out, (int)linear->in, 1, linear->weight,
+                        (int)linear->in, bias, 1, 1, to->bias[m], 1);
+    }
+    for (int i = 0; i < RRT__NORM_COUNT; i++) {
+        for (size_t k = 0; k < hidden; k++) to->norm[i].gain[k] = 1;
+        if (to->norm[i].bias) memset(to->norm[i].bias, 0, hidden * sizeof(float));
+    }
+}
+
+static void convert_tied(rrt__conversion *c, int slot, int n_layers)
+{
+    const rrt__plan *plan = &c->model->plan;
+    rrt__depth *to = &c->model->depths[rrt__model_first_depth(c->model, slot)];
+    const rrt__depth *from = c->source->depths;
+    rrt_init init = c->options.init;
+    if (init == RRT_INIT_STEPWISE || init == RRT_INIT_RANDOM) {
+        add_depth(c, to, &from[rrt__stepwise_layer(plan, slot, n_layers)], 1);
+    } else if (init == RRT_INIT_LOWER) {
+        add_depth(c, to, &from[rrt__lower_layer(plan, slot, n_layers)], 1);
+    } else {
+        int count = 0;
+        for (int d = 0; d < plan->n_depths; d++) count += plan->slot[d] == slot;
+        for (int d = 0; d < plan->n_depths; d++)
+            if (plan->slot[d] == slot)
+                add_depth(c, to, &from[rrt__depth_layer(plan, d, n_layers)], 1.0f / (float)count);
+    }
+}
+
+void rrt__convert_vectors(rrt__conversion *c)
+{
+    int n_layers = c->source->plan.n_depths;
+    const rrt__plan *plan = &c->model->plan;
+    for (int s = 0; s < plan->n_slots && c->norms == RRT__NORMS_TIED; s++) convert_tied(c, s, n_layers);
+    for (int d = 0; d < plan->n_depths && c->norms != RRT__NORMS_TIED; d++) {
+        int layer = rrt__depth_layer(plan, d, n_layers);
+        add_depth(c, &c->model->depths[d], &c->source->depths[layer], 1);
+        if (c->norms == RRT__NORMS_FOLDED)
+            fold(c, &c->model->depths[d], &c->source->depths[layer], &c->source->slots[layer]);
+    }
+}

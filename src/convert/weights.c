@@ -1,0 +1,230 @@
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "convert/base.h"
+#include "convert/convert.h"
+#include "convert/tie.h"
+
+enum { ROUNDS = 4 }; // of a calibrated tie: later ones change the error by less than 1 %
+
+bool rrt__conversion_is_shared(const rrt__plan *plan, int slot)
+{
+    int users = 0;
+    for (int d = 0; d < plan->n_depths; d++) users += plan->slot[d] == slot;
+    return users > 1;
+}
+
+// One tie with its memory.
+typedef struct job {
+    rrt__conversion *conversion;
+    int slot;
+    rrt__matrix matrix;
+    rrt__tie tie;
+    rrt__arena arena;
+} job;
+
+static bool reads_norm(rrt__matrix matrix)
+{
+    return matrix != RRT__MATRIX_O && matrix != RRT__MATRIX_DOWN;
+}
+
+// W_l, with the gain of the norm before it multiplied in where norms are folded.
+static rrt_status original_weight(job *j, int layer, const float **out, rrt_error *err)
+{
+    const rrt_model *source = j->conversion->source;
+    const rrt__linear *linear = &source->slots[source->plan.slot[layer]].matrix[j->matrix];
+    *out = linear->weight;
+    if (j->conversion->norms != RRT__NORMS_FOLDED || !reads_norm(j->matrix)) return RRT_STATUS_OK;
+    const float *gain =
+        source->depths[layer].norm[j->matrix <= RRT__MATRIX_V ? RRT__NORM_ATTENTION : RRT__NORM_MLP].gain;
+    float *folded;
+    RRT__TRY(rrt__arena_alloc(&j->arena, &folded, linear->out * linear->in, sizeof(float), "a folded weight",
+                              err));
+    for (size_t r = 0; r < linear->out; r++)
+        for (size_t i = 0; i < linear->in; i++)
+            folded[r * linear->in + i] = linear->weight[r * linear->in + i] * gain[i];
+    *out = folded;
+    return RRT_STATUS_OK;
+}
+
+// E[x·xᵀ] of what the matrix reads, damped; where norms are folded it reads the value before the gain.
+static rrt_status input_gram(job *j, int layer, const float **out, rrt_error *err)
+{
+    rrt__gram_place place = rrt__gram_of(j->matrix);
+    size_t width = j->tie.in;
+    float *gram;
+    RRT__TRY(rrt__arena_alloc(&j->arena, &gram, width * width, sizeof(float), "a gram", err));
+    memcpy(gram, rrt__grams_at(&j->conversion->grams, layer, place), width * width * sizeof(float));
+    const float *gain = j->conversion->source->depths[layer]
+                            .norm[place == RRT__GRAM_MLP ? RRT__NORM_MLP : RRT__NORM_ATTENTION]
+                            .gain;
+    for (size_t r = 0; r < width && j->conversion->norms == RRT__NORMS_FOLDED && reads_norm(j->matrix); r++)
+        for (size_t c = 0; c <= r; c++)
+            gram[r * width + c] = gain[r] * gain[c] != 0 ? gram[r * width + c] / (gain[r] * gain[c]) : 0;
+    rrt__gram_damp(gram, width);
+    *out = gram;
+    return RRT_STATUS_OK;
+}
+
+// The factors of a tie go into the model, or, where only spectra are wanted, into memory of the job: of full
+// rank.
+static rrt_status set_factors(job *j, rrt__tie_depth *t, float *const *energies, rrt_error *err)
+{
+    const rrt__lora *lora = &j->conversion->model->depths[t->depth].lora[j->matrix];
+    t->rank = lora->rank;
+    t->a = lora->a;
+    t->b = lora->b;
+    if (!energies) return RRT_STATUS_OK;
+    t->rank = j->tie.out < j->tie.in ? j->tie.out : j->tie.in;
+    t->energies = energies[rrt__conversion_at(t->depth, j->matrix)];
+    RRT__TRY(rrt__arena_alloc(&j->arena, &t->a, t->rank * j->tie.in, sizeof(float), "factors", err));
+    return rrt__arena_alloc(&j->arena, &t->b, t->rank * j->tie.out, sizeof(float), "factors", err);
+}
+
+static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix matrix, float *const *energies,
+                           rrt_error *err)
+{
+    const rrt__plan *plan = &c->model->plan;
+    const rrt__linear *linear = &c->model->slots[slot].matrix[matrix];
+    *j = (job){.conversion = c, .slot = slot, .matrix = matrix};
+    j->tie = (rrt__tie){.out = linear->out, .in = linear->in, .shared = linear->weight};
+    RRT__TRY(rrt__arena_alloc(&j->arena, &j->tie.depths, (size_t)plan->n_depths, sizeof *j->tie.depths,
+                              "a tie", err));
+    for (int d = 0; d < plan->n_depths; d++) {
+        if (plan->slot[d] != slot) continue;
+        rrt__tie_depth *t = &j->tie.depths[j->tie.n++];
+        int layer = rrt__depth_layer(plan, d, c->source->plan.n_depths);
+        t->depth = d;
+        RRT__TRY(original_weight(j, layer, &t->original, err));
+        RRT__TRY(set_factors(j, t, energies, err));
+        if (c->grams.gram) RRT__TRY(input_gram(j, layer, &t->gram, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+// The shared weight by one of the simple rules (paper §2.2). Stepwise and lower may take a layer that is not
+// tied here.
+static rrt_status fill_shared(job *j, rrt_error *err)
+{
+    const rrt__conversion *c = j->conversion;
+    const rrt__plan *plan = &c->model->plan;
+    int n_layers = c->source->plan.n_depths;
+    size_t count = j->tie.out * j->tie.in;
+    const float *layer;
+    switch (c->options.init) {
+    case RRT_INIT_STEPWISE:
+        RRT__TRY(original_weight(j, rrt__stepwise_layer(plan, j->slot, n_layers), &layer, err));
+        memcpy(j->tie.shared, layer, count * sizeof(float));
+        break;
+    case RRT_INIT_LOWER:
+        RRT__TRY(original_weight(j, rrt__lower_layer(plan, j->slot, n_layers), &layer, err));
+        memcpy(j->tie.shared, layer, count * sizeof(float));
+        break;
+    case RRT_INIT_RANDOM:
+        for (size_t i = 0; i < count; i++)
+            j->tie.shared[i] = 0.02f * (float)rrt__random_gaussian(c->options.seed,
+                                                                   rrt__conversion_at(j->slot, j->matrix), i);
+        break;
+    default: // average
+        for (int l = 0; l < j->tie.n; l++)
+            for (size_t i = 0; i < count; i++)
+                j->tie.shared[i] += j->tie.depths[l].original[i] / (float)j->tie.n;
+    }
+    return RRT_STATUS_OK;
+}
+
+// The usual start of a LoRA: A Gaussian, B zero, so that the model starts as the plain recursive one.
+static void zero_init(job *j)
+{
+    uint64_t seed = j->conversion->options.seed;
+    for (int l = 0; l < j->tie.n; l++) {
+        rrt__tie_depth *t = &j->tie.depths[l];
+        for (size_t i = 0; i < t->rank * j->tie.in; i++)
+            t->a[i] = (float)(rrt__random_gaussian(seed, ~rrt__conversion_at(t->depth, j->matrix), i) /
+                              sqrt((double)j->tie.in));
+        memset(t->b, 0, j->tie.out * t->rank * sizeof(float));
+        t->kept = 0;
+    }
+}
+
+static rrt_status solve(job *j, rrt_error *err)
+{
+    const rrt_convert_options *options = &j->conversion->options;
+    if (j->tie.n == 1 && options->init != RRT_INIT_RANDOM) { // used once: keeps its layer
+        memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
+        return RRT_STATUS_OK;
+    }
+    if (options->init == RRT_INIT_CALIBRATED) return rrt__tie_calibrated(&j->tie, ROUNDS, err);
+    RRT__TRY(fill_shared(j, err));
+    RRT__TRY(rrt__tie_plain(&j->tie, err));
+    if (options->lora_init == RRT_LORA_INIT_ZERO) zero_init(j);
+    return RRT_STATUS_OK;
+}
+
+static void report(const job *j)
+{
+    for (int l = 0; l < j->tie.n && j->tie.n > 1; l++) {
+        const rrt__tie_depth *t = &j->tie.depths[l];
+        j->conversion->rows[rrt__conversion_at(t->depth, j->matrix)] = (rrt_convert_row){
+            t->depth, j->slot, rrt__matrix_name(j->matrix), (int)t->rank, t->residual, t->kept};
+    }
+}
+
+// All ties, dealt out to the threads one by one.
+typedef struct queue {
+    rrt__conversion *conversion;
+    float *const *energies; // NULL: solve for real
+    atomic_int next, done, failed;
+    rrt_error error; // of the first that failed
+} queue;
+
+static rrt_status run_job(queue *q, int index, rrt_error *err)
+{
+    job j;
+    rrt__conversion *c = q->conversion;
+    rrt__matrix matrix = (rrt__matrix)(index % RRT__MATRIX_COUNT);
+    if (!rrt__family_has(c->model->family, matrix)) return RRT_STATUS_OK;
+    rrt_status status = job_open(&j, c, index / RRT__MATRIX_COUNT, matrix, q->energies, err);
+    if (!status && !q->energies) status = solve(&j, err);
+    if (!status && q->energies && j.tie.n > 1) status = rrt__tie_calibrated(&j.tie, 1, err);
+    if (!status && !q->energies) report(&j);
+    rrt__arena_free(&j.arena);
+    return status ? rrt__at(err, status, "matrix %s of slot %d", rrt__matrix_name(matrix),
+                            index / RRT__MATRIX_COUNT)
+                  : RRT_STATUS_OK;
+}
+
+static void work(rrt__team team, void *argument)
+{
+    queue *q = argument;
+    const rrt_progress *progress = q->conversion->options.progress;
+    int count = q->conversion->model->plan.n_slots * RRT__MATRIX_COUNT, index;
+    while (!atomic_load(&q->failed) && (index = atomic_fetch_add(&q->next, 1)) < count) {
+        rrt_error err = {0};
+        rrt_status status = run_job(q, index, &err);
+        int done = atomic_fetch_add(&q->done, 1) + 1;
+        if (!status && team.ith == 0 && progress && progress->report &&
+            progress->report(progress->user, q->energies ? "spectra" : "convert", done, count))
+            status = rrt__fail(&err, RRT_STATUS_CANCELLED, "the conversion was cancelled");
+        if (status && !atomic_exchange(&q->failed, 1)) q->error = err;
+    }
+}
+
+static rrt_status run(rrt__conversion *c, float *const *energies, rrt_error *err)
+{
+    queue q = {.conversion = c, .energies = energies};
+    rrt__team_run(c->options.threads, work, &q);
+    if (q.failed && err) *err = q.error;
+    return q.failed ? q.error.status : RRT_STATUS_OK;
+}
+
+rrt_status rrt__convert_weights(rrt__conversion *c, rrt_error *err)
+{
+    return run(c, NULL, err);
+}
+
+rrt_status rrt__convert_spectra(rrt__conversion *c, float *const *energies, rrt_error *err)
+{
+    return run(c, energies, err);
+}

@@ -1,0 +1,175 @@
+#include "eval/windows.h"
+
+#include <string.h>
+
+enum { DEFAULT_CONTEXT = 512, STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_MODELS = 2 };
+
+// The cut of a text into windows.
+typedef struct layout {
+    size_t context, n_bos, n_windows, length; // length: tokens of each window, BOS included
+} layout;
+
+static rrt_status make_layout(layout *cut, const rrt_model *model, size_t count,
+                              const rrt_eval_options *options, rrt_error *err)
+{
+    size_t context = options->context ? options->context : DEFAULT_CONTEXT;
+    if (options->max_tokens && options->max_tokens < count) count = options->max_tokens;
+    if (context < 2 || context > model->shape.context)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "windows of %zu tokens: the model can see 2 to %zu",
+                         context, model->shape.context);
+    cut->context = context;
+    cut->n_bos = model->tokenizer && rrt_tokenizer_adds_bos(model->tokenizer) ? 1 : 0;
+    cut->n_windows = count / (context - cut->n_bos);
+    cut->length = context;
+    if (cut->n_windows > 0) return RRT_STATUS_OK;
+    cut->n_windows = 1;
+    cut->length = count + cut->n_bos;
+    if (cut->length >= 2) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "the text has %zu tokens: at least %zu are needed", count,
+                     2 - cut->n_bos);
+}
+
+rrt_status rrt__windows_count(const rrt_model *model, size_t count, const rrt_eval_options *options,
+                              size_t *scored, rrt_error *err)
+{
+    layout cut;
+    RRT__TRY(make_layout(&cut, model, count, options, err));
+    *scored = cut.n_windows * (cut.length - 1);
+    return RRT_STATUS_OK;
+}
+
+// One model's side of the run.
+typedef struct lane {
+    const rrt_model *model;
+    rrt__workspace workspace;
+    rrt__sequence *sequences;
+    rrt__span *spans;
+    float *logits; // [LOGIT_ROWS, vocab]
+    short depths[RRT__MAX_DEPTHS];
+    int n_depths;
+} lane;
+
+typedef struct run {
+    lane lanes[MAX_MODELS];
+    int n_lanes;
+    layout cut;
+    size_t step_windows; // most windows per step
+    int32_t *ids;        // [step_windows, length], BOS in place
+    size_t n_windows;    // in this step
+    size_t scored;       // rows before this step
+    rrt__windows_score score;
+    void *user;
+} run;
+
+static void score_window(run *r, rrt__team team, size_t window)
+{
+    size_t length = r->cut.length, begin = window * length;
+    for (size_t at = 0; at < length - 1; at += LOGIT_ROWS) {
+        size_t rows = length - 1 - at < LOGIT_ROWS ? length - 1 - at : LOGIT_ROWS;
+        const float *logits[MAX_MODELS];
+        for (int m = 0; m < r->n_lanes; m++) {
+            lane *side = &r->lanes[m];
+            rrt__forward_logits(team, side->model, &side->workspace, begin + at, rows, side->logits);
+            logits[m] = side->logits;
+        }
+        r->score(r->user, team, r->scored + window * (length - 1) + at, rows, logits,
+                 r->ids + begin + at + 1);
+        rrt__team_barrier(team);
+    }
+}
+
+static void run_step(rrt__team team, void *argument)
+{
+    run *r = argument;
+    for (int m = 0; m < r->n_lanes; m++) {
+        lane *side = &r->lanes[m];
+        rrt__forward_embed(team, side->model, &side->workspace, side->spans, r->n_windows, r->ids);
+        rrt__forward_depths(team, side->model, &side->workspace, side->spans, r->n_windows, side->depths,
+                            side->n_depths);
+    }
+    for (size_t w = 0; w < r->n_windows; w++) score_window(r, team, w);
+}
+
+static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loops, int threads,
+                            rrt_error *err)
+{
+    size_t length = r->cut.length;
+    side->model = model;
+    RRT__TRY(rrt__plan_depths(&model->plan, loops ? loops : model->plan.loops, side->depths, &side->n_depths,
+                              err));
+    RRT__TRY(rrt__workspace_create(&side->workspace, model, r->step_windows * length, length, threads, err));
+    RRT__TRY(rrt__alloc(&side->sequences, r->step_windows, sizeof *side->sequences, "sequences", err));
+    RRT__TRY(rrt__alloc(&side->spans, r->step_windows, sizeof *side->spans, "spans", err));
+    RRT__TRY(rrt__alloc(&side->logits, LOGIT_ROWS, model->shape.vocab * sizeof(float), "logits", err));
+    for (size_t w = 0; w < r->step_windows; w++) {
+        rrt__sequence_init(&side->sequences[w], model);
+        side->spans[w] = (rrt__span){&side->sequences[w], 0, length};
+        RRT__TRY(rrt__sequence_reserve(&side->sequences[w], length, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+static void close_lane(const run *r, lane *side)
+{
+    for (size_t w = 0; side->sequences && w < r->step_windows; w++) rrt__sequence_free(&side->sequences[w]);
+    rrt__free(side->sequences);
+    rrt__free(side->spans);
+    rrt__free(side->logits);
+    rrt__workspace_free(&side->workspace);
+}
+
+static rrt_status check_models(const rrt_model *const *models, int n_models, const int32_t *ids, size_t count,
+                               rrt_error *err)
+{
+    size_t vocab = models[0]->shape.vocab;
+    for (int m = 1; m < n_models; m++)
+        if (models[m]->shape.vocab != vocab)
+            return rrt__fail(err, RRT_STATUS_MISMATCH,
+                             "the models have different vocabularies: %zu and %zu tokens", vocab,
+                             models[m]->shape.vocab);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= vocab)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT, "token %zu is id %d: the vocabulary has 0 to %zu", i,
+                             ids[i], vocab - 1);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status run_windows(run *r, const int32_t *ids, const rrt_eval_options *options, rrt_error *err)
+{
+    size_t length = r->cut.length, n_bos = r->cut.n_bos, text = length - n_bos;
+    for (size_t window = 0; window < r->cut.n_windows; window += r->n_windows) {
+        size_t left = r->cut.n_windows - window;
+        r->n_windows = left < r->step_windows ? left : r->step_windows;
+        for (size_t w = 0; w < r->n_windows; w++) {
+            if (n_bos) r->ids[w * length] = rrt_tokenizer_bos(r->lanes[0].model->tokenizer);
+            memcpy(r->ids + w * length + n_bos, ids + (window + w) * text, text * sizeof *ids);
+        }
+        rrt__team_run(options->threads, run_step, r);
+        r->scored += r->n_windows * (length - 1);
+        const rrt_progress *progress = options->progress;
+        if (progress && progress->report &&
+            progress->report(progress->user, "evaluate", (double)(window + r->n_windows),
+                             (double)r->cut.n_windows))
+            return rrt__fail(err, RRT_STATUS_CANCELLED, "the evaluation was cancelled");
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const int32_t *ids, size_t count,
+                            const rrt_eval_options *options, rrt__windows_score score, void *user,
+                            rrt_error *err)
+{
+    run r = {.n_lanes = n_models, .score = score, .user = user};
+    rrt_status status;
+    RRT__TRY(check_models(models, n_models, ids, count, err));
+    RRT__TRY(make_layout(&r.cut, models[0], count, options, err));
+    r.step_windows = r.cut.length < STEP_ROWS ? STEP_ROWS / r.cut.length : 1;
+    for (int m = 0; m < n_models; m++)
+        RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], m == 0 ? options->loops : 0, options->threads, err));
+    RRT__GOTO(rrt__alloc(&r.ids, r.step_windows * r.cut.length, sizeof *r.ids, "window ids", err));
+    RRT__GOTO(run_windows(&r, ids, options, err));
+done:
+    for (int m = 0; m < n_models; m++) close_lane(&r, &r.lanes[m]);
+    rrt__free(r.ids);
+    return status;
+}

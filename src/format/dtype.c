@@ -1,0 +1,132 @@
+#include "format/dtype.h"
+
+#include <string.h>
+
+#include "format/dequant.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the files are little endian and are read in place");
+
+static const struct {
+    const char *name;
+    size_t values, bytes;                                   // of one block
+    void (*decode)(const void *block, float *restrict out); // one block; NULL for the plain types
+} types[RRT__DTYPE_COUNT] = {
+    [RRT__DTYPE_F32] = {"F32", 1, 4, NULL},
+    [RRT__DTYPE_F16] = {"F16", 1, 2, NULL},
+    [RRT__DTYPE_BF16] = {"BF16", 1, 2, NULL},
+    [RRT__DTYPE_Q4_0] = {"Q4_0", 32, sizeof(rrt__block_q4_0), rrt__decode_q4_0},
+    [RRT__DTYPE_Q4_1] = {"Q4_1", 32, sizeof(rrt__block_q4_1), rrt__decode_q4_1},
+    [RRT__DTYPE_Q5_0] = {"Q5_0", 32, sizeof(rrt__block_q5_0), rrt__decode_q5_0},
+    [RRT__DTYPE_Q5_1] = {"Q5_1", 32, sizeof(rrt__block_q5_1), rrt__decode_q5_1},
+    [RRT__DTYPE_Q8_0] = {"Q8_0", 32, sizeof(rrt__block_q8_0), rrt__decode_q8_0},
+    [RRT__DTYPE_Q4_K] = {"Q4_K", 256, sizeof(rrt__block_q4_k), rrt__decode_q4_k},
+    [RRT__DTYPE_Q5_K] = {"Q5_K", 256, sizeof(rrt__block_q5_k), rrt__decode_q5_k},
+    [RRT__DTYPE_Q6_K] = {"Q6_K", 256, sizeof(rrt__block_q6_k), rrt__decode_q6_k},
+};
+
+const char *rrt__dtype_name(rrt__dtype dtype)
+{
+    return types[dtype].name;
+}
+
+size_t rrt__dtype_block_values(rrt__dtype dtype)
+{
+    return types[dtype].values;
+}
+
+size_t rrt__dtype_block_bytes(rrt__dtype dtype)
+{
+    return types[dtype].bytes;
+}
+
+static float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+// The exponent moves from bias 15 to bias 127. Infinity and NaN move on to 255; a subnormal half has no
+// leading one, so it takes one in (as 2^-14 + x) and gives it back by a subtraction, which is exact.
+float rrt__f16_to_f32(uint16_t half)
+{
+    uint32_t bits = (half & 0x7fffu) << 13, exponent = bits & 0x0f800000u;
+    bits += (127 - 15) << 23;
+    if (exponent == 0x0f800000u)
+        bits += (255 - 31 - (127 - 15)) << 23;
+    else if (exponent == 0)
+        bits = bits_of(float_of(bits + (1 << 23)) - 0x1p-14f);
+    return float_of(bits | (half & 0x8000u) << 16);
+}
+
+uint16_t rrt__f32_to_f16(float value)
+{
+    uint32_t sign = bits_of(value) & 0x80000000u, bits = bits_of(value) ^ sign, half;
+    if (bits > 0x7f800000u) {
+        half = 0x7e00; // NaN
+    } else if (bits >= bits_of(0x1p16f)) {
+        half = 0x7c00; // infinity
+    } else if (bits < bits_of(0x1p-14f)) {
+        half =
+            bits_of(float_of(bits) + 0.5f) - bits_of(0.5f); // the last bit of 0.5f is 2^-24: the adder rounds
+    } else {
+        uint32_t is_odd = bits >> 13 & 1;
+        half = (bits - ((127u - 15) << 23) + 0xfff + is_odd) >>
+               13; // may carry into the exponent, up to infinity
+    }
+    return (uint16_t)(half | sign >> 16);
+}
+
+uint16_t rrt__f32_to_bf16(float value)
+{
+    uint32_t bits = bits_of(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); // NaN: keep it one
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void f16s_to_f32(const unsigned char *data, size_t count, float *restrict out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, data + 2 * i, sizeof half);
+        out[i] = rrt__f16_to_f32(half);
+    }
+}
+
+static void bf16s_to_f32(const unsigned char *data, size_t count, float *restrict out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t high;
+        memcpy(&high, data + 2 * i, sizeof high);
+        out[i] = float_of((uint32_t)high << 16);
+    }
+}
+
+void rrt__dtype_to_f32(rrt__dtype dtype, const void *data, size_t count, float *out)
+{
+    if (count == 0) return;
+    switch (dtype) {
+    case RRT__DTYPE_F32:
+        memcpy(out, data, count * sizeof *out);
+        return;
+    case RRT__DTYPE_F16:
+        f16s_to_f32(data, count, out);
+        return;
+    case RRT__DTYPE_BF16:
+        bf16s_to_f32(data, count, out);
+        return;
+    default:
+        break;
+    }
+    const unsigned char *block = data;
+    for (size_t i = 0; i < count; i += types[dtype].values, block += types[dtype].bytes)
+        types[dtype].decode(block, out + i);
+}

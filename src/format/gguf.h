@@ -1,0 +1,56 @@
+// GGUF version 3 (and 2, which reads the same), memory-mapped: metadata and tensor table. Little endian.
+#ifndef RRT__GGUF_H
+#define RRT__GGUF_H
+
+#include "base/file.h"
+#include "format/tensors.h"
+
+typedef struct rrt__gguf rrt__gguf;
+
+// Checks the whole header against the file's size before anything is used. Errors carry byte offsets: FORMAT
+// for a damaged file, UNSUPPORTED for version 1, big-endian files, and types (of tensors or metadata) that
+// are not read.
+rrt_status rrt__gguf_open(rrt__gguf **out, const char *path, rrt_error *err);
+
+// The same for bytes in memory that outlive the result (tests, fuzzing); path is for messages.
+rrt_status rrt__gguf_parse(rrt__gguf **out, const void *data, size_t size_bytes, const char *path,
+                           rrt_error *err);
+
+void rrt__gguf_close(rrt__gguf *gguf); // NULL is fine
+
+const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf);
+
+bool rrt__gguf_has(const rrt__gguf *gguf, const char *key);
+
+// Typed metadata. Any integer type serves where an integer in range is asked for, any (finite) float for a
+// real. Missing: the fallback, or FORMAT naming the key where there is none. Another type or range: FORMAT as
+// well.
+rrt_status rrt__gguf_int(const rrt__gguf *gguf, const char *key, int64_t least, int64_t most, int64_t *out,
+                         rrt_error *err);
+rrt_status rrt__gguf_int_or(const rrt__gguf *gguf, const char *key, int64_t least, int64_t most,
+                            int64_t fallback, int64_t *out, rrt_error *err);
+rrt_status rrt__gguf_real_or(const rrt__gguf *gguf, const char *key, double fallback, double *out,
+                             rrt_error *err);
+rrt_status rrt__gguf_bool_or(const rrt__gguf *gguf, const char *key, bool fallback, bool *out,
+                             rrt_error *err);
+
+// A string of the file: not NUL-terminated, not checked to be UTF-8, lives as long as the gguf.
+typedef struct rrt__slice {
+    const char *data;
+    size_t length;
+} rrt__slice;
+
+rrt_status rrt__gguf_string(const rrt__gguf *gguf, const char *key, rrt__slice *out, rrt_error *err);
+
+// Arrays. Strings are handed out one by one, in order, because they have no fixed size in the file.
+rrt_status rrt__gguf_array_count(const rrt__gguf *gguf, const char *key, size_t *count, rrt_error *err);
+rrt_status rrt__gguf_each_string(const rrt__gguf *gguf, const char *key,
+                                 rrt_status (*each)(void *user, size_t index, rrt__slice string,
+                                                    rrt_error *err),
+                                 void *user, rrt_error *err);
+// out[0..count) of an array of integers (of any width) or of floats (as they stand, NaN too). FORMAT unless
+// the array has just count items.
+rrt_status rrt__gguf_ints(const rrt__gguf *gguf, const char *key, int64_t *out, size_t count, rrt_error *err);
+rrt_status rrt__gguf_reals(const rrt__gguf *gguf, const char *key, float *out, size_t count, rrt_error *err);
+
+#endif

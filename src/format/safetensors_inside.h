@@ -1,0 +1,14 @@
+// What safetensors.c (files and folders) and safetensors_header.c (one file's header) share.
+#ifndef RRT__SAFETENSORS_INSIDE_H
+#define RRT__SAFETENSORS_INSIDE_H
+
+#include "base/json.h"
+#include "format/safetensors.h"
+
+// Checks the header of data[0..size_bytes) and adds its tensors to table; their names go to the arena, path
+// and data are borrowed. *header is the parsed JSON, for json_decref (NULL after a failure).
+rrt_status rrt__safetensors_read_header(rrt__tensor_table *table, rrt__arena *arena,
+                                        const unsigned char *data, size_t size_bytes, const char *path,
+                                        json_t **header, rrt_error *err);
+
+#endif

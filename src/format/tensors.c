@@ -1,0 +1,129 @@
+#include "format/tensors.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Values converted before they are checked: a multiple of every block, small enough to stay in the cache.
+enum { CHUNK_VALUES = 4096 };
+
+rrt_status rrt__tensor_table_add(rrt__tensor_table *table, const rrt__tensor *tensor, rrt_error *err)
+{
+    RRT__TRY(rrt__array_reserve(&table->tensors, &table->capacity, table->count + 1, sizeof *tensor, err));
+    table->tensors[table->count++] = *tensor;
+    return RRT_STATUS_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const rrt__tensor *)a)->name, ((const rrt__tensor *)b)->name);
+}
+
+// By address, which tells files apart too; an empty tensor comes before the one that begins at its place.
+static int compare_places(const void *a, const void *b)
+{
+    const rrt__tensor *x = a, *y = b;
+    uintptr_t p = (uintptr_t)x->data, q = (uintptr_t)y->data;
+    if (p != q) return p < q ? -1 : 1;
+    return x->size_bytes < y->size_bytes ? -1 : x->size_bytes > y->size_bytes;
+}
+
+rrt_status rrt__tensor_table_seal(rrt__tensor_table *table, rrt_error *err)
+{
+    rrt__tensor *tensors = table->tensors;
+    if (table->count == 0) return RRT_STATUS_OK;
+    qsort(tensors, table->count, sizeof *tensors, compare_places);
+    for (size_t i = 1; i < table->count; i++) {
+        const rrt__tensor *a = &tensors[i - 1], *b = &tensors[i];
+        if ((uintptr_t)a->data + a->size_bytes > (uintptr_t)b->data)
+            return rrt__fail(err, RRT_STATUS_FORMAT, "tensors '%.80s' and '%.80s' overlap at byte %zu",
+                             a->name, b->name, b->file_offset);
+    }
+    qsort(tensors, table->count, sizeof *tensors, compare_names);
+    for (size_t i = 1; i < table->count; i++)
+        if (strcmp(tensors[i - 1].name, tensors[i].name) == 0)
+            return rrt__fail(err, RRT_STATUS_FORMAT,
+                             "tensor '%.80s' is there twice: at byte %zu of %s and at byte %zu of %s",
+                             tensors[i].name, tensors[i - 1].file_offset, tensors[i - 1].path,
+                             tensors[i].file_offset, tensors[i].path);
+    return RRT_STATUS_OK;
+}
+
+const rrt__tensor *rrt__tensor_table_find(const rrt__tensor_table *table, const char *name)
+{
+    if (table->count == 0) return NULL;
+    rrt__tensor key = {.name = name};
+    return bsearch(&key, table->tensors, table->count, sizeof key, compare_names);
+}
+
+void rrt__tensor_table_free(rrt__tensor_table *table)
+{
+    rrt__free(table->tensors);
+    *table = (rrt__tensor_table){0};
+}
+
+bool rrt__tensor_count(const rrt__tensor *tensor, size_t *count)
+{
+    *count = 1;
+    for (int i = 0; i < tensor->n_dims; i++)
+        if (!rrt__size_mul(*count, tensor->shape[i], count)) return false;
+    return true;
+}
+
+// "[49152, 576]"; room for 4 numbers of 20 digits.
+static const char *format_shape(char out[96], const size_t *shape, int n_dims)
+{
+    int length = snprintf(out, 96, "[");
+    for (int i = 0; i < n_dims; i++)
+        length += snprintf(out + length, 96 - (size_t)length, "%s%zu", i ? ", " : "", shape[i]);
+    snprintf(out + length, 96 - (size_t)length, "]");
+    return out;
+}
+
+static bool all_finite(const float *values, size_t count)
+{
+    uint32_t largest = 0; // exponent; no branch in the loop, so that it vectorises
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0x7f800000u;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000u;
+}
+
+static rrt_status fail_not_finite(const rrt__tensor *tensor, const float *values, size_t index,
+                                  rrt_error *err)
+{
+    while (isfinite(values[index])) index++;
+    size_t block = index / rrt__dtype_block_values(tensor->dtype);
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %f, a finite number is expected (byte %zu)", index,
+                  (double)values[index], tensor->file_offset + block * rrt__dtype_block_bytes(tensor->dtype));
+    return rrt__hint(err, status, "the file is damaged, or the training that wrote it has diverged");
+}
+
+rrt_status rrt__tensor_read(const rrt__tensor *tensor, size_t rows, size_t columns, float *out,
+                            rrt_error *err)
+{
+    size_t wanted[2] = {rows, columns}, count = 0;
+    int n_dims = columns ? 2 : 1;
+    rrt_status status = RRT_STATUS_OK;
+    if (tensor->n_dims != n_dims || memcmp(tensor->shape, wanted, (size_t)n_dims * sizeof *wanted) != 0 ||
+        !rrt__tensor_count(tensor, &count)) {
+        char have[96], want[96];
+        status =
+            rrt__fail(err, RRT_STATUS_MISMATCH, "its shape is %s, %s is expected",
+                      format_shape(have, tensor->shape, tensor->n_dims), format_shape(want, wanted, n_dims));
+    }
+    const unsigned char *data = tensor->data;
+    for (size_t at = 0; at < count && !status; at += CHUNK_VALUES) {
+        size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
+        rrt__dtype_to_f32(tensor->dtype, data, n, out + at);
+        if (!all_finite(out + at, n)) status = fail_not_finite(tensor, out, at, err);
+        data += n / rrt__dtype_block_values(tensor->dtype) * rrt__dtype_block_bytes(tensor->dtype);
+    }
+    if (!status) return RRT_STATUS_OK;
+    return rrt__at(err, status, "%s: tensor '%.80s'", tensor->path, tensor->name);
+}

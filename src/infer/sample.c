@@ -1,0 +1,65 @@
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "rrt/session.h"
+
+typedef struct candidate {
+    float probability;
+    int32_t id;
+} candidate;
+
+// Most likely first; the lower id where two are equally likely, so that the order is always the same.
+static int compare(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    if (x->probability != y->probability) return x->probability > y->probability ? -1 : 1;
+    return x->id < y->id ? -1 : 1;
+}
+
+static rrt_status find_greatest(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
+{
+    *greatest = 0;
+    for (size_t i = 0; i < vocab; i++) {
+        if (isnan(logits[i]))
+            return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a number", i);
+        if (logits[i] > logits[*greatest]) *greatest = i;
+    }
+    return RRT_STATUS_OK;
+}
+
+// How many of the sorted candidates stay.
+static size_t count_kept(const candidate *sorted, size_t count, const rrt_sampling *sampling)
+{
+    if (sampling->top_k > 0 && (size_t)sampling->top_k < count) count = (size_t)sampling->top_k;
+    double total = 0, sum = 0, top_p = sampling->top_p > 0 ? sampling->top_p : 1;
+    for (size_t i = 0; i < count; i++) total += sorted[i].probability;
+    size_t kept = 0;
+    while (kept < count && (kept == 0 || sum < top_p * total)) sum += sorted[kept++].probability;
+    while (kept > 1 && sorted[kept - 1].probability < sampling->min_p * sorted[0].probability) kept--;
+    return kept;
+}
+
+rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
+                      int32_t *id, rrt_error *err)
+{
+    size_t greatest;
+    RRT__TRY(find_greatest(logits, vocab, &greatest, err));
+    *id = (int32_t)greatest;
+    if (sampling->temperature <= 0) return RRT_STATUS_OK;
+    candidate *candidates;
+    RRT__TRY(rrt__alloc(&candidates, vocab, sizeof *candidates, "the sampler", err));
+    for (size_t i = 0; i < vocab; i++)
+        candidates[i] = (candidate){expf((logits[i] - logits[greatest]) / sampling->temperature), (int32_t)i};
+    qsort(candidates, vocab, sizeof *candidates, compare);
+    size_t kept = count_kept(candidates, vocab, sampling);
+    double total = 0, sum = 0;
+    for (size_t i = 0; i < kept; i++) total += candidates[i].probability;
+    double target = rrt__random_uniform(sampling->seed, 0, position) * total;
+    size_t chosen = 0;
+    while (chosen + 1 < kept && (sum += candidates[chosen].probability) <= target) chosen++;
+    *id = candidates[chosen].id;
+    rrt__free(candidates);
+    return RRT_STATUS_OK;
+}

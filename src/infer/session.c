@@ -1,0 +1,123 @@
+#include "rrt/session.h"
+
+#include "model/forward.h"
+
+enum { CHUNK_ROWS = 256 }; // rows of a prefill step: enough for full GEMM speed, little memory
+
+struct rrt_session {
+    const rrt_model *model;
+    int threads;
+    short depths[RRT__MAX_DEPTHS];
+    int n_depths;
+    rrt__sequence sequence;
+    rrt__workspace workspace;
+    size_t positions, rows; // that the workspace has room for
+    size_t n_tokens;
+    float *logits;
+};
+
+rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt_session_options *options,
+                            rrt_error *err)
+{
+    const rrt_session_options defaults = {0};
+    if (!options) options = &defaults;
+    RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a session", err));
+    rrt_session *session = *out;
+    session->model = model;
+    session->threads = options->threads > 0 ? options->threads : rrt__team_default_threads();
+    rrt__sequence_init(&session->sequence, model);
+    int loops = options->loops ? options->loops : model->plan.loops;
+    rrt_status status = rrt__plan_depths(&model->plan, loops, session->depths, &session->n_depths, err);
+    if (!status) status = rrt__alloc(&session->logits, model->shape.vocab, sizeof(float), "logits", err);
+    if (status) {
+        rrt_session_close(session);
+        *out = NULL;
+    }
+    return status;
+}
+
+void rrt_session_close(rrt_session *session)
+{
+    if (!session) return;
+    rrt__sequence_free(&session->sequence);
+    rrt__workspace_free(&session->workspace);
+    rrt__free(session->logits);
+    rrt__free(session);
+}
+
+size_t rrt_session_tokens(const rrt_session *session)
+{
+    return session->n_tokens;
+}
+
+const float *rrt_session_logits(const rrt_session *session)
+{
+    return session->n_tokens ? session->logits : NULL;
+}
+
+// Room for a step of `rows` rows that ends at position `end`; grows by doubling, so that a long chat does not
+// allocate at every token.
+static rrt_status reserve(rrt_session *session, size_t rows, size_t end, rrt_error *err)
+{
+    RRT__TRY(rrt__sequence_reserve(&session->sequence, end, err));
+    if (rows <= session->rows && end <= session->positions) return RRT_STATUS_OK;
+    size_t positions = 2 * end < session->model->shape.context ? 2 * end : session->model->shape.context;
+    rows = rows > session->rows ? rows : session->rows;
+    rrt__workspace_free(&session->workspace);
+    session->rows = session->positions = 0;
+    RRT__TRY(
+        rrt__workspace_create(&session->workspace, session->model, rows, positions, session->threads, err));
+    session->rows = rows;
+    session->positions = positions;
+    return RRT_STATUS_OK;
+}
+
+typedef struct step {
+    rrt_session *session;
+    const int32_t *ids;
+    rrt__span span;
+    bool is_last;
+} step;
+
+static void run_step(rrt__team team, void *argument)
+{
+    step *s = argument;
+    rrt_session *session = s->session;
+    rrt__forward_embed(team, session->model, &session->workspace, &s->span, 1, s->ids);
+    rrt__forward_depths(team, session->model, &session->workspace, &s->span, 1, session->depths,
+                        session->n_depths);
+    if (s->is_last)
+        rrt__forward_logits(team, session->model, &session->workspace, s->span.count - 1, 1, session->logits);
+}
+
+static rrt_status check_ids(const rrt_session *session, const int32_t *ids, size_t count, rrt_error *err)
+{
+    size_t vocab = session->model->shape.vocab, context = session->model->shape.context;
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= vocab)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT, "token %zu is id %d: the vocabulary has 0 to %zu", i,
+                             ids[i], vocab - 1);
+    if (count > context - session->n_tokens) {
+        rrt_status status =
+            rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens after %zu do not fit the model's context of %zu",
+                      count, session->n_tokens, context);
+        return rrt__hint(err, status, "shorten the text or ask for fewer tokens");
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt_session_append(rrt_session *session, const int32_t *ids, size_t count, rrt_error *err)
+{
+    RRT__TRY(check_ids(session, ids, count, err));
+    size_t begin = session->n_tokens;
+    // All memory first: a failure leaves the session as it was.
+    if (count) RRT__TRY(reserve(session, count < CHUNK_ROWS ? count : CHUNK_ROWS, begin + count, err));
+    for (size_t done = 0; done < count;) {
+        size_t rows = count - done < CHUNK_ROWS ? count - done : CHUNK_ROWS;
+        step s = {session, ids + done, {&session->sequence, begin + done, rows}, done + rows == count};
+        rrt__team_run(session->threads, run_step, &s);
+        done += rows;
+    }
+    session->n_tokens = begin + count;
+    return RRT_STATUS_OK;
+}

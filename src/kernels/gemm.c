@@ -1,0 +1,41 @@
+#include "kernels/gemm.h"
+
+#include <cblas.h>
+#include <math.h>
+
+void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
+               int accumulate)
+{
+    rrt__share columns = rrt__team_share(team, out, RRT__GEMM_GRAIN);
+    int n = (int)(columns.end - columns.begin), k = (int)in, ldy = (int)out;
+    if (n == 0 || rows == 0) return;
+    float beta = accumulate ? 1.0f : 0.0f;
+    const float *w_share = w + columns.begin * in;
+    float *y_share = y + columns.begin;
+    if (rows == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, n, k, 1.0f, w_share, k, x, 1, beta, y_share, 1);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, n, k, 1.0f, x, k, w_share, k, beta,
+                    y_share, ldy);
+}
+
+rrt_status rrt__gemm_self_test(rrt_error *err)
+{
+    enum { ROWS = 9, OUT = 33, IN = 70 };
+    float x[ROWS * IN], w[OUT * IN], y[ROWS * OUT];
+    for (size_t i = 0; i < ROWS * IN; i++) x[i] = (float)(i * 37 % 101) / 101.0f - 0.5f;
+    for (size_t i = 0; i < OUT * IN; i++) w[i] = (float)(i * 53 % 103) / 103.0f - 0.5f;
+    for (size_t rows = 1; rows <= ROWS; rows += ROWS - 1) {
+        rrt__gemm((rrt__team){0, 1}, y, x, w, rows, OUT, IN, 0);
+        for (size_t i = 0; i < rows * OUT; i++) {
+            double sum = 0;
+            for (size_t k = 0; k < IN; k++) sum += (double)x[i / OUT * IN + k] * w[i % OUT * IN + k];
+            if (fabs(sum - y[i]) < 1e-4) continue;
+            rrt_status status =
+                rrt__fail(err, RRT_STATUS_NUMERIC, "the BLAS library gives wrong products on this CPU");
+            return rrt__hint(err, status,
+                             "set OPENBLAS_CORETYPE=Haswell in the environment, or install a newer OpenBLAS");
+        }
+    }
+    return RRT_STATUS_OK;
+}

@@ -1,0 +1,22 @@
+// Matrix products by CBLAS, called by every thread of a team for its own share of the output columns (never
+// of the inner sum), so that one parallel region serves a whole step. OpenBLAS runs such a call on one
+// thread.
+#ifndef RRT__GEMM_H
+#define RRT__GEMM_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/team.h"
+
+// y[rows, out] = x[rows, in] · w[out, in]ᵀ, or += where accumulate is set. No barrier inside: a thread's
+// share of the columns of y is rrt__team_share(team, out, RRT__GEMM_GRAIN).
+enum { RRT__GEMM_GRAIN = 16 };
+void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
+               int accumulate);
+
+// Compares a small product with plain loops. Some OpenBLAS builds pick kernels that are wrong on newer
+// processors; NUMERIC then, with the advice to set OPENBLAS_CORETYPE. Costs microseconds.
+rrt_status rrt__gemm_self_test(rrt_error *err);
+
+#endif

@@ -1,0 +1,190 @@
+// The kernels, written so that the compiler vectorises them. Compiled once per instruction set with
+// RRT__VARIANT=baseline|avx2; each result's order of additions is fixed by the code, not by the batch.
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+enum { PAGE = RRT__PAGE_TOKENS };
+
+// e^x within 2 units in the last place: x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^r by a polynomial, 2^n by the
+// exponent bits. Arguments below -87.3 give 2^-126 instead of a subnormal number.
+static inline float fast_exp(float x)
+{
+    x = x > 88.0f ? 88.0f : x;
+    x = x < -87.3f ? -87.3f : x;
+    const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no room for a fraction
+    float n = (x * 1.44269504f + rounder) - rounder;
+    float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    float p = 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    int32_t bits = ((int32_t)n + 127) * (1 << 23);
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+static inline float greatest(const float *x, size_t count)
+{
+    float largest = x[0];
+#pragma omp simd reduction(max : largest)
+    for (size_t i = 0; i < count; i++) largest = x[i] > largest ? x[i] : largest;
+    return largest;
+}
+
+static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
+{
+    for (size_t r = 0; r < rows; r++, x += width, out += width) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t i = 0; i < width; i++) sum += x[i] * x[i];
+        float scale = 1.0f / sqrtf(sum / (float)width + epsilon);
+#pragma omp simd
+        for (size_t i = 0; i < width; i++) out[i] = x[i] * scale * gain[i];
+    }
+}
+
+static void layer_norm(float *out, const float *x, const float *gain, const float *bias, size_t rows,
+                       size_t width, float epsilon)
+{
+    for (size_t r = 0; r < rows; r++, x += width, out += width) {
+        float mean = 0, variance = 0;
+#pragma omp simd reduction(+ : mean)
+        for (size_t i = 0; i < width; i++) mean += x[i];
+        mean /= (float)width;
+#pragma omp simd reduction(+ : variance)
+        for (size_t i = 0; i < width; i++) variance += (x[i] - mean) * (x[i] - mean);
+        float scale = 1.0f / sqrtf(variance / (float)width + epsilon);
+#pragma omp simd
+        for (size_t i = 0; i < width; i++) out[i] = (x[i] - mean) * scale * gain[i] + bias[i];
+    }
+}
+
+static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary)
+{
+    size_t half = rotary / 2;
+    for (size_t h = 0; h < heads; h++, x += head_dim) {
+#pragma omp simd
+        for (size_t i = 0; i < half; i++) {
+            float a = x[i], b = x[i + half], c = cos_sin[i], s = cos_sin[i + half];
+            x[i] = a * c - b * s;
+            x[i + half] = b * c + a * s;
+        }
+    }
+}
+
+static void silu_mul(float *restrict gate, const float *restrict up, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) gate[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
+}
+
+static void gelu(float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
+}
+
+// scores[0..16) = scale · query · the page's keys. Four chains of additions, so that none waits for the last.
+static inline void score_page(float *restrict scores, const float *restrict query, const float *restrict keys,
+                              size_t head_dim, float scale)
+{
+    float sum[4][PAGE] = {{0}};
+    size_t d = 0;
+    for (; d + 4 <= head_dim; d += 4)
+        for (size_t c = 0; c < 4; c++)
+#pragma omp simd
+            for (size_t t = 0; t < PAGE; t++) sum[c][t] += query[d + c] * keys[(d + c) * PAGE + t];
+    for (; d < head_dim; d++)
+#pragma omp simd
+        for (size_t t = 0; t < PAGE; t++) sum[0][t] += query[d] * keys[d * PAGE + t];
+#pragma omp simd
+    for (size_t t = 0; t < PAGE; t++) scores[t] = ((sum[0][t] + sum[1][t]) + (sum[2][t] + sum[3][t])) * scale;
+}
+
+// out[0..width) = Σ_t weight[t] · values[t, 0..width) / total; width ≤ 32 sums stay in registers.
+static inline __attribute__((always_inline)) void weigh_values(float *restrict out,
+                                                               const float *restrict weights, rrt__kv_view kv,
+                                                               size_t n_tokens, size_t head_dim,
+                                                               size_t column, size_t width, float total)
+{
+    float sum[32] = {0};
+    for (size_t begin = 0; begin < n_tokens; begin += PAGE) {
+        const float *values = kv.pages[begin / PAGE] + kv.value_offset + column;
+        size_t count = n_tokens - begin < PAGE ? n_tokens - begin : PAGE;
+        for (size_t t = 0; t < count; t++, values += head_dim)
+#pragma omp simd
+            for (size_t i = 0; i < width; i++) sum[i] += weights[begin + t] * values[i];
+    }
+    float scale = 1.0f / total;
+    for (size_t i = 0; i < width; i++) out[column + i] = sum[i] * scale;
+}
+
+static void attention(float *restrict out, const float *restrict query, rrt__kv_view kv, size_t n_tokens,
+                      size_t head_dim, float scale, float *restrict scratch)
+{
+    for (size_t begin = 0; begin < n_tokens; begin += PAGE)
+        score_page(scratch + begin, query, kv.pages[begin / PAGE] + kv.key_offset, head_dim, scale);
+    float largest = greatest(scratch, n_tokens), total = 0;
+#pragma omp simd reduction(+ : total)
+    for (size_t t = 0; t < n_tokens; t++) {
+        scratch[t] = fast_exp(scratch[t] - largest);
+        total += scratch[t];
+    }
+    size_t column = 0;
+    for (; column + 32 <= head_dim; column += 32)
+        weigh_values(out, scratch, kv, n_tokens, head_dim, column, 32, total);
+    if (column < head_dim)
+        weigh_values(out, scratch, kv, n_tokens, head_dim, column, head_dim - column, total);
+}
+
+// Sums over a vocabulary go in float within blocks of 1024 and in double between them: 49,152 logits keep
+// their seventh digit.
+enum { BLOCK = 1024 };
+
+static double log_sum_exp(const float *x, size_t count)
+{
+    float largest = greatest(x, count);
+    double sum = 0;
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        size_t end = count - begin < BLOCK ? count : begin + BLOCK;
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (size_t i = begin; i < end; i++) part += fast_exp(x[i] - largest);
+        sum += part;
+    }
+    return largest + log(sum);
+}
+
+static double kl_divergence(const float *p, const float *q, size_t count)
+{
+    float p_largest = greatest(p, count), q_largest = greatest(q, count);
+    double p_sum = 0, q_sum = 0, cross = 0;
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        size_t end = count - begin < BLOCK ? count : begin + BLOCK;
+        float p_part = 0, q_part = 0, cross_part = 0;
+#pragma omp simd reduction(+ : p_part, q_part, cross_part)
+        for (size_t i = begin; i < end; i++) {
+            float a = p[i] - p_largest, b = q[i] - q_largest, weight = fast_exp(a);
+            p_part += weight;
+            q_part += fast_exp(b);
+            cross_part += weight * (a - b);
+        }
+        p_sum += p_part;
+        q_sum += q_part;
+        cross += cross_part;
+    }
+    return cross / p_sum - log(p_sum) + log(q_sum);
+}
+
+const rrt__kernels PASTE(rrt__kernels_, RRT__VARIANT) = {
+    STRING(RRT__VARIANT), rms_norm, layer_norm, rope, silu_mul, gelu, attention, log_sum_exp, kl_divergence};

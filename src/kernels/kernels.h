@@ -1,0 +1,65 @@
+// The kernels' contract: every primitive that the forward pass needs, except GEMM (gemm.h), behind one table
+// of functions. reference.c says in plain C what each one means; generic.c is written for the vectoriser and
+// compiled once per instruction set. This is the seam for another instruction set or an accelerator.
+//
+// Matrices are row-major and dense. A kernel is called by one thread on that thread's share of rows.
+// The result for a row depends on that row alone, bit for bit, not on how many rows come with it.
+#ifndef RRT__KERNELS_H
+#define RRT__KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RRT__PAGE_TOKENS = 16 }; // tokens per K/V page
+
+// One query head's view of a sequence's keys and values at one depth and one K/V head. In page p, which holds
+// tokens 16p … 16p+15, keys start at pages[p] + key_offset as [head_dim, 16] (a vector lane per token) and
+// values at pages[p] + value_offset as [16, head_dim].
+typedef struct rrt__kv_view {
+    float *const *pages;
+    size_t key_offset, value_offset;
+} rrt__kv_view;
+
+typedef struct rrt__kernels {
+    const char *name; // "reference", "baseline", "avx2"
+
+    // out[r,:] = x[r,:] / sqrt(mean(x[r,:]²) + epsilon) * gain. out may be x.
+    void (*rms_norm)(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon);
+
+    // out[r,:] = (x[r,:] - mean) / sqrt(variance + epsilon) * gain + bias. out may be x.
+    void (*layer_norm)(float *out, const float *x, const float *gain, const float *bias, size_t rows,
+                       size_t width, float epsilon);
+
+    // Rotates the pairs (i, i + rotary/2) of the first `rotary` values of each head in place.
+    // x: [heads, head_dim] of one row; cos_sin: rotary/2 cosines, then rotary/2 sines.
+    void (*rope)(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary);
+
+    // gate[i] = gate[i] * sigmoid(gate[i]) * up[i]
+    void (*silu_mul)(float *gate, const float *up, size_t count);
+
+    // x[i] = x[i] * Φ(x[i]), the exact GELU by the error function
+    void (*gelu)(float *x, size_t count);
+
+    // out[0..head_dim) = softmax(scale · query · keysᵀ) · values over the first n_tokens tokens.
+    // scratch: room for n_tokens rounded up to whole pages.
+    void (*attention)(float *out, const float *query, rrt__kv_view kv, size_t n_tokens, size_t head_dim,
+                      float scale, float *scratch);
+
+    // ln Σ exp(x[i])
+    double (*log_sum_exp)(const float *x, size_t count);
+
+    // KL(softmax(p) ‖ softmax(q)) = Σ softmax(p)[i] · (ln softmax(p)[i] - ln softmax(q)[i])
+    double (*kl_divergence)(const float *p, const float *q, size_t count);
+} rrt__kernels;
+
+extern const rrt__kernels rrt__kernels_reference;
+extern const rrt__kernels rrt__kernels_baseline;
+#if defined(__x86_64__)
+extern const rrt__kernels rrt__kernels_avx2;
+#endif
+
+// The best table for this processor. RRT_KERNELS=reference|baseline|avx2 in the environment forces one that
+// the processor can run (for tests and bug hunts).
+const rrt__kernels *rrt__kernels_get(void);
+
+#endif

@@ -1,0 +1,92 @@
+// The plain truth: each kernel as its formula, in double where it matters. Slow; the tests hold the others to
+// it.
+#include <math.h>
+
+#include "kernels/kernels.h"
+
+static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
+{
+    for (size_t r = 0; r < rows; r++, x += width, out += width) {
+        double sum = 0;
+        for (size_t i = 0; i < width; i++) sum += (double)x[i] * x[i];
+        double scale = 1.0 / sqrt(sum / (double)width + epsilon);
+        for (size_t i = 0; i < width; i++) out[i] = (float)(x[i] * scale * gain[i]);
+    }
+}
+
+static void layer_norm(float *out, const float *x, const float *gain, const float *bias, size_t rows,
+                       size_t width, float epsilon)
+{
+    for (size_t r = 0; r < rows; r++, x += width, out += width) {
+        double mean = 0, variance = 0;
+        for (size_t i = 0; i < width; i++) mean += x[i];
+        mean /= (double)width;
+        for (size_t i = 0; i < width; i++) variance += (x[i] - mean) * (x[i] - mean);
+        double scale = 1.0 / sqrt(variance / (double)width + epsilon);
+        for (size_t i = 0; i < width; i++) out[i] = (float)((x[i] - mean) * scale * gain[i] + bias[i]);
+    }
+}
+
+static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary)
+{
+    size_t half = rotary / 2;
+    for (size_t h = 0; h < heads; h++, x += head_dim) {
+        for (size_t i = 0; i < half; i++) {
+            float a = x[i], b = x[i + half], c = cos_sin[i], s = cos_sin[i + half];
+            x[i] = a * c - b * s;
+            x[i + half] = b * c + a * s;
+        }
+    }
+}
+
+static void silu_mul(float *gate, const float *up, size_t count)
+{
+    for (size_t i = 0; i < count; i++) gate[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
+}
+
+static void gelu(float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
+}
+
+static void attention(float *out, const float *query, rrt__kv_view kv, size_t n_tokens, size_t head_dim,
+                      float scale, float *scratch)
+{
+    double largest = -INFINITY, total = 0;
+    for (size_t t = 0; t < n_tokens; t++) {
+        const float *keys = kv.pages[t / RRT__PAGE_TOKENS] + kv.key_offset + t % RRT__PAGE_TOKENS;
+        double score = 0;
+        for (size_t d = 0; d < head_dim; d++) score += (double)query[d] * keys[d * RRT__PAGE_TOKENS];
+        scratch[t] = (float)(score * scale);
+        if (scratch[t] > largest) largest = scratch[t];
+    }
+    for (size_t t = 0; t < n_tokens; t++) total += exp(scratch[t] - largest);
+    for (size_t d = 0; d < head_dim; d++) {
+        double sum = 0;
+        for (size_t t = 0; t < n_tokens; t++) {
+            const float *values =
+                kv.pages[t / RRT__PAGE_TOKENS] + kv.value_offset + t % RRT__PAGE_TOKENS * head_dim;
+            sum += exp(scratch[t] - largest) / total * values[d];
+        }
+        out[d] = (float)sum;
+    }
+}
+
+static double log_sum_exp(const float *x, size_t count)
+{
+    double largest = -INFINITY, sum = 0;
+    for (size_t i = 0; i < count; i++)
+        if (x[i] > largest) largest = x[i];
+    for (size_t i = 0; i < count; i++) sum += exp(x[i] - largest);
+    return largest + log(sum);
+}
+
+static double kl_divergence(const float *p, const float *q, size_t count)
+{
+    double p_total = log_sum_exp(p, count), q_total = log_sum_exp(q, count), sum = 0;
+    for (size_t i = 0; i < count; i++) sum += exp(p[i] - p_total) * ((p[i] - p_total) - (q[i] - q_total));
+    return sum;
+}
+
+const rrt__kernels rrt__kernels_reference = {"reference", rms_norm,  layer_norm,  rope,         silu_mul,
+                                             gelu,        attention, log_sum_exp, kl_divergence};

@@ -1,0 +1,239 @@
+#include "model/forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/gemm.h"
+
+typedef struct block {
+    rrt__team team;
+    const rrt_model *model;
+    rrt__workspace *ws;
+    const rrt__span *spans;
+    size_t n_spans;
+    const rrt__segment *segments;
+    size_t n_segments, n_rows;
+    const rrt__slot *slot;
+} block;
+
+static size_t count_rows(const rrt__span *spans, size_t n_spans)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < n_spans; i++) rows += spans[i].count;
+    return rows;
+}
+
+void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *spans,
+                        size_t n_spans, const int32_t *ids)
+{
+    size_t hidden = model->shape.hidden, rotary = model->shape.rotary, row = 0;
+    rrt__share share = rrt__team_share(team, count_rows(spans, n_spans), 1);
+    for (size_t s = 0; s < n_spans; s++) {
+        for (size_t i = 0; i < spans[s].count; i++, row++) {
+            if (row < share.begin || row >= share.end) continue;
+            memcpy(ws->hidden + row * hidden, model->embedding + (size_t)ids[row] * hidden,
+                   hidden * sizeof(float));
+            float *cos_sin = ws->cos_sin + row * rotary;
+            for (size_t p = 0; p < rotary / 2; p++) {
+                // In f32, as the models were trained: the angle's rounding is part of the model.
+                float frequency = 1.0f / powf((float)model->shape.rope_base, (float)(2 * p) / (float)rotary);
+                float angle = (float)(spans[s].position + i) * frequency;
+                cos_sin[p] = cosf(angle);
+                cos_sin[p + rotary / 2] = sinf(angle);
+            }
+        }
+    }
+    rrt__team_barrier(team);
+}
+
+static void norm_rows(const block *b, const rrt__norm *norm, float *out, size_t begin, size_t end)
+{
+    size_t width = b->model->shape.hidden;
+    rrt__share share = rrt__team_share(b->team, end - begin, 1);
+    const float *x = b->ws->hidden + (begin + share.begin) * width;
+    float epsilon = (float)b->model->shape.norm_epsilon;
+    out += (begin + share.begin) * width;
+    if (norm->bias)
+        b->ws->kernels->layer_norm(out, x, norm->gain, norm->bias, share.end - share.begin, width, epsilon);
+    else
+        b->ws->kernels->rms_norm(out, x, norm->gain, share.end - share.begin, width, epsilon);
+}
+
+static void norm_segments(const block *b, rrt__norm_place place)
+{
+    for (size_t s = 0; s < b->n_segments; s++)
+        norm_rows(b, &b->model->depths[b->segments[s].depth].norm[place], b->ws->normed[place],
+                  b->segments[s].begin, b->segments[s].end);
+}
+
+// Applies `count` matrices from `first` on that read the same x: y[i] = W·x + bias + B·(A·x), or += for the
+// residual. Each thread computes its share of output columns for all rows, so bias and LoRA need no barrier
+// of their own.
+static void project(const block *b, rrt__matrix first, int count, const float *x, float *const *y,
+                    int accumulate)
+{
+    bool any_lora = false;
+    for (int i = 0; i < count; i++) {
+        rrt__matrix m = first + (rrt__matrix)i;
+        float *low_rank = b->ws->low_rank[m]; // segments lie one after the other: their ranks may differ
+        for (size_t s = 0; s < b->n_segments; s++) {
+            const rrt__segment *segment = &b->segments[s];
+            const rrt__lora *lora = &b->model->depths[segment->depth].lora[m];
+            size_t in = b->slot->matrix[m].in, rows = segment->end - segment->begin;
+            if (!lora->rank) continue;
+            any_lora = true;
+            rrt__gemm(b->team, low_rank, x + segment->begin * in, lora->a, rows, lora->rank, in, 0);
+            low_rank += rows * lora->rank;
+        }
+    }
+    if (any_lora) rrt__team_barrier(b->team);
+    for (int i = 0; i < count; i++) {
+        rrt__matrix m = first + (rrt__matrix)i;
+        const rrt__linear *linear = &b->slot->matrix[m];
+        const float *low_rank = b->ws->low_rank[m];
+        rrt__gemm(b->team, y[i], x, linear->weight, b->n_rows, linear->out, linear->in, accumulate);
+        for (size_t s = 0; s < b->n_segments; s++) {
+            const rrt__segment *segment = &b->segments[s];
+            const rrt__depth *depth = &b->model->depths[segment->depth];
+            const rrt__lora *lora = &depth->lora[m];
+            float *out = y[i] + segment->begin * linear->out;
+            size_t rows = segment->end - segment->begin;
+            if (lora->rank) rrt__gemm(b->team, out, low_rank, lora->b, rows, linear->out, lora->rank, 1);
+            low_rank += rows * lora->rank;
+            rrt__share columns = rrt__team_share(b->team, linear->out, RRT__GEMM_GRAIN);
+            for (size_t r = 0; r < rows && depth->bias[m]; r++)
+                for (size_t c = columns.begin; c < columns.end; c++)
+                    out[r * linear->out + c] += depth->bias[m][c];
+        }
+    }
+}
+
+static int depth_of_row(const block *b, size_t row)
+{
+    size_t s = 0;
+    while (row >= b->segments[s].end) s++;
+    return b->segments[s].depth;
+}
+
+typedef void (*row_function)(const block *b, const rrt__span *span, size_t position, size_t row);
+
+// Calls function for this thread's share of the rows. Rows of a span lie round-robin: later positions cost
+// more.
+static void each_row(const block *b, row_function function)
+{
+    size_t row = 0;
+    for (size_t s = 0; s < b->n_spans; s++)
+        for (size_t i = 0; i < b->spans[s].count; i++, row++)
+            if (row % (size_t)b->team.nth == (size_t)b->team.ith)
+                function(b, &b->spans[s], b->spans[s].position + i, row);
+}
+
+static void rotate_and_store(const block *b, const rrt__span *span, size_t position, size_t row)
+{
+    const rrt__shape *shape = &b->model->shape;
+    const float *cos_sin = b->ws->cos_sin + row * shape->rotary;
+    float *q = b->ws->q + row * shape->heads * shape->head_dim;
+    float *k = b->ws->k + row * shape->kv_heads * shape->head_dim;
+    const float *v = b->ws->v + row * shape->kv_heads * shape->head_dim;
+    b->ws->kernels->rope(q, cos_sin, shape->heads, shape->head_dim, shape->rotary);
+    b->ws->kernels->rope(k, cos_sin, shape->kv_heads, shape->head_dim, shape->rotary);
+    rrt__sequence_store(span->sequence, position, depth_of_row(b, row), k, v);
+}
+
+static void attend(const block *b, const rrt__span *span, size_t position, size_t row)
+{
+    const rrt__shape *shape = &b->model->shape;
+    size_t group = shape->heads / shape->kv_heads;
+    float scale = 1.0f / sqrtf((float)shape->head_dim);
+    float *scores = b->ws->scores + (size_t)b->team.ith * b->ws->scores_stride;
+    for (size_t h = 0; h < shape->heads; h++) {
+        size_t offset = (row * shape->heads + h) * shape->head_dim;
+        rrt__kv_view view = rrt__sequence_view(span->sequence, depth_of_row(b, row), h / group);
+        b->ws->kernels->attention(b->ws->attended + offset, b->ws->q + offset, view, position + 1,
+                                  shape->head_dim, scale, scores);
+    }
+}
+
+static void attention(const block *b)
+{
+    rrt__workspace *ws = b->ws;
+    project(b, RRT__MATRIX_Q, 3, ws->normed[RRT__NORM_ATTENTION], (float *[]){ws->q, ws->k, ws->v}, 0);
+    rrt__team_barrier(b->team);
+    each_row(b, rotate_and_store);
+    rrt__team_barrier(b->team);
+    each_row(b, attend);
+    rrt__team_barrier(b->team);
+    project(b, RRT__MATRIX_O, 1, ws->attended, &ws->hidden, 1);
+}
+
+static void mlp(const block *b)
+{
+    rrt__workspace *ws = b->ws;
+    const float *x = ws->normed[RRT__NORM_MLP];
+    bool gated = b->model->family->mlp == RRT__MLP_SILU_GATED;
+    size_t ffn = b->model->shape.ffn;
+    if (gated)
+        project(b, RRT__MATRIX_GATE, 2, x, (float *[]){ws->gate, ws->up}, 0);
+    else
+        project(b, RRT__MATRIX_UP, 1, x, &ws->up, 0);
+    // The activation runs on the columns that this thread has just computed.
+    rrt__share columns = rrt__team_share(b->team, ffn, RRT__GEMM_GRAIN);
+    for (size_t r = 0; r < b->n_rows; r++) {
+        size_t at = r * ffn + columns.begin, count = columns.end - columns.begin;
+        if (gated)
+            b->ws->kernels->silu_mul(ws->gate + at, ws->up + at, count);
+        else
+            b->ws->kernels->gelu(ws->up + at, count);
+    }
+    rrt__team_barrier(b->team);
+    project(b, RRT__MATRIX_DOWN, 1, rrt__workspace_down_input(ws, b->model), &ws->hidden, 1);
+}
+
+void rrt__forward_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                        const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                        size_t n_segments)
+{
+    const rrt__slot *slot = &model->slots[model->plan.slot[segments[0].depth]];
+    block b = {team, model, workspace, spans, n_spans, segments, n_segments, count_rows(spans, n_spans),
+               slot};
+    rrt__team_barrier(team);
+    norm_segments(&b, RRT__NORM_ATTENTION);
+    if (model->family->parallel_residual) norm_segments(&b, RRT__NORM_MLP);
+    rrt__team_barrier(team);
+    attention(&b);
+    if (!model->family->parallel_residual) {
+        rrt__team_barrier(team);
+        norm_segments(&b, RRT__NORM_MLP);
+        rrt__team_barrier(team);
+    }
+    mlp(&b);
+    rrt__team_barrier(team);
+}
+
+void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                         const rrt__span *spans, size_t n_spans, const short *depths, int n_depths)
+{
+    size_t rows = count_rows(spans, n_spans);
+    for (int i = 0; i < n_depths; i++) {
+        rrt__segment segment = {depths[i], 0, rows};
+        rrt__forward_block(team, model, workspace, spans, n_spans, &segment, 1);
+    }
+}
+
+void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace *ws, size_t begin,
+                         size_t count, float *logits)
+{
+    size_t hidden = model->shape.hidden;
+    block b = {.team = team, .model = model, .ws = ws};
+    rrt__team_barrier(team);
+    norm_rows(&b, &model->final_norm, ws->normed[0], begin, begin + count);
+    rrt__team_barrier(team);
+    rrt__gemm(team, logits, ws->normed[0] + begin * hidden, model->head, count, model->shape.vocab, hidden,
+              0);
+    rrt__team_barrier(team);
+}
+
+float *rrt__workspace_down_input(const rrt__workspace *workspace, const rrt_model *model)
+{
+    return model->family->mlp == RRT__MLP_SILU_GATED ? workspace->gate : workspace->up;
+}

@@ -1,0 +1,70 @@
+// The forward pass: one block function for every family, plan and use.
+//
+// Work comes as spans (a run of consecutive positions of one sequence: a prefill chunk, a decoded token, an
+// evaluation window). Rows of all spans lie one after the other, sorted by loop; rows at one loop are a
+// segment. Shared weights run over all rows at once; norms, LoRA and K/V are those of each segment's depth.
+//
+// Every function here is called by all threads of a team at once.
+#ifndef RRT__FORWARD_H
+#define RRT__FORWARD_H
+
+#include "base/team.h"
+#include "model/kv.h"
+
+typedef struct rrt__span {
+    rrt__sequence *sequence;
+    size_t position; // of the first row
+    size_t count;    // rows
+} rrt__span;
+
+// Rows [begin, end) that run at one depth. All segments of a batch use the same slot.
+typedef struct rrt__segment {
+    int depth;
+    size_t begin, end;
+} rrt__segment;
+
+// Buffers for up to `rows` rows, reused from block to block. After a block has run they hold its inner
+// values, which are the inputs of its linear layers: what calibration and the backward pass read.
+typedef struct rrt__workspace {
+    const rrt__kernels *kernels;
+    size_t rows;
+    float *hidden;                  // [rows, hidden]: in and out of every block
+    float *normed[RRT__NORM_COUNT]; // [rows, hidden]: input of q, k, v and of gate, up
+    float *q, *k, *v;               // [rows, heads·head_dim], [rows, kv_heads·head_dim] twice
+    float *attended;                // [rows, heads·head_dim]: input of o
+    float *gate, *up;               // [rows, ffn]; the one that the activation ends in is the input of down
+    float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
+    float *cos_sin;                     // [rows, rotary]
+    float *scores;                      // [threads, context rounded up to pages]
+    size_t scores_stride;
+    rrt__arena arena;
+} rrt__workspace;
+
+// positions: one more than the last position that attention will see.
+rrt_status rrt__workspace_create(rrt__workspace *workspace, const rrt_model *model, size_t rows,
+                                 size_t positions, int n_threads, rrt_error *err);
+void rrt__workspace_free(rrt__workspace *workspace);
+
+// The input of the down projection after a block has run.
+float *rrt__workspace_down_input(const rrt__workspace *workspace, const rrt_model *model);
+
+// hidden[row,:] = embedding of ids[row]; also sets cos_sin for the spans' positions. Ends with a barrier.
+void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                        const rrt__span *spans, size_t n_spans, const int32_t *ids);
+
+// One block (paper eq. 2 and 3) on the hidden rows, keys and values stored at their positions.
+// K/V room has been reserved. Starts and ends with a barrier.
+void rrt__forward_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                        const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                        size_t n_segments);
+
+// All depths in the list, one after the other, with all rows in one segment.
+void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                         const rrt__span *spans, size_t n_spans, const short *depths, int n_depths);
+
+// logits[row,:] of hidden rows [begin, begin + count): final norm, then head. normed[0] is overwritten for
+// those rows. Starts and ends with a barrier.
+void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace *workspace, size_t begin,
+                         size_t count, float *logits);
+
+#endif

@@ -1,0 +1,54 @@
+#include "model/kv.h"
+
+#include <string.h>
+
+void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model)
+{
+    const rrt__shape *shape = &model->shape;
+    *sequence = (rrt__sequence){
+        .shape = shape,
+        .page_floats =
+            (size_t)model->plan.n_depths * shape->kv_heads * 2 * shape->head_dim * RRT__PAGE_TOKENS,
+    };
+}
+
+void rrt__sequence_free(rrt__sequence *sequence)
+{
+    for (size_t i = 0; i < sequence->n_pages; i++) rrt__free(sequence->pages[i]);
+    rrt__free(sequence->pages);
+    sequence->pages = NULL;
+    sequence->n_pages = sequence->page_capacity = 0;
+}
+
+rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_error *err)
+{
+    size_t need = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS;
+    RRT__TRY(
+        rrt__array_reserve(&sequence->pages, &sequence->page_capacity, need, sizeof *sequence->pages, err));
+    while (sequence->n_pages < need) {
+        RRT__TRY(rrt__alloc(&sequence->pages[sequence->n_pages], sequence->page_floats, sizeof(float),
+                            "a K/V page", err));
+        sequence->n_pages++;
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt__kv_view rrt__sequence_view(const rrt__sequence *sequence, int depth, size_t kv_head)
+{
+    size_t half = sequence->shape->head_dim * RRT__PAGE_TOKENS;
+    size_t offset = ((size_t)depth * sequence->shape->kv_heads + kv_head) * 2 * half;
+    return (rrt__kv_view){sequence->pages, offset, offset + half};
+}
+
+void rrt__sequence_store(rrt__sequence *sequence, size_t position, int depth, const float *keys,
+                         const float *values)
+{
+    size_t head_dim = sequence->shape->head_dim, lane = position % RRT__PAGE_TOKENS;
+    float *page = sequence->pages[position / RRT__PAGE_TOKENS];
+    for (size_t h = 0; h < sequence->shape->kv_heads; h++) {
+        rrt__kv_view view = rrt__sequence_view(sequence, depth, h);
+        float *key = page + view.key_offset + lane;
+        for (size_t d = 0; d < head_dim; d++) key[d * RRT__PAGE_TOKENS] = keys[h * head_dim + d];
+        memcpy(page + view.value_offset + lane * head_dim, values + h * head_dim, head_dim * sizeof(float));
+    }
+}

@@ -1,0 +1,30 @@
+// Keys and values of one sequence, in pages of 16 tokens that hold all depths. A page is the unit of
+// allocation: what a sequence needs is reserved before a step, and nothing is allocated inside it.
+#ifndef RRT__KV_H
+#define RRT__KV_H
+
+#include "kernels/kernels.h"
+#include "model/model.h"
+
+typedef struct rrt__sequence {
+    const rrt__shape *shape;
+    float **pages; // [n_pages], each [n_depths][kv_heads][key: head_dim x 16, value: 16 x head_dim]
+    size_t n_pages, page_capacity;
+    size_t page_floats;
+} rrt__sequence;
+
+// Zeroes of a fresh sequence; no memory is taken yet. The model outlives it.
+void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model);
+void rrt__sequence_free(rrt__sequence *sequence);
+
+// Makes room for n_tokens tokens in all.
+rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_error *err);
+
+// Stores one token's keys and values (each [kv_heads, head_dim]) at a position and depth.
+void rrt__sequence_store(rrt__sequence *sequence, size_t position, int depth, const float *keys,
+                         const float *values);
+
+// What the attention kernel reads for one K/V head at one depth.
+rrt__kv_view rrt__sequence_view(const rrt__sequence *sequence, int depth, size_t kv_head);
+
+#endif

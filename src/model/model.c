@@ -1,0 +1,149 @@
+#include "model/model.h"
+
+#include <string.h>
+
+static const char *const norms_names[] = {"tied", "per-depth", "folded"};
+
+const char *rrt__norms_name(rrt__norms_mode norms)
+{
+    return norms_names[norms];
+}
+
+rrt_status rrt__norms_parse(rrt__norms_mode *norms, const char *name, rrt_error *err)
+{
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(name, norms_names[i]) != 0) continue;
+        *norms = (rrt__norms_mode)i;
+        return RRT_STATUS_OK;
+    }
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "norms '%s' is not known: tied, per-depth or folded", name);
+}
+
+void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out, size_t *in)
+{
+    size_t q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
+    const size_t shapes[RRT__MATRIX_COUNT][2] = {
+        [RRT__MATRIX_Q] = {q, shape->hidden},
+        [RRT__MATRIX_K] = {kv, shape->hidden},
+        [RRT__MATRIX_V] = {kv, shape->hidden},
+        [RRT__MATRIX_O] = {shape->hidden, q},
+        [RRT__MATRIX_GATE] = {shape->ffn, shape->hidden},
+        [RRT__MATRIX_UP] = {shape->ffn, shape->hidden},
+        [RRT__MATRIX_DOWN] = {shape->hidden, shape->ffn},
+    };
+    *out = shapes[matrix][0];
+    *in = shapes[matrix][1];
+}
+
+bool rrt__model_owns_vectors(const rrt_model *model)
+{
+    return model->norms != RRT__NORMS_TIED;
+}
+
+int rrt__model_first_depth(const rrt_model *model, int slot)
+{
+    int depth = 0;
+    while (model->plan.slot[depth] != slot) depth++;
+    return depth;
+}
+
+static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
+{
+    RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, model->shape.hidden, sizeof(float), "a norm", err));
+    if (model->family->norm == RRT__NORM_LAYER)
+        RRT__TRY(
+            rrt__arena_alloc(&model->arena, &norm->bias, model->shape.hidden, sizeof(float), "a norm", err));
+    return RRT_STATUS_OK;
+}
+
+static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
+{
+    rrt__depth *depth = &model->depths[d];
+    int first = rrt__model_first_depth(model, model->plan.slot[d]);
+    if (first < d && !rrt__model_owns_vectors(model)) {
+        *depth =
+            model->depths[first]; // LoRA is added later, so only the pointers to the vectors are taken over
+        return RRT_STATUS_OK;
+    }
+    for (int i = 0; i < RRT__NORM_COUNT; i++) RRT__TRY(create_norm(model, &depth->norm[i], err));
+    for (int m = 0; m < RRT__MATRIX_COUNT && model->family->has_biases; m++) {
+        if (!rrt__family_has(model->family, m)) continue;
+        size_t out = model->slots[model->plan.slot[d]].matrix[m].out;
+        RRT__TRY(rrt__arena_alloc(&model->arena, &depth->bias[m], out, sizeof(float), "a bias", err));
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status allocate(rrt_model *model, rrt_error *err)
+{
+    const rrt__shape *shape = &model->shape;
+    rrt__arena *arena = &model->arena;
+    RRT__TRY(rrt__arena_alloc(arena, &model->slots, (size_t)model->plan.n_slots, sizeof *model->slots,
+                              "slots", err));
+    RRT__TRY(rrt__arena_alloc(arena, &model->depths, (size_t)model->plan.n_depths, sizeof *model->depths,
+                              "depths", err));
+    size_t embedding_count;
+    if (!rrt__size_mul(shape->vocab, shape->hidden, &embedding_count))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the embedding is too large: %zu x %zu", shape->vocab,
+                         shape->hidden);
+    RRT__TRY(
+        rrt__arena_alloc(arena, &model->embedding, embedding_count, sizeof(float), "the embedding", err));
+    model->head = model->embedding;
+    if (!shape->tied_head)
+        RRT__TRY(rrt__arena_alloc(arena, &model->head, embedding_count, sizeof(float), "the head", err));
+    for (int s = 0; s < model->plan.n_slots; s++) {
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+            if (!rrt__family_has(model->family, m)) continue;
+            rrt__linear *linear = &model->slots[s].matrix[m];
+            rrt__shape_matrix(shape, m, &linear->out, &linear->in);
+            RRT__TRY(rrt__arena_alloc(arena, &linear->weight, linear->out * linear->in, sizeof(float),
+                                      "a weight matrix", err));
+        }
+    }
+    for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(create_depth(model, d, err));
+    return create_norm(model, &model->final_norm, err);
+}
+
+rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+{
+    RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a model", err));
+    rrt_model *model = *out;
+    model->family = family;
+    model->shape = *shape;
+    model->plan = *plan;
+    model->norms = norms;
+    rrt_status status = allocate(model, err);
+    if (status) {
+        rrt_model_close(model);
+        *out = NULL;
+    }
+    return status;
+}
+
+rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err)
+{
+    const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[matrix];
+    size_t most = linear->out < linear->in ? linear->out : linear->in;
+    if (rank < 1 || rank > most)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "a LoRA of rank %zu on %s at depth %d: 1 to %zu is possible", rank,
+                         rrt__matrix_name(matrix), depth, most);
+    rrt__lora *lora = &model->depths[depth].lora[matrix];
+    lora->rank = rank;
+    RRT__TRY(rrt__arena_alloc(&model->arena, &lora->a, rank * linear->in, sizeof(float), "LoRA A", err));
+    return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
+}
+
+void rrt_model_close(rrt_model *model)
+{
+    if (!model) return;
+    rrt_tokenizer_close(model->tokenizer);
+    rrt__arena_free(&model->arena);
+    rrt__free(model);
+}
+
+const rrt_tokenizer *rrt_model_tokenizer(const rrt_model *model)
+{
+    return model->tokenizer;
+}

@@ -1,0 +1,86 @@
+// The model in memory. Weights belong to a slot, which several depths may share; vectors (norms, biases) and
+// LoRA belong to a depth, and the vectors of depths that share a slot are the same memory where they are
+// tied.
+#ifndef RRT__MODEL_H
+#define RRT__MODEL_H
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "format/dtype.h"
+#include "model/family.h"
+#include "model/plan.h"
+#include "rrt/model.h"
+
+typedef struct rrt__shape {
+    size_t hidden, heads, kv_heads, head_dim, ffn, vocab, context;
+    size_t rotary; // how many of a head's values are rotated
+    double rope_base;
+    double norm_epsilon;
+    bool tied_head; // the head is the embedding
+} rrt__shape;
+
+// y = W·x (+ bias + LoRA, which the depth holds). weight: [out, in].
+typedef struct rrt__linear {
+    float *weight;
+    size_t out, in;
+} rrt__linear;
+
+// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank]. rank 0: none.
+typedef struct rrt__lora {
+    float *a, *b;
+    size_t rank;
+} rrt__lora;
+
+typedef struct rrt__norm {
+    float *gain, *bias; // [hidden]; bias NULL for RMSNorm
+} rrt__norm;
+
+typedef struct rrt__slot {
+    rrt__linear matrix[RRT__MATRIX_COUNT];
+} rrt__slot;
+
+typedef struct rrt__depth {
+    rrt__norm norm[RRT__NORM_COUNT];
+    float *bias[RRT__MATRIX_COUNT]; // [out], NULL where the family has none
+    rrt__lora lora[RRT__MATRIX_COUNT];
+} rrt__depth;
+
+// Whether depths that share a slot share their vectors. Folded: gains of the norms are multiplied into the
+// linear layers that follow, and are 1; biases are per depth.
+typedef enum rrt__norms_mode { RRT__NORMS_TIED, RRT__NORMS_PER_DEPTH, RRT__NORMS_FOLDED } rrt__norms_mode;
+
+struct rrt_model {
+    const rrt__family *family;
+    rrt__shape shape;
+    rrt__plan plan;
+    rrt__norms_mode norms;
+    rrt__slot *slots;   // [plan.n_slots]
+    rrt__depth *depths; // [plan.n_depths]
+    float *embedding;   // [vocab, hidden]
+    float *head;        // [vocab, hidden]; the embedding where the head is tied
+    rrt__norm final_norm;
+    rrt_tokenizer *tokenizer;
+    rrt__arena arena;
+    uint64_t file_bytes;
+};
+
+// [out, in] of a matrix in this shape.
+void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out, size_t *in);
+
+// A model with all weights and vectors allocated and zero, without LoRA and tokenizer.
+rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
+
+// Allocates a zero LoRA for one matrix at one depth. ARGUMENT unless 1 ≤ rank ≤ min(out, in).
+rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err);
+
+// Whether the depth's vectors are stored under the depth itself and not with its slot.
+bool rrt__model_owns_vectors(const rrt_model *model);
+
+// The first depth that uses the slot.
+int rrt__model_first_depth(const rrt_model *model, int slot);
+
+const char *rrt__norms_name(rrt__norms_mode norms);
+rrt_status rrt__norms_parse(rrt__norms_mode *norms, const char *name, rrt_error *err);
+
+#endif

@@ -1,0 +1,163 @@
+#include "model/parameters.h"
+
+#include <stdio.h>
+
+typedef struct walk {
+    const rrt_model *model;
+    const rrt__names *names;
+    rrt__parameter_visit visit;
+    void *user;
+    rrt_error *err;
+} walk;
+
+static rrt_status visit(const walk *w, rrt__parameter parameter, const char *prefix, int index,
+                        const char *middle, const char *suffix)
+{
+    char *name = parameter.name;
+    if (index < 0)
+        snprintf(name, sizeof parameter.name, "%s.%s", middle, suffix);
+    else
+        snprintf(name, sizeof parameter.name, "%s%d.%s.%s", prefix, index, middle, suffix);
+    return w->visit(w->user, &parameter, w->err);
+}
+
+static rrt_status visit_norm(const walk *w, const rrt__norm *norm, const char *prefix, int index,
+                             const char *name)
+{
+    rrt__parameter p = {
+        .kind = RRT__PARAMETER_NORM, .matrix = -1, .rows = w->model->shape.hidden, .values = norm->gain};
+    RRT__TRY(visit(w, p, prefix, index, name, "weight"));
+    p.values = norm->bias;
+    return p.values ? visit(w, p, prefix, index, name, "bias") : RRT_STATUS_OK;
+}
+
+// The vectors of one depth, named under a slot or under the depth itself.
+static rrt_status visit_vectors(const walk *w, int depth, const char *prefix, int index, bool in_slot)
+{
+    const rrt__depth *held = &w->model->depths[depth];
+    const rrt__slot *slot = &w->model->slots[w->model->plan.slot[depth]];
+    for (int i = 0; i < RRT__NORM_COUNT; i++)
+        RRT__TRY(visit_norm(w, &held->norm[i], prefix, index, w->names->norms[i]));
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        if (!held->bias[m]) continue;
+        rrt__parameter p = {.kind = RRT__PARAMETER_SHARED,
+                            .matrix = in_slot ? m : -1,
+                            .rows = slot->matrix[m].out,
+                            .values = held->bias[m]};
+        RRT__TRY(visit(w, p, prefix, index, w->names->matrices[m], "bias"));
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status visit_slot(const walk *w, int s)
+{
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        const rrt__linear *linear = &w->model->slots[s].matrix[m];
+        if (!rrt__family_has(w->model->family, m)) continue;
+        rrt__parameter p = {.kind = RRT__PARAMETER_SHARED,
+                            .matrix = m,
+                            .rows = linear->out,
+                            .columns = linear->in,
+                            .values = linear->weight};
+        RRT__TRY(visit(w, p, w->names->layers, s, w->names->matrices[m], "weight"));
+    }
+    if (rrt__model_owns_vectors(w->model)) return RRT_STATUS_OK;
+    return visit_vectors(w, rrt__model_first_depth(w->model, s), w->names->layers, s, true);
+}
+
+static rrt_status visit_depth(const walk *w, int d)
+{
+    const rrt__slot *slot = &w->model->slots[w->model->plan.slot[d]];
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        const rrt__lora *lora = &w->model->depths[d].lora[m];
+        if (!lora->rank) continue;
+        rrt__parameter a = {.kind = RRT__PARAMETER_LORA,
+                            .matrix = -1,
+                            .rows = lora->rank,
+                            .columns = slot->matrix[m].in,
+                            .values = lora->a};
+        rrt__parameter b = {.kind = RRT__PARAMETER_LORA,
+                            .matrix = -1,
+                            .rows = slot->matrix[m].out,
+                            .columns = lora->rank,
+                            .values = lora->b};
+        RRT__TRY(visit(w, a, "rrt.depths.", d, w->names->matrices[m], "lora_A.weight"));
+        RRT__TRY(visit(w, b, "rrt.depths.", d, w->names->matrices[m], "lora_B.weight"));
+    }
+    return rrt__model_owns_vectors(w->model) ? visit_vectors(w, d, "rrt.depths.", d, false) : RRT_STATUS_OK;
+}
+
+rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
+                                     rrt__parameter_visit function, void *user, rrt_error *err)
+{
+    walk w = {model, names, function, user, err};
+    rrt__parameter p = {.kind = RRT__PARAMETER_EMBEDDING,
+                        .matrix = -1,
+                        .rows = model->shape.vocab,
+                        .columns = model->shape.hidden,
+                        .values = model->embedding};
+    RRT__TRY(visit(&w, p, "", -1, names->embedding, "weight"));
+    for (int s = 0; s < model->plan.n_slots; s++) RRT__TRY(visit_slot(&w, s));
+    for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(visit_depth(&w, d));
+    RRT__TRY(visit_norm(&w, &model->final_norm, "", -1, names->final_norm));
+    p.values = model->head;
+    return model->shape.tied_head ? RRT_STATUS_OK : visit(&w, p, "", -1, names->head, "weight");
+}
+
+uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
+                               rrt__norms_mode norms)
+{
+    uint64_t weights = 0, biases = 0;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        if (!rrt__family_has(family, m)) continue;
+        rrt__shape_matrix(shape, m, &out, &in);
+        weights += (uint64_t)out * in;
+        biases += family->has_biases ? out : 0;
+    }
+    uint64_t norm = shape->hidden * (family->norm == RRT__NORM_LAYER ? 2u : 1u);
+    uint64_t owners = (uint64_t)(norms == RRT__NORMS_TIED ? plan->n_slots : plan->n_depths);
+    return (uint64_t)shape->vocab * shape->hidden * (shape->tied_head ? 1 : 2) +
+           weights * (uint64_t)plan->n_slots + (biases + RRT__NORM_COUNT * norm) * owners + norm;
+}
+
+static rrt_status count_one(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    (void)err;
+    uint64_t *counts = user;
+    counts[p->kind] += rrt__parameter_count(p);
+    return RRT_STATUS_OK;
+}
+
+void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
+{
+    const rrt__plan *plan = &model->plan;
+    const rrt__shape *shape = &model->shape;
+    uint64_t counts[RRT__PARAMETER_KIND_COUNT] = {0};
+    rrt__model_each_parameter(model, &model->family->hf, count_one, counts, NULL);
+    uint64_t body = counts[RRT__PARAMETER_SHARED] + counts[RRT__PARAMETER_LORA] + counts[RRT__PARAMETER_NORM];
+    *info = (rrt_model_info){
+        .family = model->family->name,
+        .sharing = rrt__sharing_name(plan->sharing),
+        .norms = rrt__norms_name(model->norms),
+        .layers = plan->n_depths,
+        .loops = plan->loops,
+        .layers_per_block = plan->layers_per_block,
+        .prelude = plan->prelude,
+        .coda = plan->coda,
+        .hidden = (int)shape->hidden,
+        .heads = (int)shape->heads,
+        .kv_heads = (int)shape->kv_heads,
+        .head_dim = (int)shape->head_dim,
+        .ffn = (int)shape->ffn,
+        .vocab = (int)shape->vocab,
+        .context = (int)shape->context,
+        .params_total = body + counts[RRT__PARAMETER_EMBEDDING],
+        .params_body = body,
+        .params_embedding = counts[RRT__PARAMETER_EMBEDDING],
+        .params_shared = counts[RRT__PARAMETER_SHARED],
+        .params_lora = counts[RRT__PARAMETER_LORA],
+        .params_norm = counts[RRT__PARAMETER_NORM],
+        .file_bytes = model->file_bytes,
+    };
+}

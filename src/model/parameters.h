@@ -1,0 +1,40 @@
+// The list of a model's parameters: one enumeration for loading, saving, counting and training.
+#ifndef RRT__PARAMETERS_H
+#define RRT__PARAMETERS_H
+
+#include "model/model.h"
+
+typedef enum rrt__parameter_kind {
+    RRT__PARAMETER_EMBEDDING, // embedding, and the head where it is a matrix of its own
+    RRT__PARAMETER_SHARED,    // weights and biases of linear layers
+    RRT__PARAMETER_LORA,
+    RRT__PARAMETER_NORM,
+    RRT__PARAMETER_KIND_COUNT
+} rrt__parameter_kind;
+
+typedef struct rrt__parameter {
+    char name[128];
+    rrt__parameter_kind kind;
+    int matrix;           // rrt__matrix of a weight or bias held by a slot, else -1
+    size_t rows, columns; // columns 0: a vector [rows]
+    float *values;
+} rrt__parameter;
+
+typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *parameter, rrt_error *err);
+
+// Visits every stored parameter once, in a fixed order. What a slot holds is named as a layer with the slot's
+// number ("model.layers.3.mlp.up_proj.weight"); what a depth holds is named
+// "rrt.depths.<depth>.<matrix>.lora_A.weight", "rrt.depths.<depth>.<norm>.weight".
+rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
+                                     rrt__parameter_visit visit, void *user, rrt_error *err);
+
+// The number of parameters that a model of this shape and plan has outside LoRA, without building it.
+uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
+                               rrt__norms_mode norms);
+
+static inline size_t rrt__parameter_count(const rrt__parameter *p)
+{
+    return p->columns ? p->rows * p->columns : p->rows;
+}
+
+#endif

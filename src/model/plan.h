@@ -1,0 +1,50 @@
+// The plan: which shared slot each depth uses, and where the loops are (paper §2.2, eq. 2).
+//
+// Letters of the whole code base: B loops, K layers per block, L depths in all, r rank.
+//     depths:  prelude | block · block · … (B times K) | coda          L = prelude + B·K + coda
+//     cycle     slots of the block 1 2 3 1 2 3      has a boundary after each loop: exits, --loops
+//     sequence  slots of the block 1 1 2 2 3 3      has none
+//     none      every slot is used once (the original model, or a pruned one)
+#ifndef RRT__PLAN_H
+#define RRT__PLAN_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+enum { RRT__MAX_DEPTHS = 1024 };
+
+typedef enum rrt__sharing { RRT__SHARING_NONE, RRT__SHARING_CYCLE, RRT__SHARING_SEQUENCE } rrt__sharing;
+
+typedef struct rrt__plan {
+    rrt__sharing sharing;
+    int loops, layers_per_block, prelude, coda;
+    int n_depths, n_slots;
+    short slot[RRT__MAX_DEPTHS]; // depth → slot; prelude slots first, then the block's, then the coda's
+} rrt__plan;
+
+// Fails with ARGUMENT if a number is not possible. Without sharing, loops is 1 and prelude and coda are 0.
+rrt_status rrt__plan_make(rrt__plan *plan, rrt__sharing sharing, int loops, int layers_per_block, int prelude,
+                          int coda, rrt_error *err);
+
+// The plan over n_layers layers of an original: layers_per_block follows; fails if the loops do not divide.
+rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers, int loops, int prelude,
+                            int coda, rrt_error *err);
+
+// Whether the hidden state passes a point between loops, where a token may leave.
+bool rrt__plan_has_boundary(const rrt__plan *plan);
+
+// The depths that run with n loops: prelude, n loops, coda. Writes them to depths[0..*count).
+// Fails with UNSUPPORTED where the plan has no loop boundary, with ARGUMENT if n is not 1 … loops.
+rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT__MAX_DEPTHS], int *count,
+                            rrt_error *err);
+
+const char *rrt__sharing_name(rrt__sharing sharing);
+rrt_status rrt__sharing_parse(rrt__sharing *sharing, const char *name, rrt_error *err);
+
+// To and from the `rrt` object of config.json: plan (the list), sharing, loops, prelude, coda.
+rrt_status rrt__plan_to_json(const rrt__plan *plan, json_t *object, rrt_error *err);
+rrt_status rrt__plan_from_json(rrt__plan *plan, const json_t *object, rrt_error *err);
+
+#endif

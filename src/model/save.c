@@ -1,0 +1,110 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "format/safetensors.h"
+#include "model/load.h"
+#include "model/parameters.h"
+#include "rrt/convert.h"
+#include "tokenizer/tokenizer.h"
+
+typedef struct saver {
+    const rrt_model *model;
+    rrt__safetensors_entry *entries;
+    size_t count, capacity;
+    rrt__arena arena; // names, and fused copies
+} saver;
+
+static rrt_status add_entry(saver *save, const char *name, size_t rows, size_t columns, const float *values,
+                            rrt_error *err)
+{
+    char *copy;
+    RRT__TRY(
+        rrt__array_reserve(&save->entries, &save->capacity, save->count + 1, sizeof *save->entries, err));
+    RRT__TRY(rrt__arena_copy(&save->arena, &copy, name, strlen(name), err));
+    save->entries[save->count++] = (rrt__safetensors_entry){
+        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .values = values};
+    return RRT_STATUS_OK;
+}
+
+// Q, K and V of a family that stores them as one tensor [heads, 3, head_dim, hidden]. They come one after
+// the other: Q makes the entry, K and V fill their places in it.
+static rrt_status add_fused(saver *save, const rrt__parameter *p, rrt_error *err)
+{
+    const rrt__names *names = &save->model->family->hf;
+    char name[256];
+    const char *end = strstr(p->name, names->matrices[p->matrix]);
+    snprintf(name, sizeof name, "%.*s%s.%s", (int)(end - p->name), p->name, names->fused_qkv,
+             p->columns ? "weight" : "bias");
+    size_t columns = p->columns ? p->columns : 1, head_values = save->model->shape.head_dim * columns;
+    if (p->matrix == RRT__MATRIX_Q) {
+        float *fresh;
+        RRT__TRY(rrt__arena_alloc(&save->arena, &fresh, 3 * p->rows * columns, sizeof(float),
+                                  "a fused tensor", err));
+        RRT__TRY(add_entry(save, name, 3 * p->rows, p->columns, fresh, err));
+    }
+    float *fused = (float *)(uintptr_t)save->entries[save->count - 1].values;
+    for (size_t h = 0; h < save->model->shape.heads; h++)
+        memcpy(fused + (3 * h + (size_t)p->matrix) * head_values, p->values + h * head_values,
+               head_values * sizeof(float));
+    return RRT_STATUS_OK;
+}
+
+static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    saver *save = user;
+    if (save->model->family->hf.fused_qkv && p->matrix >= 0 && p->matrix <= RRT__MATRIX_V)
+        return add_fused(save, p, err);
+    return add_entry(save, p->name, p->rows, p->columns, p->values, err);
+}
+
+static rrt_status save_weights(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
+{
+    saver save = {.model = model};
+    char path[4096];
+    rrt_status status = rrt__path_join(path, folder, "model.safetensors", err);
+    if (!status) status = rrt__model_each_parameter(model, &model->family->hf, save_one, &save, err);
+    if (!status) status = rrt__safetensors_write(path, save.entries, save.count, dtype, err);
+    rrt__free(save.entries);
+    rrt__arena_free(&save.arena);
+    return status;
+}
+
+rrt_status rrt__model_save(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
+{
+    char path[4096];
+    json_t *config;
+    RRT__TRY(rrt__path_join(path, folder, "config.json", err));
+    RRT__TRY(rrt__config_to_json(model, &config, err));
+    rrt_status status = rrt__json_write(config, path, err);
+    json_decref(config);
+    RRT__TRY(status);
+    RRT__TRY(save_weights(model, folder, dtype, err));
+    return model->tokenizer ? rrt__tokenizer_write(model->tokenizer, folder, err) : RRT_STATUS_OK;
+}
+
+static rrt_status parse_dtype(rrt__dtype *dtype, const char *name, rrt_error *err)
+{
+    static const struct {
+        const char *name;
+        rrt__dtype dtype;
+    } known[] = {{"f32", RRT__DTYPE_F32}, {"bf16", RRT__DTYPE_BF16}, {"f16", RRT__DTYPE_F16}};
+    for (int i = 0; i < 3; i++) {
+        *dtype = known[i].dtype;
+        if (strcmp(name, known[i].name) == 0) return RRT_STATUS_OK;
+    }
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "the dtype '%s' is not known: f32, bf16 or f16", name);
+}
+
+rrt_status rrt_model_save(const rrt_model *model, const char *path, const char *dtype_name, int overwrite,
+                          rrt_error *err)
+{
+    rrt__dtype dtype;
+    rrt__destination destination;
+    RRT__TRY(parse_dtype(&dtype, dtype_name, err));
+    RRT__TRY(rrt__destination_open(&destination, path, true, overwrite, err));
+    rrt_status status = rrt__model_save(model, destination.temporary, dtype, err);
+    if (!status) status = rrt__destination_commit(&destination, err);
+    if (status) rrt__destination_discard(&destination);
+    return status;
+}

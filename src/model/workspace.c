@@ -1,0 +1,52 @@
+#include "model/forward.h"
+
+static size_t greatest_rank(const rrt_model *model, rrt__matrix m)
+{
+    size_t greatest = 0;
+    for (int d = 0; d < model->plan.n_depths; d++)
+        if (model->depths[d].lora[m].rank > greatest) greatest = model->depths[d].lora[m].rank;
+    return greatest;
+}
+
+static rrt_status allocate(rrt__workspace *ws, float **buffer, size_t rows, size_t width, rrt_error *err)
+{
+    return rrt__arena_alloc(&ws->arena, buffer, rows, width * sizeof(float), "the forward pass's buffers",
+                            err);
+}
+
+rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, size_t rows, size_t positions,
+                                 int n_threads, rrt_error *err)
+{
+    const rrt__shape *s = &model->shape;
+    size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    *ws = (rrt__workspace){.kernels = rrt__kernels_get(), .rows = rows};
+    if (n_threads <= 0) n_threads = rrt__team_default_threads();
+    ws->scores_stride = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    const struct {
+        float **buffer;
+        size_t width, rows;
+    } buffers[] = {{&ws->hidden, s->hidden, rows},
+                   {&ws->normed[0], s->hidden, rows},
+                   {&ws->normed[1], s->hidden, rows},
+                   {&ws->q, q, rows},
+                   {&ws->k, kv, rows},
+                   {&ws->v, kv, rows},
+                   {&ws->attended, q, rows},
+                   {&ws->gate, model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0, rows},
+                   {&ws->up, s->ffn, rows},
+                   {&ws->cos_sin, s->rotary, rows},
+                   {&ws->scores, ws->scores_stride, (size_t)n_threads}};
+    rrt_status status = RRT_STATUS_OK;
+    for (size_t i = 0; !status && i < sizeof buffers / sizeof buffers[0]; i++)
+        status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
+    for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
+        status = allocate(ws, &ws->low_rank[m], rows, greatest_rank(model, m), err);
+    if (status) rrt__workspace_free(ws);
+    return status;
+}
+
+void rrt__workspace_free(rrt__workspace *ws)
+{
+    rrt__arena_free(&ws->arena);
+    *ws = (rrt__workspace){0};
+}

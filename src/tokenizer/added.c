@@ -1,0 +1,100 @@
+// Finding added tokens in a text: the sorted list of their texts is a trie without nodes, narrowed byte by byte.
+#include <stdlib.h>
+#include <string.h>
+
+#include "tokenizer/parts.h"
+
+typedef struct rrt__added_token {
+    const unsigned char *text;
+    size_t length;
+    int32_t id;
+} rrt__added_token;
+
+static int compare(const void *a_pointer, const void *b_pointer)
+{
+    const rrt__added_token *a = a_pointer, *b = b_pointer;
+    int order = memcmp(a->text, b->text, a->length < b->length ? a->length : b->length);
+    return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+// Texts first go to one pool, so that it may move; then the pointers are set.
+static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc, rrt_error *err)
+{
+    for (int32_t id = 0; id < vocab->count; id++) {
+        unsigned flags = vocab->tokens[id].flags;
+        if (!(flags & RRT__TOKEN_ADDED) || !(flags & RRT__TOKEN_NORMALIZED) == normalized) continue;
+        rrt__slice text = rrt__vocab_text(vocab, id);
+        size_t start = added->pool.length;
+        if (nfc) RRT__TRY(rrt__normalize_nfc(&added->pool, text.data, text.length, err));
+        else RRT__TRY(rrt__string_append(&added->pool, text.data, text.length, err));
+        added->tokens[added->count++] = (rrt__added_token){NULL, added->pool.length - start, id};
+    }
+    const unsigned char *text = (const unsigned char *)added->pool.data;
+    for (size_t i = 0; i < added->count; i++) {
+        added->tokens[i].text = text;
+        text += added->tokens[i].length;
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc, rrt_error *err)
+{
+    size_t count = 0;
+    for (int32_t id = 0; id < vocab->count; id++) count += (vocab->tokens[id].flags & RRT__TOKEN_ADDED) != 0;
+    if (count == 0) return RRT_STATUS_OK;
+    RRT__TRY(rrt__alloc(&added->tokens, count, sizeof *added->tokens, "the added tokens", err));
+    RRT__TRY(collect(added, vocab, normalized, nfc, err));
+    if (added->count == 0) return RRT_STATUS_OK;
+    qsort(added->tokens, added->count, sizeof *added->tokens, compare);
+    for (size_t i = 0; i < added->count; i++) {
+        if (i > 0 && compare(&added->tokens[i - 1], &added->tokens[i]) == 0)
+            return rrt__fail(err, RRT_STATUS_FORMAT, "the added tokens %d and %d have the same text",
+                             (int)added->tokens[i - 1].id, (int)added->tokens[i].id);
+        added->first[added->tokens[i].text[0] + 1]++;
+    }
+    for (size_t b = 0; b < 256; b++) added->first[b + 1] += added->first[b];
+    return RRT_STATUS_OK;
+}
+
+void rrt__added_close(rrt__added *added)
+{
+    rrt__free(added->tokens);
+    rrt__string_free(&added->pool);
+}
+
+// Of tokens[low..high), all longer than depth: the first whose byte at depth is at least `byte`.
+static size_t lower_bound(const rrt__added *added, size_t low, size_t high, size_t depth, unsigned byte)
+{
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (added->tokens[middle].text[depth] < byte) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+// The longest token that text[0..length) begins with, NULL if there is none.
+static const rrt__added_token *longest(const rrt__added *added, const unsigned char *text, size_t length)
+{
+    const rrt__added_token *best = NULL;
+    size_t low = added->first[text[0]], high = added->first[text[0] + 1];
+    for (size_t depth = 1; low < high; depth++) {
+        if (added->tokens[low].length == depth) best = &added->tokens[low++];
+        if (depth == length) break;
+        low = lower_bound(added, low, high, depth, text[depth]);
+        high = lower_bound(added, low, high, depth, text[depth] + 1u);
+    }
+    return best;
+}
+
+int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_length, size_t *at, size_t *length)
+{
+    if (added->count == 0) return -1;
+    for (; *at < text_length; ++*at) {
+        const rrt__added_token *token = longest(added, (const unsigned char *)text + *at, text_length - *at);
+        if (!token) continue;
+        *length = token->length;
+        return token->id;
+    }
+    return -1;
+}

@@ -1,0 +1,113 @@
+// Text to ids: the pipeline of parts.h from left to right.
+#include <string.h>
+
+#include "base/utf8.h"
+#include "tokenizer/parts.h"
+
+typedef struct encoder {
+    const rrt_tokenizer *tokenizer;
+    bool parse_special;
+    rrt__matcher matcher;
+    rrt__bpe bpe;
+    rrt__string byte_text;
+    rrt__ids ids;
+} encoder;
+
+// The id of a pre-token that is a token as it stands, -1 if it is none. Special tokens do not come from plain text.
+static rrt_status find_whole(encoder *e, const char *text, size_t length, int32_t *id, rrt_error *err)
+{
+    e->byte_text.length = 0;
+    for (size_t i = 0; i < length; i++) {
+        char character[4];
+        size_t n = rrt__byte_text((unsigned char)text[i], character);
+        RRT__TRY(rrt__string_append(&e->byte_text, character, n, err));
+    }
+    *id = rrt__vocab_find(&e->tokenizer->vocab, (rrt__slice){e->byte_text.data, e->byte_text.length});
+    if (*id >= 0 && (e->tokenizer->vocab.tokens[*id].flags & RRT__TOKEN_SPECIAL)) *id = -1;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status encode_pretoken(void *user, const char *text, size_t length, rrt_error *err)
+{
+    encoder *e = user;
+    int32_t id = -1;
+    if (e->tokenizer->ignores_merges) RRT__TRY(find_whole(e, text, length, &id, err));
+    if (id >= 0) return rrt__ids_append(&e->ids, id, err);
+    return rrt__bpe_encode(&e->bpe, &e->tokenizer->merges, text, length, &e->ids, err);
+}
+
+static rrt_status encode_plain(encoder *e, const char *text, size_t length, rrt_error *err)
+{
+    return rrt__splits_run(&e->tokenizer->splits, &e->matcher, text, length, encode_pretoken, e, err);
+}
+
+// Cuts the text at the added tokens of one pass; what lies between goes to `rest`.
+static rrt_status cut_added(encoder *e, const rrt__added *added, const char *text, size_t length,
+                            rrt_status (*rest)(encoder *e, const char *text, size_t length, rrt_error *err),
+                            rrt_error *err)
+{
+    size_t begin = 0, at = 0, found_length;
+    for (int32_t id; (id = rrt__added_find(added, text, length, &at, &found_length)) >= 0; at += found_length) {
+        if ((e->tokenizer->vocab.tokens[id].flags & RRT__TOKEN_SPECIAL) && !e->parse_special) continue;
+        if (at > begin) RRT__TRY(rest(e, text + begin, at - begin, err));
+        RRT__TRY(rrt__ids_append(&e->ids, id, err));
+        begin = at + found_length;
+    }
+    return length > begin ? rest(e, text + begin, length - begin, err) : RRT_STATUS_OK;
+}
+
+static rrt_status encode_normalized(encoder *e, const char *text, size_t length, rrt_error *err)
+{
+    return cut_added(e, &e->tokenizer->normalized, text, length, encode_plain, err);
+}
+
+static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_error *err)
+{
+    if (!e->tokenizer->nfc || !rrt__normalize_needed(text, length)) return encode_normalized(e, text, length, err);
+    rrt__string composed = {0};
+    rrt_status status = rrt__normalize_nfc(&composed, text, length, err);
+    if (!status) status = encode_normalized(e, composed.data, composed.length, err);
+    rrt__string_free(&composed);
+    return status;
+}
+
+static rrt_status check(const char *text, size_t length, rrt_error *err)
+{
+    // Positions in a pre-token are 32 bits wide, and NFC may make a text three times as long.
+    if (length > INT32_MAX / 3)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the text has %zu bytes: at most %d are possible in one call", length,
+                         INT32_MAX / 3);
+    size_t invalid = rrt__utf8_first_invalid(text, length);
+    if (invalid < length)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the text is not valid UTF-8 at byte %zu (0x%02x)", invalid,
+                         (unsigned char)text[invalid]);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                      const rrt_encode_options *options, int32_t **ids, size_t *count, rrt_error *err)
+{
+    *ids = NULL;
+    *count = 0;
+    encoder e = {.tokenizer = tokenizer, .parse_special = options && options->parse_special};
+    rrt_status status = check(text, length, err);
+    if (!status) status = rrt__matcher_open(&e.matcher, err);
+    if (!status && options && options->add_bos && tokenizer->bos >= 0)
+        status = rrt__ids_append(&e.ids, tokenizer->bos, err);
+    if (!status) status = cut_added(&e, &tokenizer->raw, text, length, encode_raw, err);
+    rrt__matcher_close(&e.matcher);
+    rrt__bpe_close(&e.bpe);
+    rrt__string_free(&e.byte_text);
+    if (status) {
+        rrt__free(e.ids.data);
+        return status;
+    }
+    *ids = e.ids.data;
+    *count = e.ids.count;
+    return RRT_STATUS_OK;
+}
+
+void rrt_ids_free(int32_t *ids)
+{
+    rrt__free(ids);
+}

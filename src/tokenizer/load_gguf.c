@@ -1,0 +1,228 @@
+// A tokenizer from a GGUF file: its metadata are put into the form of tokenizer.json and tokenizer_config.json, so
+// that there is one way to load a tokenizer and one to write it.
+#include <string.h>
+
+#include "base/utf8.h"
+#include "tokenizer/parts.h"
+
+// The pre-tokenizers of tokenizer.ggml.pre.
+static const struct {
+    const char *name, *json;
+} pretokenizers[] = {
+    {"gpt-2", "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}"},
+    {"smollm", "{\"type\": \"Sequence\", \"pretokenizers\": ["
+               "{\"type\": \"Digits\", \"individual_digits\": true},"
+               "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}]}"},
+};
+
+// The changing parts of the two files.
+typedef struct source {
+    json_t *vocab;  // text → id
+    json_t *merges; // "left right"
+    json_t *added;
+    json_t *config;
+} source;
+
+static rrt_status fail_memory(rrt_error *err)
+{
+    return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: the tokenizer's JSON");
+}
+
+static bool equals(rrt__slice text, const char *other)
+{
+    return text.length == strlen(other) && memcmp(text.data, other, text.length) == 0;
+}
+
+// A string that JSON can hold.
+static rrt_status check_text(rrt__slice text, rrt_error *err)
+{
+    size_t invalid = rrt__utf8_first_invalid(text.data, text.length);
+    if (invalid < text.length)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the string is not valid UTF-8 at its byte %zu", invalid);
+    if (text.length && memchr(text.data, '\0', text.length))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the string contains a NUL character");
+    return RRT_STATUS_OK;
+}
+
+static rrt_status read_text(const rrt__gguf *gguf, const char *key, rrt__slice *out, rrt_error *err)
+{
+    RRT__TRY(rrt__gguf_string(gguf, key, out, err));
+    rrt_status status = check_text(*out, err);
+    return status ? rrt__at(err, status, "%s", key) : RRT_STATUS_OK;
+}
+
+static rrt_status check_kind(const rrt__gguf *gguf, const char **pretokenizer, rrt_error *err)
+{
+    rrt__slice model, pre = {"", 0};
+    RRT__TRY(read_text(gguf, "tokenizer.ggml.model", &model, err));
+    if (!equals(model, "gpt2"))
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the tokenizer.ggml.model '%.*s' is not known, only 'gpt2'",
+                         (int)(model.length < 100 ? model.length : 100), model.data);
+    if (rrt__gguf_has(gguf, "tokenizer.ggml.pre")) RRT__TRY(read_text(gguf, "tokenizer.ggml.pre", &pre, err));
+    for (size_t i = 0; i < sizeof pretokenizers / sizeof *pretokenizers; i++)
+        if (equals(pre, pretokenizers[i].name)) {
+            *pretokenizer = pretokenizers[i].json;
+            return RRT_STATUS_OK;
+        }
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     "the tokenizer.ggml.pre '%.*s' is not known, only 'gpt-2' and 'smollm'",
+                     (int)(pre.length < 100 ? pre.length : 100), pre.data);
+}
+
+// user: the vocabulary, an object from text to id.
+static rrt_status add_token(void *user, size_t index, rrt__slice text, rrt_error *err)
+{
+    json_t *vocab = user;
+    rrt_status status = check_text(text, err);
+    const json_t *other = status ? NULL : json_object_getn(vocab, text.data, text.length);
+    if (other)
+        status = rrt__fail(err, RRT_STATUS_FORMAT, "the token has the same text as token %lld",
+                           (long long)json_integer_value(other));
+    else if (!status && json_object_setn_new(vocab, text.data, text.length, json_integer((json_int_t)index)) != 0)
+        status = fail_memory(err);
+    return status;
+}
+
+// user: the list of merges.
+static rrt_status add_merge(void *user, size_t index, rrt__slice text, rrt_error *err)
+{
+    (void)index;
+    json_t *merges = user;
+    rrt_status status = check_text(text, err);
+    if (!status && json_array_append_new(merges, json_stringn(text.data, text.length)) != 0) status = fail_memory(err);
+    return status;
+}
+
+enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
+
+// The tokens that are matched in the text, by their tokenizer.ggml.token_type.
+static rrt_status add_added(json_t *added, json_t *vocab, const int64_t *types, rrt_error *err)
+{
+    const char *text;
+    size_t length;
+    json_t *id;
+    json_object_keylen_foreach(vocab, text, length, id)
+    {
+        int64_t type = types[json_integer_value(id)];
+        if (type != TYPE_UNKNOWN && type != TYPE_CONTROL && type != TYPE_USER_DEFINED) continue;
+        json_t *token = json_pack("{s:O, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", id, "content", text, length,
+                                  "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special",
+                                  type != TYPE_USER_DEFINED);
+        if (json_array_append_new(added, token) != 0) return fail_memory(err);
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status read_added(const rrt__gguf *gguf, source *to, rrt_error *err)
+{
+    const char *key = "tokenizer.ggml.token_type";
+    if (!rrt__gguf_has(gguf, key)) return RRT_STATUS_OK;
+    size_t count;
+    RRT__TRY(rrt__gguf_array_count(gguf, key, &count, err));
+    if (count != json_object_size(to->vocab))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "%s has %zu entries for %zu tokens", key, count,
+                         json_object_size(to->vocab));
+    int64_t *types;
+    RRT__TRY(rrt__alloc(&types, count, sizeof *types, "the token types", err));
+    rrt_status status = rrt__gguf_ints(gguf, key, types, count, err);
+    if (!status) status = add_added(to->added, to->vocab, types, err);
+    rrt__free(types);
+    return status;
+}
+
+static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
+{
+    size_t count;
+    RRT__TRY(rrt__gguf_array_count(gguf, "tokenizer.ggml.tokens", &count, err));
+    if (count > RRT__MAX_TOKENS)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "tokenizer.ggml.tokens has %zu entries: at most %d are possible", count,
+                         RRT__MAX_TOKENS);
+    RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.tokens", add_token, to->vocab, err));
+    RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.merges", add_merge, to->merges, err));
+    return read_added(gguf, to, err);
+}
+
+// config[name] = the text of the token whose id the file gives under key, if it does.
+static rrt_status set_named(const rrt__gguf *gguf, const char *key, source *to, const char *name, rrt_error *err)
+{
+    int64_t wanted, most = (int64_t)json_object_size(to->vocab) - 1;
+    RRT__TRY(rrt__gguf_int_or(gguf, key, 0, most, -1, &wanted, err));
+    const char *text;
+    json_t *id;
+    json_object_foreach(to->vocab, text, id)
+    {
+        if (json_integer_value(id) != wanted) continue;
+        if (json_object_set_new(to->config, name, json_string(text)) != 0) return fail_memory(err);
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
+{
+    static const struct {
+        const char *key, *name;
+    } named[] = {
+        {"tokenizer.ggml.bos_token_id", "bos_token"},
+        {"tokenizer.ggml.eos_token_id", "eos_token"},
+        {"tokenizer.ggml.unknown_token_id", "unk_token"},
+        {"tokenizer.ggml.padding_token_id", "pad_token"},
+    };
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        RRT__TRY(set_named(gguf, named[i].key, to, named[i].name, err));
+    bool adds_bos;
+    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_bos_token", false, &adds_bos, err));
+    if (json_object_set_new(to->config, "add_bos_token", json_boolean(adds_bos)) != 0) return fail_memory(err);
+    rrt__slice text;
+    if (!rrt__gguf_has(gguf, "tokenizer.chat_template")) return RRT_STATUS_OK;
+    RRT__TRY(read_text(gguf, "tokenizer.chat_template", &text, err));
+    if (json_object_set_new(to->config, "chat_template", json_stringn(text.data, text.length)) != 0)
+        return fail_memory(err);
+    return RRT_STATUS_OK;
+}
+
+// What makes Hugging Face's fast tokenizers put BOS in front; null if that is not wanted.
+static json_t *make_postprocessor(const json_t *config, const json_t *vocab)
+{
+    const char *bos = json_string_value(json_object_get(config, "bos_token"));
+    if (!bos || !json_is_true(json_object_get(config, "add_bos_token"))) return json_null();
+    return json_pack("{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}, {s:{s:s, s:i}}],"
+                     " s:{s:{s:s, s:[O], s:[s]}}}",
+                     "type", "TemplateProcessing", "single", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id",
+                     "A", "type_id", 0, "pair", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id", "A",
+                     "type_id", 0, "Sequence", "id", "B", "type_id", 1, "special_tokens", bos, "id", bos, "ids",
+                     json_object_get(vocab, bos), "tokens", bos);
+}
+
+static json_t *make_json(const source *from, const char *pretokenizer)
+{
+    json_t *steps = json_loads(pretokenizer, 0, NULL), *post = make_postprocessor(from->config, from->vocab);
+    json_t *json = json_pack("{s:s, s:n, s:n, s:O, s:n, s:O, s:O, s:{s:s, s:b, s:b, s:b},"
+                             " s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
+                             "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
+                             "pre_tokenizer", steps, "post_processor", post, "decoder", "type", "ByteLevel",
+                             "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE", "dropout",
+                             "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
+                             "byte_fallback", 0, "ignore_merges", 0, "vocab", from->vocab, "merges", from->merges);
+    json_decref(steps);
+    json_decref(post);
+    return json;
+}
+
+rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err)
+{
+    const char *pretokenizer = NULL;
+    *out = NULL;
+    RRT__TRY(check_kind(gguf, &pretokenizer, err));
+    source from = {json_object(), json_array(), json_array(), rrt__config_new()};
+    json_t *json = NULL;
+    rrt_status status = read_tokens(gguf, &from, err);
+    if (!status) status = fill_config(gguf, &from, err);
+    if (!status && !(json = make_json(&from, pretokenizer))) status = fail_memory(err);
+    if (!status) status = rrt__tokenizer_from_json(out, json, from.config, err);
+    json_decref(from.vocab);
+    json_decref(from.merges);
+    json_decref(from.added);
+    json_decref(from.config);
+    json_decref(json);
+    return status;
+}

@@ -1,0 +1,144 @@
+// The parts of a tokenizer.json around its model. Each is an object with a "type"; what is not known is refused.
+#include <string.h>
+
+#include "tokenizer/parts.h"
+
+static rrt_status read_type(const json_t *json, const char **type, rrt_error *err)
+{
+    return rrt__json_string(json, "type", type, err);
+}
+
+static rrt_status fail_type(const char *type, const char *known, rrt_error *err)
+{
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the type '%.100s' is not known, only %s", type, known);
+}
+
+static rrt_status fail_setting(const char *key, rrt_error *err)
+{
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "this value of \"%s\" is not supported", key);
+}
+
+// Calls `read` on each element of the array in json[key].
+static rrt_status read_sequence(rrt_tokenizer *tokenizer, const json_t *json, const char *key,
+                                rrt_status (*read)(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err),
+                                void *user, rrt_error *err)
+{
+    json_t *array;
+    RRT__TRY(rrt__json_array(json, key, &array, err));
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        rrt_status status = read(tokenizer, json_array_get(array, i), user, err);
+        if (status) return rrt__at(err, status, "%s[%zu]", key, i);
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status read_normalizer(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
+{
+    const char *type;
+    RRT__TRY(read_type(json, &type, err));
+    if (strcmp(type, "Sequence") == 0)
+        return read_sequence(tokenizer, json, "normalizers", read_normalizer, user, err);
+    if (strcmp(type, "NFC") != 0) return fail_type(type, "NFC and Sequence", err);
+    tokenizer->nfc = true;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status read_split(rrt__splits *splits, const json_t *json, rrt_error *err)
+{
+    json_t *pattern;
+    const char *text, *behavior;
+    bool inverts;
+    RRT__TRY(rrt__json_object(json, "pattern", &pattern, err));
+    bool literal = json_object_get(pattern, "String") != NULL;
+    RRT__TRY(rrt__json_string(pattern, literal ? "String" : "Regex", &text, err));
+    RRT__TRY(rrt__json_string(json, "behavior", &behavior, err));
+    RRT__TRY(rrt__json_bool_or(json, "invert", false, &inverts, err));
+    bool removes = strcmp(behavior, "Removed") == 0;
+    if (!removes && strcmp(behavior, "Isolated") != 0) return fail_setting("behavior", err);
+    return rrt__splits_add(splits, text, literal, !removes || inverts, !removes || !inverts, err);
+}
+
+static rrt_status read_byte_level(rrt__splits *splits, const json_t *json, rrt_error *err)
+{
+    bool adds_space, uses_regex;
+    RRT__TRY(rrt__json_bool_or(json, "add_prefix_space", true, &adds_space, err));
+    RRT__TRY(rrt__json_bool_or(json, "use_regex", true, &uses_regex, err));
+    if (adds_space) return fail_setting("add_prefix_space", err);
+    return uses_regex ? rrt__splits_add(splits, rrt__gpt2_pattern, false, true, true, err) : RRT_STATUS_OK;
+}
+
+// user: a bool that says whether ByteLevel, which has to be the last step, was there.
+static rrt_status read_pretokenizer(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
+{
+    const char *type;
+    bool *is_byte_level = user, individual;
+    RRT__TRY(read_type(json, &type, err));
+    if (strcmp(type, "Sequence") == 0)
+        return read_sequence(tokenizer, json, "pretokenizers", read_pretokenizer, user, err);
+    if (*is_byte_level) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a step after ByteLevel is not supported");
+    if (strcmp(type, "Split") == 0) return read_split(&tokenizer->splits, json, err);
+    if (strcmp(type, "Digits") == 0) {
+        RRT__TRY(rrt__json_bool_or(json, "individual_digits", false, &individual, err));
+        return rrt__splits_add(&tokenizer->splits, individual ? "\\p{N}" : "\\p{N}+", false, true, true, err);
+    }
+    if (strcmp(type, "ByteLevel") != 0) return fail_type(type, "Sequence, Digits, Split and ByteLevel", err);
+    *is_byte_level = true;
+    return read_byte_level(&tokenizer->splits, json, err);
+}
+
+// A template may put one special token in front of the text, and nothing after it.
+static rrt_status read_template(const json_t *json, const char **prefix, rrt_error *err)
+{
+    json_t *items;
+    RRT__TRY(rrt__json_array(json, "single", &items, err));
+    size_t count = json_array_size(items);
+    const json_t *special = json_object_get(json_array_get(items, 0), "SpecialToken");
+    if (count != (special ? 2 : 1) || !json_object_get(json_array_get(items, count - 1), "Sequence"))
+        return fail_setting("single", err);
+    return special ? rrt__json_string(special, "id", prefix, err) : RRT_STATUS_OK;
+}
+
+// user: the prefix token's const char *.
+static rrt_status read_postprocessor(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
+{
+    const char *type;
+    RRT__TRY(read_type(json, &type, err));
+    if (strcmp(type, "Sequence") == 0)
+        return read_sequence(tokenizer, json, "processors", read_postprocessor, user, err);
+    if (strcmp(type, "TemplateProcessing") == 0) return read_template(json, user, err);
+    if (strcmp(type, "ByteLevel") == 0) return RRT_STATUS_OK; // concerns offsets, not ids
+    return fail_type(type, "Sequence, TemplateProcessing and ByteLevel", err);
+}
+
+static rrt_status read_decoder(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
+{
+    (void)tokenizer, (void)user;
+    const char *type;
+    RRT__TRY(read_type(json, &type, err));
+    return strcmp(type, "ByteLevel") == 0 ? RRT_STATUS_OK : fail_type(type, "ByteLevel", err);
+}
+
+rrt_status rrt__pipeline_read(rrt_tokenizer *tokenizer, json_t *json, const char **prefix, rrt_error *err)
+{
+    bool is_byte_level = false;
+    *prefix = NULL;
+    const struct {
+        const char *key;
+        bool required;
+        rrt_status (*read)(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err);
+        void *user;
+    } parts[] = {
+        {"normalizer", false, read_normalizer, NULL},
+        {"pre_tokenizer", true, read_pretokenizer, &is_byte_level},
+        {"post_processor", false, read_postprocessor, prefix},
+        {"decoder", true, read_decoder, NULL},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        json_t *part = json_object_get(json, parts[i].key);
+        if ((!part || json_is_null(part)) && !parts[i].required) continue;
+        rrt_status status = parts[i].read(tokenizer, part, parts[i].user, err);
+        if (status) return rrt__at(err, status, "%s", parts[i].key);
+    }
+    if (is_byte_level) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"pre_tokenizer\" is not byte-level: it has no ByteLevel step");
+}

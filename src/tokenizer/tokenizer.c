@@ -1,0 +1,136 @@
+// The tokenizer as a whole: opening, closing, what it says about its tokens, and writing it.
+#include "tokenizer/tokenizer.h"
+
+#include <string.h>
+
+#include "tokenizer/parts.h"
+
+void rrt_tokenizer_close(rrt_tokenizer *tokenizer)
+{
+    if (!tokenizer || atomic_fetch_sub(&tokenizer->more_owners, 1) > 0) return;
+    rrt__vocab_close(&tokenizer->vocab);
+    rrt__merges_close(&tokenizer->merges);
+    rrt__splits_close(&tokenizer->splits);
+    rrt__added_close(&tokenizer->raw);
+    rrt__added_close(&tokenizer->normalized);
+    json_decref(tokenizer->source);
+    json_decref(tokenizer->config);
+    rrt__free(tokenizer);
+}
+
+rrt_tokenizer *rrt__tokenizer_share(rrt_tokenizer *tokenizer)
+{
+    if (tokenizer) atomic_fetch_add(&tokenizer->more_owners, 1);
+    return tokenizer;
+}
+
+int32_t rrt_tokenizer_vocab(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->vocab.count;
+}
+
+int32_t rrt_tokenizer_bos(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->bos;
+}
+
+int32_t rrt_tokenizer_eos(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->eos;
+}
+
+int rrt_tokenizer_adds_bos(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->adds_bos;
+}
+
+int rrt_tokenizer_ends(const rrt_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && id < tokenizer->vocab.count && (tokenizer->vocab.tokens[id].flags & RRT__TOKEN_ENDS);
+}
+
+const char *rrt_token_bytes(const rrt_tokenizer *tokenizer, int32_t id, size_t *length)
+{
+    *length = 0;
+    if (id < 0 || id >= tokenizer->vocab.count) return NULL;
+    const rrt__token *token = &tokenizer->vocab.tokens[id];
+    *length = token->bytes_length;
+    return tokenizer->vocab.pool.data + token->bytes;
+}
+
+const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->chat_template;
+}
+
+rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
+    RRT__TRY(rrt__json_write(tokenizer->source, path, err));
+    RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
+    return rrt__json_write(tokenizer->config, path, err);
+}
+
+static rrt_status open_gguf(rrt_tokenizer **out, const char *path, rrt_error *err)
+{
+    rrt__gguf *gguf;
+    RRT__TRY(rrt__gguf_open(&gguf, path, err));
+    rrt_status status = rrt__tokenizer_from_gguf(out, gguf, err);
+    rrt__gguf_close(gguf);
+    // What the reader of the file found says so already; what the tokenizer's loader found does not.
+    bool is_named = !status || !err || strncmp(err->where, path, strlen(path)) == 0;
+    return is_named ? status : rrt__at(err, status, "%s", path);
+}
+
+// Newer models keep the chat template in a file of its own.
+static rrt_status read_jinja(json_t *config, const char *folder, rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, "chat_template.jinja", err));
+    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    rrt__string text = {0};
+    rrt_status status = rrt__file_read(&text, path, err);
+    if (!status && json_object_set_new(config, "chat_template", json_stringn(text.data, text.length)) != 0)
+        status = rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "the chat template is not valid UTF-8"), "%s", path);
+    rrt__string_free(&text);
+    return status;
+}
+
+static rrt_status read_config(json_t **config, const char *folder, rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
+    if (rrt__path_exists(path)) RRT__TRY(rrt__json_read(config, path, err));
+    else *config = rrt__config_new();
+    if (!json_is_object(*config))
+        return rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "not a JSON object"), "%s", path);
+    return read_jinja(*config, folder, err);
+}
+
+static rrt_status open_json(rrt_tokenizer **out, const char *path, const char *folder, rrt_error *err)
+{
+    json_t *json = NULL, *config = NULL;
+    rrt_status status = RRT_STATUS_OK;
+    RRT__GOTO(rrt__json_read(&json, path, err));
+    if (folder) RRT__GOTO(read_config(&config, folder, err));
+    status = rrt__tokenizer_from_json(out, json, config, err);
+    if (status) rrt__at(err, status, "%s", path);
+done:
+    json_decref(json);
+    json_decref(config);
+    return status;
+}
+
+rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err)
+{
+    *out = NULL;
+    if (rrt__path_is_folder(path)) {
+        char file[4096];
+        RRT__TRY(rrt__path_join(file, path, "tokenizer.json", err));
+        return open_json(out, file, path, err);
+    }
+    size_t length = strlen(path);
+    bool is_json = length >= 5 && strcmp(path + length - 5, ".json") == 0;
+    return is_json ? open_json(out, path, NULL, err) : open_gguf(out, path, err);
+}

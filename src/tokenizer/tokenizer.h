@@ -1,0 +1,25 @@
+// Inside the tokenizer: how one is built from its sources, and written back as Hugging Face files.
+#ifndef RRT__TOKENIZER_H
+#define RRT__TOKENIZER_H
+
+#include "base/json.h"
+#include "format/gguf.h"
+#include "rrt/tokenizer.h"
+
+rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err);
+
+// json: tokenizer.json. config: tokenizer_config.json, or NULL if the folder has none. Both are kept, not copied: who
+// passes them must not change them afterwards.
+rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *config, rrt_error *err);
+
+// One more owner, who closes it too. NULL gives NULL.
+rrt_tokenizer *rrt__tokenizer_share(rrt_tokenizer *tokenizer);
+
+// Writes tokenizer.json and tokenizer_config.json (with the chat template, if any) into an existing folder.
+// What the Hugging Face tokenizers library makes of them gives the same ids.
+rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err);
+
+// The chat template's text (Jinja), NULL if the source has none.
+const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer);
+
+#endif

@@ -1,0 +1,171 @@
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/utf8.h"
+#include "tokenizer/parts.h"
+
+// The byte-level alphabet (GPT-2): bytes that print stand for themselves, the others follow from U+0100.
+enum { ALPHABET_END = 0x144 };
+
+static bool prints(unsigned byte)
+{
+    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+}
+
+static uint32_t byte_to_character(unsigned char byte)
+{
+    if (prints(byte)) return byte;
+    return 0x100u + (byte < 0x21 ? byte : byte < 0xa1 ? byte - 0x7fu + 0x21 : 0x43u);
+}
+
+// -1 if the character is not in the alphabet.
+static int character_to_byte(uint32_t character)
+{
+    if (character < 0x100) return prints(character) ? (int)character : -1;
+    if (character >= ALPHABET_END) return -1;
+    uint32_t index = character - 0x100;
+    return (int)(index < 0x21 ? index : index < 0x43 ? index - 0x21 + 0x7f : 0xad);
+}
+
+size_t rrt__byte_text(unsigned char byte, char out[4])
+{
+    return rrt__utf8_encode(byte_to_character(byte), out);
+}
+
+// Appends what a text in the byte-level alphabet stands for, or nothing and false if it is not in it.
+static rrt_status append_bytes(rrt__string *pool, rrt__slice text, bool *is_byte_text, rrt_error *err)
+{
+    size_t start = pool->length;
+    *is_byte_text = true;
+    for (size_t at = 0; at < text.length;) {
+        uint32_t character = 0;
+        at += rrt__utf8_decode(text.data + at, text.length - at, &character);
+        int byte = character_to_byte(character);
+        if (byte < 0) {
+            *is_byte_text = false;
+            pool->length = start;
+            return RRT_STATUS_OK;
+        }
+        RRT__TRY(rrt__string_append(pool, &(char){(char)byte}, 1, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err)
+{
+    if (count == 0 || count > RRT__MAX_TOKENS)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the vocabulary has %zu tokens: from 1 to %d are possible", count,
+                         RRT__MAX_TOKENS);
+    RRT__TRY(rrt__alloc(&vocab->tokens, count, sizeof *vocab->tokens, "the vocabulary", err));
+    vocab->count = (int32_t)count;
+    vocab->n_slots = 16;
+    while (vocab->n_slots < 2 * count) vocab->n_slots *= 2;
+    // A seed that a file's author cannot know: nobody can write a vocabulary whose tokens all collide.
+    if (getrandom(&vocab->seed, sizeof vocab->seed, 0) < 0) vocab->seed = (uintptr_t)vocab->tokens;
+    return rrt__alloc(&vocab->slots, vocab->n_slots, sizeof *vocab->slots, "the vocabulary's index", err);
+}
+
+void rrt__vocab_close(rrt__vocab *vocab)
+{
+    rrt__free(vocab->tokens);
+    rrt__free(vocab->slots);
+    rrt__string_free(&vocab->pool);
+}
+
+static uint64_t hash_text(uint64_t seed, rrt__slice text)
+{
+    uint64_t hash = seed ^ text.length;
+    for (size_t i = 0; i < text.length; i++) {
+        hash = (hash ^ (unsigned char)text.data[i]) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+rrt__slice rrt__vocab_text(const rrt__vocab *vocab, int32_t id)
+{
+    const rrt__token *token = &vocab->tokens[id];
+    return (rrt__slice){vocab->pool.data + token->text, token->text_length};
+}
+
+// The slot that holds the text, or the free one where it belongs.
+static int32_t *find_slot(const rrt__vocab *vocab, rrt__slice text)
+{
+    for (size_t at = hash_text(vocab->seed, text);; at++) {
+        int32_t *slot = &vocab->slots[at & (vocab->n_slots - 1)];
+        if (*slot == 0) return slot;
+        rrt__slice other = rrt__vocab_text(vocab, *slot - 1);
+        if (other.length == text.length && memcmp(other.data, text.data, text.length) == 0) return slot;
+    }
+}
+
+int32_t rrt__vocab_find(const rrt__vocab *vocab, rrt__slice text)
+{
+    return *find_slot(vocab, text) - 1;
+}
+
+static rrt_status check(const rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_error *err)
+{
+    if (id < 0 || id >= vocab->count)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the id %lld is out of range: the vocabulary has %d tokens",
+                         (long long)id, (int)vocab->count);
+    if (text.length == 0) return rrt__fail(err, RRT_STATUS_FORMAT, "the text of token %lld is empty", (long long)id);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status fail_used(const rrt__vocab *vocab, int64_t id, rrt_error *err)
+{
+    rrt__slice other = rrt__vocab_text(vocab, (int32_t)id);
+    return rrt__fail(err, RRT_STATUS_FORMAT, "two tokens have the id %lld; one is '%.*s'", (long long)id,
+                     (int)(other.length < 100 ? other.length : 100), other.data);
+}
+
+rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_error *err)
+{
+    RRT__TRY(check(vocab, id, text, err));
+    rrt__token *token = &vocab->tokens[id];
+    if (token->text_length) return fail_used(vocab, id, err);
+    int32_t *slot = find_slot(vocab, text);
+    if (*slot)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "tokens %d and %lld have the same text", (int)*slot - 1,
+                         (long long)id);
+    size_t start = vocab->pool.length;
+    RRT__TRY(rrt__string_append(&vocab->pool, text.data, text.length, err));
+    bool is_byte_text;
+    RRT__TRY(append_bytes(&vocab->pool, text, &is_byte_text, err));
+    size_t bytes = is_byte_text ? start + text.length : start;
+    size_t bytes_length = vocab->pool.length - bytes;
+    *token = (rrt__token){start, text.length, bytes, bytes_length, 0};
+    *slot = (int32_t)id + 1;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, unsigned flags, rrt_error *err)
+{
+    RRT__TRY(check(vocab, id, text, err));
+    if (text.length > RRT__MAX_ADDED_BYTES)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the added token %lld has %zu bytes: at most %d are possible",
+                         (long long)id, text.length, RRT__MAX_ADDED_BYTES);
+    rrt__token *token = &vocab->tokens[id];
+    int32_t known = rrt__vocab_find(vocab, text);
+    if (known >= 0 ? known != id : token->text_length != 0) return fail_used(vocab, known >= 0 ? known : id, err);
+    if (token->flags & RRT__TOKEN_ADDED) return fail_used(vocab, id, err);
+    if (known < 0) {
+        token->text = vocab->pool.length;
+        RRT__TRY(rrt__string_append(&vocab->pool, text.data, text.length, err));
+        token->text_length = text.length;
+    }
+    token->bytes = token->text;
+    token->bytes_length = token->text_length;
+    token->flags = flags | RRT__TOKEN_ADDED;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__vocab_check_dense(const rrt__vocab *vocab, rrt_error *err)
+{
+    for (int32_t id = 0; id < vocab->count; id++)
+        if (vocab->tokens[id].text_length == 0)
+            return rrt__fail(err, RRT_STATUS_FORMAT, "no token has the id %d, though there are ids up to %d", (int)id,
+                             (int)vocab->count - 1);
+    return RRT_STATUS_OK;
+}
