@@ -1,0 +1,398 @@
+// The invariants of paper.md §9, the index rules, the low-rank solver, and what a conversion may not do.
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "convert/base.h"
+#include "convert/tie.h"
+#include "model/load.h"
+#include "models.h"
+
+static rrt_error err;
+
+static void stepwise_takes_the_papers_layers(void **state)
+{
+    (void)state;
+    // paper.md §1.2, 1-based
+    static const int expected[][13] = {
+        {18, 9, 1, 3, 5, 7, 9, 12, 14, 16, 18},
+        {18, 6, 1, 4, 8, 11, 15, 18},
+        {22, 11, 1, 3, 5, 7, 9, 11, 14, 16, 18, 20, 22},
+        {16, 8, 1, 3, 5, 7, 10, 12, 14, 16},
+        {12, 6, 1, 3, 5, 8, 10, 12},
+        {6, 3, 1, 3, 6},
+        {5, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        for (int k = 0; k < expected[i][1]; k++)
+            assert_int_equal(rrt__stepwise(k, expected[i][1], expected[i][0]) + 1, expected[i][2 + k]);
+}
+
+static float *random_matrix(size_t rows, size_t columns, uint64_t seed)
+{
+    float *x = must_alloc(rows * columns, sizeof *x);
+    for (size_t i = 0; i < rows * columns; i++) x[i] = (float)rrt__random_gaussian(seed, 0, i);
+    return x;
+}
+
+// ‖(r - b·a)·l‖², by plain loops
+static double error_of(const float *r, const float *b, const float *a, size_t rank, size_t out, size_t in,
+                       const float *l)
+{
+    double sum = 0;
+    for (size_t i = 0; i < out; i++) {
+        for (size_t j = 0; j < in; j++) {
+            double x = 0;
+            for (size_t m = l ? j : 0; m < in; m++) {
+                if (!l && m != j) continue;
+                double d = r[i * in + m];
+                for (size_t k = 0; k < rank; k++) d -= (double)b[i * rank + k] * a[k * in + m];
+                x += d * (l ? l[m * in + j] : 1);
+            }
+            sum += x * x;
+        }
+    }
+    return sum;
+}
+
+// Eckart–Young: what is lost is the sum of the energies that were left out, in either norm and for either
+// orientation.
+static void low_rank_is_optimal(void **state)
+{
+    (void)state;
+    static const size_t shapes[][2] = {{24, 40}, {40, 24}, {32, 32}};
+    for (int s = 0; s < 6; s++) {
+        size_t out = shapes[s / 2][0], in = shapes[s / 2][1], side = out < in ? out : in, rank = 7;
+        float *r = random_matrix(out, in, 1), *l = random_matrix(in, in, 2);
+        for (size_t i = 0; i < in; i++)
+            for (size_t j = 0; j < in; j++)
+                l[i * in + j] = j > i ? 0 : i == j ? 3 + fabsf(l[i * in + j]) : l[i * in + j];
+        float *b = must_alloc(out * side, sizeof *b), *a = must_alloc(side * in, sizeof *a), energies[64];
+        rrt__low_rank_room room;
+        double total, kept = 0, left_out = 0;
+        assert_ok(rrt__low_rank_open(&room, out, in, &err));
+        assert_ok(rrt__low_rank(&room, r, out, in, s % 2 ? l : NULL, side, b, a, energies, &total, &err));
+        for (size_t i = 0; i < side; i++) *(i < rank ? &kept : &left_out) += energies[i];
+        assert_near(kept + left_out, total, 1e-4 * total);
+        assert_true(error_of(r, b, a, side, out, in, s % 2 ? l : NULL) <
+                    1e-8 * total); // full rank loses nothing
+        assert_ok(rrt__low_rank(&room, r, out, in, s % 2 ? l : NULL, rank, b, a, energies, &total, &err));
+        assert_near(error_of(r, b, a, rank, out, in, s % 2 ? l : NULL), left_out, 1e-4 * total);
+        for (size_t k = 0; k < rank; k++) { // the lengths are in b
+            double length = 0;
+            for (size_t i = 0; i < in; i++) length += (double)a[k * in + i] * a[k * in + i];
+            assert_near(length, 1, 1e-5);
+        }
+        rrt__low_rank_close(&room);
+        free(r), free(l), free(b), free(a);
+    }
+}
+
+// A tie's alternation never raises the error it minimises, and with full rank it is zero.
+static void calibrated_rounds_lower_the_error(void **state)
+{
+    (void)state;
+    enum { OUT = 20, IN = 30, N = 3 };
+    rrt__tie_depth depths[N] = {{0}};
+    float *shared = must_alloc(OUT * IN, sizeof *shared);
+    for (int l = 0; l < N; l++) {
+        float *x = random_matrix(60, IN, 10 + (uint64_t)l), *gram = must_alloc(IN * IN, sizeof *gram);
+        for (size_t i = 0; i < IN * IN; i++)
+            for (size_t t = 0; t < 60; t++) gram[i] += x[t * IN + i / IN] * x[t * IN + i % IN] / 60;
+        free(x);
+        depths[l] = (rrt__tie_depth){.original = random_matrix(OUT, IN, 20 + (uint64_t)l),
+                                     .gram = gram,
+                                     .rank = 5,
+                                     .a = must_alloc(IN * IN, sizeof(float)),
+                                     .b = must_alloc(OUT * IN, sizeof(float))};
+    }
+    rrt__tie tie = {OUT, IN, shared, depths, N};
+    double last = INFINITY;
+    for (int rounds = 1; rounds <= 5; rounds++) {
+        double error = 0;
+        assert_ok(rrt__tie_calibrated(&tie, rounds, &err));
+        for (int l = 0; l < N; l++) error += depths[l].residual * (1 - depths[l].kept);
+        assert_true(error <= last * (1 + 1e-5));
+        last = error;
+    }
+    for (int l = 0; l < N; l++) depths[l].rank = OUT;
+    assert_ok(rrt__tie_calibrated(&tie, 1, &err));
+    for (int l = 0; l < N; l++) assert_near(depths[l].kept, 1, 1e-4);
+    for (int l = 0; l < N; l++)
+        free((void *)(uintptr_t)depths[l].original), free((void *)(uintptr_t)depths[l].gram),
+            free(depths[l].a), free(depths[l].b);
+    free(shared);
+}
+
+static const int32_t text[] = {1, 5, 9, 33, 2, 40, 11, 6, 60, 3, 17, 21, 8, 50, 30, 12, 4, 22, 45, 7};
+enum { TEXT = sizeof text / sizeof *text };
+
+static double largest_difference(const rrt_model *a, const rrt_model *b)
+{
+    return model_difference(a, 0, b, 0);
+}
+
+static rrt_model *must_convert(const rrt_model *source, rrt_convert_options options)
+{
+    rrt_model *model;
+    assert_ok(rrt_convert(&model, source, &options, NULL, &err));
+    return model;
+}
+
+static void one_loop_is_the_original(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama", "neox"};
+    for (int i = 0; i < 2; i++) {
+        rrt_model *source = open_golden(names[i]);
+        for (int init = RRT_INIT_STEPWISE; init <= RRT_INIT_LOWER; init++) {
+            rrt_model *model =
+                must_convert(source, (rrt_convert_options){.loops = 1, .init = (rrt_init)init});
+            assert_true(largest_difference(model, source) == 0);
+            rrt_model_close(model);
+        }
+        rrt_model_close(source);
+    }
+}
+
+// With norms per depth or folded, LoRA of full rank restores the original, whatever the shared weight; with
+// tied norms it restores the linear matrices only (paper.md §1.3, caveat).
+static void full_rank_restores_the_original(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama", "neox"}, *const sharings[] = {"cycle", "sequence"};
+    for (int i = 0; i < 2; i++) {
+        rrt_model *source = open_golden(names[i]);
+        for (int k = 0; k < 16; k++) {
+            rrt_convert_options options = {.sharing = sharings[k % 2],
+                                           .loops = 2,
+                                           .prelude = k / 2 % 2,
+                                           .coda = k / 2 % 2,
+                                           .init =
+                                               k / 4 % 4 == 3 ? RRT_INIT_CALIBRATED : (rrt_init)(k / 4 % 4),
+                                           .rank = 100000,
+                                           .calibration_ids = text,
+                                           .calibration_count = TEXT};
+            options.norms = "per-depth";
+            rrt_model *model = must_convert(source, options);
+            assert_near(largest_difference(model, source), 0, 2e-4);
+            rrt_model_close(model);
+            options.norms = "folded";
+            model = must_convert(source, options);
+            assert_near(largest_difference(model, source), 0, 2e-4);
+            rrt_model_close(model);
+            options.norms = "tied";
+            model = must_convert(source, options);
+            assert_true(largest_difference(model, source) > 1e-3);
+            rrt_model_close(model);
+        }
+        rrt_model_close(source);
+    }
+}
+
+static void zero_lora_is_the_plain_recursive_model(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    rrt_model *plain = must_convert(source, (rrt_convert_options){.loops = 2, .init = RRT_INIT_AVERAGE});
+    rrt_model *zero = must_convert(
+        source, (rrt_convert_options){
+                    .loops = 2, .init = RRT_INIT_AVERAGE, .rank = 8, .lora_init = RRT_LORA_INIT_ZERO});
+    assert_near(largest_difference(plain, zero), 0, 1e-6);
+    assert_true(zero->depths[0].lora[RRT__MATRIX_Q].a[0] != 0);
+    rrt_model_close(zero);
+    rrt_model_close(plain);
+    rrt_model_close(source);
+}
+
+// Where the shared weight is the original's, there is nothing to approximate: A random, B zero (paper App. C,
+// Fig. C.1): with stepwise the first and the last depth, with lower all of the first loop, with average none.
+static void exact_matches_start_at_zero(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    static const bool expected[3][4] = {{true, false, false, true}, {false}, {true, true, false, false}};
+    for (int init = RRT_INIT_STEPWISE; init <= RRT_INIT_LOWER; init++) {
+        rrt_model *model =
+            must_convert(source, (rrt_convert_options){.loops = 2, .init = (rrt_init)init, .rank = 4});
+        for (int d = 0; d < 4; d++) {
+            const rrt__lora *lora = &model->depths[d].lora[RRT__MATRIX_UP];
+            double a = 0, b = 0;
+            for (size_t i = 0; i < 4 * model->shape.hidden; i++) a += fabsf(lora->a[i]);
+            for (size_t i = 0; i < 4 * model->shape.ffn; i++) b += fabsf(lora->b[i]);
+            assert_true(a > 0);
+            assert_int_equal(b == 0, expected[init][d]);
+        }
+        rrt_model_close(model);
+    }
+    rrt_model_close(source);
+}
+
+// With average and two loops the residuals are ± half the difference: the same energy is kept at both depths.
+static void average_of_two_is_symmetric(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *model;
+    rrt_convert_report report;
+    assert_ok(rrt_convert(&model, source,
+                          &(rrt_convert_options){.loops = 2, .init = RRT_INIT_AVERAGE, .rank = 8}, &report,
+                          &err));
+    assert_int_equal(report.n_rows, 4 * 7);
+    for (size_t i = 0; i < 2 * 7; i++) {
+        assert_string_equal(report.rows[i].matrix, report.rows[i + 14].matrix);
+        assert_near(report.rows[i].kept, report.rows[i + 14].kept, 1e-5);
+    }
+    rrt_convert_report_free(&report);
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void a_budget_is_spent_in_units(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    rrt_convert_options options = {.loops = 2,
+                                   .init = RRT_INIT_CALIBRATED,
+                                   .lora_budget = 20000,
+                                   .calibration_ids = text,
+                                   .calibration_count = TEXT};
+    rrt_model *model = must_convert(source, options);
+    rrt_model_info info;
+    rrt_model_describe(model, &info);
+    assert_in_range(info.params_lora, 20000 - 32 * (32 + 40), 20000);
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void pruning_keeps_layers_stepwise(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    rrt_model *model = must_convert(source, (rrt_convert_options){.sharing = "none", .layers = 3});
+    static const int kept[3] = {0, 2, 3}; // 0, 1.5 → 2, 3
+    size_t bytes = model->shape.ffn * model->shape.hidden * sizeof(float);
+    assert_int_equal(model->plan.n_depths, 3);
+    for (int d = 0; d < 3; d++) {
+        assert_memory_equal(model->slots[d].matrix[RRT__MATRIX_UP].weight,
+                            source->slots[kept[d]].matrix[RRT__MATRIX_UP].weight, bytes);
+        assert_memory_equal(model->depths[d].norm[0].gain, source->depths[kept[d]].norm[0].gain,
+                            model->shape.hidden * sizeof(float));
+    }
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void the_result_is_the_same_for_any_number_of_threads(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    rrt_convert_options options = {.loops = 2, .init = RRT_INIT_AVERAGE, .rank = 8, .threads = 1};
+    rrt_model *one = must_convert(source, options);
+    options.threads = 3;
+    rrt_model *three = must_convert(source, options);
+    assert_true(largest_difference(one, three) == 0);
+    rrt_model_close(three);
+    rrt_model_close(one);
+    rrt_model_close(source);
+}
+
+static void saving_is_atomic_and_keeps_what_is_there(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *again;
+    rrt_model *model = must_convert(
+        source, (rrt_convert_options){.loops = 2, .init = RRT_INIT_AVERAGE, .rank = 8, .norms = "per-depth"});
+    char folder[] = "/tmp/rrt-test-XXXXXX", path[4096];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/model", folder);
+    assert_ok(rrt_model_save(model, path, "f32", 0, &err));
+    assert_fails(RRT_STATUS_EXISTS, "--force", rrt_model_save(model, path, "f32", 0, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "q4_0", rrt_model_save(model, path, "q4_0", 1, &err));
+    assert_ok(rrt_model_open(&again, path, NULL, &err));
+    assert_true(largest_difference(model, again) == 0);
+    rrt_model_close(again);
+    assert_ok(rrt_model_save(source, path, "bf16", 1, &err));
+    assert_ok(rrt_model_open(&again, path, NULL, &err));
+    assert_near(largest_difference(source, again), 0, 0.2);
+    rrt_model_close(again);
+    char command[4200];
+    snprintf(command, sizeof command, "test $(ls %s | wc -l) = 1 && rm -r %s", folder, folder);
+    assert_int_equal(system(command), 0); // nothing half-done lies beside it
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void impossible_requests_are_refused(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *model, *again;
+    const int32_t bad_id[] = {1, 1000000};
+    const struct {
+        const char *text;
+        rrt_convert_options options;
+    } cases[] = {
+        {"cannot be shared by 3 loops", {.loops = 3}},
+        {"prelude of 3", {.loops = 2, .prelude = 3, .coda = 1}},
+        {"cycle, sequence or none", {.sharing = "spiral"}},
+        {"tied, per-depth or folded", {.norms = "loose"}},
+        {"1 to 4 layers", {.sharing = "none", .layers = 5}},
+        {"for pruning", {.layers = 2}},
+        {"not both", {.rank = 8, .lora_budget = 100, .init = RRT_INIT_CALIBRATED}},
+        {"needs the calibrated init", {.lora_budget = 100}},
+        {"needs a calibration text", {.init = RRT_INIT_CALIBRATED}},
+        {"at least 2", {.init = RRT_INIT_CALIBRATED, .calibration_ids = text, .calibration_count = 1}},
+        {"id 1000000", {.init = RRT_INIT_CALIBRATED, .calibration_ids = bad_id, .calibration_count = 2}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_fails(RRT_STATUS_ARGUMENT, cases[i].text,
+                     rrt_convert(&model, source, &cases[i].options, NULL, &err));
+        assert_null(model);
+    }
+    model = must_convert(source, (rrt_convert_options){.loops = 2});
+    assert_fails(RRT_STATUS_UNSUPPORTED, "converted already",
+                 rrt_convert(&again, model, &(rrt_convert_options){.loops = 2}, NULL, &err));
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void running_out_of_memory_leaks_nothing(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *model = NULL;
+    rrt_convert_options options = {.loops = 2,
+                                   .init = RRT_INIT_CALIBRATED,
+                                   .rank = 4,
+                                   .calibration_ids = text,
+                                   .calibration_count = TEXT,
+                                   .threads = 1};
+    rrt_status status = RRT_STATUS_MEMORY;
+    for (long n = 0; status; n++) {
+        rrt__memory_fail_after = n;
+        status = rrt_convert(&model, source, &options, NULL, &err);
+        rrt__memory_fail_after = -1;
+        if (status) assert_int_equal(status, RRT_STATUS_MEMORY);
+    }
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stepwise_takes_the_papers_layers),
+        cmocka_unit_test(low_rank_is_optimal),
+        cmocka_unit_test(calibrated_rounds_lower_the_error),
+        cmocka_unit_test(one_loop_is_the_original),
+        cmocka_unit_test(full_rank_restores_the_original),
+        cmocka_unit_test(zero_lora_is_the_plain_recursive_model),
+        cmocka_unit_test(exact_matches_start_at_zero),
+        cmocka_unit_test(average_of_two_is_symmetric),
+        cmocka_unit_test(a_budget_is_spent_in_units),
+        cmocka_unit_test(pruning_keeps_layers_stepwise),
+        cmocka_unit_test(the_result_is_the_same_for_any_number_of_threads),
+        cmocka_unit_test(saving_is_atomic_and_keeps_what_is_there),
+        cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,338 @@
+// Every kernel of every variant against the reference on many shapes, and the promise that a row's result does not
+// depend on the rows that come with it. Buffers are of the exact size, so that the address sanitizer sees an overrun.
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+#include "test.h"
+
+static const rrt__kernels *const truth = &rrt__kernels_reference;
+
+typedef void (*check)(const rrt__kernels *k);
+
+static void each_variant(check function)
+{
+    function(&rrt__kernels_baseline);
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) function(&rrt__kernels_avx2);
+    else print_message("skipped: this processor cannot run avx2\n");
+#endif
+}
+
+static float *make(size_t count, uint64_t stream, double mean, double deviation)
+{
+    float *values = malloc(count * sizeof *values + !count);
+    assert_non_null(values);
+    for (size_t i = 0; i < count; i++) values[i] = (float)(mean + deviation * rrt__random_gaussian(7, stream, i));
+    return values;
+}
+
+static float *copy(const float *values, size_t count)
+{
+    float *other = malloc(count * sizeof *other + !count);
+    assert_non_null(other);
+    memcpy(other, values, count * sizeof *other);
+    return other;
+}
+
+static void assert_close(const rrt__kernels *k, const char *what, const float *got, const float *expected, size_t count,
+                         double relative, double absolute)
+{
+    for (size_t i = 0; i < count; i++) {
+        double allowed = absolute + relative * fabs((double)expected[i]);
+        if (!(fabs((double)got[i] - expected[i]) <= allowed))
+            fail_msg("%s: %s: value %zu of %zu is %.9g, not %.9g", k->name, what, i, count, got[i], expected[i]);
+    }
+}
+
+// --- norms -----------------------------------------------------------------------------------------------------
+
+static const size_t widths[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 576, 2048};
+enum { WIDTH_COUNT = sizeof widths / sizeof *widths, ROWS = 5 };
+
+static void run_norm(const rrt__kernels *k, bool centred, float *out, const float *x, const float *gain, const float *bias,
+                     size_t rows, size_t width)
+{
+    if (centred) k->layer_norm(out, x, gain, bias, rows, width, 1e-5f);
+    else k->rms_norm(out, x, gain, rows, width, 1e-5f);
+}
+
+// absolute: what f32 loses when the mean is taken off.
+static void check_norm(const rrt__kernels *k, bool centred, size_t width, double mean, double deviation, double absolute)
+{
+    float *x = make(ROWS * width, 1, mean, deviation), *gain = make(width, 2, 1, 0.3), *bias = make(width, 3, 0, 1);
+    float *expected = copy(x, ROWS * width), *got = copy(x, ROWS * width), *single = copy(x, width);
+    run_norm(truth, centred, expected, x, gain, bias, ROWS, width);
+    run_norm(k, centred, got, x, gain, bias, ROWS, width);
+    assert_close(k, centred ? "layer_norm" : "rms_norm", got, expected, ROWS * width, 2e-6, absolute);
+    for (size_t r = 0; r < ROWS; r++) { // alone, in place: the same bits
+        memcpy(single, x + r * width, width * sizeof *x);
+        run_norm(k, centred, single, single, gain, bias, 1, width);
+        assert_memory_equal(single, got + r * width, width * sizeof *x);
+    }
+    free(x), free(gain), free(bias), free(expected), free(got), free(single);
+}
+
+static void check_norms(const rrt__kernels *k)
+{
+    for (int w = 0; w < WIDTH_COUNT; w++) {
+        const double deviations[] = {1e-4, 1, 1e4};
+        for (int d = 0; d < 3; d++) {
+            check_norm(k, false, widths[w], 0, deviations[d], 1e-7);
+            check_norm(k, false, widths[w], 3 * deviations[d], deviations[d], 1e-7);
+            if (widths[w] > 1) check_norm(k, true, widths[w], 0, deviations[d], 3e-6);
+        }
+        if (widths[w] > 7) check_norm(k, true, widths[w], 100, 1, 1e-4);
+        check_norm(k, false, widths[w], 0, 0, 0); // zeroes stay zeroes
+        check_norm(k, true, widths[w], 0, 0, 0);  // and give the bias
+    }
+}
+
+static void test_norms(void **state)
+{
+    (void)state;
+    each_variant(check_norms);
+}
+
+// --- rotary ------------------------------------------------------------------------------------------------------
+
+static const size_t head_dims[] = {2, 6, 8, 20, 64, 80, 256};
+enum { HEAD_DIM_COUNT = sizeof head_dims / sizeof *head_dims };
+
+static void check_rope(const rrt__kernels *k, size_t heads, size_t head_dim, size_t rotary)
+{
+    float *x = make(heads * head_dim, 4, 0, 2), *angles = make(rotary / 2, 5, 0, 3), *cos_sin = make(rotary, 6, 0, 1);
+    for (size_t i = 0; i < rotary / 2; i++) {
+        cos_sin[i] = cosf(angles[i]);
+        cos_sin[i + rotary / 2] = sinf(angles[i]);
+    }
+    float *got = copy(x, heads * head_dim), *expected = copy(x, heads * head_dim);
+    truth->rope(expected, cos_sin, heads, head_dim, rotary);
+    k->rope(got, cos_sin, heads, head_dim, rotary);
+    assert_close(k, "rope", got, expected, heads * head_dim, 1e-6, 1e-6);
+    // By definition: pair (i, i + rotary/2) turned by its angle; the rest as it was.
+    size_t last = (heads - 1) * head_dim, half = rotary / 2;
+    for (size_t i = 0; i < half; i++) {
+        double a = x[last + i], b = x[last + i + half];
+        assert_near(got[last + i], a * cos(angles[i]) - b * sin(angles[i]), 3e-6);
+        assert_near(got[last + i + half], a * sin(angles[i]) + b * cos(angles[i]), 3e-6);
+    }
+    for (size_t h = 0; h < heads; h++)
+        assert_memory_equal(got + h * head_dim + rotary, x + h * head_dim + rotary, (head_dim - rotary) * sizeof *x);
+    free(x), free(angles), free(cos_sin), free(got), free(expected);
+}
+
+static void check_ropes(const rrt__kernels *k)
+{
+    for (int d = 0; d < HEAD_DIM_COUNT; d++)
+        for (size_t rotary = 2; rotary <= head_dims[d]; rotary += rotary < 10 ? 2 : 14)
+            for (size_t heads = 1; heads <= 3; heads++) check_rope(k, heads, head_dims[d], rotary);
+}
+
+static void test_rope(void **state)
+{
+    (void)state;
+    each_variant(check_ropes);
+}
+
+// --- activations ---------------------------------------------------------------------------------------------------
+
+static const float special[] = {0, -0.0f, 1e-30f, -1e-30f, 1e-5f, -1e-5f, 20, -20, 87, -87, 89, -89, 1000, -1000, 1e6f, -1e6f};
+enum { SPECIAL_COUNT = sizeof special / sizeof *special };
+
+static void check_activation(const rrt__kernels *k, size_t count, double deviation)
+{
+    float *x = make(count, 8, 0, deviation), *up = make(count, 9, 0, 2);
+    for (size_t i = 0; i < count && i < SPECIAL_COUNT; i++) x[count - 1 - i] = special[i];
+    float *silu = copy(x, count), *gelu = copy(x, count), *silu_truth = copy(x, count), *gelu_truth = copy(x, count);
+    truth->silu_mul(silu_truth, up, count);
+    truth->gelu(gelu_truth, count);
+    k->silu_mul(silu, up, count);
+    k->gelu(gelu, count);
+    assert_close(k, "silu_mul", silu, silu_truth, count, 1e-6, 1e-30);
+    for (size_t i = 0; i < count; i++) {
+        assert_close(k, "gelu", gelu + i, gelu_truth + i, 1, 1e-6, 1e-7 * fabs((double)x[i]));
+        // A thread's share of the columns begins anywhere: a value must not depend on its place.
+        float alone[2] = {x[i], x[i]};
+        k->silu_mul(&alone[0], up + i, 1);
+        k->gelu(&alone[1], 1);
+        assert_memory_equal(&alone[0], silu + i, sizeof *x);
+        assert_memory_equal(&alone[1], gelu + i, sizeof *x);
+    }
+    free(x), free(up), free(silu), free(gelu), free(silu_truth), free(gelu_truth);
+}
+
+static void check_activations(const rrt__kernels *k)
+{
+    for (size_t count = 0; count <= 40; count++) check_activation(k, count, 3);
+    check_activation(k, 1000, 0.01);
+    check_activation(k, 1000, 30);
+}
+
+static void test_activations(void **state)
+{
+    (void)state;
+    each_variant(check_activations);
+}
+
+// --- attention -----------------------------------------------------------------------------------------------------
+
+// Pages with room before, between and after the keys and values; what no token filled is NaN.
+typedef struct cache {
+    float *pages[3];
+    rrt__kv_view view;
+    size_t page_floats;
+} cache;
+
+static cache make_cache(size_t n_tokens, size_t head_dim, double key_deviation)
+{
+    cache c = {.view = {NULL, 5, 5 + head_dim * RRT__PAGE_TOKENS + 3}};
+    c.page_floats = 5 + 2 * head_dim * RRT__PAGE_TOKENS + 3;
+    for (size_t p = 0; p < 3; p++) {
+        c.pages[p] = make(c.page_floats, 10, 0, 0);
+        for (size_t i = 0; i < c.page_floats; i++) c.pages[p][i] = NAN;
+    }
+    for (size_t t = 0; t < n_tokens; t++) {
+        float *page = c.pages[t / RRT__PAGE_TOKENS];
+        for (size_t d = 0; d < head_dim; d++) {
+            double key = key_deviation * rrt__random_gaussian(7, 11, t * head_dim + d);
+            page[c.view.key_offset + d * RRT__PAGE_TOKENS + t % RRT__PAGE_TOKENS] = (float)key;
+            page[c.view.value_offset + t % RRT__PAGE_TOKENS * head_dim + d] = (float)rrt__random_gaussian(7, 12, t * head_dim + d);
+        }
+    }
+    return c;
+}
+
+static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_dim, double score_deviation)
+{
+    float scale = 1 / sqrtf((float)head_dim);
+    cache c = make_cache(n_tokens, head_dim, score_deviation);
+    c.view.pages = c.pages;
+    float *query = make(head_dim, 13, 0, 1), *got = make(head_dim, 14, 0, 1), *expected = make(head_dim, 14, 0, 1);
+    size_t whole = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    float *scratch = make(whole, 15, 0, 1);
+    truth->attention(expected, query, c.view, n_tokens, head_dim, scale, scratch);
+    k->attention(got, query, c.view, n_tokens, head_dim, scale, scratch);
+    // A score of size s is known to about s · 2^-23 a few times over, and e^score no better. Values are of order 3.
+    assert_close(k, "attention", got, expected, head_dim, 1e-6, 2e-6 + 3e-6 * score_deviation);
+    if (n_tokens == 1) assert_close(k, "attention to one", got, c.pages[0] + c.view.value_offset, head_dim, 1e-6, 0);
+    for (int p = 0; p < 3; p++) free(c.pages[p]);
+    free(query), free(got), free(expected), free(scratch);
+}
+
+static void check_attentions(const rrt__kernels *k)
+{
+    for (int d = 0; d < HEAD_DIM_COUNT; d++)
+        for (size_t n = 1; n <= 40; n++) {
+            check_attention(k, n, head_dims[d], 0);    // an even mean
+            check_attention(k, n, head_dims[d], 1);
+            check_attention(k, n, head_dims[d], 30);   // gaps past what e^x can hold in f32
+            check_attention(k, n, head_dims[d], 1000); // one token takes all
+        }
+    check_attention(k, 17, 33, 1);
+    check_attention(k, 48, 1, 1);
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    each_variant(check_attentions);
+}
+
+// --- sums over a vocabulary ------------------------------------------------------------------------------------------
+
+static void check_sum(const rrt__kernels *k, size_t count, double mean, double deviation)
+{
+    float *p = make(count, 16, mean, deviation), *q = make(count, 17, -mean, deviation);
+    if (count > 2) p[1] = q[2] = (float)(mean - 1e9); // masked out
+    double size = fabs(mean) + deviation;
+    assert_near(k->log_sum_exp(p, count), truth->log_sum_exp(p, count), 1e-6 + 1e-7 * size);
+    if (count > 2) p[1] = p[0], q[2] = q[0];
+    assert_near(k->kl_divergence(p, q, count), truth->kl_divergence(p, q, count), 2e-6 * (1 + size));
+    assert_near(k->kl_divergence(p, p, count), 0, 1e-12);
+    free(p), free(q);
+}
+
+static void check_sums(const rrt__kernels *k)
+{
+    const size_t counts[] = {1, 2, 3, 31, 97, 1023, 1024, 1025, 3000, 49152};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        check_sum(k, counts[c], 0, 0.01);
+        check_sum(k, counts[c], 0, 3);
+        check_sum(k, counts[c], 10, 20);
+        check_sum(k, counts[c], -5000, 3);
+    }
+    const float even[4] = {-7, -7, -7, -7};
+    assert_near(k->log_sum_exp(even, 4), -7 + log(4), 1e-6);
+    const float bad[4] = {1, NAN, 0, 0};
+    assert_true(isnan(k->log_sum_exp(bad, 4)));
+    assert_true(isnan(k->kl_divergence(even, bad, 4)));
+}
+
+static void test_sums(void **state)
+{
+    (void)state;
+    each_variant(check_sums);
+    check_sums(truth);
+}
+
+// --- matrix products ---------------------------------------------------------------------------------------------------
+
+static void check_gemm(size_t rows, size_t out, size_t in, int nth, int accumulate)
+{
+    float *x = make(rows * in, 18, 0, 1), *w = make(out * in, 19, 0, 1), *y = make(rows * out, 20, 0, 1);
+    float *start = copy(y, rows * out);
+    for (size_t i = 0; i < rows * out && !accumulate; i++) y[i] = NAN; // must not survive
+    for (int ith = 0; ith < nth; ith++) rrt__gemm((rrt__team){ith, nth}, y, x, w, rows, out, in, accumulate);
+    for (size_t i = 0; i < rows * out; i++) {
+        double sum = accumulate ? start[i] : 0;
+        for (size_t k = 0; k < in; k++) sum += (double)x[i / out * in + k] * w[i % out * in + k];
+        assert_near(y[i], sum, 1e-6 * (1 + (double)in / 4));
+    }
+    free(x), free(w), free(y), free(start);
+}
+
+static void test_gemm(void **state)
+{
+    (void)state;
+    const size_t outs[] = {1, 5, 16, 17, 33, 100}, ins[] = {1, 3, 31, 64, 100};
+    for (size_t rows = 1; rows <= 17; rows++)
+        for (int o = 0; o < 6; o++)
+            for (int i = 0; i < 5; i++)
+                for (int nth = 1; nth <= 3; nth++) check_gemm(rows, outs[o], ins[i], nth, (int)(rows + outs[o]) % 2);
+    check_gemm(1, 33, 100, 2, 0);
+    check_gemm(1, 33, 100, 2, 1);
+    check_gemm(300, 70, 300, 1, 0);
+    check_gemm(0, 16, 16, 1, 0);
+}
+
+static void test_self_test(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    assert_ok(rrt__gemm_self_test(&err));
+}
+
+static void test_forced_kernels(void **state)
+{
+    (void)state;
+    setenv("RRT_KERNELS", "reference", 1);
+    assert_ptr_equal(rrt__kernels_get(), &rrt__kernels_reference);
+    setenv("RRT_KERNELS", "baseline", 1);
+    assert_ptr_equal(rrt__kernels_get(), &rrt__kernels_baseline);
+    unsetenv("RRT_KERNELS");
+    assert_ptr_not_equal(rrt__kernels_get(), &rrt__kernels_reference);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_norms),     cmocka_unit_test(test_rope),      cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_sums),      cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_self_test), cmocka_unit_test(test_forced_kernels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

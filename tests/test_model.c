@@ -1,0 +1,204 @@
+// The forward pass against transformers: every family, storage type and kernel, whole, in chunks and token by token.
+#include "kernels/kernels.h"
+#include "models.h"
+
+static const char *const names[] = {"llama", "llama-tied", "llama-bf16", "neox"};
+enum { NAME_COUNT = sizeof names / sizeof *names };
+
+static void assert_golden(const golden *g, const float *logits, const char *what)
+{
+    double difference = greatest_difference(logits, g->logits, g->count * g->vocab);
+    if (!(difference <= LOGIT_TOLERANCE)) fail_msg("%s: logits are off by %g", what, difference);
+}
+
+static void check_against_golden(const char *name, const char *kernels)
+{
+    golden g = golden_open(name);
+    rrt_model *model = open_golden(name);
+    float *logits = must_alloc(g.count * g.vocab, sizeof *logits);
+    for (int threads = 1; threads <= 2; threads++) {
+        const rrt_session_options options = {.threads = threads};
+        char what[128];
+        snprintf(what, sizeof what, "%s, %s, %d threads", name, kernels, threads);
+        step_logits(logits, model, g.ids, g.count, &options);
+        assert_golden(&g, logits, what);
+        prefix_logits(logits, model, g.ids, g.count, 1000, &options); // each prefix in one go
+        assert_golden(&g, logits, what);
+        prefix_logits(logits, model, g.ids, g.count, 7, &options);
+        assert_golden(&g, logits, what);
+    }
+    free(logits);
+    rrt_model_close(model);
+    golden_close(&g);
+}
+
+static void test_goldens(void **state)
+{
+    (void)state;
+    static const char *const kernels[] = {"reference", "baseline", "avx2"};
+    for (int k = 0; k < 3; k++) {
+        setenv("RRT_KERNELS", kernels[k], 1);
+        if (strcmp(rrt__kernels_get()->name, kernels[k]) != 0) {
+            print_message("skipped: this processor cannot run %s\n", kernels[k]);
+            continue;
+        }
+        for (int i = 0; i < NAME_COUNT; i++) check_against_golden(names[i], kernels[k]);
+    }
+    unsetenv("RRT_KERNELS");
+}
+
+static void test_description(void **state)
+{
+    (void)state;
+    rrt_model_info info;
+    rrt_model *model = open_golden("llama-tied");
+    rrt_model_describe(model, &info);
+    assert_string_equal(info.family, "llama");
+    assert_string_equal(info.sharing, "none");
+    assert_int_equal(info.layers, 2);
+    assert_int_equal(info.loops, 1);
+    assert_int_equal(info.layers_per_block, 2);
+    assert_int_equal(info.hidden, 36);
+    assert_int_equal(info.head_dim, 24);
+    assert_int_equal(info.params_embedding, 97 * 36); // tied: counted once
+    assert_int_equal(info.params_shared, 2 * (2 * 72 * 36 + 2 * 24 * 36 + 3 * 24 * 36));
+    assert_int_equal(info.params_norm, 5 * 36);
+    assert_int_equal(info.params_lora, 0);
+    assert_int_equal(info.params_total, info.params_body + info.params_embedding);
+    assert_true(info.file_bytes > 2 * info.params_total); // f16, and two headers
+    assert_true(info.file_bytes < 2 * info.params_total + 4096);
+    rrt_model_close(model);
+
+    model = open_golden("neox");
+    rrt_model_describe(model, &info);
+    assert_int_equal(info.params_embedding, 2 * 97 * 32);
+    assert_int_equal(info.params_shared, 4 * (4 * 32 * 32 + 2 * 40 * 32 + 5 * 32 + 40)); // biases are not norms
+    assert_int_equal(info.params_norm, (4 * 2 + 1) * 2 * 32);
+    rrt_model_close(model);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NAME_COUNT; i++) {
+        rrt_model *model = open_golden(names[i]), *again = round_trip(model, "f32");
+        assert_same_logits(model, 0, again, 0, 0);
+        rrt_model_close(again);
+        rrt_model_close(model);
+    }
+    // Weights that came from bf16 fit bf16; from f16 they fit f16.
+    rrt_model *model = open_golden("llama-bf16"), *again = round_trip(model, "bf16");
+    assert_same_logits(model, 0, again, 0, 0);
+    rrt_model_close(again);
+    rrt_model_close(model);
+    model = open_golden("neox"), again = round_trip(model, "f16");
+    assert_same_logits(model, 0, again, 0, 0);
+    rrt_model_close(again);
+    rrt_model_close(model);
+}
+
+// Shapes whose fraction of rotated values has no short decimal must come back as they were.
+static void test_round_trip_of_odd_fractions(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *neox = open_golden("neox");
+    rrt__plan plan;
+    assert_ok(rrt__plan_make(&plan, RRT__SHARING_NONE, 1, 1, 0, 0, &err));
+    for (size_t head_dim = 2; head_dim <= 110; head_dim += 12) {
+        for (size_t rotary = 2; rotary <= head_dim; rotary += 2) {
+            rrt__shape shape = neox->shape;
+            shape.hidden = shape.heads * head_dim;
+            shape.head_dim = head_dim;
+            shape.rotary = rotary;
+            shape.vocab = 3;
+            shape.ffn = 1;
+            rrt_model *model, *again;
+            assert_ok(rrt__model_create(&model, neox->family, &shape, &plan, RRT__NORMS_TIED, &err));
+            again = round_trip(model, "f32");
+            assert_int_equal(again->shape.rotary, rotary);
+            rrt_model_close(again);
+            rrt_model_close(model);
+        }
+    }
+    rrt_model_close(neox);
+}
+
+static void test_save_refusals(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char path[64];
+    rrt_model *model = open_golden("llama");
+    temp_folder(path);
+    assert_fails(RRT_STATUS_EXISTS, path, rrt_model_save(model, path, "f32", 0, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "f64", rrt_model_save(model, path, "f64", 1, &err));
+    model->slots[1].matrix[RRT__MATRIX_UP].weight[5] = NAN;
+    assert_fails(RRT_STATUS_NUMERIC, "model.layers.1.mlp.up_proj.weight", rrt_model_save(model, path, "f32", 1, &err));
+    DIR *folder = opendir(path); // the old content is untouched: empty
+    int entries = 0;
+    while (readdir(folder)) entries++;
+    closedir(folder);
+    assert_int_equal(entries, 2);
+    remove_folder(path);
+    rrt_model_close(model);
+}
+
+static void test_session_limits(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = open_golden("llama");
+    rrt_session *session;
+    assert_ok(rrt_session_open(&session, model, NULL, &err));
+    assert_null(rrt_session_logits(session));
+    int32_t ids[129] = {0};
+    ids[3] = 97;
+    assert_fails(RRT_STATUS_ARGUMENT, "97", rrt_session_append(session, ids, 5, &err));
+    ids[3] = -1;
+    assert_fails(RRT_STATUS_ARGUMENT, "-1", rrt_session_append(session, ids, 5, &err));
+    assert_int_equal(rrt_session_tokens(session), 0);
+    ids[3] = 0;
+    assert_fails(RRT_STATUS_ARGUMENT, "128", rrt_session_append(session, ids, 129, &err));
+    assert_ok(rrt_session_append(session, ids, 128, &err));
+    float before = rrt_session_logits(session)[0];
+    assert_fails(RRT_STATUS_ARGUMENT, "128", rrt_session_append(session, ids, 1, &err));
+    assert_ok(rrt_session_append(session, ids, 0, &err));
+    assert_true(rrt_session_logits(session)[0] == before);
+    rrt_session_close(session);
+    assert_fails(RRT_STATUS_UNSUPPORTED, "2 loops", rrt_session_open(&session, model, &(rrt_session_options){1, 2}, &err));
+    assert_null(session);
+    rrt_model_close(model);
+}
+
+static int stop(void *user, const char *stage, double done, double total)
+{
+    assert_string_equal(stage, "load");
+    assert_true(done <= total);
+    return --*(int *)user < 0;
+}
+
+static void test_cancelled_loading(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model;
+    int steps = 5;
+    const rrt_progress progress = {stop, &steps};
+    assert_fails(RRT_STATUS_CANCELLED, "", rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &progress, &err));
+    assert_null(model);
+    steps = 1000;
+    assert_ok(rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &progress, &err));
+    rrt_model_close(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_description),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_round_trip_of_odd_fractions),
+        cmocka_unit_test(test_save_refusals),  cmocka_unit_test(test_session_limits),
+        cmocka_unit_test(test_cancelled_loading),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

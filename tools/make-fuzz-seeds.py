@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets: tests/fuzz/corpus/NAME/*.
+
+Needs: pip install gguf safetensors numpy
+"""
+import pathlib
+import struct
+
+import gguf
+import numpy as np
+from safetensors.numpy import save
+
+CORPUS = pathlib.Path(__file__).parent.parent / "tests/fuzz/corpus"
+BLOCK_TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+
+
+def write(name, file, content):
+    path = CORPUS / name / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def write_gguf(file, alignment, add):
+    path = CORPUS / "gguf" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_custom_alignment(alignment)
+    add(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def add_metadata(writer):
+    writer.add_int8("int8", -8)
+    writer.add_int16("int16", -16)
+    writer.add_uint64("uint64", 2**64 - 1)
+    writer.add_float32("real", 0.5)
+    writer.add_bool("flag", True)
+    writer.add_token_list(["<s>", "a", "Ġb"])
+    writer.add_token_scores([0.0, -1.0, -2.0])
+    writer.add_array("ints", [1, 2, 3])
+    writer.add_tensor("x", np.ones((2, 4), np.float32))
+
+
+def add_blocks(writer):
+    for name in BLOCK_TYPES:
+        kind = gguf.GGMLQuantizationType[name]
+        size = gguf.GGML_QUANT_SIZES[kind][1]
+        writer.add_tensor(name, np.zeros((1, size), np.uint8), raw_dtype=kind)
+    writer.add_tensor("F16", np.ones((1, 2), np.float16))
+
+
+def main():
+    write_gguf("metadata", 8, add_metadata)
+    write_gguf("blocks", 32, add_blocks)
+    write("gguf", "empty", b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    tensors = {"a": np.ones((2, 3), np.float32), "b": np.ones(4, np.float16), "ids": np.arange(2)}
+    write("safetensors", "plain", save(tensors, {"format": "pt"}))
+    write("safetensors", "scalar", save({"s": np.array(1, np.float32)}))
+    write("safetensors", "empty", struct.pack("<Q", 8) + b"{}      ")
+
+
+if __name__ == "__main__":
+    main()

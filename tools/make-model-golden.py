@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Tiny random models with the logits that transformers computes for them: what tests/test_model.c and others
+compare with.
+
+    tools/make-model-golden.py                 writes tests/data/models/NAME/{config.json, *.safetensors, golden.json}
+    tools/make-model-golden.py --check DIR NAME
+                                               loads a folder that rrt wrote with transformers and compares its
+                                               logits with the goldens of NAME
+
+Needs torch, transformers, safetensors and tokenizers. Weights come from a fixed seed and are rounded to the dtype
+they are stored in; the goldens are then computed in double precision.
+"""
+import argparse
+import json
+import math
+import pathlib
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+
+DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
+VOCAB = 97
+TEXT = (
+    "the cat sat on the mat and the rat ate the fat oat. one loop, two loops, three loops: "
+    "each loop runs the same layers again, and a small low rank part makes every depth its own. "
+    "what the layers share is stored once; what they do not share is little. we go on and on. "
+) * 4
+
+
+def llama(**more):
+    common = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=40, num_hidden_layers=4, num_attention_heads=4,
+                  num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=1e-5, bos_token_id=0, eos_token_id=0,
+                  rope_parameters={"rope_type": "default", "rope_theta": 50000.0})
+    return LlamaConfig(**(common | more))
+
+
+def neox(**more):
+    common = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=40, num_hidden_layers=4, num_attention_heads=2,
+                  max_position_embeddings=128, bos_token_id=0, eos_token_id=0, use_parallel_residual=True,
+                  rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25})
+    return GPTNeoXConfig(**(common | more))
+
+
+# name: config, dtype, shards, tokens of the golden
+MODELS = {
+    # head_dim 8 = hidden / heads
+    "llama": (llama(tie_word_embeddings=False), torch.float32, 1, 35),
+    # head_dim 24 differs from hidden / heads; three query heads share one K/V head; two files
+    "llama-tied": (llama(tie_word_embeddings=True, num_hidden_layers=2, hidden_size=36, head_dim=24, num_attention_heads=3,
+                         num_key_value_heads=1, intermediate_size=24), torch.float16, 2, 20),
+    "llama-bf16": (llama(tie_word_embeddings=True, num_hidden_layers=2, intermediate_size=33), torch.bfloat16, 1, 20),
+    # 4 of 16 values of a head are rotated
+    "neox": (neox(), torch.float16, 1, 35),
+}
+
+
+def randomise(model, dtype, generator):
+    """Weights large enough that attention is far from even; gains around 1; biases that matter."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if p.dim() == 2:
+                scale = 0.5 if "embed_tokens" in name or "embed_in" in name else 1.4 / math.sqrt(p.shape[1])
+                p.copy_((noise * scale).to(dtype))
+            elif name.endswith("bias"):
+                p.copy_((noise * 0.3).to(dtype))
+            else:
+                p.copy_((1 + noise * 0.25).to(dtype))
+
+
+def ids_of(count, salt):
+    return [(i * i * 7 + i * 13 + salt) % VOCAB for i in range(count)]
+
+
+def logits_of(model, ids):
+    with torch.no_grad():
+        return model.double()(torch.tensor([ids])).logits[0].double()
+
+
+def save_weights(model, folder, dtype, shards):
+    # The head of GPT-NeoX is embed_out in files, whatever transformers calls it in memory.
+    renamed = {"lm_head.weight": "embed_out.weight"} if model.config.model_type == "gpt_neox" else {}
+    tensors = {renamed.get(n, n): p.detach().to(dtype).contiguous() for n, p in model.named_parameters()}
+    if shards == 1:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    names, files, index = sorted(tensors), {}, {}
+    for i, name in enumerate(names):
+        file = f"model-{i * shards // len(names) + 1:05d}-of-{shards:05d}.safetensors"
+        files.setdefault(file, {})[name] = tensors[name]
+        index[name] = file
+    for file, part in files.items():
+        save_file(part, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}, indent=1) + "\n")
+
+
+def save_tokenizer(folder, adds_bos):
+    """Byte-level BPE over the few characters of TEXT, so that it fits a vocabulary of 97."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB - 3, special_tokens=["<|endoftext|>"], show_progress=False)
+    tokenizer.train_from_iterator([TEXT + "\n"], trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>",
+              "add_bos_token": adds_bos}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    return tokenizer
+
+
+def make(name, seed):
+    config, dtype, shards, count = MODELS[name]
+    folder = DATA / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    randomise(model, dtype, torch.Generator().manual_seed(seed))
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    save_weights(model, folder, dtype, shards)
+    ids = ids_of(count, seed)
+    logits = logits_of(model, ids)
+    golden = {"ids": ids, "logits": [[round(x, 6) for x in row] for row in logits.tolist()]}
+    return model, folder, golden
+
+
+def kl_of(teacher, student, ids):
+    p, q = (torch.log_softmax(logits_of(m, ids)[:-1], -1) for m in (teacher, student))
+    agreement = (p.argmax(-1) == q.argmax(-1)).double().mean()
+    return (p.exp() * (p - q)).sum(-1).mean().item(), agreement.item()
+
+
+def make_all():
+    made = {name: make(name, seed) for seed, name in enumerate(MODELS)}
+    teacher, student = made["neox"][0], made["llama"][0]
+    golden = made["llama"][2]
+    kl, agreement = kl_of(teacher, student, golden["ids"])
+    golden["kl_from_neox"] = {"kl": kl, "top1_agreement": agreement}
+    for name, adds_bos in (("llama", False), ("llama-tied", True)):
+        tokenizer = save_tokenizer(made[name][1], adds_bos)
+    sample = "the cat runs on; one loop, what else\n"
+    golden["text"] = {"text": sample, "ids": tokenizer.encode(sample).ids}
+    assert tokenizer.decode(golden["text"]["ids"]) == sample
+    for _, folder, golden in made.values():
+        (folder / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+
+
+def check(folder, name):
+    golden = json.loads((DATA / name / "golden.json").read_text())
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float64).eval()
+    worst = (logits_of(model, golden["ids"]) - torch.tensor(golden["logits"], dtype=torch.float64)).abs().max().item()
+    print(f"{folder}: greatest difference from {name}: {worst:.2e}")
+    raise SystemExit(worst > 2e-5)
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--check", nargs=2, metavar=("DIR", "NAME"))
+arguments = parser.parse_args()
+if arguments.check:
+    check(*arguments.check)
+else:
+    make_all()
