@@ -18,7 +18,7 @@ extern "C" {
 typedef struct rrt_eval_options {
     int threads;       // 0: one per core
     int loops;         // of the model; 0: all
-    size_t context;    // tokens per window, at least 2; 0: 512
+    size_t context;    // tokens per window, at least 2; 0: 512, or what the model can see if that is less
     size_t max_tokens; // of the text to read, BOS not counted; 0: all
     const rrt_progress *progress;
 } rrt_eval_options;
@@ -33,9 +33,10 @@ RRT_API rrt_status rrt_eval_ppl(const rrt_model *model, const int32_t *ids, size
                                 const rrt_eval_options *options, rrt_eval_ppl_result *result, rrt_error *err);
 
 typedef struct rrt_eval_kl_result {
-    double kl;             // mean of KL(teacher ‖ model), in nats
-    double top1_agreement; // share of tokens at which both find the same token most likely
-    uint64_t tokens;       // scored
+    double kl;               // mean of KL(teacher ‖ model), in nats
+    double top1_agreement;   // share of tokens at which both find the same token most likely
+    double ppl, teacher_ppl; // perplexities on the same tokens
+    uint64_t tokens;         // scored
 } rrt_eval_kl_result;
 
 // The teacher runs all its loops. Both models have to have the same vocabulary (MISMATCH).

@@ -43,7 +43,8 @@ typedef struct rrt_sampling {
 } rrt_sampling;
 
 // Chooses a token from logits[0..vocab). The same seed and position give the same choice. The filters apply
-// in the order top_k, top_p, min_p, on probabilities at this temperature. NUMERIC if a logit is NaN.
+// in the order top_k, top_p, min_p, on probabilities at this temperature. NUMERIC if a logit is NaN or
+// +infinity.
 RRT_API rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sampling,
                               uint64_t position, int32_t *id, rrt_error *err);
 

@@ -34,7 +34,9 @@ typedef struct rrt_encode_options {
 } rrt_encode_options;
 
 // Ids of text[0..length), which has to be valid UTF-8 (FORMAT with the byte offset otherwise) and may contain
-// NUL. options NULL: no BOS, special tokens are text. *ids is allocated; free it with rrt_ids_free.
+// NUL; at most 715 MB in one call (ARGUMENT). options NULL: no BOS, special tokens are text. A byte that has
+// no token becomes the vocabulary's unknown token or, where it names none, is left out, as in Hugging Face's
+// tokenizers. *ids is allocated, and NULL where there are none; free it with rrt_ids_free.
 RRT_API rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
                               const rrt_encode_options *options, int32_t **ids, size_t *count,
                               rrt_error *err);

@@ -85,6 +85,34 @@ static bool remove_path(const char *path)
     return rmdir(path) == 0;
 }
 
+static bool is_empty(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool empty = folder != NULL;
+    for (struct dirent *entry; empty && (entry = readdir(folder));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (folder) closedir(folder);
+    return empty;
+}
+
+rrt_status rrt__destination_check(const char *path, bool overwrite, rrt_error *err)
+{
+    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    char config[4096];
+    rrt_status status = RRT_STATUS_OK;
+    if (!overwrite) {
+        status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
+        rrt__hint(err, status, "choose another name, or pass --force to replace it");
+    } else if (rrt__path_is_folder(path)) {
+        RRT__TRY(rrt__path_join(config, path, "config.json", err));
+        if (!rrt__path_exists(config) && !is_empty(path)) {
+            status = rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds no model and is not replaced");
+            rrt__hint(err, status, "choose another name, or remove it yourself");
+        }
+    }
+    return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
+}
+
 rrt_status rrt__destination_open(rrt__destination *destination, const char *path, bool is_folder,
                                  bool overwrite, rrt_error *err)
 {
@@ -93,11 +121,7 @@ rrt_status rrt__destination_open(rrt__destination *destination, const char *path
     while (length > 1 && path[length - 1] == '/') length--;
     if (length == 0 || length > sizeof destination->path - 32)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "the destination's path is empty or too long");
-    if (!overwrite && rrt__path_exists(path)) {
-        rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
-        rrt__hint(err, status, "choose another name, or pass --force to replace it");
-        return rrt__at(err, status, "%s", path);
-    }
+    RRT__TRY(rrt__destination_check(path, overwrite, err));
     snprintf(destination->path, sizeof destination->path, "%.*s", (int)length, path);
     snprintf(destination->temporary, sizeof destination->temporary, "%.*s.tmp-%ld", (int)length, path,
              (long)getpid());

@@ -36,7 +36,11 @@ typedef struct rrt__destination {
     bool is_folder;
 } rrt__destination;
 
-// Fails with EXISTS if path exists and overwrite is false. A folder is created at once.
+// Whether a result may go to path: EXISTS if something is there and overwrite is false, or if it is a folder
+// that holds files but no config.json, which is no result of ours.
+rrt_status rrt__destination_check(const char *path, bool overwrite, rrt_error *err);
+
+// Checks the same. A folder is created at once.
 rrt_status rrt__destination_open(rrt__destination *destination, const char *path, bool is_folder,
                                  bool overwrite, rrt_error *err);
 rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err);

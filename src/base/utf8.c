@@ -62,7 +62,8 @@ size_t rrt__utf8_incomplete_tail(const char *text, size_t length)
             memcpy(low, start, back);
             memcpy(high, start, back);
             size_t whole = back + more;
-            if (rrt__utf8_decode(low, whole, &codepoint) == whole || rrt__utf8_decode(high, whole, &codepoint) == whole)
+            if (rrt__utf8_decode(low, whole, &codepoint) == whole ||
+                rrt__utf8_decode(high, whole, &codepoint) == whole)
                 return back;
         }
         return 0;

@@ -49,9 +49,6 @@ rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err
 rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t **ids, size_t *count,
                              rrt_error *err);
 
-// EXISTS if there is something at path and force was not given: better to know before the work than after.
-rrt_status rrt__cli_check_free(const char *path, bool force, rrt_error *err);
-
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);
 

@@ -19,7 +19,8 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
         {'h', "help", NULL, RRT__OPTION_FLAG, &help, 0, 0, "print this"},
     };
     enum { COMMON = 3 };
-    memcpy(options + COMMON, usage->options, (size_t)usage->n_options * sizeof *options);
+    if (usage->n_options)
+        memcpy(options + COMMON, usage->options, (size_t)usage->n_options * sizeof *options);
     int n_options = usage->n_options + COMMON, n_positional;
     RRT__TRY(rrt__options_parse(options, n_options, argc, argv, positional, usage->positional, &n_positional,
                                 err));
@@ -107,15 +108,6 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t *
         if (status) rrt__at(err, status, "%s", path ? path : "standard input");
     }
     rrt__string_free(&text);
-    return status;
-}
-
-rrt_status rrt__cli_check_free(const char *path, bool force, rrt_error *err)
-{
-    rrt__destination probe;
-    rrt_status status =
-        rrt__destination_open(&probe, path, false, force, err); // a file: nothing is created yet
-    rrt__destination_discard(&probe);
     return status;
 }
 

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 
 static rrt_status choose(const char *option, const char *text, const char *const *names, int count,
@@ -141,7 +142,7 @@ int rrt__cli_convert(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(parse(&a, argc, argv, &err));
-    RRT__GOTO(rrt__cli_check_free(a.paths[1], a.force, &err));
+    RRT__GOTO(rrt__destination_check(a.paths[1], a.force, &err)); // better known before the work than after
     RRT__GOTO(rrt_model_open(&source, a.paths[0], rrt__cli_progress(), &err));
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, &ids, &count, &err));
     a.convert.calibration_ids = ids;

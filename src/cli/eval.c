@@ -17,11 +17,13 @@ static rrt_status print_ppl(const rrt_eval_ppl_result *r, bool json, rrt_error *
 static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *err)
 {
     if (json)
-        return rrt__cli_print_json(json_pack("{s:f, s:f, s:I}", "kl", r->kl, "top1_agreement",
-                                             r->top1_agreement, "tokens", (json_int_t)r->tokens),
+        return rrt__cli_print_json(json_pack("{s:f, s:f, s:I, s:f, s:f}", "kl", r->kl, "top1_agreement",
+                                             r->top1_agreement, "tokens", (json_int_t)r->tokens, "ppl",
+                                             r->ppl, "teacher_ppl", r->teacher_ppl),
                                    err);
     printf("mean KL %.6f nats  (the same most likely token at %.2f %%, %llu tokens)\n", r->kl,
            100 * r->top1_agreement, (unsigned long long)r->tokens);
+    printf("perplexity %.4f, teacher's %.4f\n", r->ppl, r->teacher_ppl);
     return RRT_STATUS_OK;
 }
 
@@ -29,7 +31,7 @@ static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *er
 static int run(int argc, char **argv, bool is_kl)
 {
     const char *path = NULL, *teacher_path = NULL, *file = NULL;
-    rrt_eval_options eval = {.context = 512, .progress = rrt__cli_progress()};
+    rrt_eval_options eval = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
         {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0, "the text (default: standard input)"},
@@ -79,8 +81,14 @@ int rrt__cli_eval(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "ppl") == 0) return run(argc - 1, argv + 1, false);
     if (strcmp(what, "kl") == 0) return run(argc - 1, argv + 1, true);
-    bool help = strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0;
-    fprintf(help ? stdout : stderr,
+    if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
+        printf(
             "usage: rrt eval ppl|kl …\n\n  ppl  perplexity on a text\n  kl   distance from another model\n");
-    return help ? 0 : 2;
+        return rrt__cli_finish(RRT_STATUS_OK, NULL);
+    }
+    rrt_error err = {0};
+    rrt_status status =
+        rrt__fail(&err, RRT_STATUS_ARGUMENT, *what ? "eval: '%s' is not known" : "eval what%s?", what);
+    rrt__hint(&err, status, "ppl or kl: rrt eval --help");
+    return rrt__cli_finish(status, &err);
 }

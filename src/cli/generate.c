@@ -10,7 +10,8 @@ typedef struct generation {
     const rrt_tokenizer *tokenizer;
     rrt_sampling sampling;
     size_t vocab, most_tokens;
-    bool stream; // write the text as it is made
+    bool ignore_end; // go on after an end token
+    bool stream;     // write the text as it is made
     rrt__string text;
     size_t written; // bytes of text that are out
     json_t *ids;
@@ -43,7 +44,7 @@ static rrt_status run(generation *g, rrt_error *err)
         int32_t id;
         RRT__TRY(rrt_sample(rrt_session_logits(g->session), g->vocab, &g->sampling,
                             rrt_session_tokens(g->session), &id, err));
-        if (rrt_tokenizer_ends(g->tokenizer, id)) break;
+        if (!g->ignore_end && rrt_tokenizer_ends(g->tokenizer, id)) break;
         size_t length;
         const char *bytes = rrt_token_bytes(g->tokenizer, id, &length);
         if (bytes) RRT__TRY(rrt__string_append(&g->text, bytes, length, err));
@@ -110,6 +111,8 @@ int rrt__cli_generate(int argc, char **argv)
         {0, "min-p", "P", RRT__OPTION_REAL, &min_p, 0, 1,
          "drop what is less likely than P times the most likely"},
         {0, "seed", "S", RRT__OPTION_SEED, &g.sampling.seed, 0, 0, "seed of the sampling (default 0)"},
+        {0, "ignore-end", NULL, RRT__OPTION_FLAG, &g.ignore_end, 0, 0,
+         "go on after an end token (for timing)"},
         {0, "loops", "N", RRT__OPTION_INT, &loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
     };

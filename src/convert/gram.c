@@ -69,7 +69,8 @@ static void run_window(rrt__team team, void *argument)
         rrt__forward_block(team, c->model, ws, &c->span, 1, &segment, 1);
         for (int place = 0; place < RRT__GRAM_COUNT; place++) {
             size_t width = c->grams->width[place];
-            accumulate(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count, c->scale);
+            accumulate(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count,
+                       c->scale);
         }
     }
 }

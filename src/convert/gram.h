@@ -15,8 +15,8 @@ typedef enum rrt__gram_place {
 
 rrt__gram_place rrt__gram_of(rrt__matrix matrix);
 
-// Lower triangles of E[x·xᵀ], row-major, per depth and place. The first token of each window is in it: its outlier
-// activations make it the attention sink, without which all other tokens go wrong.
+// Lower triangles of E[x·xᵀ], row-major, per depth and place. The first token of each window is in it: its
+// outlier activations make it the attention sink, without which all other tokens go wrong.
 typedef struct rrt__grams {
     size_t width[RRT__GRAM_COUNT];
     float **gram; // [n_depths · RRT__GRAM_COUNT]

@@ -12,9 +12,10 @@ typedef struct layout {
 static rrt_status make_layout(layout *cut, const rrt_model *model, size_t count,
                               const rrt_eval_options *options, rrt_error *err)
 {
-    size_t context = options->context ? options->context : DEFAULT_CONTEXT;
+    size_t most = model->shape.context;
+    size_t context = options->context ? options->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
     if (options->max_tokens && options->max_tokens < count) count = options->max_tokens;
-    if (context < 2 || context > model->shape.context)
+    if (context < 2 || context > most)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "windows of %zu tokens: the model can see 2 to %zu",
                          context, model->shape.context);
     cut->context = context;

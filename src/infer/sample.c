@@ -22,8 +22,8 @@ static rrt_status find_greatest(const float *logits, size_t vocab, size_t *great
 {
     *greatest = 0;
     for (size_t i = 0; i < vocab; i++) {
-        if (isnan(logits[i]))
-            return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a number", i);
+        if (isnan(logits[i]) || logits[i] == INFINITY)
+            return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a finite number", i);
         if (logits[i] > logits[*greatest]) *greatest = i;
     }
     return RRT_STATUS_OK;

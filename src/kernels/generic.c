@@ -18,8 +18,9 @@ static inline float fast_exp(float x)
 {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.3f ? -87.3f : x;
-    const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no room for a fraction
-    float n = (x * 1.44269504f + rounder) - rounder;
+    const float rounder = 12582912.0f;         // 1.5 · 2^23: adding it leaves no room for a fraction
+    float rounded = x * 1.44269504f + rounder; // n stands in its last bits
+    float n = rounded - rounder;
     float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
     float p = 1.38888889e-3f;
     p = p * r + 8.33333333e-3f;
@@ -28,8 +29,10 @@ static inline float fast_exp(float x)
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    int32_t bits = ((int32_t)n + 127) * (1 << 23);
+    uint32_t bits; // unsigned, and no conversion to int: defined for NaN too, which p carries on
     float power;
+    memcpy(&bits, &rounded, sizeof bits);
+    bits = (bits + 127) << 23; // the bits of rounder itself are shifted out
     memcpy(&power, &bits, sizeof power);
     return p * power;
 }

@@ -171,8 +171,8 @@ static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
     return object;
 }
 
-// Reading cuts head_dim · fraction down to a whole number, and nine digits are written: a third rounded down would come
-// back as one value less. So the ninth digit is rounded up.
+// Reading cuts head_dim · fraction down to a whole number, and nine digits are written: a third rounded down
+// would come back as one value less. So the ninth digit is rounded up.
 static double rotary_fraction(const rrt__shape *s)
 {
     double fraction = ceil(1e9 * (double)s->rotary / (double)s->head_dim) / 1e9;

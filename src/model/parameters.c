@@ -121,6 +121,21 @@ uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shap
            weights * (uint64_t)plan->n_slots + (biases + RRT__NORM_COUNT * norm) * owners + norm;
 }
 
+uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
+                                    size_t rank)
+{
+    uint64_t per_depth = 0;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        if (!rrt__family_has(family, m)) continue;
+        rrt__shape_matrix(shape, m, &out, &in);
+        size_t most = out < in ? out : in;
+        per_depth += (uint64_t)(rank < most ? rank : most) * (out + in);
+    }
+    // With one loop every slot is used once, and there is nothing to relax.
+    return plan->loops > 1 ? per_depth * (uint64_t)(plan->loops * plan->layers_per_block) : 0;
+}
+
 static rrt_status count_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     (void)err;

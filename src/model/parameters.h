@@ -32,6 +32,11 @@ rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *n
 uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
                                rrt__norms_mode norms);
 
+// The number of LoRA parameters when every matrix at every depth whose slot is shared (used by more than one
+// depth) gets a LoRA of this rank, capped at min(out, in) of the matrix.
+uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
+                                    size_t rank);
+
 static inline size_t rrt__parameter_count(const rrt__parameter *p)
 {
     return p->columns ? p->rows * p->columns : p->rows;

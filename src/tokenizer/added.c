@@ -1,4 +1,5 @@
-// Finding added tokens in a text: the sorted list of their texts is a trie without nodes, narrowed byte by byte.
+// Finding added tokens in a text: the sorted list of their texts is a trie without nodes, narrowed byte by
+// byte.
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,15 +19,18 @@ static int compare(const void *a_pointer, const void *b_pointer)
 }
 
 // Texts first go to one pool, so that it may move; then the pointers are set.
-static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc, rrt_error *err)
+static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc,
+                          rrt_error *err)
 {
     for (int32_t id = 0; id < vocab->count; id++) {
         unsigned flags = vocab->tokens[id].flags;
         if (!(flags & RRT__TOKEN_ADDED) || !(flags & RRT__TOKEN_NORMALIZED) == normalized) continue;
         rrt__slice text = rrt__vocab_text(vocab, id);
         size_t start = added->pool.length;
-        if (nfc) RRT__TRY(rrt__normalize_nfc(&added->pool, text.data, text.length, err));
-        else RRT__TRY(rrt__string_append(&added->pool, text.data, text.length, err));
+        if (nfc)
+            RRT__TRY(rrt__normalize_nfc(&added->pool, text.data, text.length, err));
+        else
+            RRT__TRY(rrt__string_append(&added->pool, text.data, text.length, err));
         added->tokens[added->count++] = (rrt__added_token){NULL, added->pool.length - start, id};
     }
     const unsigned char *text = (const unsigned char *)added->pool.data;
@@ -37,7 +41,8 @@ static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, bool norma
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc, rrt_error *err)
+rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc,
+                           rrt_error *err)
 {
     size_t count = 0;
     for (int32_t id = 0; id < vocab->count; id++) count += (vocab->tokens[id].flags & RRT__TOKEN_ADDED) != 0;
@@ -67,8 +72,10 @@ static size_t lower_bound(const rrt__added *added, size_t low, size_t high, size
 {
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (added->tokens[middle].text[depth] < byte) low = middle + 1;
-        else high = middle;
+        if (added->tokens[middle].text[depth] < byte)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -87,7 +94,8 @@ static const rrt__added_token *longest(const rrt__added *added, const unsigned c
     return best;
 }
 
-int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_length, size_t *at, size_t *length)
+int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_length, size_t *at,
+                        size_t *length)
 {
     if (added->count == 0) return -1;
     for (; *at < text_length; ++*at) {

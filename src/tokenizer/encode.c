@@ -13,7 +13,8 @@ typedef struct encoder {
     rrt__ids ids;
 } encoder;
 
-// The id of a pre-token that is a token as it stands, -1 if it is none. Special tokens do not come from plain text.
+// The id of a pre-token that is a token as it stands, -1 if it is none. Special tokens do not come from plain
+// text.
 static rrt_status find_whole(encoder *e, const char *text, size_t length, int32_t *id, rrt_error *err)
 {
     e->byte_text.length = 0;
@@ -47,7 +48,8 @@ static rrt_status cut_added(encoder *e, const rrt__added *added, const char *tex
                             rrt_error *err)
 {
     size_t begin = 0, at = 0, found_length;
-    for (int32_t id; (id = rrt__added_find(added, text, length, &at, &found_length)) >= 0; at += found_length) {
+    for (int32_t id; (id = rrt__added_find(added, text, length, &at, &found_length)) >= 0;
+         at += found_length) {
         if ((e->tokenizer->vocab.tokens[id].flags & RRT__TOKEN_SPECIAL) && !e->parse_special) continue;
         if (at > begin) RRT__TRY(rest(e, text + begin, at - begin, err));
         RRT__TRY(rrt__ids_append(&e->ids, id, err));
@@ -63,7 +65,8 @@ static rrt_status encode_normalized(encoder *e, const char *text, size_t length,
 
 static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_error *err)
 {
-    if (!e->tokenizer->nfc || !rrt__normalize_needed(text, length)) return encode_normalized(e, text, length, err);
+    if (!e->tokenizer->nfc || !rrt__normalize_needed(text, length))
+        return encode_normalized(e, text, length, err);
     rrt__string composed = {0};
     rrt_status status = rrt__normalize_nfc(&composed, text, length, err);
     if (!status) status = encode_normalized(e, composed.data, composed.length, err);
@@ -75,7 +78,8 @@ static rrt_status check(const char *text, size_t length, rrt_error *err)
 {
     // Positions in a pre-token are 32 bits wide, and NFC may make a text three times as long.
     if (length > INT32_MAX / 3)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the text has %zu bytes: at most %d are possible in one call", length,
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the text has %zu bytes: at most %d are possible in one call", length,
                          INT32_MAX / 3);
     size_t invalid = rrt__utf8_first_invalid(text, length);
     if (invalid < length)

@@ -1,5 +1,5 @@
-// A tokenizer from a GGUF file: its metadata are put into the form of tokenizer.json and tokenizer_config.json, so
-// that there is one way to load a tokenizer and one to write it.
+// A tokenizer from a GGUF file: its metadata are put into the form of tokenizer.json and
+// tokenizer_config.json, so that there is one way to load a tokenizer and one to write it.
 #include <string.h>
 
 #include "base/utf8.h"
@@ -9,10 +9,12 @@
 static const struct {
     const char *name, *json;
 } pretokenizers[] = {
-    {"gpt-2", "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}"},
-    {"smollm", "{\"type\": \"Sequence\", \"pretokenizers\": ["
-               "{\"type\": \"Digits\", \"individual_digits\": true},"
-               "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}]}"},
+    {"gpt-2",
+     "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}"},
+    {"smollm",
+     "{\"type\": \"Sequence\", \"pretokenizers\": ["
+     "{\"type\": \"Digits\", \"individual_digits\": true},"
+     "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}]}"},
 };
 
 // The changing parts of the two files.
@@ -56,7 +58,8 @@ static rrt_status check_kind(const rrt__gguf *gguf, const char **pretokenizer, r
     rrt__slice model, pre = {"", 0};
     RRT__TRY(read_text(gguf, "tokenizer.ggml.model", &model, err));
     if (!equals(model, "gpt2"))
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the tokenizer.ggml.model '%.*s' is not known, only 'gpt2'",
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the tokenizer.ggml.model '%.*s' is not known, only 'gpt2'",
                          (int)(model.length < 100 ? model.length : 100), model.data);
     if (rrt__gguf_has(gguf, "tokenizer.ggml.pre")) RRT__TRY(read_text(gguf, "tokenizer.ggml.pre", &pre, err));
     for (size_t i = 0; i < sizeof pretokenizers / sizeof *pretokenizers; i++)
@@ -78,7 +81,8 @@ static rrt_status add_token(void *user, size_t index, rrt__slice text, rrt_error
     if (other)
         status = rrt__fail(err, RRT_STATUS_FORMAT, "the token has the same text as token %lld",
                            (long long)json_integer_value(other));
-    else if (!status && json_object_setn_new(vocab, text.data, text.length, json_integer((json_int_t)index)) != 0)
+    else if (!status &&
+             json_object_setn_new(vocab, text.data, text.length, json_integer((json_int_t)index)) != 0)
         status = fail_memory(err);
     return status;
 }
@@ -89,7 +93,8 @@ static rrt_status add_merge(void *user, size_t index, rrt__slice text, rrt_error
     (void)index;
     json_t *merges = user;
     rrt_status status = check_text(text, err);
-    if (!status && json_array_append_new(merges, json_stringn(text.data, text.length)) != 0) status = fail_memory(err);
+    if (!status && json_array_append_new(merges, json_stringn(text.data, text.length)) != 0)
+        status = fail_memory(err);
     return status;
 }
 
@@ -135,7 +140,8 @@ static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
     size_t count;
     RRT__TRY(rrt__gguf_array_count(gguf, "tokenizer.ggml.tokens", &count, err));
     if (count > RRT__MAX_TOKENS)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "tokenizer.ggml.tokens has %zu entries: at most %d are possible", count,
+        return rrt__fail(err, RRT_STATUS_FORMAT,
+                         "tokenizer.ggml.tokens has %zu entries: at most %d are possible", count,
                          RRT__MAX_TOKENS);
     RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.tokens", add_token, to->vocab, err));
     RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.merges", add_merge, to->merges, err));
@@ -143,7 +149,8 @@ static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
 }
 
 // config[name] = the text of the token whose id the file gives under key, if it does.
-static rrt_status set_named(const rrt__gguf *gguf, const char *key, source *to, const char *name, rrt_error *err)
+static rrt_status set_named(const rrt__gguf *gguf, const char *key, source *to, const char *name,
+                            rrt_error *err)
 {
     int64_t wanted, most = (int64_t)json_object_size(to->vocab) - 1;
     RRT__TRY(rrt__gguf_int_or(gguf, key, 0, most, -1, &wanted, err));
@@ -171,7 +178,8 @@ static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
         RRT__TRY(set_named(gguf, named[i].key, to, named[i].name, err));
     bool adds_bos;
     RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_bos_token", false, &adds_bos, err));
-    if (json_object_set_new(to->config, "add_bos_token", json_boolean(adds_bos)) != 0) return fail_memory(err);
+    if (json_object_set_new(to->config, "add_bos_token", json_boolean(adds_bos)) != 0)
+        return fail_memory(err);
     rrt__slice text;
     if (!rrt__gguf_has(gguf, "tokenizer.chat_template")) return RRT_STATUS_OK;
     RRT__TRY(read_text(gguf, "tokenizer.chat_template", &text, err));
@@ -185,24 +193,26 @@ static json_t *make_postprocessor(const json_t *config, const json_t *vocab)
 {
     const char *bos = json_string_value(json_object_get(config, "bos_token"));
     if (!bos || !json_is_true(json_object_get(config, "add_bos_token"))) return json_null();
-    return json_pack("{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}, {s:{s:s, s:i}}],"
-                     " s:{s:{s:s, s:[O], s:[s]}}}",
-                     "type", "TemplateProcessing", "single", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id",
-                     "A", "type_id", 0, "pair", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id", "A",
-                     "type_id", 0, "Sequence", "id", "B", "type_id", 1, "special_tokens", bos, "id", bos, "ids",
-                     json_object_get(vocab, bos), "tokens", bos);
+    return json_pack(
+        "{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}, {s:{s:s, s:i}}],"
+        " s:{s:{s:s, s:[O], s:[s]}}}",
+        "type", "TemplateProcessing", "single", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id",
+        "A", "type_id", 0, "pair", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id", "A", "type_id",
+        0, "Sequence", "id", "B", "type_id", 1, "special_tokens", bos, "id", bos, "ids",
+        json_object_get(vocab, bos), "tokens", bos);
 }
 
 static json_t *make_json(const source *from, const char *pretokenizer)
 {
     json_t *steps = json_loads(pretokenizer, 0, NULL), *post = make_postprocessor(from->config, from->vocab);
-    json_t *json = json_pack("{s:s, s:n, s:n, s:O, s:n, s:O, s:O, s:{s:s, s:b, s:b, s:b},"
-                             " s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
-                             "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
-                             "pre_tokenizer", steps, "post_processor", post, "decoder", "type", "ByteLevel",
-                             "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE", "dropout",
-                             "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
-                             "byte_fallback", 0, "ignore_merges", 0, "vocab", from->vocab, "merges", from->merges);
+    json_t *json =
+        json_pack("{s:s, s:n, s:n, s:O, s:n, s:O, s:O, s:{s:s, s:b, s:b, s:b},"
+                  " s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
+                  "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
+                  "pre_tokenizer", steps, "post_processor", post, "decoder", "type", "ByteLevel",
+                  "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE", "dropout",
+                  "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
+                  "byte_fallback", 0, "ignore_merges", 0, "vocab", from->vocab, "merges", from->merges);
     json_decref(steps);
     json_decref(post);
     return json;

@@ -44,7 +44,8 @@ static rrt_status read_vocab(rrt__vocab *vocab, json_t *tokens, rrt_error *err)
     json_object_keylen_foreach(tokens, text, length, id)
     {
         if (!json_is_integer(id))
-            return rrt__fail(err, RRT_STATUS_FORMAT, "model.vocab: the id of '%.100s' is not an integer", text);
+            return rrt__fail(err, RRT_STATUS_FORMAT, "model.vocab: the id of '%.100s' is not an integer",
+                             text);
         rrt_status status = rrt__vocab_put(vocab, json_integer_value(id), (rrt__slice){text, length}, err);
         if (status) return rrt__at(err, status, "model.vocab");
     }
@@ -73,8 +74,10 @@ static rrt_status read_merges(rrt_tokenizer *tokenizer, const json_t *model, rrt
     RRT__TRY(rrt__json_string_or(model, "unk_token", NULL, &unknown, err));
     int32_t unknown_id = unknown ? rrt__vocab_find(&tokenizer->vocab, slice(unknown)) : -1;
     if (unknown && unknown_id < 0)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "model.unk_token '%.100s' is not in the vocabulary", unknown);
-    RRT__TRY(rrt__merges_open(&tokenizer->merges, &tokenizer->vocab, unknown_id, json_array_size(merges), err));
+        return rrt__fail(err, RRT_STATUS_FORMAT, "model.unk_token '%.100s' is not in the vocabulary",
+                         unknown);
+    RRT__TRY(
+        rrt__merges_open(&tokenizer->merges, &tokenizer->vocab, unknown_id, json_array_size(merges), err));
     for (size_t rank = 0; rank < json_array_size(merges); rank++) {
         rrt_status status = read_merge(tokenizer, json_array_get(merges, rank), err);
         if (status) return rrt__at(err, status, "model.merges[%zu]", rank);
@@ -127,7 +130,7 @@ static rrt_status read_tokens(rrt_tokenizer *tokenizer, const json_t *json, rrt_
         status = read_added_token(&tokenizer->vocab, json_array_get(added, i), err);
         if (status) return rrt__at(err, status, "added_tokens[%zu]", i);
     }
-    return rrt__vocab_check_dense(&tokenizer->vocab, err);
+    return RRT_STATUS_OK;
 }
 
 // The id of a token of the model or an added one.
@@ -181,10 +184,11 @@ static rrt_status read_config(rrt_tokenizer *tokenizer, const char *prefix, rrt_
         RRT__TRY(find_any(&tokenizer->vocab, prefix, &id, err));
         if (tokenizer->bos < 0) tokenizer->bos = id;
         if (tokenizer->bos != id)
-            return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the token put in front of a text, '%.100s', is not bos_token",
-                             prefix);
+            return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                             "the token put in front of a text, '%.100s', is not bos_token", prefix);
     }
-    RRT__TRY(rrt__json_bool_or(tokenizer->config, "add_bos_token", prefix != NULL, &tokenizer->adds_bos, err));
+    RRT__TRY(
+        rrt__json_bool_or(tokenizer->config, "add_bos_token", prefix != NULL, &tokenizer->adds_bos, err));
     tokenizer->adds_bos = tokenizer->adds_bos && tokenizer->bos >= 0;
     return read_chat_template(tokenizer, err);
 }
@@ -205,7 +209,8 @@ static void mark_ends(rrt_tokenizer *tokenizer)
 
 json_t *rrt__config_new(void)
 {
-    return json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0);
+    return json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
+                     "clean_up_tokenization_spaces", 0);
 }
 
 rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *config, rrt_error *err)
@@ -217,14 +222,16 @@ rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *c
     tokenizer->source = json_incref(json);
     tokenizer->config = config ? json_incref(config) : rrt__config_new();
     rrt_status status = RRT_STATUS_OK;
-    RRT__GOTO(rrt__pipeline_read(tokenizer, json, &prefix, err));
     RRT__GOTO(read_tokens(tokenizer, json, err));
+    RRT__GOTO(rrt__pipeline_read(tokenizer, json, &prefix, err));
     RRT__GOTO(rrt__added_open(&tokenizer->raw, &tokenizer->vocab, false, false, err));
     RRT__GOTO(rrt__added_open(&tokenizer->normalized, &tokenizer->vocab, true, tokenizer->nfc, err));
     RRT__GOTO(read_config(tokenizer, prefix, err));
     mark_ends(tokenizer);
 done:
-    if (status) rrt_tokenizer_close(tokenizer);
-    else *out = tokenizer;
+    if (status)
+        rrt_tokenizer_close(tokenizer);
+    else
+        *out = tokenizer;
     return status;
 }

@@ -161,10 +161,11 @@ static void merge_next(rrt__bpe *bpe, const rrt__merges *merges, uint32_t positi
     queue_pair(bpe, merges, position);
 }
 
-rrt_status rrt__bpe_encode(rrt__bpe *bpe, const rrt__merges *merges, const char *text, size_t length, rrt__ids *ids,
-                           rrt_error *err)
+rrt_status rrt__bpe_encode(rrt__bpe *bpe, const rrt__merges *merges, const char *text, size_t length,
+                           rrt__ids *ids, rrt_error *err)
 {
-    // At most length - 1 pairs at the start, and each merge takes one from the queue and puts two there at most.
+    // At most length - 1 pairs at the start, and each merge takes one from the queue and puts two there at
+    // most.
     RRT__TRY(rrt__array_reserve(&bpe->symbols, &bpe->symbols_capacity, length, sizeof *bpe->symbols, err));
     RRT__TRY(rrt__array_reserve(&bpe->queue, &bpe->queue_capacity, 2 * length, sizeof *bpe->queue, err));
     uint32_t count = start_symbols(bpe, merges, text, length);

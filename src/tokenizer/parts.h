@@ -27,7 +27,7 @@ enum {
 // Both strings lie in vocab.pool. text is the source's: for tokens of the model, bytes written in the
 // byte-level alphabet ("Ġthe"); bytes is what it stands for (" the"). Added tokens stand for themselves.
 typedef struct rrt__token {
-    size_t text, text_length; // text_length 0: no token has this id (yet)
+    size_t text, text_length; // text_length 0: not put yet
     size_t bytes, bytes_length;
     unsigned flags;
 } rrt__token;
@@ -42,16 +42,15 @@ typedef struct rrt__vocab {
     uint64_t seed;
 } rrt__vocab;
 
-// Makes room for ids 0..count-1.
+// Makes room for ids 0..count-1. As many tokens have to follow: ids have no gaps.
 rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err);
 void rrt__vocab_close(rrt__vocab *vocab);
-// Adds a token of the BPE model; its text is valid UTF-8. Fails with FORMAT on an id that is out of range or used, and
-// on text that is empty or used.
+// Adds a token of the BPE model; its text is valid UTF-8. Fails with FORMAT on an id that is out of range or
+// used, and on text that is empty or used.
 rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_error *err);
 // Adds an added token, or makes the model's token of this id and text one. flags without RRT__TOKEN_ADDED.
-rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, unsigned flags, rrt_error *err);
-// Fails with FORMAT if some id has no token.
-rrt_status rrt__vocab_check_dense(const rrt__vocab *vocab, rrt_error *err);
+rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, unsigned flags,
+                                rrt_error *err);
 // The id of a token of the BPE model, -1 if there is none.
 int32_t rrt__vocab_find(const rrt__vocab *vocab, rrt__slice text);
 rrt__slice rrt__vocab_text(const rrt__vocab *vocab, int32_t id);
@@ -76,11 +75,13 @@ typedef struct rrt__merges {
 rrt_status rrt__merges_open(rrt__merges *merges, const rrt__vocab *vocab, int32_t unknown, size_t capacity,
                             rrt_error *err);
 void rrt__merges_close(rrt__merges *merges);
-// The merge of the next rank. Fails with FORMAT on tokens the vocabulary lacks and on a pair that has a merge already.
+// The merge of the next rank. Fails with FORMAT on tokens the vocabulary lacks and on a pair that has a merge
+// already.
 rrt_status rrt__merges_put(rrt__merges *merges, const rrt__vocab *vocab, rrt__slice left, rrt__slice right,
                            rrt_error *err);
 // The same for "left right".
-rrt_status rrt__merges_put_line(rrt__merges *merges, const rrt__vocab *vocab, rrt__slice line, rrt_error *err);
+rrt_status rrt__merges_put_line(rrt__merges *merges, const rrt__vocab *vocab, rrt__slice line,
+                                rrt_error *err);
 
 // A growing list of ids, and the room BPE works in.
 typedef struct rrt__ids {
@@ -96,10 +97,11 @@ typedef struct rrt__bpe {
 } rrt__bpe;
 void rrt__bpe_close(rrt__bpe *bpe);
 // Appends the ids of one pre-token, in O(length · log length).
-rrt_status rrt__bpe_encode(rrt__bpe *bpe, const rrt__merges *merges, const char *text, size_t length, rrt__ids *ids,
-                           rrt_error *err);
+rrt_status rrt__bpe_encode(rrt__bpe *bpe, const rrt__merges *merges, const char *text, size_t length,
+                           rrt__ids *ids, rrt_error *err);
 
-// One pre-tokenizer step: cuts the text at every match of a pattern, and keeps the matches, what lies between, or both.
+// One pre-tokenizer step: cuts the text at every match of a pattern, and keeps the matches, what lies
+// between, or both.
 typedef struct rrt__split {
     struct pcre2_real_code_8 *code;
     bool keeps_matches, keeps_gaps;
@@ -112,10 +114,10 @@ typedef struct rrt__splits {
 
 extern const char *const rrt__gpt2_pattern;
 
-// Adds a step. literal: pattern is a plain string, else a regular expression as Hugging Face's tokenizers read it
-// (Oniguruma's syntax): UNSUPPORTED if it uses what PCRE2 reads differently, FORMAT if it is none.
-rrt_status rrt__splits_add(rrt__splits *splits, const char *pattern, bool literal, bool keeps_matches, bool keeps_gaps,
-                           rrt_error *err);
+// Adds a step. literal: pattern is a plain string, else a regular expression as Hugging Face's tokenizers
+// read it (Oniguruma's syntax): UNSUPPORTED if it uses what PCRE2 reads differently, FORMAT if it is none.
+rrt_status rrt__splits_add(rrt__splits *splits, const char *pattern, bool literal, bool keeps_matches,
+                           bool keeps_gaps, rrt_error *err);
 void rrt__splits_close(rrt__splits *splits);
 
 // Room that matching needs, per encode call.
@@ -127,9 +129,10 @@ typedef struct rrt__matcher {
 rrt_status rrt__matcher_open(rrt__matcher *matcher, rrt_error *err);
 void rrt__matcher_close(rrt__matcher *matcher);
 // Hands each pre-token of text[0..length), valid UTF-8, to `each` in order.
-rrt_status rrt__splits_run(const rrt__splits *splits, const rrt__matcher *matcher, const char *text, size_t length,
-                           rrt_status (*each)(void *user, const char *text, size_t length, rrt_error *err), void *user,
-                           rrt_error *err);
+rrt_status rrt__splits_run(const rrt__splits *splits, const rrt__matcher *matcher, const char *text,
+                           size_t length,
+                           rrt_status (*each)(void *user, const char *text, size_t length, rrt_error *err),
+                           void *user, rrt_error *err);
 
 // Appends text[0..length), valid UTF-8, in normal form C, in O(length).
 rrt_status rrt__normalize_nfc(rrt__string *out, const char *text, size_t length, rrt_error *err);
@@ -143,11 +146,13 @@ typedef struct rrt__added {
     uint32_t first[257]; // tokens that begin with byte b: [first[b], first[b + 1])
     rrt__string pool;    // their texts, normalised where the pass comes after NFC
 } rrt__added;
-rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc, rrt_error *err);
+rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc,
+                           rrt_error *err);
 void rrt__added_close(rrt__added *added);
-// The next match at or after *at: the longest of those that begin first. Returns its id and sets *at and *length,
-// or returns -1.
-int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_length, size_t *at, size_t *length);
+// The next match at or after *at: the longest of those that begin first. Returns its id and sets *at and
+// *length, or returns -1.
+int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_length, size_t *at,
+                        size_t *length);
 
 struct rrt_tokenizer {
     atomic_int more_owners; // beside the first: a converted model shares its source's tokenizer
@@ -167,7 +172,8 @@ struct rrt_tokenizer {
 json_t *rrt__config_new(void);
 
 // The normalizer, pre-tokenizer, decoder and post-processor of a tokenizer.json.
-// *prefix: the special token that its post-processor puts in front of a text, NULL if none. Lives as long as json.
+// *prefix: the special token that its post-processor puts in front of a text, NULL if none. Lives as long as
+// json.
 rrt_status rrt__pipeline_read(rrt_tokenizer *tokenizer, json_t *json, const char **prefix, rrt_error *err);
 
 #endif

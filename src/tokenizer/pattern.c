@@ -4,12 +4,14 @@
 
 #include <string.h>
 
-#define SPACES "\\t-\\r\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACES                                                                                               \
+    "\\t-\\r\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define NO_SPACES                                                                                            \
     "\\x00-\\x08\\x0e-\\x1f!-\\x84\\x86-\\x9f\\xa1-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"          \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
-// How many bytes at `at` form one element of a pattern, 0 if it is not in the subset. *words replaces them if set.
+// How many bytes at `at` form one element of a pattern, 0 if it is not in the subset. *words replaces them if
+// set.
 static size_t read_escape(const char *at, bool in_class, const char **words)
 {
     char c = at[1];
@@ -55,15 +57,18 @@ rrt_status rrt__pattern_translate(rrt__string *out, const char *pattern, rrt_err
     bool in_class = false;
     for (const char *at = pattern; *at;) {
         const char *words = NULL;
-        size_t length = *at == '\\'  ? read_escape(at, in_class, &words)
-                        : in_class ? read_in_class(at, &in_class)
-                                   : read_outside_class(at, &in_class);
+        size_t length = *at == '\\' ? read_escape(at, in_class, &words)
+                        : in_class  ? read_in_class(at, &in_class)
+                                    : read_outside_class(at, &in_class);
         if (length == 0)
-            return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                             "the regular expression '%.200s' uses '%.4s' at byte %zu, which rrt does not know", pattern,
-                             at, (size_t)(at - pattern));
-        if (words) RRT__TRY(rrt__string_append(out, words, strlen(words), err));
-        else RRT__TRY(rrt__string_append(out, at, length, err));
+            return rrt__fail(
+                err, RRT_STATUS_UNSUPPORTED,
+                "the regular expression '%.200s' uses '%.4s' at byte %zu, which rrt does not know", pattern,
+                at, (size_t)(at - pattern));
+        if (words)
+            RRT__TRY(rrt__string_append(out, words, strlen(words), err));
+        else
+            RRT__TRY(rrt__string_append(out, at, length, err));
         at += length;
     }
     return rrt__string_append(out, "", 0, err);

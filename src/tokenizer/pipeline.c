@@ -1,4 +1,5 @@
-// The parts of a tokenizer.json around its model. Each is an object with a "type"; what is not known is refused.
+// The parts of a tokenizer.json around its model. Each is an object with a "type"; what is not known is
+// refused.
 #include <string.h>
 
 #include "tokenizer/parts.h"
@@ -20,7 +21,8 @@ static rrt_status fail_setting(const char *key, rrt_error *err)
 
 // Calls `read` on each element of the array in json[key].
 static rrt_status read_sequence(rrt_tokenizer *tokenizer, const json_t *json, const char *key,
-                                rrt_status (*read)(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err),
+                                rrt_status (*read)(rrt_tokenizer *tokenizer, json_t *json, void *user,
+                                                   rrt_error *err),
                                 void *user, rrt_error *err)
 {
     json_t *array;
@@ -75,7 +77,8 @@ static rrt_status read_pretokenizer(rrt_tokenizer *tokenizer, json_t *json, void
     RRT__TRY(read_type(json, &type, err));
     if (strcmp(type, "Sequence") == 0)
         return read_sequence(tokenizer, json, "pretokenizers", read_pretokenizer, user, err);
-    if (*is_byte_level) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a step after ByteLevel is not supported");
+    if (*is_byte_level)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a step after ByteLevel is not supported");
     if (strcmp(type, "Split") == 0) return read_split(&tokenizer->splits, json, err);
     if (strcmp(type, "Digits") == 0) {
         RRT__TRY(rrt__json_bool_or(json, "individual_digits", false, &individual, err));
@@ -140,5 +143,6 @@ rrt_status rrt__pipeline_read(rrt_tokenizer *tokenizer, json_t *json, const char
         if (status) return rrt__at(err, status, "%s", parts[i].key);
     }
     if (is_byte_level) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"pre_tokenizer\" is not byte-level: it has no ByteLevel step");
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     "\"pre_tokenizer\" is not byte-level: it has no ByteLevel step");
 }

@@ -11,7 +11,8 @@ const char *const rrt__gpt2_pattern =
 
 enum { JIT_STACK_BYTES = 1 << 20, MATCH_LIMIT = 100 * 1000 * 1000 };
 
-static rrt_status compile(rrt__split *split, const char *pattern, size_t length, uint32_t options, rrt_error *err)
+static rrt_status compile(rrt__split *split, const char *pattern, size_t length, uint32_t options,
+                          rrt_error *err)
 {
     int code;
     PCRE2_SIZE offset;
@@ -25,13 +26,14 @@ static rrt_status compile(rrt__split *split, const char *pattern, size_t length,
     uint32_t matches_empty = 0;
     pcre2_pattern_info(split->code, PCRE2_INFO_MATCHEMPTY, &matches_empty);
     if (matches_empty)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the regular expression '%.200s' can match nothing", pattern);
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the regular expression '%.200s' can match nothing",
+                         pattern);
     pcre2_jit_compile(split->code, PCRE2_JIT_COMPLETE); // where it cannot, the interpreter serves
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__splits_add(rrt__splits *splits, const char *pattern, bool literal, bool keeps_matches, bool keeps_gaps,
-                           rrt_error *err)
+rrt_status rrt__splits_add(rrt__splits *splits, const char *pattern, bool literal, bool keeps_matches,
+                           bool keeps_gaps, rrt_error *err)
 {
     if (splits->count == RRT__MAX_SPLITS)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "more than %d pre-tokenizer steps", RRT__MAX_SPLITS);
@@ -40,8 +42,7 @@ rrt_status rrt__splits_add(rrt__splits *splits, const char *pattern, bool litera
     if (literal) return compile(split, pattern, strlen(pattern), PCRE2_UTF | PCRE2_LITERAL, err);
     rrt__string translated = {0};
     rrt_status status = rrt__pattern_translate(&translated, pattern, err);
-    if (!status)
-        status = compile(split, translated.data, translated.length, PCRE2_UTF | PCRE2_UCP, err);
+    if (!status) status = compile(split, translated.data, translated.length, PCRE2_UTF | PCRE2_UCP, err);
     rrt__string_free(&translated);
     return status;
 }
@@ -89,7 +90,8 @@ static rrt_status find(const run *r, const rrt__split *split, const char *text, 
         char reason[200] = "";
         pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);
         rrt_status status = code == PCRE2_ERROR_NOMEMORY ? RRT_STATUS_MEMORY : RRT_STATUS_UNSUPPORTED;
-        return rrt__fail(err, status, "the tokenizer's regular expression cannot be matched to this text: %s", reason);
+        return rrt__fail(err, status, "the tokenizer's regular expression cannot be matched to this text: %s",
+                         reason);
     }
     const PCRE2_SIZE *match = pcre2_get_ovector_pointer(r->matcher->data);
     *begin = match[0];
@@ -112,9 +114,10 @@ static rrt_status cut(const run *r, size_t step, const char *text, size_t length
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__splits_run(const rrt__splits *splits, const rrt__matcher *matcher, const char *text, size_t length,
-                           rrt_status (*each)(void *user, const char *text, size_t length, rrt_error *err), void *user,
-                           rrt_error *err)
+rrt_status rrt__splits_run(const rrt__splits *splits, const rrt__matcher *matcher, const char *text,
+                           size_t length,
+                           rrt_status (*each)(void *user, const char *text, size_t length, rrt_error *err),
+                           void *user, rrt_error *err)
 {
     run r = {splits, matcher, each, user};
     return cut(&r, 0, text, length, err);

@@ -92,7 +92,8 @@ static rrt_status read_jinja(json_t *config, const char *folder, rrt_error *err)
     rrt__string text = {0};
     rrt_status status = rrt__file_read(&text, path, err);
     if (!status && json_object_set_new(config, "chat_template", json_stringn(text.data, text.length)) != 0)
-        status = rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "the chat template is not valid UTF-8"), "%s", path);
+        status = rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "the chat template is not valid UTF-8"), "%s",
+                         path);
     rrt__string_free(&text);
     return status;
 }
@@ -101,8 +102,10 @@ static rrt_status read_config(json_t **config, const char *folder, rrt_error *er
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
-    if (rrt__path_exists(path)) RRT__TRY(rrt__json_read(config, path, err));
-    else *config = rrt__config_new();
+    if (rrt__path_exists(path))
+        RRT__TRY(rrt__json_read(config, path, err));
+    else
+        *config = rrt__config_new();
     if (!json_is_object(*config))
         return rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "not a JSON object"), "%s", path);
     return read_jinja(*config, folder, err);

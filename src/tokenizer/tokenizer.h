@@ -8,8 +8,8 @@
 
 rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err);
 
-// json: tokenizer.json. config: tokenizer_config.json, or NULL if the folder has none. Both are kept, not copied: who
-// passes them must not change them afterwards.
+// json: tokenizer.json. config: tokenizer_config.json, or NULL if the folder has none. Both are kept, not
+// copied: who passes them must not change them afterwards.
 rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *config, rrt_error *err);
 
 // One more owner, who closes it too. NULL gives NULL.

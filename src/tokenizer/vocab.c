@@ -54,8 +54,8 @@ static rrt_status append_bytes(rrt__string *pool, rrt__slice text, bool *is_byte
 rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err)
 {
     if (count == 0 || count > RRT__MAX_TOKENS)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "the vocabulary has %zu tokens: from 1 to %d are possible", count,
-                         RRT__MAX_TOKENS);
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the vocabulary has %zu tokens: from 1 to %d are possible",
+                         count, RRT__MAX_TOKENS);
     RRT__TRY(rrt__alloc(&vocab->tokens, count, sizeof *vocab->tokens, "the vocabulary", err));
     vocab->count = (int32_t)count;
     vocab->n_slots = 16;
@@ -107,9 +107,11 @@ int32_t rrt__vocab_find(const rrt__vocab *vocab, rrt__slice text)
 static rrt_status check(const rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_error *err)
 {
     if (id < 0 || id >= vocab->count)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "the id %lld is out of range: the vocabulary has %d tokens",
-                         (long long)id, (int)vocab->count);
-    if (text.length == 0) return rrt__fail(err, RRT_STATUS_FORMAT, "the text of token %lld is empty", (long long)id);
+        return rrt__fail(err, RRT_STATUS_FORMAT,
+                         "the id %lld is out of range: the ids of %d tokens are 0 to %d, without gaps",
+                         (long long)id, (int)vocab->count, (int)vocab->count - 1);
+    if (text.length == 0)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the text of token %lld is empty", (long long)id);
     return RRT_STATUS_OK;
 }
 
@@ -140,15 +142,18 @@ rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_er
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, unsigned flags, rrt_error *err)
+rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, unsigned flags,
+                                rrt_error *err)
 {
     RRT__TRY(check(vocab, id, text, err));
     if (text.length > RRT__MAX_ADDED_BYTES)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the added token %lld has %zu bytes: at most %d are possible",
-                         (long long)id, text.length, RRT__MAX_ADDED_BYTES);
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the added token %lld has %zu bytes: at most %d are possible", (long long)id,
+                         text.length, RRT__MAX_ADDED_BYTES);
     rrt__token *token = &vocab->tokens[id];
     int32_t known = rrt__vocab_find(vocab, text);
-    if (known >= 0 ? known != id : token->text_length != 0) return fail_used(vocab, known >= 0 ? known : id, err);
+    if (known >= 0 ? known != id : token->text_length != 0)
+        return fail_used(vocab, known >= 0 ? known : id, err);
     if (token->flags & RRT__TOKEN_ADDED) return fail_used(vocab, id, err);
     if (known < 0) {
         token->text = vocab->pool.length;
@@ -158,14 +163,5 @@ rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, 
     token->bytes = token->text;
     token->bytes_length = token->text_length;
     token->flags = flags | RRT__TOKEN_ADDED;
-    return RRT_STATUS_OK;
-}
-
-rrt_status rrt__vocab_check_dense(const rrt__vocab *vocab, rrt_error *err)
-{
-    for (int32_t id = 0; id < vocab->count; id++)
-        if (vocab->tokens[id].text_length == 0)
-            return rrt__fail(err, RRT_STATUS_FORMAT, "no token has the id %d, though there are ids up to %d", (int)id,
-                             (int)vocab->count - 1);
     return RRT_STATUS_OK;
 }
