@@ -1,5 +1,5 @@
-// What the tests of models share: the tiny goldens of tools/make-model-golden.py, temporary folders, models put
-// together by hand, and logits at every position.
+// What the tests of models share: the tiny goldens of tools/make-model-golden.py, temporary folders, models
+// put together by hand, and logits at every position.
 #ifndef RRT__TEST_MODELS_H
 #define RRT__TEST_MODELS_H
 
@@ -73,10 +73,10 @@ static inline rrt_model *open_golden(const char *name)
     return open_path(path);
 }
 
-// logits[count, vocab] after each of the ids; every row from a session of its own that got the prefix in pieces of
-// `chunk` tokens.
-static inline void prefix_logits(float *logits, const rrt_model *model, const int32_t *ids, size_t count, size_t chunk,
-                                 const rrt_session_options *options)
+// logits[count, vocab] after each of the ids; every row from a session of its own that got the prefix in
+// pieces of `chunk` tokens.
+static inline void prefix_logits(float *logits, const rrt_model *model, const int32_t *ids, size_t count,
+                                 size_t chunk, const rrt_session_options *options)
 {
     rrt_error err = {0};
     size_t vocab = model->shape.vocab;
@@ -132,7 +132,8 @@ static inline double model_difference(const rrt_model *a, int a_loops, const rrt
 }
 
 // A tolerance of 0 asks for the same bits.
-static inline void assert_same_logits(const rrt_model *a, int a_loops, const rrt_model *b, int b_loops, double tolerance)
+static inline void assert_same_logits(const rrt_model *a, int a_loops, const rrt_model *b, int b_loops,
+                                      double tolerance)
 {
     double difference = model_difference(a, a_loops, b, b_loops);
     if (!(difference <= tolerance)) fail_msg("logits differ by %g, %g is allowed", difference, tolerance);
@@ -144,7 +145,8 @@ static inline void assert_other_logits(const rrt_model *a, const rrt_model *b, d
     if (!(difference >= least)) fail_msg("logits differ by no more than %g", difference);
 }
 
-// --- folders -------------------------------------------------------------------------------------------------
+// --- folders
+// -------------------------------------------------------------------------------------------------
 
 static inline void temp_folder(char path[64])
 {
@@ -218,11 +220,13 @@ static inline rrt_model *round_trip(const rrt_model *model, const char *dtype)
     return again;
 }
 
-// --- models by hand ------------------------------------------------------------------------------------------
+// --- models by hand
+// ------------------------------------------------------------------------------------------
 
 static inline void fill_gaussian(float *values, size_t count, uint64_t stream, double mean, double deviation)
 {
-    for (size_t i = 0; i < count; i++) values[i] = (float)(mean + deviation * rrt__random_gaussian(1, stream, i));
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)(mean + deviation * rrt__random_gaussian(1, stream, i));
 }
 
 static inline void copy_vectors(rrt_model *to, int to_depth, const rrt_model *from, int from_depth)
@@ -236,7 +240,8 @@ static inline void copy_vectors(rrt_model *to, int to_depth, const rrt_model *fr
     }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (source->bias[m])
-            memcpy(target->bias[m], source->bias[m], to->slots[to->plan.slot[to_depth]].matrix[m].out * sizeof(float));
+            memcpy(target->bias[m], source->bias[m],
+                   to->slots[to->plan.slot[to_depth]].matrix[m].out * sizeof(float));
 }
 
 static inline rrt_model *create_like(const rrt_model *like, const rrt__plan *plan, rrt__norms_mode norms)
@@ -256,11 +261,12 @@ static inline void copy_weights(rrt__slot *to, const rrt__slot *from)
 {
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (from->matrix[m].weight)
-            memcpy(to->matrix[m].weight, from->matrix[m].weight, from->matrix[m].out * from->matrix[m].in * sizeof(float));
+            memcpy(to->matrix[m].weight, from->matrix[m].weight,
+                   from->matrix[m].out * from->matrix[m].in * sizeof(float));
 }
 
-// A recursive model whose slot s is layer s of the original (modulo its layers); vectors that depths own come from
-// layer d.
+// A recursive model whose slot s is layer s of the original (modulo its layers); vectors that depths own come
+// from layer d.
 static inline rrt_model *tie(const rrt_model *original, const rrt__plan *plan, rrt__norms_mode norms)
 {
     rrt_model *model = create_like(original, plan, norms);
@@ -304,7 +310,8 @@ static inline rrt_model *unroll(const rrt_model *model, const short *depths, int
             for (size_t at = 0; lora->rank && at < linear->out * linear->in; at++) {
                 double sum = 0;
                 for (size_t r = 0; r < lora->rank; r++)
-                    sum += (double)lora->b[at / linear->in * lora->rank + r] * lora->a[r * linear->in + at % linear->in];
+                    sum += (double)lora->b[at / linear->in * lora->rank + r] *
+                           lora->a[r * linear->in + at % linear->in];
                 linear->weight[at] += (float)sum;
             }
         }

@@ -31,7 +31,8 @@
 #define assert_near(a, b, tolerance)                                                                         \
     do {                                                                                                     \
         double a_ = (a), b_ = (b), difference_ = a_ > b_ ? a_ - b_ : b_ - a_;                                \
-        if (!(difference_ <= (tolerance))) fail_msg("%.9g is not within %g of %.9g", a_, (double)(tolerance), b_); \
+        if (!(difference_ <= (tolerance)))                                                                   \
+            fail_msg("%.9g is not within %g of %.9g", a_, (double)(tolerance), b_);                          \
     } while (0)
 
 #endif

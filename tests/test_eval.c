@@ -9,7 +9,8 @@ static double log_total(const float *row, size_t vocab)
     return log(sum);
 }
 
-static rrt_eval_ppl_result ppl(const rrt_model *model, const int32_t *ids, size_t count, size_t context, size_t max_tokens)
+static rrt_eval_ppl_result ppl(const rrt_model *model, const int32_t *ids, size_t count, size_t context,
+                               size_t max_tokens)
 {
     rrt_error err = {0};
     rrt_eval_ppl_result result;
@@ -20,7 +21,8 @@ static rrt_eval_ppl_result ppl(const rrt_model *model, const int32_t *ids, size_
 }
 
 // Mean -ln p over the scored tokens of windows cut by hand: what rrt_eval_ppl must find.
-static double nll_by_hand(const rrt_model *model, const int32_t *ids, size_t window, size_t n_windows, int32_t bos)
+static double nll_by_hand(const rrt_model *model, const int32_t *ids, size_t window, size_t n_windows,
+                          int32_t bos)
 {
     size_t vocab = model->shape.vocab, length = window + (bos >= 0), scored = 0;
     float *logits = must_alloc(length * vocab, sizeof *logits);
@@ -114,13 +116,15 @@ static void test_batching_changes_nothing(void **state)
     for (int c = 0; c < 4; c++) {
         size_t context = contexts[c], n_windows = COUNT / context;
         double sum = 0;
-        for (size_t w = 0; w < n_windows; w++) sum += ppl(model, ids + w * context, context, context, 0).nll_per_token;
+        for (size_t w = 0; w < n_windows; w++)
+            sum += ppl(model, ids + w * context, context, context, 0).nll_per_token;
         assert_near(ppl(model, ids, COUNT, context, 0).nll_per_token, sum / (double)n_windows, 1e-5);
     }
     // The same bytes for any number of threads is not promised by BLAS, the same number to six digits is.
     rrt_error err = {0};
     rrt_eval_ppl_result result;
-    assert_ok(rrt_eval_ppl(model, ids, COUNT, &(rrt_eval_options){.threads = 3, .context = 100}, &result, &err));
+    assert_ok(
+        rrt_eval_ppl(model, ids, COUNT, &(rrt_eval_options){.threads = 3, .context = 100}, &result, &err));
     assert_near(result.nll_per_token, ppl(model, ids, COUNT, 100, 0).nll_per_token, 1e-6);
     rrt_model_close(model);
 }
@@ -134,7 +138,8 @@ static void test_kl_equals_transformers(void **state)
     const json_t *expected = json_object_get(g.json, "kl_from_neox");
     rrt_eval_kl_result result;
     // The last token is only scored, so it is cut off by its window: KL over the same rows as in Python.
-    assert_ok(rrt_eval_kl(student, teacher, g.ids, g.count, &(rrt_eval_options){.threads = 2, .context = 64}, &result, &err));
+    assert_ok(rrt_eval_kl(student, teacher, g.ids, g.count, &(rrt_eval_options){.threads = 2, .context = 64},
+                          &result, &err));
     assert_int_equal(result.tokens, g.count - 1);
     assert_near(result.kl, json_number_value(json_object_get(expected, "kl")), LOGIT_TOLERANCE);
     assert_near(result.top1_agreement, json_number_value(json_object_get(expected, "top1_agreement")), 1e-9);
@@ -183,7 +188,8 @@ static void test_kl_of_a_disturbed_model(void **state)
         agreed += p_best == q_best;
     }
     rrt_eval_kl_result result;
-    assert_ok(rrt_eval_kl(student, teacher, g.ids, g.count, &(rrt_eval_options){.threads = 1, .context = 64}, &result, &err));
+    assert_ok(rrt_eval_kl(student, teacher, g.ids, g.count, &(rrt_eval_options){.threads = 1, .context = 64},
+                          &result, &err));
     assert_near(result.kl, kl, LOGIT_TOLERANCE);
     assert_near(result.top1_agreement, (double)agreed / (double)rows, 1e-9);
     assert_true(agreed > 0 && agreed < rows); // else the disturbance tests nothing
@@ -203,16 +209,21 @@ static void test_loops(void **state)
     assert_ok(rrt__plan_make(&plan, RRT__SHARING_CYCLE, 2, 2, 0, 0, &err));
     rrt_model *looped = tie(original, &plan, RRT__NORMS_TIED), *first = unroll(looped, (short[]){0, 1}, 2);
     rrt_eval_ppl_result result;
-    assert_ok(rrt_eval_ppl(looped, g.ids, g.count, &(rrt_eval_options){.threads = 1, .context = 64, .loops = 1}, &result, &err));
+    assert_ok(rrt_eval_ppl(looped, g.ids, g.count,
+                           &(rrt_eval_options){.threads = 1, .context = 64, .loops = 1}, &result, &err));
     assert_near(result.nll_per_token, ppl(first, g.ids, g.count, 64, 0).nll_per_token, 1e-7);
     assert_true(fabs(result.nll_per_token - ppl(looped, g.ids, g.count, 64, 0).nll_per_token) > 1e-3);
     // The teacher runs all its loops even where the model runs fewer.
     rrt_eval_kl_result kl;
-    assert_ok(rrt_eval_kl(looped, first, g.ids, g.count, &(rrt_eval_options){.threads = 1, .context = 64, .loops = 1}, &kl, &err));
+    assert_ok(rrt_eval_kl(looped, first, g.ids, g.count,
+                          &(rrt_eval_options){.threads = 1, .context = 64, .loops = 1}, &kl, &err));
     assert_near(kl.kl, 0, 1e-9);
-    assert_ok(rrt_eval_kl(looped, looped, g.ids, g.count, &(rrt_eval_options){.threads = 1, .context = 64, .loops = 1}, &kl, &err));
+    assert_ok(rrt_eval_kl(looped, looped, g.ids, g.count,
+                          &(rrt_eval_options){.threads = 1, .context = 64, .loops = 1}, &kl, &err));
     assert_true(kl.kl > 1e-3);
-    assert_fails(RRT_STATUS_ARGUMENT, "3 loops", rrt_eval_ppl(looped, g.ids, g.count, &(rrt_eval_options){.context = 64, .loops = 3}, &result, &err));
+    assert_fails(
+        RRT_STATUS_ARGUMENT, "3 loops",
+        rrt_eval_ppl(looped, g.ids, g.count, &(rrt_eval_options){.context = 64, .loops = 3}, &result, &err));
     rrt_model_close(first);
     rrt_model_close(looped);
     rrt_model_close(original);
@@ -233,22 +244,30 @@ static void test_refusals(void **state)
     rrt_eval_ppl_result result;
     rrt_eval_kl_result kl;
     const int32_t ids[4] = {1, 2, 3, 4}, bad[4] = {1, 97, 3, 4};
-    assert_fails(RRT_STATUS_ARGUMENT, "129", rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 129}, &result, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "1 tokens", rrt_eval_ppl(model, ids, 1, &(rrt_eval_options){.context = 8}, &result, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "", rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 1}, &result, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "97", rrt_eval_ppl(model, bad, 4, &(rrt_eval_options){.context = 8}, &result, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "129",
+                 rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 129}, &result, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "1 tokens",
+                 rrt_eval_ppl(model, ids, 1, &(rrt_eval_options){.context = 8}, &result, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "",
+                 rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 1}, &result, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "97",
+                 rrt_eval_ppl(model, bad, 4, &(rrt_eval_options){.context = 8}, &result, &err));
     const rrt_progress progress = {stop_at_once, NULL};
-    assert_fails(RRT_STATUS_CANCELLED, "", rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 2, .progress = &progress}, &result, &err));
+    assert_fails(
+        RRT_STATUS_CANCELLED, "",
+        rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 2, .progress = &progress}, &result, &err));
 
     rrt__shape shape = model->shape;
     shape.vocab = 96;
     rrt_model *other;
     assert_ok(rrt__model_create(&other, model->family, &shape, &model->plan, RRT__NORMS_TIED, &err));
-    assert_fails(RRT_STATUS_MISMATCH, "96", rrt_eval_kl(model, other, ids, 4, &(rrt_eval_options){.context = 4}, &kl, &err));
+    assert_fails(RRT_STATUS_MISMATCH, "96",
+                 rrt_eval_kl(model, other, ids, 4, &(rrt_eval_options){.context = 4}, &kl, &err));
     rrt_model_close(other);
 
     model->final_norm.gain[0] = INFINITY;
-    assert_fails(RRT_STATUS_NUMERIC, "finite", rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 4}, &result, &err));
+    assert_fails(RRT_STATUS_NUMERIC, "finite",
+                 rrt_eval_ppl(model, ids, 4, &(rrt_eval_options){.context = 4}, &result, &err));
     rrt_model_close(model);
 }
 

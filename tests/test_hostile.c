@@ -1,4 +1,5 @@
-// Folders that lie: every one is refused by name, quickly, and without a leak. And memory that runs out anywhere.
+// Folders that lie: every one is refused by name, quickly, and without a leak. And memory that runs out
+// anywhere.
 #include <time.h>
 
 #include "format/safetensors.h"
@@ -11,7 +12,8 @@ static void assert_refused(const char *folder, rrt_status expected, const char *
     assert_fails(expected, text, rrt_model_open(&model, folder, NULL, &err));
     assert_null(model);
     assert_int_equal(err.status, expected);
-    if (strncmp(err.where, folder, strlen(folder)) != 0) fail_msg("where does not begin with the path: %s", err.where);
+    if (strncmp(err.where, folder, strlen(folder)) != 0)
+        fail_msg("where does not begin with the path: %s", err.where);
     const char *rest = err.where + strlen(folder);
     if (strncmp(rest, ": ", 2) == 0 && strncmp(rest + 2, folder, strlen(folder)) == 0)
         fail_msg("where names the path twice: %s", err.where);
@@ -32,12 +34,16 @@ static void test_settings_that_change_the_result(void **state)
     (void)state;
     const rrt_status unsupported = RRT_STATUS_UNSUPPORTED;
     refuse_config("llama", json_pack("{s:s}", "model_type", "mamba"), unsupported, "llama, gpt_neox");
-    refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_scaling", "type", "linear", "factor", 2.0), unsupported, "rope_scaling");
-    refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_parameters", "rope_type", "llama3", "factor", 2.0), unsupported, "llama3");
+    refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_scaling", "type", "linear", "factor", 2.0),
+                  unsupported, "rope_scaling");
+    refuse_config("llama",
+                  json_pack("{s:{s:s, s:f}}", "rope_parameters", "rope_type", "llama3", "factor", 2.0),
+                  unsupported, "llama3");
     refuse_config("llama", json_pack("{s:b}", "attention_bias", 1), unsupported, "attention_bias");
     refuse_config("llama", json_pack("{s:b}", "mlp_bias", 1), unsupported, "mlp_bias");
     refuse_config("llama", json_pack("{s:s}", "hidden_act", "relu"), unsupported, "relu");
-    refuse_config("neox", json_pack("{s:b}", "use_parallel_residual", 0), unsupported, "use_parallel_residual");
+    refuse_config("neox", json_pack("{s:b}", "use_parallel_residual", 0), unsupported,
+                  "use_parallel_residual");
     refuse_config("neox", json_pack("{s:s}", "hidden_act", "gelu_new"), unsupported, "gelu_new");
 }
 
@@ -53,7 +59,8 @@ static void test_impossible_configs(void **state)
     refuse_config("llama", json_pack("{s:f}", "rms_norm_eps", -1.0), format, "epsilon");
     refuse_config("llama", json_pack("{s:{s:f}}", "rope_parameters", "rope_theta", 0.0), format, "rope base");
     refuse_config("llama", json_pack("{s:i}", "num_hidden_layers", 1025), format, "1024");
-    refuse_config("neox", json_pack("{s:{s:f}}", "rope_parameters", "partial_rotary_factor", 1.5), format, "1.5");
+    refuse_config("neox", json_pack("{s:{s:f}}", "rope_parameters", "partial_rotary_factor", 1.5), format,
+                  "1.5");
 }
 
 static void test_configs_of_another_model(void **state)
@@ -63,20 +70,27 @@ static void test_configs_of_another_model(void **state)
     refuse_config("llama", json_pack("{s:i}", "hidden_size", 64), RRT_STATUS_MISMATCH, "different models");
     refuse_config("llama", json_pack("{s:i}", "num_hidden_layers", 5), RRT_STATUS_MISMATCH, "parameters");
     // Smaller: a tensor has another shape.
-    refuse_config("llama", json_pack("{s:i}", "hidden_size", 16), RRT_STATUS_MISMATCH, "model.embed_tokens.weight");
-    refuse_config("llama", json_pack("{s:i}", "intermediate_size", 39), RRT_STATUS_MISMATCH, "mlp.gate_proj.weight");
-    refuse_config("llama", json_pack("{s:i}", "num_key_value_heads", 1), RRT_STATUS_MISMATCH, "k_proj.weight");
-    refuse_config("llama-tied", json_pack("{s:i, s:b}", "num_hidden_layers", 1, "tie_word_embeddings", 0), RRT_STATUS_FORMAT, "'lm_head.weight' is missing");
+    refuse_config("llama", json_pack("{s:i}", "hidden_size", 16), RRT_STATUS_MISMATCH,
+                  "model.embed_tokens.weight");
+    refuse_config("llama", json_pack("{s:i}", "intermediate_size", 39), RRT_STATUS_MISMATCH,
+                  "mlp.gate_proj.weight");
+    refuse_config("llama", json_pack("{s:i}", "num_key_value_heads", 1), RRT_STATUS_MISMATCH,
+                  "k_proj.weight");
+    refuse_config("llama-tied", json_pack("{s:i, s:b}", "num_hidden_layers", 1, "tie_word_embeddings", 0),
+                  RRT_STATUS_FORMAT, "'lm_head.weight' is missing");
 }
 
 static void test_absurd_sizes_cost_nothing(void **state)
 {
     (void)state;
     clock_t start = clock();
-    refuse_config("llama", json_pack("{s:i, s:i, s:i}", "hidden_size", 1 << 20, "num_hidden_layers", 1024, "intermediate_size", 1 << 20),
+    refuse_config("llama",
+                  json_pack("{s:i, s:i, s:i}", "hidden_size", 1 << 20, "num_hidden_layers", 1024,
+                            "intermediate_size", 1 << 20),
                   RRT_STATUS_MISMATCH, "parameters");
     refuse_config("llama", json_pack("{s:i}", "vocab_size", 1 << 24), RRT_STATUS_MISMATCH, "parameters");
-    refuse_config("llama", json_pack("{s:I}", "vocab_size", (json_int_t)1 << 40), RRT_STATUS_FORMAT, "vocab_size");
+    refuse_config("llama", json_pack("{s:I}", "vocab_size", (json_int_t)1 << 40), RRT_STATUS_FORMAT,
+                  "vocab_size");
     // A huge context is only a limit: nothing is taken for it before it is used.
     char path[64];
     copy_golden(path, "llama");
@@ -94,8 +108,8 @@ static void test_absurd_sizes_cost_nothing(void **state)
 
 static json_t *plan(const char *sharing, int loops, int prelude, json_t *list)
 {
-    return json_pack("{s:{s:i, s:s, s:i, s:i, s:o}}", "rrt", "format_version", 1, "sharing", sharing, "loops", loops, "prelude",
-                     prelude, "plan", list);
+    return json_pack("{s:{s:i, s:s, s:i, s:i, s:o}}", "rrt", "format_version", 1, "sharing", sharing, "loops",
+                     loops, "prelude", prelude, "plan", list);
 }
 
 static void test_recursion_that_contradicts_itself(void **state)
@@ -122,10 +136,12 @@ static void test_recursion_that_contradicts_itself(void **state)
     refuse_config("llama", kv, RRT_STATUS_UNSUPPORTED, "shared");
 }
 
-// --- weights -------------------------------------------------------------------------------------------------
+// --- weights
+// -------------------------------------------------------------------------------------------------
 
 // Writes the llama's tensors again, one changed on the way; extra is added where it has a name.
-static void rewrite(const char *folder, const char *victim, size_t rows, float value, rrt__safetensors_entry extra)
+static void rewrite(const char *folder, const char *victim, size_t rows, float value,
+                    rrt__safetensors_entry extra)
 {
     rrt_error err = {0};
     rrt__safetensors *file;
@@ -143,8 +159,10 @@ static void rewrite(const char *folder, const char *victim, size_t rows, float v
         bool is_victim = strcmp(t->name, victim) == 0;
         if (is_victim && rows == 0) continue; // missing
         if (is_victim) values[i][1] = value;
-        entries[count++] = (rrt__safetensors_entry){
-            .name = t->name, .n_dims = t->n_dims, .shape = {is_victim ? rows : t->shape[0], columns}, .values = values[i]};
+        entries[count++] = (rrt__safetensors_entry){.name = t->name,
+                                                    .n_dims = t->n_dims,
+                                                    .shape = {is_victim ? rows : t->shape[0], columns},
+                                                    .values = values[i]};
     }
     if (extra.name) entries[count++] = extra;
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
@@ -155,7 +173,8 @@ static void rewrite(const char *folder, const char *victim, size_t rows, float v
     rrt__safetensors_close(file);
 }
 
-static void refuse_weights(const char *victim, size_t rows, rrt__safetensors_entry extra, rrt_status expected, const char *text)
+static void refuse_weights(const char *victim, size_t rows, rrt__safetensors_entry extra, rrt_status expected,
+                           const char *text)
 {
     char path[64];
     copy_golden(path, "llama");
@@ -188,8 +207,10 @@ static void test_weights(void **state)
     static float zeros[64 * 1024];
     // Values enough are there, so the size check does not see it.
     const rrt__safetensors_entry filler = {.name = "filler", .n_dims = 1, .shape = {8192}, .values = zeros};
-    refuse_weights("model.layers.2.mlp.up_proj.weight", 0, filler, RRT_STATUS_FORMAT, "model.layers.2.mlp.up_proj.weight");
-    refuse_weights("model.layers.2.mlp.up_proj.weight", 41, none, RRT_STATUS_MISMATCH, "model.layers.2.mlp.up_proj.weight");
+    refuse_weights("model.layers.2.mlp.up_proj.weight", 0, filler, RRT_STATUS_FORMAT,
+                   "model.layers.2.mlp.up_proj.weight");
+    refuse_weights("model.layers.2.mlp.up_proj.weight", 41, none, RRT_STATUS_MISMATCH,
+                   "model.layers.2.mlp.up_proj.weight");
     refuse_weights("model.norm.weight", 33, none, RRT_STATUS_MISMATCH, "model.norm.weight");
 
     char path[64];
@@ -203,7 +224,8 @@ static void test_lora_in_files(void **state)
 {
     (void)state;
     static float zeros[64 * 1024];
-    rrt__safetensors_entry a = {.name = "rrt.depths.1.mlp.up_proj.lora_A.weight", .n_dims = 2, .values = zeros};
+    rrt__safetensors_entry a = {
+        .name = "rrt.depths.1.mlp.up_proj.lora_A.weight", .n_dims = 2, .values = zeros};
     a.shape[0] = 33, a.shape[1] = 32; // up is [40, 32]
     refuse_weights("", 0, a, RRT_STATUS_FORMAT, "rrt.depths.1.mlp.up_proj.lora_A.weight");
     a.shape[0] = 4, a.shape[1] = 1; // promises a rank that the file does not hold
@@ -270,7 +292,8 @@ static rrt_status use(const char *folder, rrt_error *err)
             assert_int_equal(rrt_session_append(session, ids + i, 1, err), RRT_STATUS_OK);
         }
     }
-    if (!status) status = rrt_eval_ppl(model, ids, count, &(rrt_eval_options){.threads = 1, .context = 3}, &ppl, err);
+    if (!status)
+        status = rrt_eval_ppl(model, ids, count, &(rrt_eval_options){.threads = 1, .context = 3}, &ppl, err);
     rrt_ids_free(ids);
     rrt_session_close(session);
     rrt_model_close(model);
@@ -290,7 +313,8 @@ static void test_out_of_memory(void **state)
             status = use(folders[f], &err);
             rrt__memory_fail_after = -1;
             if (status && status != RRT_STATUS_MEMORY)
-                fail_msg("request %ld: %s: %s: %s", failures, rrt_status_name(status), err.where, err.message);
+                fail_msg("request %ld: %s: %s: %s", failures, rrt_status_name(status), err.where,
+                         err.message);
         }
         assert_true(failures > 50);
     }

@@ -1,5 +1,5 @@
-// What makes a recursive model one: shared weights, LoRA and vectors per depth, loops that can be left early. The truth
-// is a plain model with the loops unrolled and the LoRA merged.
+// What makes a recursive model one: shared weights, LoRA and vectors per depth, loops that can be left early.
+// The truth is a plain model with the loops unrolled and the LoRA merged.
 #include "format/safetensors.h"
 #include "model/forward.h"
 #include "models.h"
@@ -16,9 +16,12 @@ typedef struct layout {
 } layout;
 
 static const layout layouts[] = {
-    {RRT__SHARING_CYCLE, 2, 2, 0, 0, RRT__NORMS_TIED},     {RRT__SHARING_CYCLE, 2, 2, 0, 0, RRT__NORMS_PER_DEPTH},
-    {RRT__SHARING_CYCLE, 3, 2, 1, 1, RRT__NORMS_TIED},     {RRT__SHARING_CYCLE, 2, 1, 2, 1, RRT__NORMS_FOLDED},
-    {RRT__SHARING_SEQUENCE, 2, 2, 0, 0, RRT__NORMS_TIED},  {RRT__SHARING_SEQUENCE, 3, 1, 1, 2, RRT__NORMS_PER_DEPTH},
+    {RRT__SHARING_CYCLE, 2, 2, 0, 0, RRT__NORMS_TIED},
+    {RRT__SHARING_CYCLE, 2, 2, 0, 0, RRT__NORMS_PER_DEPTH},
+    {RRT__SHARING_CYCLE, 3, 2, 1, 1, RRT__NORMS_TIED},
+    {RRT__SHARING_CYCLE, 2, 1, 2, 1, RRT__NORMS_FOLDED},
+    {RRT__SHARING_SEQUENCE, 2, 2, 0, 0, RRT__NORMS_TIED},
+    {RRT__SHARING_SEQUENCE, 3, 1, 1, 2, RRT__NORMS_PER_DEPTH},
 };
 enum { LAYOUT_COUNT = sizeof layouts / sizeof *layouts };
 
@@ -32,7 +35,7 @@ static rrt_model *build(const rrt_model *original, const layout *l)
     return model;
 }
 
-typedef void (*check)(const rrt_model *original, rrt_model *model, const layout *l);
+typedef void (*check)(rrt_model *model, const layout *l);
 
 static void each_layout(check function)
 {
@@ -40,16 +43,15 @@ static void each_layout(check function)
         rrt_model *original = open_golden(families[f]);
         for (int i = 0; i < LAYOUT_COUNT; i++) {
             rrt_model *model = build(original, &layouts[i]);
-            function(original, model, &layouts[i]);
+            function(model, &layouts[i]);
             rrt_model_close(model);
         }
         rrt_model_close(original);
     }
 }
 
-static void check_unrolled(const rrt_model *original, rrt_model *model, const layout *l)
+static void check_unrolled(rrt_model *model, const layout *l)
 {
-    (void)original;
     (void)l;
     rrt_model *plain = unroll_all(model);
     assert_same_logits(model, 0, plain, 0, MERGED_TOLERANCE);
@@ -62,14 +64,14 @@ static void test_equals_the_unrolled_model(void **state)
     each_layout(check_unrolled);
 }
 
-static void check_loops(const rrt_model *original, rrt_model *model, const layout *l)
+static void check_loops(rrt_model *model, const layout *l)
 {
-    (void)original;
     rrt_error err = {0};
     rrt_session *session;
     for (int n = 1; n < l->loops; n++) {
         if (l->sharing == RRT__SHARING_SEQUENCE) {
-            assert_fails(RRT_STATUS_UNSUPPORTED, "sequence", rrt_session_open(&session, model, &(rrt_session_options){1, n}, &err));
+            assert_fails(RRT_STATUS_UNSUPPORTED, "sequence",
+                         rrt_session_open(&session, model, &(rrt_session_options){1, n}, &err));
             continue;
         }
         // By hand: all but the loops after the n-th.
@@ -81,8 +83,10 @@ static void check_loops(const rrt_model *original, rrt_model *model, const layou
         assert_same_logits(model, n, plain, 0, MERGED_TOLERANCE);
         rrt_model_close(plain);
     }
-    assert_int_not_equal(rrt_session_open(&session, model, &(rrt_session_options){1, l->loops + 1}, &err), RRT_STATUS_OK);
-    assert_int_not_equal(rrt_session_open(&session, model, &(rrt_session_options){1, -1}, &err), RRT_STATUS_OK);
+    assert_int_not_equal(rrt_session_open(&session, model, &(rrt_session_options){1, l->loops + 1}, &err),
+                         RRT_STATUS_OK);
+    assert_int_not_equal(rrt_session_open(&session, model, &(rrt_session_options){1, -1}, &err),
+                         RRT_STATUS_OK);
 }
 
 static void test_fewer_loops_equal_the_shorter_model(void **state)
@@ -91,9 +95,8 @@ static void test_fewer_loops_equal_the_shorter_model(void **state)
     each_layout(check_loops);
 }
 
-static void check_round_trip(const rrt_model *original, rrt_model *model, const layout *l)
+static void check_round_trip(rrt_model *model, const layout *l)
 {
-    (void)original;
     rrt_model *again = round_trip(model, "f32");
     assert_same_logits(model, 0, again, 0, 0);
     assert_int_equal(again->norms, l->norms);
@@ -117,11 +120,10 @@ static void test_round_trip(void **state)
     each_layout(check_round_trip);
 }
 
-// One weight of the shared block is written: the model has to equal an unrolled one that has the change in every loop,
-// and none that has it in one loop alone.
-static void check_shared_write(const rrt_model *original, rrt_model *model, const layout *l)
+// One weight of the shared block is written: the model has to equal an unrolled one that has the change in
+// every loop, and none that has it in one loop alone.
+static void check_shared_write(rrt_model *model, const layout *l)
 {
-    (void)original;
     const int slot = l->prelude;
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         if (!model->slots[slot].matrix[m].weight) continue;
@@ -148,7 +150,8 @@ static void test_writing_a_shared_weight(void **state)
     each_layout(check_shared_write);
 }
 
-// The saved file holds each shared weight once, under the slot's number, and what depths own under the depth's.
+// The saved file holds each shared weight once, under the slot's number, and what depths own under the
+// depth's.
 static void test_file_holds_shared_weights_once(void **state)
 {
     (void)state;
@@ -191,7 +194,8 @@ static void test_one_loop_is_the_original(void **state)
                                 {RRT__SHARING_CYCLE, 1, 2, 1, 1, RRT__NORMS_FOLDED}};
         for (int i = 0; i < 3; i++) {
             rrt__plan plan;
-            assert_ok(rrt__plan_make(&plan, plans[i].sharing, 1, plans[i].layers_per_block, plans[i].prelude, plans[i].coda, &err));
+            assert_ok(rrt__plan_make(&plan, plans[i].sharing, 1, plans[i].layers_per_block, plans[i].prelude,
+                                     plans[i].coda, &err));
             rrt_model *model = tie(original, &plan, plans[i].norms), *again = round_trip(model, "f32");
             assert_same_logits(model, 0, original, 0, 0);
             assert_same_logits(again, 0, original, 0, 0);
@@ -207,7 +211,8 @@ static void test_lora_limits(void **state)
     (void)state;
     rrt_error err = {0};
     rrt_model *model = open_golden("llama");
-    assert_fails(RRT_STATUS_ARGUMENT, "1 to 16", rrt__model_add_lora(model, 0, RRT__MATRIX_K, 17, &err)); // [16, 32]
+    assert_fails(RRT_STATUS_ARGUMENT, "1 to 16",
+                 rrt__model_add_lora(model, 0, RRT__MATRIX_K, 17, &err)); // [16, 32]
     assert_fails(RRT_STATUS_ARGUMENT, "rank 0", rrt__model_add_lora(model, 0, RRT__MATRIX_K, 0, &err));
     assert_ok(rrt__model_add_lora(model, 0, RRT__MATRIX_K, 16, &err));
     rrt_model *untouched = open_golden("llama");

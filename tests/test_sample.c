@@ -54,7 +54,8 @@ static void test_distribution(void **state)
 static void test_filters(void **state)
 {
     (void)state;
-    const double two[VOCAB] = {0, 0.4, 0, 0.25, 0}, three[VOCAB] = {0, 0.4, 0, 0.25, 0.2}, one[VOCAB] = {0, 1, 0, 0, 0};
+    const double two[VOCAB] = {0, 0.4, 0, 0.25, 0}, three[VOCAB] = {0, 0.4, 0, 0.25, 0.2},
+                 one[VOCAB] = {0, 1, 0, 0, 0};
     assert_shares((rrt_sampling){.temperature = 1, .top_k = 2}, two);
     assert_shares((rrt_sampling){.temperature = 1, .top_k = 1}, one);
     assert_shares((rrt_sampling){.temperature = 1, .top_k = 50}, probabilities);
@@ -78,9 +79,11 @@ static void test_greedy(void **state)
     float logits[VOCAB] = {-1, 7, 7, 3, -2}; // the lower id where two are alike
     int32_t id;
     for (uint64_t position = 0; position < 10; position++) {
-        assert_ok(rrt_sample(logits, VOCAB, &(rrt_sampling){.top_p = 0.1f, .seed = position}, position, &id, &err));
+        assert_ok(
+            rrt_sample(logits, VOCAB, &(rrt_sampling){.top_p = 0.1f, .seed = position}, position, &id, &err));
         assert_int_equal(id, 1);
-        assert_ok(rrt_sample(logits, VOCAB, &(rrt_sampling){.temperature = 1, .top_k = 1}, position, &id, &err));
+        assert_ok(
+            rrt_sample(logits, VOCAB, &(rrt_sampling){.temperature = 1, .top_k = 1}, position, &id, &err));
         assert_int_equal(id, 1);
     }
 }
@@ -118,7 +121,8 @@ static void test_extremes(void **state)
     }
     const float bad[3] = {0, NAN, 1};
     assert_fails(RRT_STATUS_NUMERIC, "token 1", rrt_sample(bad, 3, &(rrt_sampling){0}, 0, &id, &err));
-    assert_fails(RRT_STATUS_NUMERIC, "token 1", rrt_sample(bad, 3, &(rrt_sampling){.temperature = 1}, 0, &id, &err));
+    assert_fails(RRT_STATUS_NUMERIC, "token 1",
+                 rrt_sample(bad, 3, &(rrt_sampling){.temperature = 1}, 0, &id, &err));
 }
 
 int main(void)

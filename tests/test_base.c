@@ -1,0 +1,386 @@
+// The ground floor: UTF-8, memory, random numbers, teams, JSON getters, error records.
+#include <math.h>
+#include <stdatomic.h>
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/rng.h"
+#include "base/team.h"
+#include "base/utf8.h"
+#include "test.h"
+
+// --- UTF-8
+// ---------------------------------------------------------------------------------------------------------
+
+static void test_utf8_every_codepoint(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c <= 0x110000; c++) {
+        char bytes[4];
+        uint32_t back;
+        size_t n = rrt__utf8_encode(c, bytes), expected = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+        assert_int_equal(n, expected);
+        bool valid = (c < 0xd800 || c > 0xdfff) && c <= 0x10ffff;
+        assert_int_equal(rrt__utf8_decode(bytes, n, &back), valid ? n : 0);
+        if (valid) assert_int_equal(back, c);
+        for (size_t cut = 0; cut < n; cut++) assert_int_equal(rrt__utf8_decode(bytes, cut, &back), 0);
+    }
+}
+
+static void test_utf8_invalid(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "\x80",         "\xbf",         "\xc0\x80",         "\xc1\xbf",
+        "\xe0\x80\x80", "\xe0\x9f\xbf", "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", // overlong
+        "\xed\xa0\x80", "\xed\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+        "\xff",                                                          // no codepoint
+        "\xc3(",        "\xe2\x82(",    "\xf0\x9f\x98(",    "\xe2(\xa1", // broken off
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[16];
+        uint32_t codepoint;
+        assert_int_equal(rrt__utf8_decode(bad[i], strlen(bad[i]), &codepoint), 0);
+        snprintf(text, sizeof text, "aé%s", bad[i]);
+        assert_int_equal(rrt__utf8_first_invalid(text, strlen(text)), 3);
+    }
+    assert_int_equal(rrt__utf8_first_invalid("a\0b", 3), 3); // NUL is a character
+    assert_int_equal(rrt__utf8_first_invalid("", 0), 0);
+}
+
+static void test_utf8_incomplete_tail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t held;
+    } cases[] = {
+        {"", 0},
+        {"a", 0},
+        {"aé", 0},
+        {"a\xc3", 1},
+        {"a\xe2\x82", 2},
+        {"a\xe2", 1},
+        {"€", 0},
+        {"\xf0\x9f\x98", 3},
+        {"\xf0\x9f", 2},
+        {"\xf0", 1},
+        {"😀", 0},
+        {"a\x80", 0},
+        {"\x80\x80\x80\x80", 0},
+        {"\xff", 0},
+        {"\xc0", 0},
+        {"\xf5", 0},
+        {"\xe2\x82\xac\x82", 0},
+        // What no byte could complete is not held back: overlong, a surrogate, past the last codepoint.
+        {"\xe0\x80", 0},
+        {"\xed\xa0", 0},
+        {"\xf0\x80", 0},
+        {"\xf4\x90", 0},
+        {"\xe0\xa0", 2},
+        {"\xf4\x8f", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(rrt__utf8_incomplete_tail(cases[i].text, strlen(cases[i].text)), cases[i].held);
+}
+
+static void test_utf8_printable(void **state)
+{
+    (void)state;
+    char text[] = "a\033[1m\x7f\r\né€😀\x80\xc2\x85\xff.";
+    rrt__utf8_make_printable(text);
+    assert_string_equal(text, "a?[1m???é€😀????.");
+}
+
+// --- memory
+// ----------------------------------------------------------------------------------------------------------
+
+static void test_memory_sizes(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    size_t product;
+    void *memory;
+    assert_true(rrt__size_mul(SIZE_MAX / 2, 2, &product));
+    assert_int_equal(product, SIZE_MAX - 1);
+    assert_false(rrt__size_mul(SIZE_MAX / 2 + 1, 2, &product));
+    assert_fails(RRT_STATUS_MEMORY, "the thing", rrt__alloc(&memory, SIZE_MAX, 8, "the thing", &err));
+    assert_fails(RRT_STATUS_MEMORY, "the thing", rrt__alloc(&memory, SIZE_MAX - 8, 1, "the thing", &err));
+    rrt__arena arena = {0};
+    assert_fails(RRT_STATUS_MEMORY, "the thing",
+                 rrt__arena_alloc(&arena, &memory, SIZE_MAX / 2, 4, "the thing", &err));
+    assert_fails(RRT_STATUS_MEMORY, "the thing",
+                 rrt__arena_alloc(&arena, &memory, SIZE_MAX, 1, "the thing", &err));
+    rrt__arena_free(&arena);
+    char *array = NULL;
+    size_t capacity = 0;
+    assert_fails(RRT_STATUS_MEMORY, "array", rrt__array_reserve(&array, &capacity, SIZE_MAX / 4, 16, &err));
+    assert_int_equal(capacity, 0);
+}
+
+// Big and small pieces in turns: all aligned, zeroed, and none lies in another.
+static void test_arena(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    enum { COUNT = 200 };
+    rrt__arena arena = {0};
+    unsigned char *pieces[COUNT];
+    size_t sizes[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        sizes[i] = i % 7 == 3 ? 70000 + i : i % 11 == 5 ? 64 * 1024 : (i * 37) % 500;
+        assert_ok(rrt__arena_alloc(&arena, &pieces[i], sizes[i], 1, "a piece", &err));
+        assert_int_equal((uintptr_t)pieces[i] % 64, 0);
+        for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(pieces[i][k], 0);
+        memset(pieces[i], (int)(i + 1), sizes[i]);
+    }
+    for (size_t i = 0; i < COUNT; i++)
+        for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(pieces[i][k], (unsigned char)(i + 1));
+    // A big piece does not retire the chunk in use: the small ones around it are neighbours.
+    char *before, *big, *after;
+    assert_ok(rrt__arena_alloc(&arena, &before, 64, 1, "a piece", &err));
+    assert_ok(rrt__arena_alloc(&arena, &big, 1 << 20, 1, "a piece", &err));
+    assert_ok(rrt__arena_alloc(&arena, &after, 64, 1, "a piece", &err));
+    assert_ptr_equal(after, before + 64);
+    rrt__arena_free(&arena);
+    assert_null(arena.chunks);
+}
+
+static void test_strings_and_arrays(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__string text = {0};
+    for (int i = 0; i < 1000; i++) assert_ok(rrt__string_append(&text, "ab\0", 3, &err));
+    assert_int_equal(text.length, 3000);
+    assert_memory_equal(text.data + 2997, "ab\0", 4); // and its NUL
+    assert_ok(rrt__string_append(&text, NULL, 0, &err));
+    assert_int_equal(text.length, 3000);
+    rrt__string_free(&text);
+    assert_null(text.data);
+    int *numbers = NULL;
+    size_t capacity = 0;
+    for (int i = 0; i < 1000; i++) {
+        assert_ok(rrt__array_reserve(&numbers, &capacity, (size_t)i + 1, sizeof *numbers, &err));
+        numbers[i] = i;
+    }
+    for (int i = 0; i < 1000; i++) assert_int_equal(numbers[i], i);
+    rrt__free(numbers);
+}
+
+static void test_fail_after(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    void *memory[3] = {0};
+    rrt__memory_fail_after = 2;
+    assert_ok(rrt__alloc(&memory[0], 1, 1, "first", &err));
+    assert_ok(rrt__alloc(&memory[1], 1, 1, "second", &err));
+    assert_fails(RRT_STATUS_MEMORY, "third", rrt__alloc(&memory[2], 1, 1, "third", &err));
+    assert_fails(RRT_STATUS_MEMORY, "fourth",
+                 rrt__alloc(&memory[2], 1, 1, "fourth", &err)); // and all after it
+    rrt__memory_fail_after = -1;
+    assert_ok(rrt__alloc(&memory[2], 1, 1, "fifth", &err));
+    for (int i = 0; i < 3; i++) rrt__free(memory[i]);
+}
+
+// --- random numbers
+// --------------------------------------------------------------------------------------------------
+
+static void test_random(void **state)
+{
+    (void)state;
+    enum { COUNT = 200000 };
+    // The values are part of the contract: the same seed gives the same model on every machine.
+    assert_true(rrt__random_bits(1, 2, 3) == rrt__random_bits(1, 2, 3));
+    assert_true(rrt__random_bits(1, 2, 3) != rrt__random_bits(2, 1, 3));
+    assert_true(rrt__random_bits(1, 2, 3) != rrt__random_bits(1, 3, 2));
+    assert_true(rrt__random_bits(0, 0, 0) != rrt__random_bits(0, 0, 1));
+    double mean = 0, square = 0, fourth = 0, uniform_mean = 0, uniform_square = 0, pairs = 0, before = 0;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        double u = rrt__random_uniform(5, 6, i), g = rrt__random_gaussian(5, 6, i);
+        assert_true(u >= 0 && u < 1 && isfinite(g));
+        uniform_mean += u / COUNT;
+        uniform_square += u * u / COUNT;
+        mean += g / COUNT;
+        square += g * g / COUNT;
+        fourth += g * g * g * g / COUNT;
+        pairs += g * before / COUNT;
+        before = g;
+    }
+    // About five standard errors each.
+    assert_near(uniform_mean, 0.5, 0.004);
+    assert_near(uniform_square, 1.0 / 3, 0.004);
+    assert_near(mean, 0, 0.012);
+    assert_near(square, 1, 0.016);
+    assert_near(fourth, 3, 0.12);
+    assert_near(pairs, 0, 0.012);
+}
+
+// --- teams
+// -----------------------------------------------------------------------------------------------------------
+
+static void test_shares(void **state)
+{
+    (void)state;
+    for (int nth = 1; nth <= 9; nth++)
+        for (size_t count = 0; count <= 100; count++)
+            for (size_t grain = 1; grain <= 16; grain += 5) {
+                size_t next = 0, least = SIZE_MAX, most = 0;
+                for (int ith = 0; ith < nth; ith++) {
+                    rrt__share share = rrt__team_share((rrt__team){ith, nth}, count, grain);
+                    assert_int_equal(share.begin, next);
+                    assert_true(share.end >= share.begin && share.end <= count);
+                    if (share.end < count) assert_int_equal(share.end % grain, 0);
+                    size_t grains = (share.end - share.begin + grain - 1) / grain;
+                    least = grains < least ? grains : least;
+                    most = grains > most ? grains : most;
+                    next = share.end;
+                }
+                assert_int_equal(next, count);  // exactly once each
+                assert_true(most - least <= 1); // evenly
+            }
+}
+
+enum { ROUNDS = 50, MOST_THREADS = 4 };
+
+typedef struct meeting {
+    int rounds[MOST_THREADS]; // how far each thread is; written by itself alone
+    atomic_int seen, ran, wrong;
+} meeting;
+
+// Between two barriers, all the others have to be in the same round.
+static void meet(rrt__team team, void *argument)
+{
+    meeting *m = argument;
+    atomic_fetch_add(&m->ran, 1);
+    for (int round = 0; round < ROUNDS; round++) {
+        m->rounds[team.ith] = round;
+        rrt__team_barrier(team);
+        for (int i = 0; i < team.nth; i++)
+            if (m->rounds[i] != round) atomic_fetch_add(&m->wrong, 1);
+        rrt__team_barrier(team);
+    }
+    atomic_fetch_or(&m->seen, 1 << team.ith);
+    if (team.nth > MOST_THREADS) atomic_fetch_add(&m->wrong, 1);
+}
+
+static void test_team(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= MOST_THREADS; n++) {
+        meeting m = {0};
+        rrt__team_run(n, meet, &m);
+        assert_int_equal(m.ran, n);
+        assert_int_equal(m.seen, (1 << n) - 1);
+        assert_int_equal(m.wrong, 0);
+    }
+    assert_true(rrt__team_default_threads() >= 1);
+}
+
+// --- JSON
+// ------------------------------------------------------------------------------------------------------------
+
+static void test_json_parsing(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    json_t *json;
+    const char *twice = "{\"a\": 1, \"a\": 2}", *broken = "{\"a\": 1,\n \"b\" 2}", *junk = "{} x";
+    assert_fails(RRT_STATUS_FORMAT, "duplicate", rrt__json_parse(&json, twice, strlen(twice), &err));
+    assert_fails(RRT_STATUS_FORMAT, "line 2", rrt__json_parse(&json, broken, strlen(broken), &err));
+    assert_fails(RRT_STATUS_FORMAT, "not valid JSON", rrt__json_parse(&json, junk, strlen(junk), &err));
+    assert_fails(RRT_STATUS_FORMAT, "not valid JSON", rrt__json_parse(&json, "", 0, &err));
+    assert_fails(RRT_STATUS_IO, "/nowhere", rrt__json_read(&json, "/nowhere", &err));
+    assert_null(json);
+}
+
+static void test_json_getters(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    json_t *json, *inner;
+    const char *source = "{\"i\": 7, \"r\": 1.5, \"s\": \"text\", \"b\": true, \"n\": null, \"o\": {}, "
+                         "\"l\": [], \"z\": \"a\\u0000b\"}",
+               *text;
+    int64_t i;
+    double r;
+    bool b;
+    assert_ok(rrt__json_parse(&json, source, strlen(source), &err));
+    assert_ok(rrt__json_int(json, "i", 7, 7, &i, &err));
+    assert_int_equal(i, 7);
+    assert_fails(RRT_STATUS_FORMAT, "\"i\" is 7: from 8 to 9", rrt__json_int(json, "i", 8, 9, &i, &err));
+    assert_fails(RRT_STATUS_FORMAT, "from 1 to 6", rrt__json_int(json, "i", 1, 6, &i, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"r\" has the wrong type: an integer",
+                 rrt__json_int(json, "r", 0, 9, &i, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"x\" is missing", rrt__json_int(json, "x", 0, 9, &i, &err));
+    assert_ok(rrt__json_int_or(json, "x", 0, 9, -3, &i, &err));
+    assert_int_equal(i, -3);
+    assert_ok(rrt__json_int_or(json, "n", 0, 9, 4, &i, &err)); // null is absent
+    assert_int_equal(i, 4);
+    assert_fails(RRT_STATUS_FORMAT, "\"s\"", rrt__json_int_or(json, "s", 0, 9, 4, &i, &err));
+    assert_ok(rrt__json_real_or(json, "i", 0, &r, &err)); // a whole number is a number
+    assert_true(r == 7);
+    assert_ok(rrt__json_real_or(json, "x", 2.5, &r, &err));
+    assert_true(r == 2.5);
+    assert_fails(RRT_STATUS_FORMAT, "a number", rrt__json_real_or(json, "s", 0, &r, &err));
+    assert_ok(rrt__json_bool_or(json, "b", false, &b, &err));
+    assert_true(b);
+    assert_fails(RRT_STATUS_FORMAT, "true or false", rrt__json_bool_or(json, "i", false, &b, &err));
+    assert_ok(rrt__json_string(json, "s", &text, &err));
+    assert_string_equal(text, "text");
+    assert_fails(RRT_STATUS_FORMAT, "NUL", rrt__json_string(json, "z", &text, &err));
+    assert_fails(RRT_STATUS_FORMAT, "a string", rrt__json_string_or(json, "l", "", &text, &err));
+    assert_ok(rrt__json_object(json, "o", &inner, &err));
+    assert_fails(RRT_STATUS_FORMAT, "an object", rrt__json_object(json, "l", &inner, &err));
+    assert_ok(rrt__json_array(json, "l", &inner, &err));
+    assert_fails(RRT_STATUS_FORMAT, "an array", rrt__json_array(json, "o", &inner, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"x\" is missing", rrt__json_array(json, "x", &inner, &err));
+    json_decref(json);
+}
+
+// --- error records
+// -----------------------------------------------------------------------------------------------------
+
+static void test_errors(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_status status = rrt__fail(&err, RRT_STATUS_FORMAT, "%d \033 things", 3);
+    status = rrt__at(&err, status, "tensor '%s'", "x");
+    status = rrt__hint(&err, rrt__at(&err, status, "file"), "do that");
+    assert_int_equal(status, RRT_STATUS_FORMAT);
+    assert_string_equal(err.where, "file: tensor 'x'");
+    assert_string_equal(err.message, "3 ? things");
+    assert_string_equal(err.hint, "do that");
+    rrt__fail(&err, RRT_STATUS_IO, "again"); // forgets the old place and advice
+    assert_string_equal(err.where, "");
+    assert_string_equal(err.hint, "");
+    char text[600];
+    memset(text, 'x', sizeof text);
+    memcpy(text + 510, "é", 3); // would be cut in the middle
+    rrt__at(&err, RRT_STATUS_IO, "%s", text);
+    assert_int_equal(rrt__utf8_first_invalid(err.where, strlen(err.where)), strlen(err.where));
+    assert_int_equal(rrt__fail(NULL, RRT_STATUS_IO, "nobody listens"), RRT_STATUS_IO);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_utf8_every_codepoint),
+        cmocka_unit_test(test_utf8_invalid),
+        cmocka_unit_test(test_utf8_incomplete_tail),
+        cmocka_unit_test(test_utf8_printable),
+        cmocka_unit_test(test_memory_sizes),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_strings_and_arrays),
+        cmocka_unit_test(test_fail_after),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_team),
+        cmocka_unit_test(test_json_parsing),
+        cmocka_unit_test(test_json_getters),
+        cmocka_unit_test(test_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+// The command line as a user meets it: exit codes, one-line errors, JSON keys, and nothing but results on
+// stdout.
+#include <sys/wait.h>
+
+#include "models.h"
+
+static char workspace[64];  // a temporary folder
+static char recursive[128]; // a model in it: cycle 2 x 2 with a LoRA
+
+typedef struct result {
+    int code;
+    rrt__string out, err;
+} result;
+
+static void read_back(rrt__string *text, const char *name)
+{
+    rrt_error err = {0};
+    char path[4096];
+    assert_ok(rrt__path_join(path, workspace, name, &err));
+    text->length = 0;
+    assert_ok(rrt__file_read(text, path, &err));
+}
+
+// Runs rrt with these arguments, as a shell would. The result lives until the next run.
+static result *run(const char *format, ...) RRT__PRINTF(1, 2);
+static result *run(const char *format, ...)
+{
+    static result r;
+    char arguments[4096], command[8192];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    snprintf(command, sizeof command, "cd %s && %s >out 2>err %s", workspace, getenv("RRT_BINARY"),
+             arguments);
+    int status = system(command);
+    if (!WIFEXITED(status)) fail_msg("rrt %s died", arguments);
+    r.code = WEXITSTATUS(status);
+    read_back(&r.out, "out");
+    read_back(&r.err, "err");
+    return &r;
+}
+
+// Exit code, and one line on stderr that says what and where; stdout stays empty.
+#define assert_error(expected_code, what, ...)                                                               \
+    do {                                                                                                     \
+        result *r_ = run(__VA_ARGS__);                                                                       \
+        if (r_->code != (expected_code))                                                                     \
+            fail_msg("exit code %d, not %d: %s", r_->code, expected_code, r_->err.data);                     \
+        assert_int_equal(r_->out.length, 0);                                                                 \
+        if (strncmp(r_->err.data, "rrt: ", 5) != 0 || !strstr(r_->err.data, what))                           \
+            fail_msg("'%s' is not in: %s", what, r_->err.data);                                              \
+        char *end_ = strchr(r_->err.data, '\n');                                                             \
+        if (!end_ || end_[1]) fail_msg("not one line: %s", r_->err.data);                                    \
+    } while (0)
+
+// Runs with --json: the object is all that is printed. Owned by the caller.
+static json_t *run_json(const char *format, ...) RRT__PRINTF(1, 2);
+static json_t *run_json(const char *format, ...)
+{
+    rrt_error err = {0};
+    json_t *json;
+    char arguments[4096];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    result *r = run("%s --json -t 1", arguments);
+    if (r->code != 0 || r->err.length != 0)
+        fail_msg("rrt %s: exit code %d: %s", arguments, r->code, r->err.data);
+    assert_ok(rrt__json_parse(&json, r->out.data, r->out.length, &err));
+    return json;
+}
+
+static void assert_number(const json_t *json, const char *key, double expected, double tolerance)
+{
+    if (!json_is_number(json_object_get(json, key))) fail_msg("\"%s\" is missing", key);
+    assert_near(json_number_value(json_object_get(json, key)), expected, tolerance);
+}
+
+static const char *golden_path(const char *name)
+{
+    static char path[4096];
+    snprintf(path, sizeof path, "'%s/models/%s'", RRT_TEST_DATA, name);
+    return path;
+}
+
+static void write_text(const char *name, const char *text)
+{
+    rrt_error err = {0};
+    char path[4096];
+    assert_ok(rrt__path_join(path, workspace, name, &err));
+    assert_ok(rrt__file_write(path, text, strlen(text), &err));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    temp_folder(workspace);
+    rrt_model *original = open_golden("llama");
+    rrt__plan plan;
+    assert_ok(rrt__plan_make(&plan, RRT__SHARING_CYCLE, 2, 2, 0, 0, &err));
+    rrt_model *model = tie(original, &plan, RRT__NORMS_TIED);
+    assert_ok(rrt__model_add_lora(model, 3, RRT__MATRIX_Q, 2, &err));
+    snprintf(recursive, sizeof recursive, "%s/recursive", workspace);
+    assert_ok(rrt_model_save(model, recursive, "f32", 0, &err));
+    copy_file(RRT_TEST_DATA "/models/llama", recursive, "tokenizer.json");
+    rrt_model_close(model);
+    rrt_model_close(original);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    remove_folder(workspace);
+    return 0;
+}
+
+static void test_inspect(void **state)
+{
+    (void)state;
+    json_t *json = run_json("inspect %s", recursive);
+    assert_string_equal(json_string_value(json_object_get(json, "family")), "llama");
+    static const struct {
+        const char *key;
+        double value;
+    } expected[] = {{"layers", 4},  {"loops", 2}, {"layers_per_block", 2}, {"prelude", 0}, {"coda", 0},
+                    {"hidden", 32}, {"vocab", 97}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        assert_number(json, expected[i].key, expected[i].value, 0);
+    const json_t *params = json_object_get(json, "params");
+    double shared = 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 40 * 32), lora = 2 * (32 + 32), norm = 5 * 32,
+           embedding = 2 * 97 * 32;
+    assert_number(params, "shared", shared, 0);
+    assert_number(params, "lora", lora, 0);
+    assert_number(params, "norm", norm, 0);
+    assert_number(params, "body", shared + lora + norm, 0);
+    assert_number(params, "embedding", embedding, 0);
+    assert_number(params, "total", shared + lora + norm + embedding, 0);
+    assert_number(json, "file_bytes", 4 * (shared + lora + norm + embedding) + 2048, 2048);
+    json_decref(json);
+    result *r = run("inspect %s", recursive);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out.data, "2 x 2"));
+}
+
+static void test_logits(void **state)
+{
+    (void)state;
+    golden g = golden_open("neox");
+    char tokens[1024] = "";
+    for (size_t i = 0; i < g.count; i++)
+        snprintf(tokens + strlen(tokens), 16, "%s%d", i ? "," : "", g.ids[i]);
+    json_t *json = run_json("logits -m %s --tokens %s --top 5", golden_path("neox"), tokens);
+    const json_t *top = json_object_get(json, "top");
+    const float *last = g.logits + (g.count - 1) * g.vocab;
+    double before = INFINITY, sum = 0;
+    assert_int_equal(json_array_size(top), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const json_t *entry = json_array_get(top, i);
+        json_int_t id = json_integer_value(json_object_get(entry, "id"));
+        assert_number(entry, "logit", last[id], LOGIT_TOLERANCE);
+        assert_true(last[id] <= before);
+        before = last[id];
+    }
+    for (size_t i = 0; i < g.vocab; i++) sum += exp(last[i]);
+    assert_number(json, "logsumexp", log(sum), LOGIT_TOLERANCE);
+    json_decref(json);
+    golden_close(&g);
+
+    json_t *all = run_json("logits -m %s --tokens 1,2,3 --top 1", recursive);
+    json_t *one = run_json("logits -m %s --tokens 1,2,3 --top 1 --loops 1", recursive);
+    assert_true(fabs(json_number_value(json_object_get(all, "logsumexp")) -
+                     json_number_value(json_object_get(one, "logsumexp"))) > 1e-4);
+    json_decref(all);
+    json_decref(one);
+    assert_error(1, "2 loops", "logits -m %s --tokens 1 --loops 2 --json", golden_path("llama"));
+}
+
+static void test_generate(void **state)
+{
+    (void)state;
+    json_t *json = run_json("generate -m %s -p 'the cat' -n 6", recursive),
+           *ids = json_object_get(json, "ids");
+    const char *text = json_string_value(json_object_get(json, "text"));
+    assert_true(json_array_size(ids) >= 1 && json_array_size(ids) <= 6);
+    assert_int_equal(json_array_size(json_object_get(json, "exit_depths")), json_array_size(ids));
+    assert_number(json, "mean_loops", 2, 0);
+    assert_true(json_number_value(json_object_get(json, "tokens_per_s")) > 0);
+    result *r = run("generate -m %s -p 'the cat' -n 6 -t 1", recursive); // the same text, streamed
+    assert_int_equal(r->code, 0);
+    assert_int_equal(r->out.length, strlen(text) + 1);
+    assert_memory_equal(r->out.data, text, strlen(text));
+    assert_int_equal(r->err.length, 0);
+    json_decref(json);
+
+    char first[4096];
+    snprintf(first, sizeof first, "%s",
+             run("generate -m %s -p 'the cat' -n 20 --temp 1 --seed 4 -t 1", recursive)->out.data);
+    assert_string_equal(run("generate -m %s -p 'the cat' -n 20 --temp 1 --seed 4 -t 1", recursive)->out.data,
+                        first);
+    assert_string_not_equal(
+        run("generate -m %s -p 'the cat' -n 20 --temp 1 --seed 5 -t 1", recursive)->out.data, first);
+    assert_error(2, "-p TEXT", "generate -m %s", recursive);
+    assert_error(1, "tokenizer", "generate -m %s -p a", golden_path("neox")); // it has none
+    assert_error(2, "context", "generate -m %s -p 'the cat' -n 500 --json -t 1", recursive);
+}
+
+static void test_eval(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char text[2048] = "";
+    while (strlen(text) < 1000) strcat(text, "the cat sat on the mat and the rat ate the fat oat. ");
+    write_text("text", text);
+    // Against the library, which the other tests hold to the goldens.
+    rrt_model *model = open_path(recursive), *teacher = open_golden("llama");
+    int32_t *ids;
+    size_t count;
+    rrt_eval_ppl_result ppl;
+    rrt_eval_kl_result kl;
+    const rrt_eval_options options = {.threads = 1, .context = 32, .max_tokens = 100};
+    assert_ok(rrt_encode(rrt_model_tokenizer(model), text, strlen(text), NULL, &ids, &count, &err));
+    assert_ok(rrt_eval_ppl(model, ids, count, &options, &ppl, &err));
+    assert_ok(rrt_eval_kl(model, teacher, ids, count, &options, &kl, &err));
+    rrt_ids_free(ids);
+    rrt_model_close(teacher);
+    rrt_model_close(model);
+
+    json_t *json = run_json("eval ppl -m %s -f text --ctx 32 --max-tokens 100", recursive);
+    assert_number(json, "ppl", ppl.ppl, 1e-6 * ppl.ppl);
+    assert_number(json, "nll_per_token", ppl.nll_per_token, 1e-6);
+    assert_number(json, "tokens", 93, 0); // 3 windows of 31
+    json_decref(json);
+    json = run_json("eval ppl -m %s --ctx 32 --max-tokens 100 <text", recursive); // standard input
+    assert_number(json, "tokens", 93, 0);
+    json_decref(json);
+    json = run_json("eval kl -m %s --teacher %s -f text --ctx 32 --max-tokens 100", recursive,
+                    golden_path("llama"));
+    assert_number(json, "kl", kl.kl, 1e-6);
+    assert_number(json, "top1_agreement", kl.top1_agreement, 1e-6);
+    assert_number(json, "tokens", 93, 0);
+    json_decref(json);
+
+    assert_error(2, "--teacher", "eval kl -m %s -f text", recursive);
+    assert_error(2, "ppl", "eval");
+    assert_error(2, "'ppk'", "eval ppk");
+    assert_error(2, "teacher", "eval ppl --teacher x -m %s -f text", recursive);
+    assert_error(1, "nothere", "eval ppl -m %s -f nothere", recursive);
+    write_text("bad", "the \xff cat");
+    assert_error(1, "bad", "eval ppl -m %s -f bad", recursive);
+}
+
+static void test_tokenize(void **state)
+{
+    (void)state;
+    golden g = golden_open("llama");
+    const json_t *sample = json_object_get(g.json, "text"), *expected = json_object_get(sample, "ids");
+    write_text("sample", json_string_value(json_object_get(sample, "text")));
+    json_t *json = run_json("tokenize -m %s -f sample", recursive);
+    assert_true(json_equal(json_object_get(json, "ids"), expected));
+    json_decref(json);
+    json = run_json("tokenize -m %s --bos <sample", recursive);
+    assert_true(json_array_size(json_object_get(json, "ids")) >= json_array_size(expected));
+    json_decref(json);
+    // Text to ids to text, both plain and as JSON.
+    assert_int_equal(run("tokenize -m %s -f sample >ids", recursive)->code, 0);
+    assert_string_equal(run("tokenize -m %s --decode -f ids", recursive)->out.data,
+                        json_string_value(json_object_get(sample, "text")));
+    json = run_json("tokenize -m %s --decode -f ids", recursive);
+    assert_true(json_equal(json_object_get(json, "text"), json_object_get(sample, "text")));
+    json_decref(json);
+    // A special token in the text is text, unless it is asked for.
+    write_text("special", "<|endoftext|>");
+    json = run_json("tokenize -m %s --special -f special", golden_path("llama"));
+    assert_int_equal(json_array_size(json_object_get(json, "ids")), 1);
+    json_decref(json);
+    json = run_json("tokenize -m %s -f special", golden_path("llama"));
+    assert_true(json_array_size(json_object_get(json, "ids")) > 1);
+    json_decref(json);
+    write_text("wild", "1 2 ninety");
+    assert_error(1, "ninety", "tokenize -m %s --decode -f wild", recursive);
+    golden_close(&g);
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    static const char *const verbs[] = {"",         "inspect", "convert",  "tokenize", "logits",
+                                        "generate", "eval",    "eval ppl", "eval kl"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        result *r = run("%s --help", verbs[i]);
+        assert_int_equal(r->code, 0);
+        assert_non_null(strstr(r->out.data, "usage: rrt "));
+        assert_int_equal(r->err.length, 0);
+    }
+    assert_int_equal(run("--version")->code, 0);
+}
+
+static void test_wrong_usage(void **state)
+{
+    (void)state;
+    assert_error(2, "a verb is missing", " ");
+    assert_error(2, "'dance'", "dance");
+    assert_error(2, "'--colour'", "inspect --colour %s", recursive);
+    assert_error(2, "'-x'", "inspect -x %s", recursive);
+    assert_error(2, "an argument is missing", "inspect");
+    assert_error(2, "one argument too many", "inspect %s %s", recursive, recursive);
+    assert_error(2, "-m MODEL is missing", "logits --tokens 1");
+    assert_error(2, "--tokens", "logits -m %s", recursive);
+    assert_error(2, "--tokens", "logits -m %s --tokens 1,x", recursive);
+    assert_error(2, "'' is not", "logits -m %s --tokens 1 --top ''", recursive);
+    assert_error(2, "needs a value", "logits -m %s --tokens", recursive);
+    assert_error(2, "out of range", "logits -m %s --tokens 1 -t 0", recursive);
+    assert_error(2, "the vocabulary has 0 to 96", "logits -m %s --tokens 97", recursive);
+}
+
+static void test_failures(void **state)
+{
+    (void)state;
+    assert_error(1, "nowhere", "inspect nowhere");
+    write_text("junk.gguf", "this is not a model at all, whatever its name says");
+    assert_error(1, "junk.gguf", "inspect junk.gguf");
+    assert_error(1, "junk.gguf", "logits -m junk.gguf --tokens 1");
+    // Control characters of a name do not reach the terminal.
+    assert_error(1, "a?[31mb", "inspect $(printf 'a\\033[31mb')");
+    // What a file gets wrong is not wrong usage: 1, not 2.
+    char path[64];
+    copy_golden(path, "llama");
+    update_json(path, "config.json",
+                json_pack("{s:{s:i, s:s, s:i, s:[i,i,i,i]}}", "rrt", "format_version", 1, "sharing", "cycle",
+                          "loops", 3, "plan", 0, 1, 0, 1));
+    assert_error(1, path, "inspect %s", path);
+    update_json(path, "config.json", json_pack("{s:{s:i}}", "rrt", "format_version", 9));
+    assert_error(1, "use a newer rrt", "inspect %s", path);
+    remove_folder(path);
+    // A result that cannot be written is a failure.
+    result *r = run("inspect %s >/dev/full", recursive);
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err.data, "standard output"));
+}
+
+int main(void)
+{
+    if (!getenv("RRT_BINARY")) {
+        fprintf(stderr, "skipped: RRT_BINARY does not name the program to test\n");
+        return 0;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inspect),     cmocka_unit_test(test_logits),   cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_eval),        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_help),
+        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_failures),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

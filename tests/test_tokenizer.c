@@ -1,0 +1,566 @@
+// The tokenizer against Hugging Face's ids (tools/make-tokenizer-golden.py), and against hostile sources and
+// texts.
+#include "test.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "base/utf8.h"
+#include "tokenizer/tokenizer.h"
+
+static const rrt_encode_options parse_special = {.parse_special = 1};
+
+#define BYTE_LEVEL "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true}"
+#define DECODER "\"decoder\": {\"type\": \"ByteLevel\"}"
+#define AROUND ", \"pre_tokenizer\": " BYTE_LEVEL ", " DECODER "}"
+#define MODEL "\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"Ġ\": 2, \"ab\": 3}, \"merges\": [\"a b\"]}"
+#define TINY                                                                                                 \
+    "{" MODEL ", \"added_tokens\": [{\"id\": 4, \"content\": \"<s>\", \"special\": true}, {\"id\": 5, "      \
+    "\"content\": \"  \"}]" AROUND
+
+static rrt_status load(rrt_tokenizer **out, const char *text, const char *config_text, rrt_error *err)
+{
+    json_t *json = NULL, *config = NULL;
+    *out = NULL;
+    rrt_status status = rrt__json_parse(&json, text, strlen(text), err);
+    if (!status && config_text) status = rrt__json_parse(&config, config_text, strlen(config_text), err);
+    if (!status) status = rrt__tokenizer_from_json(out, json, config, err);
+    json_decref(json);
+    json_decref(config);
+    return status;
+}
+
+static void assert_refused(rrt_status status, const char *says, const char *json)
+{
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    assert_fails(status, says, load(&tokenizer, json, NULL, &err));
+    assert_null(tokenizer);
+}
+
+static void assert_ids(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                       const rrt_encode_options *options, const int32_t *expected, size_t n)
+{
+    rrt_error err = {0};
+    int32_t *ids;
+    size_t count;
+    assert_ok(rrt_encode(tokenizer, text, length, options, &ids, &count, &err));
+    bool same = count == n && (n == 0 || memcmp(ids, expected, n * sizeof *ids) == 0);
+    if (!same) {
+        print_error("'%.*s': %zu ids, %zu expected:", (int)length, text, count, n);
+        for (size_t i = 0; i < count; i++) print_error(" %d", (int)ids[i]);
+        fail();
+    }
+    rrt_ids_free(ids);
+}
+
+static void assert_golden_line(const rrt_tokenizer *tokenizer, const json_t *line)
+{
+    int32_t expected[4096];
+    const json_t *text = json_object_get(line, "text"), *plain = json_object_get(line, "plain");
+    for (int special = 0; special < 2; special++) {
+        const json_t *ids = special ? json_object_get(line, "special") : plain;
+        if (!ids) ids = plain;
+        size_t count = json_array_size(ids);
+        assert_true(count <= sizeof expected / sizeof *expected);
+        for (size_t i = 0; i < count; i++) expected[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+        assert_ids(tokenizer, json_string_value(text), json_string_length(text),
+                   special ? &parse_special : NULL, expected, count);
+    }
+}
+
+static void assert_golden(const rrt_tokenizer *tokenizer, const char *path)
+{
+    rrt_error err = {0};
+    rrt__string file = {0};
+    assert_ok(rrt__file_read(&file, path, &err));
+    size_t lines = 0;
+    for (char *at = file.data, *end; (end = strchr(at, '\n')); at = end + 1, lines++) {
+        json_t *line;
+        assert_ok(rrt__json_parse(&line, at, (size_t)(end - at), &err));
+        assert_golden_line(tokenizer, line);
+        json_decref(line);
+    }
+    assert_true(lines > 100);
+    rrt__string_free(&file);
+}
+
+// Text of random characters of one to four bytes.
+static size_t random_text(char *out, size_t characters, uint64_t stream)
+{
+    static const uint32_t limits[] = {0x80, 0x250, 0x3000, 0x110000};
+    size_t length = 0;
+    for (size_t i = 0; i < characters; i++) {
+        uint64_t bits = rrt__random_bits(1, stream, i);
+        uint32_t c = (uint32_t)(bits >> 8) % limits[bits % 4];
+        length += rrt__utf8_encode(c >= 0xd800 && c < 0xe000 ? ' ' : c, out + length);
+    }
+    return length;
+}
+
+// What the pieces of the ids spell. Free with rrt__string_free.
+static rrt__string decode(const rrt_tokenizer *tokenizer, const int32_t *ids, size_t count)
+{
+    rrt_error err = {0};
+    rrt__string text = {0};
+    assert_ok(rrt__string_append(&text, "", 0, &err));
+    for (size_t i = 0; i < count; i++) {
+        size_t length;
+        const char *piece = rrt_token_bytes(tokenizer, ids[i], &length);
+        assert_non_null(piece);
+        assert_ok(rrt__string_append(&text, piece, length, &err));
+    }
+    return text;
+}
+
+static void assert_round_trip(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                              const rrt_encode_options *options)
+{
+    rrt_error err = {0};
+    int32_t *ids;
+    size_t count;
+    assert_ok(rrt_encode(tokenizer, text, length, options, &ids, &count, &err));
+    rrt__string back = decode(tokenizer, ids, count);
+    assert_int_equal(back.length, length);
+    assert_memory_equal(back.data, text, length);
+    rrt__string_free(&back);
+    rrt_ids_free(ids);
+}
+
+static void test_golden_smollm(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    assert_ok(rrt_tokenizer_open(&tokenizer, RRT_TEST_DATA "/tokenizer-smollm", &err));
+    assert_golden(tokenizer, RRT_TEST_DATA "/tokenizer-smollm/golden.jsonl");
+    assert_int_equal(rrt_tokenizer_vocab(tokenizer), 448);
+    assert_int_equal(rrt_tokenizer_bos(tokenizer), 1);
+    assert_int_equal(rrt_tokenizer_eos(tokenizer), 2);
+    assert_false(rrt_tokenizer_adds_bos(tokenizer));
+    assert_true(rrt_tokenizer_ends(tokenizer, 0) && rrt_tokenizer_ends(tokenizer, 2));
+    assert_false(rrt_tokenizer_ends(tokenizer, 1) || rrt_tokenizer_ends(tokenizer, -1));
+    assert_false(rrt_tokenizer_ends(tokenizer, 448));
+    assert_string_equal(rrt__tokenizer_chat_template(tokenizer), "{{ messages }}");
+    char text[400];
+    for (uint64_t i = 0; i < 300; i++)
+        assert_round_trip(tokenizer, text, random_text(text, 100, i), i % 2 ? &parse_special : NULL);
+    rrt_tokenizer_close(tokenizer);
+}
+
+static void test_golden_neox(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    assert_ok(rrt_tokenizer_open(&tokenizer, RRT_TEST_DATA "/tokenizer-neox", &err));
+    assert_golden(tokenizer, RRT_TEST_DATA "/tokenizer-neox/golden.jsonl");
+    assert_int_equal(rrt_tokenizer_eos(tokenizer), 0);
+    assert_null(rrt__tokenizer_chat_template(tokenizer));
+    rrt_tokenizer_close(tokenizer);
+}
+
+static void write_and_compare(const rrt_tokenizer *tokenizer, const char *golden)
+{
+    rrt_error err = {0};
+    rrt_tokenizer *again;
+    rrt__string first = {0}, second = {0};
+    char folder[] = "/tmp/rrt-tokenizer-XXXXXX", json[64], config[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(json, sizeof json, "%s/tokenizer.json", folder);
+    snprintf(config, sizeof config, "%s/tokenizer_config.json", folder);
+    assert_ok(rrt__tokenizer_write(tokenizer, folder, &err));
+    assert_ok(rrt__file_read(&first, json, &err));
+    assert_ok(rrt_tokenizer_open(&again, folder, &err));
+    assert_golden(again, golden);
+    assert_int_equal(rrt_tokenizer_bos(again), rrt_tokenizer_bos(tokenizer));
+    assert_int_equal(rrt_tokenizer_eos(again), rrt_tokenizer_eos(tokenizer));
+    assert_int_equal(rrt_tokenizer_adds_bos(again), rrt_tokenizer_adds_bos(tokenizer));
+    assert_ok(rrt__tokenizer_write(again, folder, &err));
+    assert_ok(rrt__file_read(&second, json, &err));
+    assert_int_equal(first.length, second.length);
+    assert_memory_equal(first.data, second.data, first.length);
+    rrt__string_free(&first);
+    rrt__string_free(&second);
+    rrt_tokenizer_close(again);
+    unlink(json);
+    unlink(config);
+    rmdir(folder);
+}
+
+static void test_write(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"smollm", "neox"};
+    for (size_t i = 0; i < 2; i++) {
+        rrt_error err = {0};
+        rrt_tokenizer *tokenizer;
+        char folder[PATH_MAX], golden[PATH_MAX];
+        snprintf(folder, sizeof folder, "%s/tokenizer-%s", RRT_TEST_DATA, kinds[i]);
+        snprintf(golden, sizeof golden, "%s/tokenizer-%s/golden.jsonl", RRT_TEST_DATA, kinds[i]);
+        assert_ok(rrt_tokenizer_open(&tokenizer, folder, &err));
+        write_and_compare(tokenizer, golden);
+        rrt_tokenizer_close(tokenizer);
+    }
+}
+
+static void test_golden_smollm2(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    char path[PATH_MAX];
+    const char *folder = getenv("RRT_MODELS");
+    snprintf(path, sizeof path, "%s/smollm2-135m.gguf", folder ? folder : RRT_SOURCE_DIR "/models");
+    if (!rrt__path_exists(path)) {
+        print_message("skipped: there is no %s\n", path);
+        skip();
+    }
+    assert_ok(rrt_tokenizer_open(&tokenizer, path, &err));
+    assert_golden(tokenizer, RRT_TEST_DATA "/smollm2-tokenizer.golden.jsonl");
+    assert_int_equal(rrt_tokenizer_vocab(tokenizer), 49152);
+    assert_int_equal(rrt_tokenizer_bos(tokenizer), 1);
+    assert_int_equal(rrt_tokenizer_eos(tokenizer), 2);
+    assert_non_null(rrt__tokenizer_chat_template(tokenizer));
+    write_and_compare(tokenizer, RRT_TEST_DATA "/smollm2-tokenizer.golden.jsonl");
+    rrt_tokenizer_close(tokenizer);
+}
+
+static void test_special_tokens(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    assert_ok(load(&tokenizer, TINY, "{\"bos_token\": \"<s>\", \"add_bos_token\": true}", &err));
+    assert_true(rrt_tokenizer_adds_bos(tokenizer));
+    assert_ids(tokenizer, "ab<s>  a", 8, &parse_special, (const int32_t[]){3, 4, 5, 0}, 4);
+    assert_ids(tokenizer, "ab<s>  a", 8, NULL, (const int32_t[]){3, 5, 0},
+               3); // "<s>" has no byte tokens here
+    assert_ids(tokenizer, "a", 1, &(const rrt_encode_options){.add_bos = 1}, (const int32_t[]){4, 0}, 2);
+    assert_ids(tokenizer, "", 0, NULL, NULL, 0);
+    size_t length;
+    assert_memory_equal(rrt_token_bytes(tokenizer, 4, &length), "<s>", 3);
+    assert_int_equal(length, 3);
+    assert_memory_equal(rrt_token_bytes(tokenizer, 2, &length), " ", 1);
+    assert_int_equal(length, 1);
+    assert_null(rrt_token_bytes(tokenizer, 6, &length));
+    assert_null(rrt_token_bytes(tokenizer, -1, &length));
+    rrt_tokenizer_close(tokenizer);
+}
+
+#define SPLIT(pattern, behavior, invert)                                                                     \
+    "{" MODEL ", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\","      \
+    "\"pattern\": " pattern ", \"behavior\": \"" behavior "\", \"invert\": " invert "},"                     \
+    "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}]}, " DECODER "}"
+
+static void test_split(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *text;
+        int32_t ids[6];
+        size_t count;
+    } cases[] = {
+        {SPLIT("{\"String\": \"a\"}", "Isolated", "false"), "ab b", {0, 1, 2, 1}, 4},
+        {SPLIT("{\"String\": \"a\"}", "Removed", "false"), "ab b", {1, 2, 1}, 3},
+        {SPLIT("{\"String\": \"a\"}", "Removed", "true"), "ab b", {0}, 1},
+        {SPLIT("{\"Regex\": \"[^\\\\sb]|\\\\S{3}\"}", "Isolated", "false"), "ab ab", {0, 1, 2, 0, 1}, 5},
+        {SPLIT("{\"Regex\": \"\\\\p{Lu}\"}", "Isolated", "false"), "ab", {3}, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rrt_error err = {0};
+        rrt_tokenizer *tokenizer;
+        assert_ok(load(&tokenizer, cases[i].json, NULL, &err));
+        assert_ids(tokenizer, cases[i].text, strlen(cases[i].text), NULL, cases[i].ids, cases[i].count);
+        rrt_tokenizer_close(tokenizer);
+    }
+    static const char *const refused[] = {"\\\\w+",  "a.c",       "^a",    "[a[bc]]", "[a&&b]", "\\\\p{Han}",
+                                          "(?<n>a)", "(*ACCEPT)", "a{,3}", "a{1,2}+", "[]a]",   "\\\\1",
+                                          "\\\\",    "a*",        "(?R)",  "\\\\p{L"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        char json[1000];
+        snprintf(json, sizeof json, SPLIT("{\"Regex\": \"%s\"}", "Isolated", "false"), refused[i]);
+        assert_refused(RRT_STATUS_UNSUPPORTED, "regular expression", json);
+    }
+    assert_refused(RRT_STATUS_FORMAT, "is wrong", SPLIT("{\"Regex\": \"(a\"}", "Isolated", "false"));
+    assert_refused(RRT_STATUS_UNSUPPORTED, "can match nothing",
+                   SPLIT("{\"String\": \"\"}", "Isolated", "false"));
+    assert_refused(RRT_STATUS_UNSUPPORTED, "behavior",
+                   SPLIT("{\"String\": \"a\"}", "MergedWithNext", "false"));
+}
+
+static void test_refused_models(void **state)
+{
+    (void)state;
+    assert_refused(RRT_STATUS_FORMAT, "model", "{}");
+    assert_refused(RRT_STATUS_FORMAT, "model", "[]");
+    assert_refused(RRT_STATUS_FORMAT, "an object", "{\"model\": 3" AROUND);
+    assert_refused(RRT_STATUS_UNSUPPORTED, "'Unigram'", "{\"model\": {\"type\": \"Unigram\"}" AROUND);
+    assert_refused(RRT_STATUS_UNSUPPORTED, "byte_fallback", "{\"model\": {\"byte_fallback\": true}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "0 tokens", "{\"model\": {\"vocab\": {}, \"merges\": []}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "out of range",
+                   "{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": []}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "out of range",
+                   "{\"model\": {\"vocab\": {\"a\": -1}, \"merges\": []}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "the id 0",
+                   "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "'a' is not an integer",
+                   "{\"model\": {\"vocab\": {\"a\": \"0\"}, \"merges\": []}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "is empty",
+                   "{\"model\": {\"vocab\": {\"\": 0}, \"merges\": []}" AROUND);
+    assert_refused(RRT_STATUS_FORMAT, "\"merges\" is missing", "{\"model\": {\"vocab\": {\"a\": 0}}" AROUND);
+    static const char *const merges[] = {"3",          "\"a\"",   "\"a b c\"", "\" a\"", "[\"a\"]",
+                                         "[\"a\", 3]", "\"a x\"", "\"b a\"",   "\"\""};
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {
+        char json[1000];
+        snprintf(json, sizeof json,
+                 "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\", %s]}" AROUND,
+                 merges[i]);
+        assert_refused(RRT_STATUS_FORMAT, "model.merges[1]", json);
+    }
+    assert_refused(RRT_STATUS_FORMAT, "merge 0 has the same pair",
+                   "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\", [\"a\", "
+                   "\"b\"]]}" AROUND);
+}
+
+#define WITH_ADDED(tokens) "{" MODEL ", \"added_tokens\": [" tokens "]" AROUND
+
+static void test_refused_parts(void **state)
+{
+    (void)state;
+    assert_refused(RRT_STATUS_FORMAT, "added_tokens[0]", WITH_ADDED("3"));
+    assert_refused(RRT_STATUS_FORMAT, "\"content\"", WITH_ADDED("{\"id\": 4}"));
+    assert_refused(RRT_STATUS_FORMAT, "the id 3", WITH_ADDED("{\"id\": 3, \"content\": \"x\"}"));
+    assert_refused(RRT_STATUS_FORMAT, "the id 0", WITH_ADDED("{\"id\": 3, \"content\": \"a\"}"));
+    assert_refused(RRT_STATUS_FORMAT, "out of range", WITH_ADDED("{\"id\": 9, \"content\": \"x\"}"));
+    assert_refused(RRT_STATUS_FORMAT, "is empty", WITH_ADDED("{\"id\": 4, \"content\": \"\"}"));
+    assert_refused(RRT_STATUS_UNSUPPORTED, "lstrip",
+                   WITH_ADDED("{\"id\": 4, \"content\": \"x\", \"lstrip\": true}"));
+    assert_refused(RRT_STATUS_FORMAT, "without gaps", WITH_ADDED("{\"id\": 5, \"content\": \"x\"}"));
+    assert_refused(RRT_STATUS_FORMAT, "same text",
+                   WITH_ADDED("{\"id\": 4, \"content\": \"x\"}, {\"id\": 5, \"content\": \"x\"}"));
+    assert_refused(RRT_STATUS_UNSUPPORTED, "'Metaspace'",
+                   "{" MODEL ", \"pre_tokenizer\": {\"type\": \"Metaspace\"}, " DECODER "}");
+    assert_refused(RRT_STATUS_FORMAT, "pre_tokenizer", "{" MODEL ", " DECODER "}");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "not byte-level",
+                   "{" MODEL ", \"pre_tokenizer\": {\"type\": \"Digits\"}, " DECODER "}");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "add_prefix_space",
+                   "{" MODEL ", \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, " DECODER "}");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "'Fuse'",
+                   "{" MODEL ", \"pre_tokenizer\": " BYTE_LEVEL ", \"decoder\": {\"type\": \"Fuse\"}}");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "normalizer: normalizers[0]",
+                   "{" MODEL ", \"normalizer\": {\"type\": \"Sequence\","
+                   " \"normalizers\": [{\"type\": \"NFKC\"}]}" AROUND);
+    assert_refused(RRT_STATUS_UNSUPPORTED, "'BertProcessing'",
+                   "{" MODEL ", \"post_processor\": {\"type\": \"BertProcessing\"}" AROUND);
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    assert_fails(RRT_STATUS_FORMAT, "eos_token",
+                 load(&tokenizer, TINY, "{\"eos_token\": \"nowhere\"}", &err));
+    assert_fails(RRT_STATUS_FORMAT, "bos_token", load(&tokenizer, TINY, "{\"bos_token\": 3}", &err));
+    assert_fails(RRT_STATUS_FORMAT, "add_bos_token", load(&tokenizer, TINY, "{\"add_bos_token\": 3}", &err));
+    assert_fails(RRT_STATUS_IO, "/nowhere", rrt_tokenizer_open(&tokenizer, "/nowhere", &err));
+    assert_fails(RRT_STATUS_IO, "/nowhere.json", rrt_tokenizer_open(&tokenizer, "/nowhere.json", &err));
+}
+
+static void test_bad_text(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    int32_t *ids;
+    size_t count;
+    assert_ok(load(&tokenizer, TINY, NULL, &err));
+    static const char *const bad[] = {"ab\xff", "ab\xc3", "ab\xed\xa0\x80", "ab\xc0\x80",
+                                      "ab\xf4\x90\x80\x80"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_fails(RRT_STATUS_FORMAT, "at byte 2",
+                     rrt_encode(tokenizer, bad[i], strlen(bad[i]), NULL, &ids, &count, &err));
+        assert_null(ids);
+    }
+    assert_fails(RRT_STATUS_ARGUMENT, "in one call",
+                 rrt_encode(tokenizer, "", INT32_MAX, NULL, &ids, &count, &err));
+    rrt_tokenizer_close(tokenizer);
+}
+
+// A megabyte without a place to cut, and combining marks whose order has to be sorted: nothing is quadratic.
+static void test_long_texts(void **state)
+{
+    (void)state;
+    enum { LENGTH = 1 << 20 };
+    static const char *const units[] = {"a",      " ",      "\n",           "1",  "!",  "'",
+                                        "\u00e9", "\u3000", "\u0301\u0323", "<|", "  x"};
+    static const char *const folders[] = {RRT_TEST_DATA "/tokenizer-smollm", RRT_TEST_DATA "/tokenizer-neox"};
+    rrt_error err = {0};
+    char *text = malloc(LENGTH + 1);
+    for (size_t k = 0; k < 2; k++) {
+        rrt_tokenizer *tokenizer;
+        assert_ok(rrt_tokenizer_open(&tokenizer, folders[k], &err));
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+            size_t unit = strlen(units[i]), length = LENGTH / unit * unit;
+            for (size_t at = 0; at < length; at += unit) memcpy(text + at, units[i], unit);
+            text[length++] = 'x'; // what \s+(?!\S) has to step back from
+            clock_t start = clock();
+            int32_t *ids;
+            size_t count;
+            assert_ok(rrt_encode(tokenizer, text, length, &parse_special, &ids, &count, &err));
+            rrt_ids_free(ids);
+            assert_true((clock() - start) / CLOCKS_PER_SEC < 20); // seconds: sanitizers and valgrind included
+        }
+        rrt_tokenizer_close(tokenizer);
+    }
+    free(text);
+}
+
+// GGUF files in memory.
+static void put(rrt__string *to, const void *bytes, size_t length)
+{
+    assert_int_equal(rrt__string_append(to, bytes, length, NULL), RRT_STATUS_OK);
+}
+static void put_u32(rrt__string *to, uint32_t value)
+{
+    put(to, &value, 4);
+}
+static void put_u64(rrt__string *to, uint64_t value)
+{
+    put(to, &value, 8);
+}
+static void put_text(rrt__string *to, const char *text)
+{
+    put_u64(to, strlen(text));
+    put(to, text, strlen(text));
+}
+static void put_text_entry(rrt__string *to, const char *key, const char *text)
+{
+    put_text(to, key);
+    put_u32(to, 8);
+    put_text(to, text);
+}
+static void put_texts(rrt__string *to, const char *key, const char *const *texts, size_t count)
+{
+    put_text(to, key);
+    put_u32(to, 9);
+    put_u32(to, 8);
+    put_u64(to, count);
+    for (size_t i = 0; i < count; i++) put_text(to, texts[i]);
+}
+
+typedef struct file {
+    const char *model, *pre, *tokens[4], *merge;
+    uint32_t types[4], bos, n_types;
+} file;
+
+static rrt_status load_gguf(rrt_tokenizer **out, const file *f, rrt_error *err)
+{
+    rrt__string bytes = {0};
+    put(&bytes, "GGUF\3\0\0\0", 8);
+    put_u64(&bytes, 0);
+    put_u64(&bytes, 7);
+    put_text_entry(&bytes, "tokenizer.ggml.model", f->model);
+    put_text_entry(&bytes, "tokenizer.ggml.pre", f->pre);
+    put_texts(&bytes, "tokenizer.ggml.tokens", f->tokens, 4);
+    put_texts(&bytes, "tokenizer.ggml.merges", &f->merge, 1);
+    put_text(&bytes, "tokenizer.ggml.token_type");
+    put_u32(&bytes, 9);
+    put_u32(&bytes, 5);
+    put_u64(&bytes, f->n_types);
+    for (size_t i = 0; i < f->n_types; i++) put_u32(&bytes, f->types[i]);
+    put_text(&bytes, "tokenizer.ggml.bos_token_id");
+    put_u32(&bytes, 4);
+    put_u32(&bytes, f->bos);
+    put_text(&bytes, "tokenizer.ggml.add_bos_token");
+    put_u32(&bytes, 7);
+    put(&bytes, "\1", 1);
+    rrt__gguf *gguf;
+    *out = NULL;
+    rrt_status status = rrt__gguf_parse(&gguf, bytes.data, bytes.length, "memory", err);
+    if (!status) {
+        status = rrt__tokenizer_from_gguf(out, gguf, err);
+        rrt__gguf_close(gguf);
+    }
+    rrt__string_free(&bytes);
+    return status;
+}
+
+static void test_gguf(void **state)
+{
+    (void)state;
+    const file good = {"gpt2", "smollm", {"a", "b", "ab", "<s>"}, "a b", {1, 1, 1, 3}, 3, 4};
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    assert_ok(load_gguf(&tokenizer, &good, &err));
+    assert_true(rrt_tokenizer_adds_bos(tokenizer) && rrt_tokenizer_bos(tokenizer) == 3 &&
+                rrt_tokenizer_eos(tokenizer) == -1);
+    assert_ids(tokenizer, "ab<s>", 5, &(const rrt_encode_options){1, 1}, (const int32_t[]){3, 2, 3}, 3);
+    assert_ids(tokenizer, "ab<s>", 5, NULL, (const int32_t[]){2}, 1);
+    rrt_tokenizer_close(tokenizer);
+
+    struct {
+        file f;
+        rrt_status status;
+        const char *says;
+    } bad[9];
+    for (size_t i = 0; i < 9; i++) bad[i].f = good, bad[i].status = RRT_STATUS_FORMAT;
+    bad[0].f.model = "llama", bad[0].says = "only 'gpt2'", bad[0].status = RRT_STATUS_UNSUPPORTED;
+    bad[1].f.pre = "qwen9", bad[1].says = "'qwen9' is not known, only 'gpt-2' and 'smollm'",
+    bad[1].status = RRT_STATUS_UNSUPPORTED;
+    bad[2].f.tokens[1] = "a", bad[2].says = "same text as token 0";
+    bad[3].f.tokens[1] = "\xff", bad[3].says = "UTF-8";
+    bad[4].f.tokens[1] = "", bad[4].says = "token 1 is empty";
+    bad[5].f.merge = "a x", bad[5].says = "'x'";
+    bad[6].f.merge = "a\xff b", bad[6].says = "UTF-8";
+    bad[7].f.bos = 4, bad[7].says = "bos_token_id";
+    bad[8].f.n_types = 3, bad[8].says = "token_type";
+    for (size_t i = 0; i < 9; i++)
+        assert_fails(bad[i].status, bad[i].says, load_gguf(&tokenizer, &bad[i].f, &err));
+}
+
+// Whichever request for memory fails, the call says so and nothing leaks.
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    json_t *json;
+    assert_ok(rrt__json_parse(&json, TINY, strlen(TINY), &err));
+    for (long n = 0;; n++) {
+        rrt__memory_fail_after = n;
+        rrt_status status = rrt__tokenizer_from_json(&tokenizer, json, NULL, &err);
+        rrt__memory_fail_after = -1;
+        if (!status) break;
+        assert_int_equal(status, RRT_STATUS_MEMORY);
+        assert_true(n < 10000);
+    }
+    json_decref(json);
+    for (long n = 0;; n++) {
+        int32_t *ids;
+        size_t count;
+        rrt__memory_fail_after = n;
+        rrt_status status = rrt_encode(tokenizer, "ab<s>  a ab", 11, &parse_special, &ids, &count, &err);
+        rrt__memory_fail_after = -1;
+        if (!status) {
+            rrt_ids_free(ids);
+            break;
+        }
+        assert_int_equal(status, RRT_STATUS_MEMORY);
+        assert_true(n < 10000);
+    }
+    rrt_tokenizer_close(tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden_smollm),  cmocka_unit_test(test_golden_neox),
+        cmocka_unit_test(test_golden_smollm2), cmocka_unit_test(test_write),
+        cmocka_unit_test(test_special_tokens), cmocka_unit_test(test_split),
+        cmocka_unit_test(test_refused_models), cmocka_unit_test(test_refused_parts),
+        cmocka_unit_test(test_bad_text),       cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_gguf),           cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
