@@ -264,6 +264,42 @@ static void a_budget_is_spent_in_units(void **state)
     rrt_model_close(source);
 }
 
+static void a_search_meets_its_target(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *model;
+    rrt_model_info before, after;
+    rrt_convert_frontier frontier;
+    rrt_convert_options options = {.calibration_ids = text, .calibration_count = TEXT, .norms = "per-depth"};
+    rrt_model_describe(source, &before);
+    uint64_t target = before.params_body * 8 / 10;
+    assert_ok(rrt_convert_search(&model, source, &options, target, &frontier, NULL, &err));
+    rrt_model_describe(model, &after);
+    assert_true(after.params_body <= target);
+    // 2 loops of 1 with both ends, 2 loops of 2, one loop more with an end: each with and without LoRA where
+    // it fits.
+    assert_in_range(frontier.n_candidates, 4, 12);
+    const rrt_convert_candidate *best = NULL;
+    for (size_t i = 0; i < frontier.n_candidates; i++) {
+        const rrt_convert_candidate *c = &frontier.candidates[i];
+        assert_true(c->params_body <= target && c->kl >= 0);
+        assert_int_equal(c->prelude + c->loops * c->layers_per_block + c->coda, 4);
+        if (!best || c->kl < best->kl) best = c;
+    }
+    assert_true(best->on_frontier);
+    assert_int_equal(after.loops, best->loops);
+    assert_int_equal(after.prelude, best->prelude);
+    assert_int_equal(after.params_body, best->params_body);
+    rrt_convert_frontier_free(&frontier);
+    rrt_model_close(model);
+    assert_fails(RRT_STATUS_ARGUMENT, "no plan",
+                 rrt_convert_search(&model, source, &options, 10, NULL, NULL, &err));
+    options.sharing = "none";
+    assert_fails(RRT_STATUS_ARGUMENT, "shared plans",
+                 rrt_convert_search(&model, source, &options, target, NULL, NULL, &err));
+    rrt_model_close(source);
+}
+
 static void pruning_keeps_layers_stepwise(void **state)
 {
     (void)state;
@@ -388,6 +424,7 @@ int main(void)
         cmocka_unit_test(exact_matches_start_at_zero),
         cmocka_unit_test(average_of_two_is_symmetric),
         cmocka_unit_test(a_budget_is_spent_in_units),
+        cmocka_unit_test(a_search_meets_its_target),
         cmocka_unit_test(pruning_keeps_layers_stepwise),
         cmocka_unit_test(the_result_is_the_same_for_any_number_of_threads),
         cmocka_unit_test(saving_is_atomic_and_keeps_what_is_there),

@@ -64,6 +64,30 @@ RRT_API rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const r
                                rrt_convert_report *report, rrt_error *err);
 RRT_API void rrt_convert_report_free(rrt_convert_report *report);
 
+// One plan that a search tried.
+typedef struct rrt_convert_candidate {
+    int loops, layers_per_block, prelude, coda;
+    uint64_t lora_budget;
+    uint64_t params_body;
+    double kl;       // mean KL(source ‖ candidate) on text that calibration did not see
+    int on_frontier; // no candidate has both fewer parameters and a lower KL
+} rrt_convert_candidate;
+
+typedef struct rrt_convert_frontier {
+    rrt_convert_candidate *candidates; // in the order tried
+    size_t n_candidates;
+} rrt_convert_frontier;
+
+// Searches loops (2 and 3, or options->loops), layers per block, prelude and coda, and what is left for LoRA,
+// for the model of at most target_body body parameters that is nearest to the source; converts by the best.
+// Uses options' sharing, norms and calibration; the init is calibrated. ARGUMENT if no plan is that small.
+// Free the frontier with rrt_convert_frontier_free.
+RRT_API rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source,
+                                      const rrt_convert_options *options, uint64_t target_body,
+                                      rrt_convert_frontier *frontier, rrt_convert_report *report,
+                                      rrt_error *err);
+RRT_API void rrt_convert_frontier_free(rrt_convert_frontier *frontier);
+
 // Writes the model as a folder (config.json, model.safetensors, tokenizer files) that appears under its name
 // only once it is complete. dtype: "f32", "bf16" or "f16". EXISTS if path exists and overwrite is 0.
 RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const char *dtype, int overwrite,

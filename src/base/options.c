@@ -16,7 +16,7 @@ static const rrt__option *find(const rrt__option *options, int n_options, const 
     return NULL;
 }
 
-static double multiplier(char suffix)
+double rrt__size_suffix(char suffix)
 {
     return suffix == 'k' || suffix == 'K' ? 1e3 : suffix == 'M' ? 1e6 : suffix == 'G' ? 1e9 : 0;
 }
@@ -26,8 +26,8 @@ static rrt_status set_number(const rrt__option *option, const char *text, rrt_er
     char *end;
     errno = 0;
     double value = strtod(text, &end);
-    if (option->kind == RRT__OPTION_SIZE && end != text && end[0] && multiplier(end[0]) > 0)
-        value *= multiplier(*end++);
+    if (option->kind == RRT__OPTION_SIZE && end != text && end[0] && rrt__size_suffix(end[0]) > 0)
+        value *= rrt__size_suffix(*end++);
     bool whole = option->kind == RRT__OPTION_REAL || value == (double)(long long)value;
     if (end == text || *end || errno || value != value || !whole)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: '%s' is not %s", option->name, text,

@@ -31,6 +31,9 @@ typedef struct rrt__option {
 rrt_status rrt__options_parse(const rrt__option *options, int n_options, int argc, char **argv,
                               char **positional, int most_positional, int *n_positional, rrt_error *err);
 
+// What k, M or G after a number stands for; 0 for any other character.
+double rrt__size_suffix(char suffix);
+
 // The rows as aligned lines of help, for stdout.
 void rrt__options_print(const rrt__option *options, int n_options);
 

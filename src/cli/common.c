@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
@@ -49,29 +49,23 @@ int rrt__cli_finish(rrt_status status, const rrt_error *err)
 }
 
 typedef struct bar {
-    struct timespec start, last;
+    double start, last; // seconds
     char stage[64];
 } bar;
-
-static double seconds_between(struct timespec a, struct timespec b)
-{
-    return (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
-}
 
 static int draw_bar(void *user, const char *stage, double done, double total)
 {
     enum { WIDTH = 30 };
     bar *b = user;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    double now = rrt__now_seconds();
     if (strcmp(stage, b->stage) != 0) {
         snprintf(b->stage, sizeof b->stage, "%s", stage);
         b->start = now;
-    } else if (done < total && seconds_between(b->last, now) < 0.1) {
+    } else if (done < total && now - b->last < 0.1) {
         return 0;
     }
     b->last = now;
-    double share = total > 0 ? done / total : 1, elapsed = seconds_between(b->start, now);
+    double share = total > 0 ? done / total : 1, elapsed = now - b->start;
     int filled = (int)(share * WIDTH);
     fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f%%", stage, filled, "##############################",
             WIDTH - filled, "", 100 * share);

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -37,8 +38,23 @@ static json_t *params_json(const rrt_model_info *i)
                      (json_int_t)i->params_norm);
 }
 
+static json_t *frontier_json(const rrt_convert_frontier *frontier)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < frontier->n_candidates; i++) {
+        const rrt_convert_candidate *c = &frontier->candidates[i];
+        json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:b}", "loops", c->loops,
+                                              "layers_per_block", c->layers_per_block, "prelude", c->prelude,
+                                              "coda", c->coda, "lora_budget", (json_int_t)c->lora_budget,
+                                              "params_body", (json_int_t)c->params_body, "kl", c->kl,
+                                              "on_frontier", c->on_frontier));
+    }
+    return list;
+}
+
 static rrt_status print_json(const rrt_model_info *before, const rrt_model_info *after,
-                             const rrt_convert_report *report, rrt_error *err)
+                             const rrt_convert_report *report, const rrt_convert_frontier *frontier,
+                             rrt_error *err)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < report->n_rows; i++) {
@@ -47,10 +63,24 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:f}", "params", params_json(after),
-                                         "params_before", params_json(before), "report", rows, "seconds",
-                                         report->seconds),
+    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:f}", "params", params_json(after),
+                                         "params_before", params_json(before), "report", rows, "frontier",
+                                         frontier_json(frontier), "seconds", report->seconds),
                                err);
+}
+
+static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
+{
+    if (frontier->n_candidates)
+        printf("prelude + loops x layers + coda    body (of it)     LoRA budget   mean KL\n");
+    for (size_t i = 0; i < frontier->n_candidates; i++) {
+        const rrt_convert_candidate *c = &frontier->candidates[i];
+        printf("%7d + %d x %2d + %-2d          %10s (%4.1f %%)  %10s  %8.4f %s\n", c->prelude, c->loops,
+               c->layers_per_block, c->coda, rrt__cli_count(c->params_body),
+               100.0 * (double)c->params_body / (double)before->params_body, rrt__cli_count(c->lora_budget),
+               c->kl, c->on_frontier ? "*" : "");
+    }
+    if (frontier->n_candidates) printf("* no other plan has both fewer parameters and a lower KL\n\n");
 }
 
 static void print_text(const rrt_model_info *before, const rrt_model_info *after,
@@ -75,7 +105,7 @@ static void print_text(const rrt_model_info *before, const rrt_model_info *after
 typedef struct arguments {
     rrt__cli_common common;
     rrt_convert_options convert;
-    const char *init, *lora_init, *calibration, *dtype;
+    const char *init, *lora_init, *calibration, *dtype, *target_params;
     size_t calibration_tokens, lora_budget;
     bool force;
     char *paths[2];
@@ -106,6 +136,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
         {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, 2, 1e15,
          "how much of it (default 8192)"},
+        {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
+         "search plan and ranks for a body of N parameters at most: 60%, 64M"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->dtype, 0, 0,
          "of the stored weights: f32 (default), bf16, f16"},
         {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
@@ -125,9 +157,37 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
     o->progress = rrt__cli_progress();
-    if (o->init == RRT_INIT_CALIBRATED && !a->calibration)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--init calibrated needs a text: --calib FILE");
+    if ((o->init == RRT_INIT_CALIBRATED || a->target_params) && !a->calibration)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "a calibrated conversion needs a text: --calib FILE");
+    if (a->target_params && (o->rank || o->lora_budget || o->prelude || o->coda || o->layers))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "--target-params searches prelude, coda and ranks itself: leave them out");
     return RRT_STATUS_OK;
+}
+
+// "60%" of the original's body, or a number of parameters such as 64M.
+static rrt_status parse_target(const char *text, uint64_t body, uint64_t *target, rrt_error *err)
+{
+    char *end;
+    double value = strtod(text, &end), scale = *end == '%' ? 0.01 * (double)body : rrt__size_suffix(*end);
+    if (scale > 0) end++;
+    value *= scale > 0 ? scale : 1;
+    if (end == text || *end || !(value >= 1 && value < 1e18))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "--target-params: '%s' is not a share such as 60%% or a number such as 64M", text);
+    *target = (uint64_t)value;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status convert(arguments *a, const rrt_model *source, rrt_model **model,
+                          rrt_convert_frontier *frontier, rrt_convert_report *report, rrt_error *err)
+{
+    rrt_model_info info;
+    uint64_t target = 0;
+    if (!a->target_params) return rrt_convert(model, source, &a->convert, report, err);
+    rrt_model_describe(source, &info);
+    RRT__TRY(parse_target(a->target_params, info.params_body, &target, err));
+    return rrt_convert_search(model, source, &a->convert, target, frontier, report, err);
 }
 
 int rrt__cli_convert(int argc, char **argv)
@@ -137,6 +197,7 @@ int rrt__cli_convert(int argc, char **argv)
     rrt_model *source = NULL, *model = NULL;
     rrt_model_info before, after;
     rrt_convert_report report = {0};
+    rrt_convert_frontier frontier = {0};
     int32_t *ids = NULL;
     size_t count = 0;
     rrt_status status;
@@ -147,16 +208,19 @@ int rrt__cli_convert(int argc, char **argv)
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, &ids, &count, &err));
     a.convert.calibration_ids = ids;
     a.convert.calibration_count = count < a.calibration_tokens ? count : a.calibration_tokens;
-    RRT__GOTO(rrt_convert(&model, source, &a.convert, &report, &err));
+    RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));
     RRT__GOTO(rrt_model_save(model, a.paths[1], a.dtype, a.force, &err));
     rrt_model_describe(source, &before);
     rrt_model_describe(model, &after);
-    if (a.common.json)
-        RRT__GOTO(print_json(&before, &after, &report, &err));
-    else
+    if (a.common.json) {
+        RRT__GOTO(print_json(&before, &after, &report, &frontier, &err));
+    } else {
+        print_frontier(&frontier, &before);
         print_text(&before, &after, &report);
+    }
 done:
     rrt_convert_report_free(&report);
+    rrt_convert_frontier_free(&frontier);
     rrt_ids_free(ids);
     rrt_model_close(model);
     rrt_model_close(source);

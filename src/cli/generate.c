@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
 
@@ -30,16 +30,9 @@ static void write_text(generation *g, bool all)
     g->written = end;
 }
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static rrt_status run(generation *g, rrt_error *err)
 {
-    double start = now_seconds();
+    double start = rrt__now_seconds();
     for (; g->n_tokens < g->most_tokens; g->n_tokens++) {
         int32_t id;
         RRT__TRY(rrt_sample(rrt_session_logits(g->session), g->vocab, &g->sampling,
@@ -52,7 +45,7 @@ static rrt_status run(generation *g, rrt_error *err)
         if (g->stream) write_text(g, false);
         if (g->n_tokens + 1 < g->most_tokens) RRT__TRY(rrt_session_append(g->session, &id, 1, err));
     }
-    g->seconds = now_seconds() - start;
+    g->seconds = rrt__now_seconds() - start;
     return RRT_STATUS_OK;
 }
 

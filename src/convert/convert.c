@@ -3,8 +3,8 @@
 #include "convert/convert.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "tokenizer/tokenizer.h"
 
 static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_convert_options *o,
@@ -27,7 +27,7 @@ static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_
     return rrt__plan_divide(plan, sharing, n_layers, o->loops ? o->loops : 2, o->prelude, o->coda, err);
 }
 
-static rrt_status check(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
+rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
 {
     if (source->plan.sharing != RRT__SHARING_NONE || source->norms != RRT__NORMS_TIED) {
         rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the source is converted already");
@@ -90,9 +90,6 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
     size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
     RRT__TRY(rrt__alloc(&c->rank, count, sizeof *c->rank, "ranks", err));
     RRT__TRY(rrt__alloc(&c->rows, count, sizeof *c->rows, "the report", err));
-    if (o->init == RRT_INIT_CALIBRATED)
-        RRT__TRY(rrt__grams_collect(&c->grams, c->source, o->calibration_ids, o->calibration_count,
-                                    o->threads, o->progress, err));
     if (o->lora_budget)
         RRT__TRY(rrt__convert_spend_budget(c, err));
     else
@@ -104,42 +101,50 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
     return rrt__convert_weights(c, err);
 }
 
-static void hand_over_report(rrt__conversion *c, rrt_convert_report *report, double seconds)
+static void hand_over_report(rrt__conversion *c, rrt_convert_report *report)
 {
     size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
-    *report = (rrt_convert_report){.rows = c->rows, .seconds = seconds};
+    *report = (rrt_convert_report){.rows = c->rows};
     for (size_t i = 0; i < count; i++)
         if (c->rows[i].matrix) report->rows[report->n_rows++] = c->rows[i];
     c->rows = NULL;
 }
 
-static double now_seconds(void)
+rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
+                            const rrt__grams *grams, int rounds, rrt_convert_report *report, rrt_error *err)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
-                       rrt_convert_report *report, rrt_error *err)
-{
-    double start = now_seconds();
-    rrt__conversion c = {.source = source, .options = *options};
+    rrt__conversion c = {.source = source, .options = *options, .grams = grams, .rounds = rounds};
     rrt__plan plan;
     *out = NULL;
-    RRT__TRY(check(source, options, err));
     RRT__TRY(rrt__norms_parse(&c.norms, options->norms ? options->norms : "tied", err));
     RRT__TRY(make_plan(&plan, source, options, err));
     RRT__TRY(rrt__model_create(&c.model, source->family, &source->shape, &plan, c.norms, err));
     rrt_status status = convert(&c, err);
-    if (!status && report) hand_over_report(&c, report, now_seconds() - start);
-    rrt__grams_free(&c.grams);
+    if (!status && report) hand_over_report(&c, report);
     rrt__free(c.rank);
     rrt__free(c.rows);
     if (status)
         rrt_model_close(c.model);
     else
         *out = c.model;
+    return status;
+}
+
+rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
+                       rrt_convert_report *report, rrt_error *err)
+{
+    double start = rrt__now_seconds();
+    rrt__grams grams = {0};
+    *out = NULL;
+    RRT__TRY(rrt__convert_check(source, options, err));
+    bool calibrated = options->init == RRT_INIT_CALIBRATED;
+    if (calibrated)
+        RRT__TRY(rrt__grams_collect(&grams, source, options->calibration_ids, options->calibration_count,
+                                    options->threads, options->progress, err));
+    rrt_status status =
+        rrt__convert_run(out, source, options, calibrated ? &grams : NULL, RRT__CONVERT_ROUNDS, report, err);
+    rrt__grams_free(&grams);
+    if (!status && report) report->seconds = rrt__now_seconds() - start;
     return status;
 }
 

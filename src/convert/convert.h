@@ -11,10 +11,20 @@ typedef struct rrt__conversion {
     rrt_model *model; // the result
     rrt_convert_options options;
     rrt__norms_mode norms;
-    rrt__grams grams;      // of a calibrated conversion
-    size_t *rank;          // [n_depths · RRT__MATRIX_COUNT]
-    rrt_convert_row *rows; // [n_depths · RRT__MATRIX_COUNT], matrix NULL where there is nothing to tell
+    const rrt__grams *grams; // NULL where nothing is calibrated
+    int rounds;              // of a calibrated tie
+    size_t *rank;            // [n_depths · RRT__MATRIX_COUNT]
+    rrt_convert_row *rows;   // [n_depths · RRT__MATRIX_COUNT], matrix NULL where there is nothing to tell
 } rrt__conversion;
+
+enum { RRT__CONVERT_ROUNDS = 4 }; // later rounds change the error by less than 1 %
+
+// Fails with what is wrong with the options, or with the source, whatever the plan.
+rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options *options, rrt_error *err);
+
+// One conversion with grams at hand.
+rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
+                            const rrt__grams *grams, int rounds, rrt_convert_report *report, rrt_error *err);
 
 static inline size_t rrt__conversion_at(int depth, int matrix)
 {

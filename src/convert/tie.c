@@ -107,7 +107,7 @@ static rrt_status solve_low_rank(room *r, const rrt__tie *tie, rrt_error *err)
             if (t->energies) t->energies[i] = (float)(r->energies[i] * r->weight[l]);
         }
         t->residual = total * r->weight[l];
-        t->kept = total > 0 ? kept / total : 1;
+        t->kept = kept < total ? kept / total : 1;
     }
     return RRT_STATUS_OK;
 }

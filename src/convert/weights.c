@@ -6,8 +6,6 @@
 #include "convert/convert.h"
 #include "convert/tie.h"
 
-enum { ROUNDS = 4 }; // of a calibrated tie: later ones change the error by less than 1 %
-
 bool rrt__conversion_is_shared(const rrt__plan *plan, int slot)
 {
     int users = 0;
@@ -55,7 +53,7 @@ static rrt_status input_gram(job *j, int layer, const float **out, rrt_error *er
     size_t width = j->tie.in;
     float *gram;
     RRT__TRY(rrt__arena_alloc(&j->arena, &gram, width * width, sizeof(float), "a gram", err));
-    memcpy(gram, rrt__grams_at(&j->conversion->grams, layer, place), width * width * sizeof(float));
+    memcpy(gram, rrt__grams_at(j->conversion->grams, layer, place), width * width * sizeof(float));
     const float *gain = j->conversion->source->depths[layer]
                             .norm[place == RRT__GRAM_MLP ? RRT__NORM_MLP : RRT__NORM_ATTENTION]
                             .gain;
@@ -98,7 +96,7 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
         t->depth = d;
         RRT__TRY(original_weight(j, layer, &t->original, err));
         RRT__TRY(set_factors(j, t, energies, err));
-        if (c->grams.gram) RRT__TRY(input_gram(j, layer, &t->gram, err));
+        if (c->grams) RRT__TRY(input_gram(j, layer, &t->gram, err));
     }
     return RRT_STATUS_OK;
 }
@@ -155,7 +153,7 @@ static rrt_status solve(job *j, rrt_error *err)
         memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
         return RRT_STATUS_OK;
     }
-    if (options->init == RRT_INIT_CALIBRATED) return rrt__tie_calibrated(&j->tie, ROUNDS, err);
+    if (options->init == RRT_INIT_CALIBRATED) return rrt__tie_calibrated(&j->tie, j->conversion->rounds, err);
     RRT__TRY(fill_shared(j, err));
     RRT__TRY(rrt__tie_plain(&j->tie, err));
     if (options->lora_init == RRT_LORA_INIT_ZERO) zero_init(j);

@@ -1,0 +1,7 @@
+// Time that only goes forward.
+#ifndef RRT__CLOCK_H
+#define RRT__CLOCK_H
+
+double rrt__now_seconds(void);
+
+#endif
