@@ -17,7 +17,8 @@ typedef enum rrt_init {
     RRT_INIT_AVERAGE,    // mean of the layers that are tied
     RRT_INIT_LOWER,      // the first layers
     RRT_INIT_RANDOM,     // N(0, 0.02²): a baseline
-    RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text
+    RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text; then o and
+                         // down of each depth are fitted again to the student's own inputs (healing)
 } rrt_init;
 
 typedef enum rrt_lora_init {
@@ -43,7 +44,7 @@ typedef struct rrt_convert_options {
     const rrt_progress *progress;
 } rrt_convert_options;
 
-// What became of one matrix at one depth.
+// What became of one matrix at one depth. Calibrated: before healing.
 typedef struct rrt_convert_row {
     int depth, slot;
     const char *matrix; // "q" … "down"

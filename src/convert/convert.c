@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "convert/heal.h"
 #include "tokenizer/tokenizer.h"
+
+enum { SHORT_TEXT = 2048 }; // tokens
 
 static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_convert_options *o,
                             rrt_error *err)
@@ -13,6 +16,9 @@ static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_
     rrt__sharing sharing;
     int n_layers = source->plan.n_depths;
     RRT__TRY(rrt__sharing_parse(&sharing, o->sharing ? o->sharing : "cycle", err));
+    if (sharing == RRT__SHARING_NONE && o->init == RRT_INIT_CALIBRATED)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "without sharing there is nothing to calibrate: choose another init");
     if (sharing == RRT__SHARING_NONE) {
         int layers = o->layers ? o->layers : n_layers;
         if (layers > n_layers || o->loops > 1 || o->prelude || o->coda)
@@ -25,6 +31,20 @@ static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "layers is for pruning (sharing none); with sharing, loops decides the number");
     return rrt__plan_divide(plan, sharing, n_layers, o->loops ? o->loops : 2, o->prelude, o->coda, err);
+}
+
+static rrt_status check_text(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
+{
+    size_t vocab = source->shape.vocab;
+    if (o->calibration_count < 2)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the calibration text has %zu tokens: at least 2 are needed", o->calibration_count);
+    for (size_t i = 0; i < o->calibration_count; i++)
+        if (o->calibration_ids[i] < 0 || (size_t)o->calibration_ids[i] >= vocab)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                             "calibration token %zu is id %d: the vocabulary has 0 to %zu", i,
+                             o->calibration_ids[i], vocab - 1);
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
@@ -42,6 +62,7 @@ rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options
                          "a LoRA budget needs the calibrated init, which tells where a rank gains most");
     if (calibrated && !o->calibration_ids)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "the calibrated init needs a calibration text");
+    if (calibrated) RRT__TRY(check_text(source, o, err));
     if (calibrated && o->lora_init == RRT_LORA_INIT_ZERO)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the calibrated init finds its LoRA itself: zero is not possible");
@@ -136,14 +157,24 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     double start = rrt__now_seconds();
     rrt__grams grams = {0};
     *out = NULL;
+    if (report) *report = (rrt_convert_report){0};
     RRT__TRY(rrt__convert_check(source, options, err));
     bool calibrated = options->init == RRT_INIT_CALIBRATED;
+    // Half of a long text shows where to start; healing, which decides, reads all of it.
+    size_t seen =
+        options->calibration_count > SHORT_TEXT ? options->calibration_count / 2 : options->calibration_count;
     if (calibrated)
-        RRT__TRY(rrt__grams_collect(&grams, source, options->calibration_ids, options->calibration_count,
-                                    options->threads, options->progress, err));
+        RRT__TRY(rrt__grams_collect(&grams, source, options->calibration_ids, seen, options->threads,
+                                    options->progress, err));
     rrt_status status =
         rrt__convert_run(out, source, options, calibrated ? &grams : NULL, RRT__CONVERT_ROUNDS, report, err);
     rrt__grams_free(&grams);
+    if (!status && calibrated) status = rrt__convert_heal(*out, source, options, err);
+    if (status) {
+        rrt_model_close(*out);
+        *out = NULL;
+        if (report) rrt_convert_report_free(report);
+    }
     if (!status && report) report->seconds = rrt__now_seconds() - start;
     return status;
 }

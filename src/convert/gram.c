@@ -33,8 +33,8 @@ static rrt_status allocate(rrt__grams *grams, const rrt_model *model, rrt_error 
     return RRT_STATUS_OK;
 }
 
-// gram += scale · xᵀ·x for the lower triangle, in row tiles dealt out from the longest to the shortest.
-static void accumulate(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale)
+// In row tiles dealt out from the longest to the shortest.
+void rrt__gram_add(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale)
 {
     size_t tiles = (width + TILE - 1) / TILE, nth = (size_t)team.nth;
     for (size_t t = 0; t < tiles; t++) {
@@ -69,8 +69,8 @@ static void run_window(rrt__team team, void *argument)
         rrt__forward_block(team, c->model, ws, &c->span, 1, &segment, 1);
         for (int place = 0; place < RRT__GRAM_COUNT; place++) {
             size_t width = c->grams->width[place];
-            accumulate(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count,
-                       c->scale);
+            rrt__gram_add(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count,
+                          c->scale);
         }
     }
 }
@@ -93,14 +93,6 @@ rrt_status rrt__grams_collect(rrt__grams *grams, const rrt_model *model, const i
                               int threads, const rrt_progress *progress, rrt_error *err)
 {
     *grams = (rrt__grams){0};
-    if (count < 2)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "the calibration text has %zu tokens: at least 2 are needed", count);
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= model->shape.vocab)
-            return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                             "calibration token %zu is id %d: the vocabulary has 0 to %zu", i, ids[i],
-                             model->shape.vocab - 1);
     rrt__sequence sequence;
     rrt__sequence_init(&sequence, model);
     collection c = {.grams = grams, .model = model, .span = {&sequence, 0, 0}, .scale = 1 / (float)count};

@@ -24,10 +24,14 @@ typedef struct rrt__grams {
     rrt__arena arena;
 } rrt__grams;
 
-// Runs the model over the ids in windows of 512. ARGUMENT if there are fewer than 2 tokens.
+// Runs the model over the ids, which are of its vocabulary, in windows of 512.
 rrt_status rrt__grams_collect(rrt__grams *grams, const rrt_model *model, const int32_t *ids, size_t count,
                               int threads, const rrt_progress *progress, rrt_error *err);
 void rrt__grams_free(rrt__grams *grams);
+
+// gram [width, width] += scale · xᵀ·x for the lower triangle; x: [rows, width]. Called by all threads of a
+// team.
+void rrt__gram_add(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale);
 
 static inline float *rrt__grams_at(const rrt__grams *grams, int depth, rrt__gram_place place)
 {

@@ -166,7 +166,8 @@ static void attention(const block *b)
     project(b, RRT__MATRIX_O, 1, ws->attended, &ws->hidden, 1);
 }
 
-static void mlp(const block *b)
+// Up to the input of down.
+static void mlp_input(const block *b)
 {
     rrt__workspace *ws = b->ws;
     const float *x = ws->normed[RRT__NORM_MLP];
@@ -186,28 +187,62 @@ static void mlp(const block *b)
             b->ws->kernels->gelu(ws->up + at, count);
     }
     rrt__team_barrier(b->team);
-    project(b, RRT__MATRIX_DOWN, 1, rrt__workspace_down_input(ws, b->model), &ws->hidden, 1);
+}
+
+static block open_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                        const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                        size_t n_segments)
+{
+    const rrt__slot *slot = &model->slots[model->plan.slot[segments[0].depth]];
+    return (block){team, model, workspace, spans, n_spans, segments, n_segments, count_rows(spans, n_spans),
+                   slot};
+}
+
+void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                            const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                            size_t n_segments)
+{
+    block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
+    rrt__team_barrier(team);
+    norm_segments(&b, RRT__NORM_ATTENTION);
+    if (model->family->parallel_residual) norm_segments(&b, RRT__NORM_MLP);
+    rrt__team_barrier(team);
+    attention(&b);
+    rrt__team_barrier(team);
+}
+
+static void forward_mlp_input(const block *b)
+{
+    if (!b->model->family->parallel_residual) {
+        norm_segments(b, RRT__NORM_MLP);
+        rrt__team_barrier(b->team);
+    }
+    mlp_input(b);
+}
+
+void rrt__forward_mlp_input(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                            const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                            size_t n_segments)
+{
+    block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
+    forward_mlp_input(&b);
+}
+
+void rrt__forward_mlp(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                      const rrt__span *spans, size_t n_spans, const rrt__segment *segments, size_t n_segments)
+{
+    block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
+    forward_mlp_input(&b);
+    project(&b, RRT__MATRIX_DOWN, 1, rrt__workspace_down_input(workspace, model), &workspace->hidden, 1);
+    rrt__team_barrier(team);
 }
 
 void rrt__forward_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                         const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
                         size_t n_segments)
 {
-    const rrt__slot *slot = &model->slots[model->plan.slot[segments[0].depth]];
-    block b = {team, model, workspace, spans, n_spans, segments, n_segments, count_rows(spans, n_spans),
-               slot};
-    rrt__team_barrier(team);
-    norm_segments(&b, RRT__NORM_ATTENTION);
-    if (model->family->parallel_residual) norm_segments(&b, RRT__NORM_MLP);
-    rrt__team_barrier(team);
-    attention(&b);
-    if (!model->family->parallel_residual) {
-        rrt__team_barrier(team);
-        norm_segments(&b, RRT__NORM_MLP);
-        rrt__team_barrier(team);
-    }
-    mlp(&b);
-    rrt__team_barrier(team);
+    rrt__forward_attention(team, model, workspace, spans, n_spans, segments, n_segments);
+    rrt__forward_mlp(team, model, workspace, spans, n_spans, segments, n_segments);
 }
 
 void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,

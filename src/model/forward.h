@@ -58,6 +58,21 @@ void rrt__forward_block(rrt__team team, const rrt_model *model, rrt__workspace *
                         const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
                         size_t n_segments);
 
+// The two halves of a block, for those who look at the hidden state in between: norm and attention (for a
+// parallel residual both norms), then the MLP. Each starts and ends with a barrier, or begins where one has
+// just been.
+void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                            const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                            size_t n_segments);
+void rrt__forward_mlp(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                      const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                      size_t n_segments);
+
+// The MLP up to the input of its down projection; the hidden state stays.
+void rrt__forward_mlp_input(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                            const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                            size_t n_segments);
+
 // All depths in the list, one after the other, with all rows in one segment.
 void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                          const rrt__span *spans, size_t n_spans, const short *depths, int n_depths);
