@@ -265,3 +265,8 @@ const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf)
 {
     return &gguf->table;
 }
+
+size_t rrt__gguf_file_bytes(const rrt__gguf *gguf)
+{
+    return gguf->map.size_bytes;
+}

@@ -19,6 +19,7 @@ rrt_status rrt__gguf_parse(rrt__gguf **out, const void *data, size_t size_bytes,
 void rrt__gguf_close(rrt__gguf *gguf); // NULL is fine
 
 const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf);
+size_t rrt__gguf_file_bytes(const rrt__gguf *gguf); // 0 after rrt__gguf_parse
 
 bool rrt__gguf_has(const rrt__gguf *gguf, const char *key);
 

@@ -73,9 +73,7 @@ static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progres
         status =
             rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, true, progress, err);
     if (!status) status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, err);
-    if (!status)
-        for (size_t i = 0; i < rrt__gguf_tensors(gguf)->count; i++)
-            (*out)->file_bytes += rrt__gguf_tensors(gguf)->tensors[i].size_bytes;
+    if (!status) (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
     rrt__gguf_close(gguf);
     return status;
 }
