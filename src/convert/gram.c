@@ -1,6 +1,7 @@
 #include "convert/gram.h"
 
 #include <cblas.h>
+#include <lapacke.h>
 
 enum { WINDOW = 512, TILE = 192 };
 
@@ -106,4 +107,31 @@ done:
     rrt__sequence_free(&sequence);
     if (status) rrt__grams_free(grams);
     return status;
+}
+
+float rrt__gram_damp(float *gram, size_t width)
+{
+    double trace = 0;
+    for (size_t i = 0; i < width; i++) trace += gram[i * width + i];
+    float damping = (float)(0.1 * trace / (double)width);
+    if (!(damping > 0)) damping = 1;
+    for (size_t i = 0; i < width; i++) gram[i * width + i] += damping;
+    return damping;
+}
+
+rrt_status rrt__gram_factor(float *gram, size_t width, rrt_error *err)
+{
+    // A row-major lower triangle is LAPACK's upper one.
+    lapack_int info = LAPACKE_spotrf(LAPACK_COL_MAJOR, 'U', (lapack_int)width, gram, (lapack_int)width);
+    if (info != 0)
+        return rrt__fail(err, RRT_STATUS_NUMERIC,
+                         "the inputs' second moments are not positive definite (row %d)", (int)info);
+    return RRT_STATUS_OK;
+}
+
+void rrt__gram_solve(float *x, size_t rows, const float *factor, size_t width)
+{
+    int m = (int)rows, n = (int)width;
+    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1, factor, n, x, n);
+    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, m, n, 1, factor, n, x, n);
 }

@@ -6,8 +6,6 @@
 #include "convert/heal.h"
 
 #include <cblas.h>
-#include <lapacke.h>
-#include <math.h>
 #include <string.h>
 
 #include "convert/low_rank.h"
@@ -111,18 +109,10 @@ static void run_student(rrt__team team, healer *h, size_t at, bool attention, bo
 // text says little.
 static rrt_status fit(healer *h, const float *original, size_t out, size_t in)
 {
-    double trace = 0;
-    for (size_t i = 0; i < in; i++) trace += h->gram[i * in + i];
-    float damping = (float)(0.1 * trace / (double)in);
-    for (size_t i = 0; i < in; i++) h->gram[i * in + i] += damping;
+    float damping = rrt__gram_damp(h->gram, in);
     for (size_t i = 0; i < out * in; i++) h->effective[i] = h->cross[i] + damping * original[i];
-    if (LAPACKE_spotrf(LAPACK_COL_MAJOR, 'U', (int)in, h->gram, (int)in) != 0)
-        return rrt__fail(&h->error, RRT_STATUS_NUMERIC, "the student's inputs at depth %d are not finite",
-                         h->depth);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)out, (int)in, 1,
-                h->gram, (int)in, h->effective, (int)in);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, (int)out, (int)in, 1,
-                h->gram, (int)in, h->effective, (int)in);
+    RRT__TRY(rrt__gram_factor(h->gram, in, &h->error));
+    rrt__gram_solve(h->effective, out, h->gram, in);
     return RRT_STATUS_OK;
 }
 
@@ -243,6 +233,7 @@ rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rr
         rrt__team_run(o->threads, run_depth, &h);
         status = h.status;
         if (status && err) *err = h.error;
+        if (status) rrt__at(err, status, "healing depth %d", h.depth);
         if (!status && o->progress && o->progress->report &&
             o->progress->report(o->progress->user, "heal", h.depth + 1, model->plan.n_depths))
             status = rrt__fail(err, RRT_STATUS_CANCELLED, "the conversion was cancelled");

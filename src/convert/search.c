@@ -22,7 +22,7 @@ typedef struct search {
     const int32_t *judge_ids;
     size_t judge_count;
     rrt_convert_candidate *candidates;
-    size_t count;
+    size_t count, judged;
     rrt__norms_mode norms;
     rrt__sharing sharing;
 } search;
@@ -72,43 +72,48 @@ static rrt_status judge(search *s, rrt_convert_candidate *c, rrt_error *err)
     rrt_model_describe(model, &info);
     rrt_status status = rrt_eval_kl(model, s->source, s->judge_ids, s->judge_count, &eval, &result, err);
     rrt_model_close(model);
+    RRT__TRY(status);
     c->params_body = info.params_body;
     c->kl = result.kl;
-    return status;
-}
-
-// Tries a plan, if it is possible, small enough and new. With LoRA: for all that the plan leaves of the
-// target.
-static rrt_status try_plan(search *s, int loops, int prelude, int coda, bool with_lora, rrt_error *err)
-{
-    int middle = s->source->plan.n_depths - prelude - coda;
-    if (prelude < 0 || coda < 0 || middle < loops || middle % loops || s->count == MAX_CANDIDATES)
-        return RRT_STATUS_OK;
-    rrt_convert_candidate c = {
-        .loops = loops, .layers_per_block = middle / loops, .prelude = prelude, .coda = coda};
-    uint64_t body = body_of(s, &c);
-    if (body > s->target) return RRT_STATUS_OK;
-    c.lora_budget = with_lora ? s->target - body : 0;
-    if (with_lora && c.lora_budget < s->target / 100) return RRT_STATUS_OK; // not worth a try of its own
-    if (is_known(s, &c)) return RRT_STATUS_OK;
-    RRT__TRY(judge(s, &c, err));
-    s->candidates[s->count++] = c;
-    const rrt_progress *progress = s->options.progress;
-    if (progress && progress->report && progress->report(progress->user, "search", (double)s->count, 0))
-        return rrt__fail(err, RRT_STATUS_CANCELLED, "the search was cancelled");
     return RRT_STATUS_OK;
 }
 
-// The block from the largest that fits to all layers, ends shared out evenly.
-static rrt_status try_loops(search *s, int loops, rrt_error *err)
+static rrt_status judge_listed(search *s, rrt_error *err)
+{
+    const rrt_progress *progress = s->options.progress;
+    for (; s->judged < s->count; s->judged++) {
+        RRT__TRY(judge(s, &s->candidates[s->judged], err));
+        if (progress && progress->report &&
+            progress->report(progress->user, "search", (double)s->judged + 1, (double)s->count))
+            return rrt__fail(err, RRT_STATUS_CANCELLED, "the search was cancelled");
+    }
+    return RRT_STATUS_OK;
+}
+
+// Lists a plan, if it is possible, small enough and new. With LoRA: for all that the plan leaves of the
+// target.
+static void list_plan(search *s, int loops, int prelude, int coda, bool with_lora)
+{
+    int middle = s->source->plan.n_depths - prelude - coda;
+    if (prelude < 0 || coda < 0 || middle < loops || middle % loops || s->count == MAX_CANDIDATES) return;
+    rrt_convert_candidate c = {
+        .loops = loops, .layers_per_block = middle / loops, .prelude = prelude, .coda = coda};
+    uint64_t body = body_of(s, &c);
+    if (body > s->target) return;
+    c.lora_budget = with_lora ? s->target - body : 0;
+    if (with_lora && c.lora_budget < s->target / 100) return; // not worth a try of its own
+    if (!is_known(s, &c)) s->candidates[s->count++] = c;
+}
+
+// Blocks of every size, ends shared out evenly.
+static void list_loops(search *s, int loops)
 {
     int n_layers = s->source->plan.n_depths;
     for (int block = 1; block * loops <= n_layers; block++) {
         int ends = n_layers - block * loops;
         for (int with_lora = 0; with_lora < 2; with_lora++)
-            RRT__TRY(try_plan(s, loops, ends / 2, ends - ends / 2, with_lora, err));
+            list_plan(s, loops, ends / 2, ends - ends / 2, with_lora);
     }
-    return RRT_STATUS_OK;
 }
 
 static size_t best_of(const search *s)
@@ -125,8 +130,9 @@ static rrt_status climb(search *s, rrt_error *err)
     for (;;) {
         size_t before = best_of(s);
         rrt_convert_candidate c = s->candidates[before];
-        RRT__TRY(try_plan(s, c.loops, c.prelude + 1, c.coda - 1, c.lora_budget > 0, err));
-        RRT__TRY(try_plan(s, c.loops, c.prelude - 1, c.coda + 1, c.lora_budget > 0, err));
+        list_plan(s, c.loops, c.prelude + 1, c.coda - 1, c.lora_budget > 0);
+        list_plan(s, c.loops, c.prelude - 1, c.coda + 1, c.lora_budget > 0);
+        RRT__TRY(judge_listed(s, err));
         if (best_of(s) == before) return RRT_STATUS_OK;
     }
 }
@@ -147,11 +153,12 @@ static rrt_status run(search *s, rrt_error *err)
     int least = s->options.loops ? s->options.loops : 2,
         most = s->options.loops ? s->options.loops : MAX_SEARCH_LOOPS;
     RRT__TRY(rrt__alloc(&s->candidates, MAX_CANDIDATES, sizeof *s->candidates, "candidates", err));
-    for (int loops = least; loops <= most; loops++) RRT__TRY(try_loops(s, loops, err));
+    for (int loops = least; loops <= most; loops++) list_loops(s, loops);
     if (s->count == 0)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "no plan of %d to %d loops has a body of %llu parameters or fewer", least, most,
                          (unsigned long long)s->target);
+    RRT__TRY(judge_listed(s, err));
     RRT__TRY(climb(s, err));
     mark_frontier(s);
     return RRT_STATUS_OK;

@@ -1,8 +1,9 @@
 #include "convert/tie.h"
 
 #include <cblas.h>
-#include <lapacke.h>
 #include <string.h>
+
+#include "convert/gram.h"
 
 // What one tie needs while it is solved.
 typedef struct room {
@@ -15,14 +16,6 @@ typedef struct room {
     float *energies;   // [min(out, in)]
     rrt__arena arena;
 } room;
-
-void rrt__gram_damp(float *gram, size_t width)
-{
-    double trace = 0;
-    for (size_t i = 0; i < width; i++) trace += gram[i * width + i];
-    float damping = (float)(0.1 * trace / (double)width);
-    for (size_t i = 0; i < width; i++) gram[i * width + i] += damping > 0 ? damping : 1;
-}
 
 static void room_close(room *r)
 {
@@ -45,16 +38,6 @@ static rrt_status room_open(room *r, const rrt__tie *tie, rrt_error *err)
     for (int l = 0; l < tie->n; l++)
         RRT__TRY(
             rrt__arena_alloc(&r->arena, &r->factor[l], tie->in * tie->in, sizeof(float), "a factor", err));
-    return RRT_STATUS_OK;
-}
-
-// In place: the lower triangle of a row-major symmetric matrix becomes L with L·Lᵀ = the matrix.
-static rrt_status cholesky(float *matrix, size_t n, rrt_error *err)
-{
-    lapack_int info = LAPACKE_spotrf(LAPACK_COL_MAJOR, 'U', (lapack_int)n, matrix, (lapack_int)n);
-    if (info != 0)
-        return rrt__fail(err, RRT_STATUS_NUMERIC,
-                         "the inputs' second moments are not positive definite (row %d)", (int)info);
     return RRT_STATUS_OK;
 }
 
@@ -82,7 +65,7 @@ static rrt_status prepare(room *r, const rrt__tie *tie, rrt_error *err)
         const rrt__tie_depth *t = &tie->depths[l];
         if (t->gram) {
             memcpy(r->factor[l], t->gram, tie->in * tie->in * sizeof(float));
-            RRT__TRY(cholesky(r->factor[l], tie->in, err));
+            RRT__TRY(rrt__gram_factor(r->factor[l], tie->in, err));
         }
         double norm = weighed_norm(t->original, r->factor[l], tie->out, tie->in, r->difference);
         r->weight[l] = norm > 0 ? 1 / norm : 0;
@@ -118,7 +101,7 @@ static rrt_status factor_system(room *r, const rrt__tie *tie, rrt_error *err)
     memset(r->system, 0, tie->in * tie->in * sizeof(float));
     for (int l = 0; l < tie->n; l++)
         cblas_saxpy((int)(tie->in * tie->in), (float)r->weight[l], tie->depths[l].gram, 1, r->system, 1);
-    return cholesky(r->system, tie->in, err);
+    return rrt__gram_factor(r->system, tie->in, err);
 }
 
 // W' = (Σ_l weight_l · (W_l - B_l·A_l) · C_l) · system⁻¹
@@ -136,11 +119,7 @@ static void solve_shared(room *r, const rrt__tie *tie, bool has_low_rank)
         cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, m, n, (float)r->weight[l], t->gram, n,
                     r->difference, n, 1, r->right, n);
     }
-    // X·(L·Lᵀ) = right, row-major: two triangular solves from the right.
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1, r->system, n,
-                r->right, n);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, m, n, 1, r->system, n,
-                r->right, n);
+    rrt__gram_solve(r->right, tie->out, r->system, tie->in);
     memcpy(tie->shared, r->right, tie->out * tie->in * sizeof(float));
 }
 

@@ -23,11 +23,6 @@ typedef struct rrt__tie {
     int n;
 } rrt__tie;
 
-// Adds a tenth of the mean diagonal to the diagonal: directions that the text does not show stay bounded, and
-// errors that earlier layers of the student will make are expected. Found by search: 1 % and 100 % are worse
-// (PITFALLS).
-void rrt__gram_damp(float *gram, size_t width);
-
 // Low-rank parts for a given shared weight. Where a residual is zero, a is random and b zero (the exact-match
 // rule, paper App. C).
 rrt_status rrt__tie_plain(const rrt__tie *tie, rrt_error *err);
