@@ -165,17 +165,17 @@ static void check_activation(const rrt__kernels *k, size_t count, double deviati
     for (size_t i = 0; i < count && i < SPECIAL_COUNT; i++) x[count - 1 - i] = special[i];
     float *silu = copy(x, count), *gelu = copy(x, count), *silu_truth = copy(x, count),
           *gelu_truth = copy(x, count);
-    truth->silu_mul(silu_truth, up, count);
-    truth->gelu(gelu_truth, count);
-    k->silu_mul(silu, up, count);
-    k->gelu(gelu, count);
+    truth->silu_mul(silu_truth, x, up, count);
+    truth->gelu(gelu_truth, x, count);
+    k->silu_mul(silu, x, up, count);
+    k->gelu(gelu, x, count);
     assert_close(k, "silu_mul", silu, silu_truth, count, 1e-6, 1e-30);
     for (size_t i = 0; i < count; i++) {
         assert_close(k, "gelu", gelu + i, gelu_truth + i, 1, 1e-6, 1e-7 * fabs((double)x[i]));
         // A thread's share of the columns begins anywhere: a value must not depend on its place.
-        float alone[2] = {x[i], x[i]};
-        k->silu_mul(&alone[0], up + i, 1);
-        k->gelu(&alone[1], 1);
+        float alone[2];
+        k->silu_mul(&alone[0], x + i, up + i, 1);
+        k->gelu(&alone[1], x + i, 1);
         assert_memory_equal(&alone[0], silu + i, sizeof *x);
         assert_memory_equal(&alone[1], gelu + i, sizeof *x);
     }

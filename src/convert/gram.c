@@ -62,8 +62,7 @@ static void run_window(rrt__team team, void *argument)
     collection *c = argument;
     rrt__workspace *ws = &c->workspace;
     const float *inputs[RRT__GRAM_COUNT] = {ws->normed[RRT__NORM_ATTENTION], ws->attended,
-                                            ws->normed[RRT__NORM_MLP],
-                                            rrt__workspace_down_input(ws, c->model)};
+                                            ws->normed[RRT__NORM_MLP], ws->activated};
     rrt__forward_embed(team, c->model, ws, &c->span, 1, c->ids);
     for (int d = 0; d < c->model->plan.n_depths; d++) {
         rrt__segment segment = {d, 0, c->span.count};

@@ -43,7 +43,6 @@ rrt_status rrt__windows_count(const rrt_model *model, size_t count, const rrt_ev
 typedef struct lane {
     const rrt_model *model;
     rrt__workspace workspace;
-    rrt__sequence *sequences;
     rrt__span *spans;
     float *logits; // [LOGIT_ROWS, vocab]
     short depths[RRT__MAX_DEPTHS];
@@ -99,21 +98,14 @@ static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loop
     RRT__TRY(rrt__plan_depths(&model->plan, loops ? loops : model->plan.loops, side->depths, &side->n_depths,
                               err));
     RRT__TRY(rrt__workspace_create(&side->workspace, model, r->step_windows * length, length, threads, err));
-    RRT__TRY(rrt__alloc(&side->sequences, r->step_windows, sizeof *side->sequences, "sequences", err));
     RRT__TRY(rrt__alloc(&side->spans, r->step_windows, sizeof *side->spans, "spans", err));
     RRT__TRY(rrt__alloc(&side->logits, LOGIT_ROWS, model->shape.vocab * sizeof(float), "logits", err));
-    for (size_t w = 0; w < r->step_windows; w++) {
-        rrt__sequence_init(&side->sequences[w], model);
-        side->spans[w] = (rrt__span){&side->sequences[w], 0, length};
-        RRT__TRY(rrt__sequence_reserve(&side->sequences[w], length, err));
-    }
+    for (size_t w = 0; w < r->step_windows; w++) side->spans[w] = (rrt__span){.count = length};
     return RRT_STATUS_OK;
 }
 
-static void close_lane(const run *r, lane *side)
+static void close_lane(lane *side)
 {
-    for (size_t w = 0; side->sequences && w < r->step_windows; w++) rrt__sequence_free(&side->sequences[w]);
-    rrt__free(side->sequences);
     rrt__free(side->spans);
     rrt__free(side->logits);
     rrt__workspace_free(&side->workspace);
@@ -170,7 +162,7 @@ rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const 
     RRT__GOTO(rrt__alloc(&r.ids, r.step_windows * r.cut.length, sizeof *r.ids, "window ids", err));
     RRT__GOTO(run_windows(&r, ids, options, err));
 done:
-    for (int m = 0; m < n_models; m++) close_lane(&r, &r.lanes[m]);
+    for (int m = 0; m < n_models; m++) close_lane(&r.lanes[m]);
     rrt__free(r.ids);
     return status;
 }

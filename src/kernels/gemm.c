@@ -19,6 +19,26 @@ void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t 
                     y_share, ldy);
 }
 
+void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
+                              size_t out, size_t in, int accumulate)
+{
+    rrt__share columns = rrt__team_share(team, in, RRT__GEMM_GRAIN);
+    int n = (int)(columns.end - columns.begin);
+    if (n == 0 || rows == 0) return;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, n, (int)out, 1, dy, (int)out,
+                w + columns.begin, (int)in, accumulate ? 1 : 0, dx + columns.begin, (int)in);
+}
+
+void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,
+                               size_t out, size_t in, int accumulate)
+{
+    rrt__share own = rrt__team_share(team, out, RRT__GEMM_GRAIN);
+    int m = (int)(own.end - own.begin);
+    if (m == 0 || rows == 0) return;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, (int)in, (int)rows, 1, dy + own.begin, (int)out,
+                x, (int)in, accumulate ? 1 : 0, dw + own.begin * in, (int)in);
+}
+
 rrt_status rrt__gemm_self_test(rrt_error *err)
 {
     enum { ROWS = 9, OUT = 33, IN = 70 };

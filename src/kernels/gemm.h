@@ -15,6 +15,13 @@ enum { RRT__GEMM_GRAIN = 16 };
 void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
                int accumulate);
 
+// The way back through it. dx[rows, in] = dy[rows, out] · w[out, in], or +=; a thread's share is of dx's
+// columns. dw[out, in] = dyᵀ · x[rows, in], or +=; a thread's share is of dw's rows.
+void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
+                              size_t out, size_t in, int accumulate);
+void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,
+                               size_t out, size_t in, int accumulate);
+
 // Compares a small product with plain loops. Some OpenBLAS builds pick kernels that are wrong on newer
 // processors; NUMERIC then, with the advice to set OPENBLAS_CORETYPE. Costs microseconds.
 rrt_status rrt__gemm_self_test(rrt_error *err);

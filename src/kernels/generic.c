@@ -1,49 +1,11 @@
 // The kernels, written so that the compiler vectorises them. Compiled once per instruction set with
 // RRT__VARIANT=baseline|avx2; each result's order of additions is fixed by the code, not by the batch.
 #include <math.h>
-#include <string.h>
 
 #include "kernels/kernels.h"
-
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
-#define STRING_(a) #a
-#define STRING(a) STRING_(a)
+#include "kernels/vector.h"
 
 enum { PAGE = RRT__PAGE_TOKENS };
-
-// e^x within 2 units in the last place: x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^r by a polynomial, 2^n by the
-// exponent bits. Arguments below -87.3 give 2^-126 instead of a subnormal number.
-static inline float fast_exp(float x)
-{
-    x = x > 88.0f ? 88.0f : x;
-    x = x < -87.3f ? -87.3f : x;
-    const float rounder = 12582912.0f;         // 1.5 · 2^23: adding it leaves no room for a fraction
-    float rounded = x * 1.44269504f + rounder; // n stands in its last bits
-    float n = rounded - rounder;
-    float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
-    float p = 1.38888889e-3f;
-    p = p * r + 8.33333333e-3f;
-    p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    uint32_t bits; // unsigned, and no conversion to int: defined for NaN too, which p carries on
-    float power;
-    memcpy(&bits, &rounded, sizeof bits);
-    bits = (bits + 127) << 23; // the bits of rounder itself are shifted out
-    memcpy(&power, &bits, sizeof power);
-    return p * power;
-}
-
-static inline float greatest(const float *x, size_t count)
-{
-    float largest = x[0];
-#pragma omp simd reduction(max : largest)
-    for (size_t i = 0; i < count; i++) largest = x[i] > largest ? x[i] : largest;
-    return largest;
-}
 
 static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
 {
@@ -86,15 +48,36 @@ static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, 
     }
 }
 
-static void silu_mul(float *restrict gate, const float *restrict up, size_t count)
+static void silu_mul(float *restrict out, const float *restrict gate, const float *restrict up, size_t count)
 {
 #pragma omp simd
-    for (size_t i = 0; i < count; i++) gate[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
+    for (size_t i = 0; i < count; i++) out[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
 }
 
-static void gelu(float *x, size_t count)
+static void gelu(float *restrict out, const float *restrict x, size_t count)
 {
-    for (size_t i = 0; i < count; i++) x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
+    for (size_t i = 0; i < count; i++) out[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
+}
+
+// x becomes exp(x - its greatest value); returns that value, and the sum in *total.
+static inline float exponentials(float *restrict x, size_t count, float *total)
+{
+    float largest = greatest(x, count), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++) {
+        x[i] = fast_exp(x[i] - largest);
+        sum += x[i];
+    }
+    *total = sum;
+    return largest;
+}
+
+static float softmax(float *restrict x, size_t count)
+{
+    float total, largest = exponentials(x, count, &total), scale = 1.0f / total;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) x[i] *= scale;
+    return largest + logf(total);
 }
 
 // scores[0..16) = scale · query · the page's keys. Four chains of additions, so that none waits for the last.
@@ -137,22 +120,14 @@ static void attention(float *restrict out, const float *restrict query, rrt__kv_
 {
     for (size_t begin = 0; begin < n_tokens; begin += PAGE)
         score_page(scratch + begin, query, kv.pages[begin / PAGE] + kv.key_offset, head_dim, scale);
-    float largest = greatest(scratch, n_tokens), total = 0;
-#pragma omp simd reduction(+ : total)
-    for (size_t t = 0; t < n_tokens; t++) {
-        scratch[t] = fast_exp(scratch[t] - largest);
-        total += scratch[t];
-    }
+    float total;
+    exponentials(scratch, n_tokens, &total);
     size_t column = 0;
     for (; column + 32 <= head_dim; column += 32)
         weigh_values(out, scratch, kv, n_tokens, head_dim, column, 32, total);
     if (column < head_dim)
         weigh_values(out, scratch, kv, n_tokens, head_dim, column, head_dim - column, total);
 }
-
-// Sums over a vocabulary go in float within blocks of 1024 and in double between them: 49,152 logits keep
-// their seventh digit.
-enum { BLOCK = 1024 };
 
 static double log_sum_exp(const float *x, size_t count)
 {
@@ -189,5 +164,6 @@ static double kl_divergence(const float *p, const float *q, size_t count)
     return cross / p_sum - log(p_sum) + log(q_sum);
 }
 
-const rrt__kernels PASTE(rrt__kernels_, RRT__VARIANT) = {
-    STRING(RRT__VARIANT), rms_norm, layer_norm, rope, silu_mul, gelu, attention, log_sum_exp, kl_divergence};
+const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {
+    RRT__VARIANT_STRING, rms_norm,    layer_norm,   rope, silu_mul, gelu, softmax,
+    attention,           log_sum_exp, kl_divergence};

@@ -34,11 +34,14 @@ typedef struct rrt__kernels {
     // x: [heads, head_dim] of one row; cos_sin: rotary/2 cosines, then rotary/2 sines.
     void (*rope)(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary);
 
-    // gate[i] = gate[i] * sigmoid(gate[i]) * up[i]
-    void (*silu_mul)(float *gate, const float *up, size_t count);
+    // out[i] = gate[i] * sigmoid(gate[i]) * up[i]
+    void (*silu_mul)(float *out, const float *gate, const float *up, size_t count);
 
-    // x[i] = x[i] * Φ(x[i]), the exact GELU by the error function
-    void (*gelu)(float *x, size_t count);
+    // out[i] = x[i] * Φ(x[i]), the exact GELU by the error function
+    void (*gelu)(float *out, const float *x, size_t count);
+
+    // x becomes softmax(x). Returns ln Σ exp(x[i]).
+    float (*softmax)(float *x, size_t count);
 
     // out[0..head_dim) = softmax(scale · query · keysᵀ) · values over the first n_tokens tokens.
     // scratch: room for n_tokens rounded up to whole pages.

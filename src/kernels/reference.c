@@ -39,14 +39,14 @@ static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, 
     }
 }
 
-static void silu_mul(float *gate, const float *up, size_t count)
+static void silu_mul(float *out, const float *gate, const float *up, size_t count)
 {
-    for (size_t i = 0; i < count; i++) gate[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
+    for (size_t i = 0; i < count; i++) out[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
 }
 
-static void gelu(float *x, size_t count)
+static void gelu(float *out, const float *x, size_t count)
 {
-    for (size_t i = 0; i < count; i++) x[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
+    for (size_t i = 0; i < count; i++) out[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
 }
 
 static void attention(float *out, const float *query, rrt__kv_view kv, size_t n_tokens, size_t head_dim,
@@ -81,6 +81,13 @@ static double log_sum_exp(const float *x, size_t count)
     return largest + log(sum);
 }
 
+static float softmax(float *x, size_t count)
+{
+    double total = log_sum_exp(x, count);
+    for (size_t i = 0; i < count; i++) x[i] = (float)exp(x[i] - total);
+    return (float)total;
+}
+
 static double kl_divergence(const float *p, const float *q, size_t count)
 {
     double p_total = log_sum_exp(p, count), q_total = log_sum_exp(q, count), sum = 0;
@@ -88,5 +95,5 @@ static double kl_divergence(const float *p, const float *q, size_t count)
     return sum;
 }
 
-const rrt__kernels rrt__kernels_reference = {"reference", rms_norm,  layer_norm,  rope,         silu_mul,
-                                             gelu,        attention, log_sum_exp, kl_divergence};
+const rrt__kernels rrt__kernels_reference = {"reference", rms_norm, layer_norm, rope,        silu_mul,
+                                             gelu,        softmax,  attention,  log_sum_exp, kl_divergence};

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/causal.h"
 #include "kernels/gemm.h"
 
 typedef struct block {
@@ -137,11 +138,12 @@ static void rotate_and_store(const block *b, const rrt__span *span, size_t posit
     const float *v = b->ws->v + row * shape->kv_heads * shape->head_dim;
     b->ws->kernels->rope(q, cos_sin, shape->heads, shape->head_dim, shape->rotary);
     b->ws->kernels->rope(k, cos_sin, shape->kv_heads, shape->head_dim, shape->rotary);
-    rrt__sequence_store(span->sequence, position, depth_of_row(b, row), k, v);
+    if (span->sequence) rrt__sequence_store(span->sequence, position, depth_of_row(b, row), k, v);
 }
 
 static void attend(const block *b, const rrt__span *span, size_t position, size_t row)
 {
+    if (!span->sequence) return;
     const rrt__shape *shape = &b->model->shape;
     size_t group = shape->heads / shape->kv_heads;
     float scale = 1.0f / sqrtf((float)shape->head_dim);
@@ -154,6 +156,31 @@ static void attend(const block *b, const rrt__span *span, size_t position, size_
     }
 }
 
+// The spans that are whole texts; heads are dealt out to the threads.
+static void attend_whole(const block *b)
+{
+    const rrt__shape *shape = &b->model->shape;
+    rrt__workspace *ws = b->ws;
+    size_t heads = shape->heads, q_width = heads * shape->head_dim, kv_width = shape->kv_heads * shape->head_dim;
+    size_t row = 0, item = 0;
+    for (size_t s = 0; s < b->n_spans; row += b->spans[s++].count) {
+        if (b->spans[s].sequence) continue;
+        rrt__causal whole = {b->spans[s].count,
+                             heads,
+                             shape->kv_heads,
+                             shape->head_dim,
+                             1.0f / sqrtf((float)shape->head_dim),
+                             ws->q + row * q_width,
+                             ws->k + row * kv_width,
+                             ws->v + row * kv_width};
+        for (size_t h = 0; h < heads; h++, item++)
+            if (item % (size_t)b->team.nth == (size_t)b->team.ith)
+                rrt__causal_forward(ws->kernels, &whole, h, ws->attended + row * q_width,
+                                    ws->log_sums + row * heads,
+                                    ws->scores + (size_t)b->team.ith * ws->scores_stride);
+    }
+}
+
 static void attention(const block *b)
 {
     rrt__workspace *ws = b->ws;
@@ -162,6 +189,7 @@ static void attention(const block *b)
     each_row(b, rotate_and_store);
     rrt__team_barrier(b->team);
     each_row(b, attend);
+    attend_whole(b);
     rrt__team_barrier(b->team);
     project(b, RRT__MATRIX_O, 1, ws->attended, &ws->hidden, 1);
 }
@@ -182,9 +210,9 @@ static void mlp_input(const block *b)
     for (size_t r = 0; r < b->n_rows; r++) {
         size_t at = r * ffn + columns.begin, count = columns.end - columns.begin;
         if (gated)
-            b->ws->kernels->silu_mul(ws->gate + at, ws->up + at, count);
+            ws->kernels->silu_mul(ws->activated + at, ws->gate + at, ws->up + at, count);
         else
-            b->ws->kernels->gelu(ws->up + at, count);
+            ws->kernels->gelu(ws->activated + at, ws->up + at, count);
     }
     rrt__team_barrier(b->team);
 }
@@ -233,7 +261,7 @@ void rrt__forward_mlp(rrt__team team, const rrt_model *model, rrt__workspace *wo
 {
     block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
     forward_mlp_input(&b);
-    project(&b, RRT__MATRIX_DOWN, 1, rrt__workspace_down_input(workspace, model), &workspace->hidden, 1);
+    project(&b, RRT__MATRIX_DOWN, 1, workspace->activated, &workspace->hidden, 1);
     rrt__team_barrier(team);
 }
 
@@ -266,9 +294,4 @@ void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace 
     rrt__gemm(team, logits, ws->normed[0] + begin * hidden, model->head, count, model->shape.vocab, hidden,
               0);
     rrt__team_barrier(team);
-}
-
-float *rrt__workspace_down_input(const rrt__workspace *workspace, const rrt_model *model)
-{
-    return model->family->mlp == RRT__MLP_SILU_GATED ? workspace->gate : workspace->up;
 }

@@ -11,10 +11,13 @@
 #include "base/team.h"
 #include "model/kv.h"
 
+//
+// Without a sequence, a span is a whole text of its own, from position 0 on: its keys and values are those of
+// the workspace, and nothing is kept for later positions (training, evaluation, calibration).
 typedef struct rrt__span {
-    rrt__sequence *sequence;
-    size_t position; // of the first row
-    size_t count;    // rows
+    rrt__sequence *sequence; // NULL: a whole text
+    size_t position;         // of the first row
+    size_t count;            // rows
 } rrt__span;
 
 // Rows [begin, end) that run at one depth. All segments of a batch use the same slot.
@@ -32,10 +35,12 @@ typedef struct rrt__workspace {
     float *normed[RRT__NORM_COUNT]; // [rows, hidden]: input of q, k, v and of gate, up
     float *q, *k, *v;               // [rows, heads·head_dim], [rows, kv_heads·head_dim] twice
     float *attended;                // [rows, heads·head_dim]: input of o
-    float *gate, *up;               // [rows, ffn]; the one that the activation ends in is the input of down
+    float *log_sums;                // [rows, heads]: of a whole text's attention, for the way back
+    float *gate, *up;               // [rows, ffn]; gate only where the family has one
+    float *activated;               // [rows, ffn]: input of down
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
     float *cos_sin;                     // [rows, rotary]
-    float *scores;                      // [threads, context rounded up to pages]
+    float *scores;                      // [threads, scores_stride]: attention's scratch
     size_t scores_stride;
     rrt__arena arena;
 } rrt__workspace;
@@ -44,9 +49,6 @@ typedef struct rrt__workspace {
 rrt_status rrt__workspace_create(rrt__workspace *workspace, const rrt_model *model, size_t rows,
                                  size_t positions, int n_threads, rrt_error *err);
 void rrt__workspace_free(rrt__workspace *workspace);
-
-// The input of the down projection after a block has run.
-float *rrt__workspace_down_input(const rrt__workspace *workspace, const rrt_model *model);
 
 // hidden[row,:] = embedding of ids[row]; also sets cos_sin for the spans' positions. Ends with a barrier.
 void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *workspace,

@@ -1,3 +1,4 @@
+#include "kernels/causal.h"
 #include "model/forward.h"
 
 static size_t greatest_rank(const rrt_model *model, rrt__matrix m)
@@ -21,7 +22,9 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     *ws = (rrt__workspace){.kernels = rrt__kernels_get(), .rows = rows};
     if (n_threads <= 0) n_threads = rrt__team_default_threads();
-    ws->scores_stride = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    size_t paged = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    size_t whole = rrt__causal_scratch(rows < positions ? rows : positions);
+    ws->scores_stride = paged > whole ? paged : whole;
     const struct {
         float **buffer;
         size_t width, rows;
@@ -32,8 +35,10 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
                    {&ws->k, kv, rows},
                    {&ws->v, kv, rows},
                    {&ws->attended, q, rows},
+                   {&ws->log_sums, s->heads, rows},
                    {&ws->gate, model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0, rows},
                    {&ws->up, s->ffn, rows},
+                   {&ws->activated, s->ffn, rows},
                    {&ws->cos_sin, s->rotary, rows},
                    {&ws->scores, ws->scores_stride, (size_t)n_threads}};
     rrt_status status = RRT_STATUS_OK;

@@ -1,0 +1,53 @@
+// What the sources that are compiled once per instruction set (RRT__VARIANT=baseline|avx2) share.
+#ifndef RRT__VECTOR_H
+#define RRT__VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define RRT__PASTE_(a, b) a##b
+#define RRT__PASTE(a, b) RRT__PASTE_(a, b)
+#define RRT__STRING_(a) #a
+#define RRT__STRING(a) RRT__STRING_(a)
+#define RRT__VARIANT_NAME(prefix) RRT__PASTE(prefix, RRT__VARIANT)
+#define RRT__VARIANT_STRING RRT__STRING(RRT__VARIANT)
+
+// Sums over a vocabulary go in float within blocks of 1024 and in double between them: 49,152 logits keep
+// their seventh digit.
+enum { BLOCK = 1024 };
+
+// e^x within 2 units in the last place: x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^r by a polynomial, 2^n by the
+// exponent bits. Arguments below -87.3 give 2^-126 instead of a subnormal number.
+static inline float fast_exp(float x)
+{
+    x = x > 88.0f ? 88.0f : x;
+    x = x < -87.3f ? -87.3f : x;
+    const float rounder = 12582912.0f;         // 1.5 · 2^23: adding it leaves no room for a fraction
+    float rounded = x * 1.44269504f + rounder; // n stands in its last bits
+    float n = rounded - rounder;
+    float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    float p = 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    uint32_t bits; // unsigned, and no conversion to int: defined for NaN too, which p carries on
+    float power;
+    memcpy(&bits, &rounded, sizeof bits);
+    bits = (bits + 127) << 23; // the bits of rounder itself are shifted out
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+static inline float greatest(const float *x, size_t count)
+{
+    float largest = x[0];
+#pragma omp simd reduction(max : largest)
+    for (size_t i = 0; i < count; i++) largest = x[i] > largest ? x[i] : largest;
+    return largest;
+}
+
+#endif
