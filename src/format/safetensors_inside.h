@@ -1,4 +1,5 @@
-// What safetensors.c (files and folders) and safetensors_header.c (one file's header) share.
+// What the files share: safetensors.c (files and folders) and safetensors_header.c (one file's header) read,
+// safetensors_write.c (one file) and safetensors_shards.c (a folder) write.
 #ifndef RRT__SAFETENSORS_INSIDE_H
 #define RRT__SAFETENSORS_INSIDE_H
 
@@ -10,5 +11,10 @@
 rrt_status rrt__safetensors_read_header(rrt__tensor_table *table, rrt__arena *arena,
                                         const unsigned char *data, size_t size_bytes, const char *path,
                                         json_t **header, rrt_error *err);
+
+// Moves *end on by the bytes that the entry's values take as dtype. ARGUMENT if there are too many dimensions
+// or *end passes 63 bits.
+rrt_status rrt__safetensors_measure(const rrt__safetensors_entry *entry, rrt__dtype dtype, size_t *end,
+                                    rrt_error *err);
 
 #endif

@@ -16,23 +16,31 @@ static bool count_values(const rrt__safetensors_entry *entry, size_t *count)
     return rrt__tensor_count(&tensor, count);
 }
 
+rrt_status rrt__safetensors_measure(const rrt__safetensors_entry *entry, rrt__dtype dtype, size_t *end,
+                                    rrt_error *err)
+{
+    size_t count, bytes;
+    if (entry->n_dims < 0 || entry->n_dims > RRT__TENSOR_MAX_DIMS)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d dimensions, from 0 to %d are possible", entry->n_dims,
+                         RRT__TENSOR_MAX_DIMS);
+    if (!count_values(entry, &count) || !rrt__size_mul(count, rrt__dtype_block_bytes(dtype), &bytes) ||
+        bytes > INT64_MAX - *end)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "its size overflows 63 bits");
+    *end += bytes;
+    return RRT_STATUS_OK;
+}
+
 // Adds {name: {dtype, shape, data_offsets: [*end, *end + size]}} to the header and moves *end on.
 static rrt_status describe(json_t *header, const rrt__safetensors_entry *entry, rrt__dtype dtype, size_t *end,
                            rrt_error *err)
 {
-    size_t count, bytes, begin = *end;
+    size_t begin = *end;
     if (!entry->name[0] || entry->name[rrt__utf8_first_invalid(entry->name, strlen(entry->name))] ||
         strcmp(entry->name, "__metadata__") == 0)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "this cannot be a tensor's name");
     if (json_object_get(header, entry->name))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "this name is there twice");
-    if (entry->n_dims < 0 || entry->n_dims > RRT__TENSOR_MAX_DIMS)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d dimensions, from 0 to %d are possible", entry->n_dims,
-                         RRT__TENSOR_MAX_DIMS);
-    if (!count_values(entry, &count) || !rrt__size_mul(count, rrt__dtype_block_bytes(dtype), &bytes) ||
-        bytes > INT64_MAX - begin)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "its size overflows 63 bits");
-    *end = begin + bytes;
+    RRT__TRY(rrt__safetensors_measure(entry, dtype, end, err));
     json_t *shape = json_array();
     for (int i = 0; i < entry->n_dims; i++)
         json_array_append_new(shape, json_integer((json_int_t)entry->shape[i]));
