@@ -214,7 +214,7 @@ static inline rrt_model *round_trip(const rrt_model *model, const char *dtype)
     rrt_error err = {0};
     char path[64];
     temp_folder(path);
-    assert_ok(rrt_model_save(model, path, dtype, 1, &err));
+    assert_ok(rrt_model_save(model, path, &(rrt_save_options){.dtype = dtype, .overwrite = 1}, &err));
     rrt_model *again = open_path(path);
     remove_folder(path);
     return again;

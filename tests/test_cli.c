@@ -104,7 +104,7 @@ static int set_up(void **state)
     rrt_model *model = tie(original, &plan, RRT__NORMS_TIED);
     assert_ok(rrt__model_add_lora(model, 3, RRT__MATRIX_Q, 2, &err));
     snprintf(recursive, sizeof recursive, "%s/recursive", workspace);
-    assert_ok(rrt_model_save(model, recursive, "f32", 0, &err));
+    assert_ok(rrt_model_save(model, recursive, NULL, &err));
     copy_file(RRT_TEST_DATA "/models/llama", recursive, "tokenizer.json");
     rrt_model_close(model);
     rrt_model_close(original);

@@ -371,13 +371,14 @@ static void saving_is_atomic_and_keeps_what_is_there(void **state)
     char folder[] = "/tmp/rrt-test-XXXXXX", path[4096];
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/model", folder);
-    assert_ok(rrt_model_save(model, path, "f32", 0, &err));
-    assert_fails(RRT_STATUS_EXISTS, "--force", rrt_model_save(model, path, "f32", 0, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "q4_0", rrt_model_save(model, path, "q4_0", 1, &err));
+    assert_ok(rrt_model_save(model, path, NULL, &err));
+    assert_fails(RRT_STATUS_EXISTS, "--force", rrt_model_save(model, path, NULL, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "q4_0",
+                 rrt_model_save(model, path, &(rrt_save_options){.dtype = "q4_0", .overwrite = 1}, &err));
     assert_ok(rrt_model_open(&again, path, NULL, &err));
     assert_true(largest_difference(model, again) == 0);
     rrt_model_close(again);
-    assert_ok(rrt_model_save(source, path, "bf16", 1, &err));
+    assert_ok(rrt_model_save(source, path, &(rrt_save_options){.dtype = "bf16", .overwrite = 1}, &err));
     assert_ok(rrt_model_open(&again, path, NULL, &err));
     assert_near(largest_difference(source, again), 0, 0.2);
     rrt_model_close(again);

@@ -264,7 +264,7 @@ static void test_tokenizer_larger_than_the_embedding(void **state)
     rrt_model *small;
     assert_ok(rrt__model_create(&small, llama->family, &shape, &llama->plan, RRT__NORMS_TIED, &err));
     temp_folder(path);
-    assert_ok(rrt_model_save(small, path, "f32", 1, &err));
+    assert_ok(rrt_model_save(small, path, &(rrt_save_options){.overwrite = 1}, &err));
     copy_file(RRT_TEST_DATA "/models/llama", path, "tokenizer.json");
     assert_refused(path, RRT_STATUS_MISMATCH, "50 rows");
     remove_folder(path);

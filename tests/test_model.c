@@ -133,11 +133,12 @@ static void test_save_refusals(void **state)
     char path[64];
     rrt_model *model = open_golden("llama");
     temp_folder(path);
-    assert_fails(RRT_STATUS_EXISTS, path, rrt_model_save(model, path, "f32", 0, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "f64", rrt_model_save(model, path, "f64", 1, &err));
+    assert_fails(RRT_STATUS_EXISTS, path, rrt_model_save(model, path, NULL, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "f64",
+                 rrt_model_save(model, path, &(rrt_save_options){.dtype = "f64", .overwrite = 1}, &err));
     model->slots[1].matrix[RRT__MATRIX_UP].weight[5] = NAN;
     assert_fails(RRT_STATUS_NUMERIC, "model.layers.1.mlp.up_proj.weight",
-                 rrt_model_save(model, path, "f32", 1, &err));
+                 rrt_model_save(model, path, &(rrt_save_options){.overwrite = 1}, &err));
     DIR *folder = opendir(path); // the old content is untouched: empty
     int entries = 0;
     while (readdir(folder)) entries++;

@@ -166,7 +166,7 @@ static void test_file_holds_shared_weights_once(void **state)
         rrt_model *model = tie(original, &plan, cycle.norms);
         if (with_lora) assert_ok(rrt__model_add_lora(model, 3, RRT__MATRIX_DOWN, 5, &err));
         temp_folder(path);
-        assert_ok(rrt_model_save(model, path, "f32", 1, &err));
+        assert_ok(rrt_model_save(model, path, &(rrt_save_options){.overwrite = 1}, &err));
         assert_ok(rrt__safetensors_open(&file, path, &err));
         const rrt__tensor_table *table = rrt__safetensors_tensors(file);
         assert_int_equal(table->count, 2 * (7 + 2) + 3 + 2 * with_lora);

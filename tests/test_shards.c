@@ -192,13 +192,108 @@ static void test_out_of_memory(void **state)
     assert_true(n > 3);
 }
 
+// The number of a folder's shards, each of which keeps to the limit or holds a single tensor.
+static int count_shards(const char *path, uint64_t limit)
+{
+    rrt_error err = {0};
+    int shards = 0;
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        char shard[4096];
+        uint64_t bytes = 0;
+        rrt__safetensors *file;
+        if (strncmp(entry->d_name, "model-", 6) != 0) continue;
+        assert_ok(rrt__path_join(shard, path, entry->d_name, &err));
+        assert_ok(rrt__safetensors_open(&file, shard, &err));
+        const rrt__tensor_table *table = rrt__safetensors_tensors(file);
+        for (size_t i = 0; i < table->count; i++) bytes += table->tensors[i].size_bytes;
+        assert_true(table->count == 1 || bytes <= limit);
+        rrt__safetensors_close(file);
+        shards++;
+    }
+    closedir(folder);
+    return shards;
+}
+
+// Saved whole and in at least so many shards: the same files but for the cuts, and the same model again.
+static void check_model(const rrt_model *model, rrt_save_options options, int least_shards)
+{
+    rrt_error err = {0};
+    char folder[64], single[64];
+    temp_folder(folder);
+    temp_folder(single);
+    options.overwrite = 1;
+    assert_ok(rrt_model_save(model, folder, &options, &err));
+    assert_true(count_shards(folder, options.max_shard_bytes) >= least_shards);
+    assert_false(exists(folder, "model.safetensors"));
+    options.max_shard_bytes = 0;
+    assert_ok(rrt_model_save(model, single, &options, &err));
+    assert_true(exists(single, "model.safetensors"));
+    assert_int_equal(count_shards(single, 0), 0);
+    assert_same_tensors(single, folder);
+    rrt_model *again = open_path(folder), *expected = open_path(single);
+    assert_same_logits(again, 0, expected, 0, 0);
+    rrt_model_close(expected);
+    rrt_model_close(again);
+    // What a save in shards left does not stay beside one in a single file.
+    assert_ok(rrt_model_save(model, folder, &options, &err));
+    assert_int_equal(count_files(folder), count_files(single));
+    remove_folder(single);
+    remove_folder(folder);
+}
+
+static void test_models(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    static const char *const names[] = {"llama", "llama-tied", "llama-bf16", "neox"};
+    for (int i = 0; i < 4; i++) {
+        rrt_model *model = open_golden(names[i]);
+        check_model(model, (rrt_save_options){.dtype = "f32", .max_shard_bytes = 16000}, 3);
+        check_model(model, (rrt_save_options){.dtype = "bf16", .max_shard_bytes = 8000}, 3);
+        check_model(model, (rrt_save_options){.max_shard_bytes = 1}, 12);
+        rrt_model_close(model);
+    }
+    rrt_model *original = open_golden("neox");
+    rrt__plan plan;
+    assert_ok(rrt__plan_make(&plan, RRT__SHARING_CYCLE, 2, 2, 0, 0, &err));
+    rrt_model *recursive = tie(original, &plan, RRT__NORMS_PER_DEPTH);
+    add_random_loras(recursive);
+    check_model(recursive, (rrt_save_options){.max_shard_bytes = 16000}, 3);
+    rrt_model_close(recursive);
+    rrt_model_close(original);
+}
+
+// A shard that cannot be written leaves the model that was there before, and nothing beside it.
+static void test_save_is_atomic(void **state)
+{
+    const char *folder = *state;
+    rrt_error err = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/model", folder);
+    rrt_model *model = open_golden("llama");
+    assert_ok(rrt_model_save(model, path, NULL, &err));
+    int files = count_files(path);
+    const rrt_save_options options = {.max_shard_bytes = 16000, .overwrite = 1};
+    model->slots[3].matrix[RRT__MATRIX_DOWN].weight[5] = NAN;
+    assert_fails(RRT_STATUS_NUMERIC, "mlp.down_proj", rrt_model_save(model, path, &options, &err));
+    assert_null(strstr(err.where, "model-00001"));
+    assert_int_equal(count_files(folder), 1);
+    assert_int_equal(count_files(path), files);
+    assert_true(exists(path, "model.safetensors"));
+    remove_folder(path);
+    rrt_model_close(model);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cuts), TEST(test_order),         TEST(test_one_file),
-        TEST(test_refusals),         TEST(test_out_of_memory),
+        TEST(test_refusals),         TEST(test_out_of_memory), cmocka_unit_test(test_models),
+        TEST(test_save_is_atomic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

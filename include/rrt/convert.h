@@ -89,9 +89,16 @@ RRT_API rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source,
                                       rrt_error *err);
 RRT_API void rrt_convert_frontier_free(rrt_convert_frontier *frontier);
 
-// Writes the model as a folder (config.json, model.safetensors, tokenizer files) that appears under its name
-// only once it is complete. dtype: "f32", "bf16" or "f16". EXISTS if path exists and overwrite is 0.
-RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const char *dtype, int overwrite,
+typedef struct rrt_save_options {
+    const char *dtype;        // of the stored weights: "f32", "bf16" or "f16"; NULL: f32
+    uint64_t max_shard_bytes; // of weights in one file, unless a single tensor is larger; 0: 5e9
+    int overwrite;            // whether a model at path is replaced
+} rrt_save_options;
+
+// Writes the model as a folder that appears under its name only once it is complete: config.json, tokenizer
+// files, and model.safetensors, or model-00001-of-0000N.safetensors … with their index where that would be
+// too large. options may be NULL. EXISTS if path exists and overwrite is 0.
+RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_save_options *options,
                                   rrt_error *err);
 
 #ifdef __cplusplus

@@ -105,7 +105,8 @@ static void print_text(const rrt_model_info *before, const rrt_model_info *after
 typedef struct arguments {
     rrt__cli_common common;
     rrt_convert_options convert;
-    const char *init, *lora_init, *calibration, *dtype, *target_params;
+    rrt_save_options save;
+    const char *init, *lora_init, *calibration, *target_params;
     size_t calibration_tokens, lora_budget;
     bool force;
     char *paths[2];
@@ -138,7 +139,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "how much of it (default 8192)"},
         {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
-        {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->dtype, 0, 0,
+        {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
          "of the stored weights: f32 (default), bf16, f16"},
         {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace DST if it exists"},
@@ -157,6 +158,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
     o->progress = rrt__cli_progress();
+    a->save.overwrite = a->force;
     if ((o->init == RRT_INIT_CALIBRATED || a->target_params) && !a->calibration)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a calibrated conversion needs a text: --calib FILE");
     if (a->target_params && (o->rank || o->lora_budget || o->prelude || o->coda || o->layers))
@@ -193,7 +195,7 @@ static rrt_status convert(arguments *a, const rrt_model *source, rrt_model **mod
 int rrt__cli_convert(int argc, char **argv)
 {
     rrt_error err = {0};
-    arguments a = {.init = "stepwise", .lora_init = "svd", .dtype = "f32", .calibration_tokens = 8192};
+    arguments a = {.init = "stepwise", .lora_init = "svd", .calibration_tokens = 8192};
     rrt_model *source = NULL, *model = NULL;
     rrt_model_info before, after;
     rrt_convert_report report = {0};
@@ -209,7 +211,7 @@ int rrt__cli_convert(int argc, char **argv)
     a.convert.calibration_ids = ids;
     a.convert.calibration_count = count < a.calibration_tokens ? count : a.calibration_tokens;
     RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));
-    RRT__GOTO(rrt_model_save(model, a.paths[1], a.dtype, a.force, &err));
+    RRT__GOTO(rrt_model_save(model, a.paths[1], &a.save, &err));
     rrt_model_describe(source, &before);
     rrt_model_describe(model, &after);
     if (a.common.json) {

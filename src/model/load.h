@@ -27,7 +27,4 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
                            const rrt__names *names, bool gguf_rope, const rrt_progress *progress,
                            rrt_error *err);
 
-// Writes config.json, model.safetensors and the tokenizer's files into an existing folder.
-rrt_status rrt__model_save(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err);
-
 #endif

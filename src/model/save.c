@@ -8,6 +8,8 @@
 #include "rrt/convert.h"
 #include "tokenizer/tokenizer.h"
 
+static const uint64_t default_shard_bytes = 5000000000; // Hugging Face's for years
+
 typedef struct saver {
     const rrt_model *model;
     rrt__safetensors_entry *entries;
@@ -58,19 +60,19 @@ static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
     return add_entry(save, p->name, p->rows, p->columns, p->values, err);
 }
 
-static rrt_status save_weights(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
+static rrt_status save_weights(const rrt_model *model, const char *folder, rrt__dtype dtype,
+                               uint64_t max_shard_bytes, rrt_error *err)
 {
     saver save = {.model = model};
-    char path[4096];
-    rrt_status status = rrt__path_join(path, folder, "model.safetensors", err);
-    if (!status) status = rrt__model_each_parameter(model, &model->family->hf, save_one, &save, err);
-    if (!status) status = rrt__safetensors_write(path, save.entries, save.count, dtype, err);
+    rrt_status status = rrt__model_each_parameter(model, &model->family->hf, save_one, &save, err);
+    if (!status)
+        status = rrt__safetensors_write_folder(folder, save.entries, save.count, dtype, max_shard_bytes, err);
     rrt__free(save.entries);
     rrt__arena_free(&save.arena);
     return status;
 }
 
-rrt_status rrt__model_save(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
+static rrt_status save_config(const rrt_model *model, const char *folder, rrt_error *err)
 {
     char path[4096];
     json_t *config;
@@ -78,8 +80,14 @@ rrt_status rrt__model_save(const rrt_model *model, const char *folder, rrt__dtyp
     RRT__TRY(rrt__config_to_json(model, &config, err));
     rrt_status status = rrt__json_write(config, path, err);
     json_decref(config);
-    RRT__TRY(status);
-    RRT__TRY(save_weights(model, folder, dtype, err));
+    return status;
+}
+
+static rrt_status save_folder(const rrt_model *model, const char *folder, rrt__dtype dtype,
+                              uint64_t max_shard_bytes, rrt_error *err)
+{
+    RRT__TRY(save_config(model, folder, err));
+    RRT__TRY(save_weights(model, folder, dtype, max_shard_bytes, err));
     return model->tokenizer ? rrt__tokenizer_write(model->tokenizer, folder, err) : RRT_STATUS_OK;
 }
 
@@ -91,19 +99,22 @@ static rrt_status parse_dtype(rrt__dtype *dtype, const char *name, rrt_error *er
     } known[] = {{"f32", RRT__DTYPE_F32}, {"bf16", RRT__DTYPE_BF16}, {"f16", RRT__DTYPE_F16}};
     for (int i = 0; i < 3; i++) {
         *dtype = known[i].dtype;
-        if (strcmp(name, known[i].name) == 0) return RRT_STATUS_OK;
+        if (!name || strcmp(name, known[i].name) == 0) return RRT_STATUS_OK;
     }
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "the dtype '%s' is not known: f32, bf16 or f16", name);
 }
 
-rrt_status rrt_model_save(const rrt_model *model, const char *path, const char *dtype_name, int overwrite,
+rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_save_options *options,
                           rrt_error *err)
 {
+    const rrt_save_options defaults = {0};
     rrt__dtype dtype;
     rrt__destination destination;
-    RRT__TRY(parse_dtype(&dtype, dtype_name, err));
-    RRT__TRY(rrt__destination_open(&destination, path, true, overwrite, err));
-    rrt_status status = rrt__model_save(model, destination.temporary, dtype, err);
+    if (!options) options = &defaults;
+    uint64_t max_shard_bytes = options->max_shard_bytes ? options->max_shard_bytes : default_shard_bytes;
+    RRT__TRY(parse_dtype(&dtype, options->dtype, err));
+    RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
+    rrt_status status = save_folder(model, destination.temporary, dtype, max_shard_bytes, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     return status;
