@@ -285,6 +285,38 @@ static void test_tokenize(void **state)
     golden_close(&g);
 }
 
+static bool is_there(const char *name)
+{
+    char path[4096];
+    return !rrt__path_join(path, workspace, name, NULL) && rrt__path_exists(path);
+}
+
+static void test_convert_in_shards(void **state)
+{
+    (void)state;
+    json_decref(run_json("convert %s whole --loops 2", golden_path("llama")));
+    assert_true(is_there("whole/model.safetensors"));
+    json_decref(run_json("convert %s cut --loops 2 --max-shard-size 30k", golden_path("llama")));
+    assert_false(is_there("cut/model.safetensors"));
+    assert_true(is_there("cut/model.safetensors.index.json"));
+    assert_true(is_there("cut/model-00001-of-00003.safetensors"));
+    json_t *whole = run_json("inspect whole"), *cut = run_json("inspect cut");
+    assert_true(json_equal(json_object_get(whole, "params"), json_object_get(cut, "params")));
+    json_decref(cut);
+    json_decref(whole);
+    whole = run_json("logits -m whole --tokens 1,2,3"), cut = run_json("logits -m cut --tokens 1,2,3");
+    assert_true(json_equal(whole, cut));
+    json_decref(cut);
+    json_decref(whole);
+    // Replaced by one file, the shards are gone.
+    json_decref(run_json("convert %s cut --loops 2 --force", golden_path("llama")));
+    assert_true(is_there("cut/model.safetensors"));
+    assert_false(is_there("cut/model-00001-of-00003.safetensors"));
+    assert_error(2, "--max-shard-size", "convert %s none --max-shard-size 0", golden_path("llama"));
+    assert_error(2, "'5GB'", "convert %s none --max-shard-size 5GB", golden_path("llama"));
+    assert_false(is_there("none"));
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -349,9 +381,11 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inspect),     cmocka_unit_test(test_logits),   cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_eval),        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_help),
-        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_inspect),  cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_generate), cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_convert_in_shards),
+        cmocka_unit_test(test_help),     cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -107,7 +107,7 @@ typedef struct arguments {
     rrt_convert_options convert;
     rrt_save_options save;
     const char *init, *lora_init, *calibration, *target_params;
-    size_t calibration_tokens, lora_budget;
+    size_t calibration_tokens, lora_budget, max_shard_size;
     bool force;
     char *paths[2];
 } arguments;
@@ -141,6 +141,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
          "of the stored weights: f32 (default), bf16, f16"},
+        {0, "max-shard-size", "SIZE", RRT__OPTION_SIZE, &a->max_shard_size, 1, 1e15,
+         "most bytes of weights in one file, e.g. 500M (default 5G)"},
         {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace DST if it exists"},
     };
@@ -158,6 +160,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
     o->progress = rrt__cli_progress();
+    a->save.max_shard_bytes = a->max_shard_size;
     a->save.overwrite = a->force;
     if ((o->init == RRT_INIT_CALIBRATED || a->target_params) && !a->calibration)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a calibrated conversion needs a text: --calib FILE");
