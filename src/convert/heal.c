@@ -99,8 +99,7 @@ static void run_student(rrt__team team, healer *h, size_t at, bool attention, bo
     if (attention) rrt__forward_attention(team, s->model, &s->workspace, &span, 1, &segment, 1);
     if (mlp) rrt__forward_mlp_input(team, s->model, &s->workspace, &span, 1, &segment, 1);
     if (attention) copy_rows(team, h->attended + at * q, s->workspace.attended, rows, q);
-    if (mlp)
-        copy_rows(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
+    if (mlp) copy_rows(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
     rrt__team_barrier(team);
 }
 

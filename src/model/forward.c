@@ -161,7 +161,8 @@ static void attend_whole(const block *b)
 {
     const rrt__shape *shape = &b->model->shape;
     rrt__workspace *ws = b->ws;
-    size_t heads = shape->heads, q_width = heads * shape->head_dim, kv_width = shape->kv_heads * shape->head_dim;
+    size_t heads = shape->heads, q_width = heads * shape->head_dim,
+           kv_width = shape->kv_heads * shape->head_dim;
     size_t row = 0, item = 0;
     for (size_t s = 0; s < b->n_spans; row += b->spans[s++].count) {
         if (b->spans[s].sequence) continue;

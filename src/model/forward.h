@@ -31,13 +31,13 @@ typedef struct rrt__segment {
 typedef struct rrt__workspace {
     const rrt__kernels *kernels;
     size_t rows;
-    float *hidden;                  // [rows, hidden]: in and out of every block
-    float *normed[RRT__NORM_COUNT]; // [rows, hidden]: input of q, k, v and of gate, up
-    float *q, *k, *v;               // [rows, heads·head_dim], [rows, kv_heads·head_dim] twice
-    float *attended;                // [rows, heads·head_dim]: input of o
-    float *log_sums;                // [rows, heads]: of a whole text's attention, for the way back
-    float *gate, *up;               // [rows, ffn]; gate only where the family has one
-    float *activated;               // [rows, ffn]: input of down
+    float *hidden;                      // [rows, hidden]: in and out of every block
+    float *normed[RRT__NORM_COUNT];     // [rows, hidden]: input of q, k, v and of gate, up
+    float *q, *k, *v;                   // [rows, heads·head_dim], [rows, kv_heads·head_dim] twice
+    float *attended;                    // [rows, heads·head_dim]: input of o
+    float *log_sums;                    // [rows, heads]: of a whole text's attention, for the way back
+    float *gate, *up;                   // [rows, ffn]; gate only where the family has one
+    float *activated;                   // [rows, ffn]: input of down
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
     float *cos_sin;                     // [rows, rotary]
     float *scores;                      // [threads, scores_stride]: attention's scratch

@@ -135,6 +135,22 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
     return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
 }
 
+rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err)
+{
+    RRT__TRY(rrt__model_create(out, model->family, &model->shape, &model->plan, model->norms, err));
+    rrt_status status = RRT_STATUS_OK;
+    for (int i = 0; !status && i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
+        int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;
+        size_t rank = model->depths[d].lora[m].rank;
+        if (rank) status = rrt__model_add_lora(*out, d, m, rank, err);
+    }
+    if (status) {
+        rrt_model_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 void rrt_model_close(rrt_model *model)
 {
     if (!model) return;

@@ -71,6 +71,10 @@ void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out,
 rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                              const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
 
+// A model of the same plan and shapes, LoRA included, all zero and without a tokenizer: room for gradients
+// and for the optimizer's moments.
+rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err);
+
 // Allocates a zero LoRA for one matrix at one depth. ARGUMENT unless 1 ≤ rank ≤ min(out, in).
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err);
 

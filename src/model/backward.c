@@ -1,0 +1,287 @@
+#include "model/backward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/causal.h"
+#include "kernels/gemm.h"
+
+typedef struct back {
+    rrt__team team;
+    rrt__tape *tape;
+    int depth;
+    const rrt__span *spans;
+    size_t n_spans, rows;
+    const rrt__workspace *ws;
+    const float *middle; // input of the MLP's norm
+} back;
+
+static void copy_rows(rrt__team team, float *to, const float *from, size_t rows, size_t width)
+{
+    rrt__share share = rrt__team_share(team, rows, 1);
+    memcpy(to + share.begin * width, from + share.begin * width,
+           (share.end - share.begin) * width * sizeof(float));
+}
+
+// effective = W + B·A for the matrices of this depth that have a LoRA.
+static void form_effective(rrt__team team, rrt__tape *tape, int depth)
+{
+    const rrt__lora *loras = tape->model->depths[depth].lora;
+    const rrt__slot *slot = &tape->model->slots[tape->model->plan.slot[depth]];
+    rrt__team_barrier(team);
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+        if (loras[m].rank)
+            copy_rows(team, tape->effective[m], slot->matrix[m].weight, slot->matrix[m].out,
+                      slot->matrix[m].in);
+    rrt__team_barrier(team);
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+        if (loras[m].rank)
+            rrt__gemm_input_gradient(team, tape->effective[m], loras[m].b, loras[m].a, slot->matrix[m].out,
+                                     loras[m].rank, slot->matrix[m].in, 1);
+}
+
+static size_t count_rows(const rrt__span *spans, size_t n_spans)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < n_spans; i++) rows += spans[i].count;
+    return rows;
+}
+
+void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans)
+{
+    size_t rows = count_rows(spans, n_spans), hidden = tape->model->shape.hidden;
+    rrt__segment segment = {depth, 0, rows};
+    rrt__workspace *ws = &tape->at[depth];
+    form_effective(team, tape, depth);
+    copy_rows(team, tape->before[depth], ws->hidden, rows, hidden);
+    rrt__forward_attention(team, &tape->unrolled, ws, spans, n_spans, &segment, 1);
+    copy_rows(team, tape->middle[depth], ws->hidden, rows, hidden);
+    rrt__forward_mlp(team, &tape->unrolled, ws, spans, n_spans, &segment, 1);
+}
+
+// Runs the block again up to the input of down, from what was before it.
+static void run_again(const back *b)
+{
+    size_t hidden = b->tape->model->shape.hidden;
+    rrt__segment segment = {b->depth, 0, b->rows};
+    rrt__workspace *ws = &b->tape->at[b->depth];
+    copy_rows(b->team, ws->hidden, b->tape->before[b->depth], b->rows, hidden);
+    rrt__forward_attention(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
+    copy_rows(b->team, b->tape->middle[b->depth], ws->hidden, b->rows, hidden);
+    rrt__forward_mlp_input(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
+}
+
+static void norm_again(const back *b, rrt__norm_place place, const float *x)
+{
+    size_t width = b->tape->model->shape.hidden;
+    const rrt__norm *norm = &b->tape->model->depths[b->depth].norm[place];
+    rrt__share share = rrt__team_share(b->team, b->rows, 1);
+    float epsilon = (float)b->tape->model->shape.norm_epsilon, *out = b->ws->normed[place];
+    size_t at = share.begin * width, rows = share.end - share.begin;
+    if (norm->bias)
+        b->ws->kernels->layer_norm(out + at, x + at, norm->gain, norm->bias, rows, width, epsilon);
+    else
+        b->ws->kernels->rms_norm(out + at, x + at, norm->gain, rows, width, epsilon);
+}
+
+void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *norm, rrt__norm *gradient,
+                             const float *x, const float *dy, float *d_hidden, size_t rows)
+{
+    size_t width = tape->model->shape.hidden;
+    rrt__share share = rrt__team_share(team, rows, 1),
+               columns = rrt__team_share(team, width, RRT__GEMM_GRAIN);
+    float epsilon = (float)tape->model->shape.norm_epsilon;
+    float *part = tape->partial + (size_t)team.ith * 2 * width;
+    size_t at = share.begin * width, own = share.end - share.begin;
+    memset(part, 0, 2 * width * sizeof *part);
+    if (norm->bias)
+        tape->kernels->layer_norm(d_hidden + at, part, part + width, x + at, norm->gain, dy + at, own, width,
+                                  epsilon);
+    else
+        tape->kernels->rms_norm(d_hidden + at, part, x + at, norm->gain, dy + at, own, width, epsilon);
+    rrt__team_barrier(team);
+    for (int t = 0; t < team.nth && tape->trains[RRT__PARAMETER_NORM]; t++) {
+        part = tape->partial + (size_t)t * 2 * width;
+        for (size_t i = columns.begin; i < columns.end; i++) gradient->gain[i] += part[i];
+        for (size_t i = columns.begin; i < columns.end && gradient->bias; i++)
+            gradient->bias[i] += part[width + i];
+    }
+    rrt__team_barrier(team);
+}
+
+static void backward_norm(const back *b, rrt__norm_place place, const float *x)
+{
+    rrt__tape *tape = b->tape;
+    rrt__tape_backward_norm(b->team, tape, &tape->model->depths[b->depth].norm[place],
+                            &tape->gradient->depths[b->depth].norm[place], x, tape->d_normed[place],
+                            tape->d_hidden, b->rows);
+}
+
+static void backward_bias(const back *b, rrt__matrix m, const float *dy, size_t out)
+{
+    float *bias = b->tape->gradient->depths[b->depth].bias[m];
+    rrt__share columns = rrt__team_share(b->team, out, RRT__GEMM_GRAIN);
+    for (size_t r = 0; r < b->rows && bias; r++)
+        for (size_t c = columns.begin; c < columns.end; c++) bias[c] += dy[r * out + c];
+}
+
+// Where there is a LoRA: G once, and from it dW, dB and dA.
+static void backward_relaxed(const back *b, rrt__matrix m, const float *dy, const float *x)
+{
+    rrt__tape *tape = b->tape;
+    const rrt__lora *lora = &tape->model->depths[b->depth].lora[m];
+    rrt__lora *d_lora = &tape->gradient->depths[b->depth].lora[m];
+    rrt__linear *d_linear = &tape->gradient->slots[tape->model->plan.slot[b->depth]].matrix[m];
+    size_t out = d_linear->out, in = d_linear->in;
+    rrt__gemm_weight_gradient(b->team, tape->d_matrix, dy, x, b->rows, out, in, 0);
+    rrt__team_barrier(b->team);
+    if (tape->trains[RRT__PARAMETER_SHARED]) {
+        rrt__share rows = rrt__team_share(b->team, out, RRT__GEMM_GRAIN);
+        for (size_t i = rows.begin * in; i < rows.end * in; i++) d_linear->weight[i] += tape->d_matrix[i];
+    }
+    if (tape->trains[RRT__PARAMETER_LORA]) {
+        rrt__gemm(b->team, d_lora->b, tape->d_matrix, lora->a, out, lora->rank, in, 1);
+        rrt__gemm_weight_gradient(b->team, d_lora->a, lora->b, tape->d_matrix, out, lora->rank, in, 1);
+    }
+    rrt__team_barrier(b->team);
+}
+
+// The gradients of y = (W + B·A)·x + bias with respect to its parameters. dy and x are complete.
+static void backward_linear(const back *b, rrt__matrix m, const float *dy, const float *x)
+{
+    rrt__tape *tape = b->tape;
+    rrt__linear *gradient = &tape->gradient->slots[tape->model->plan.slot[b->depth]].matrix[m];
+    bool shared = tape->trains[RRT__PARAMETER_SHARED];
+    bool relaxed = tape->model->depths[b->depth].lora[m].rank > 0;
+    if (relaxed && (shared || tape->trains[RRT__PARAMETER_LORA]))
+        backward_relaxed(b, m, dy, x);
+    else if (shared)
+        rrt__gemm_weight_gradient(b->team, gradient->weight, dy, x, b->rows, gradient->out, gradient->in, 1);
+    if (shared) backward_bias(b, m, dy, gradient->out);
+}
+
+// dx of y = (W + B·A)·x: = or +=.
+static void backward_input(const back *b, rrt__matrix m, const float *dy, float *dx, int accumulate)
+{
+    const rrt__linear *linear = &b->tape->unrolled.slots[b->depth].matrix[m];
+    rrt__gemm_input_gradient(b->team, dx, dy, linear->weight, b->rows, linear->out, linear->in, accumulate);
+}
+
+// From d_hidden to d_normed of the MLP's norm.
+static void backward_mlp(const back *b)
+{
+    rrt__tape *tape = b->tape;
+    const rrt__workspace *ws = b->ws;
+    size_t ffn = tape->model->shape.ffn;
+    bool gated = tape->model->family->mlp == RRT__MLP_SILU_GATED;
+    norm_again(b, RRT__NORM_MLP, b->middle);
+    backward_input(b, RRT__MATRIX_DOWN, tape->d_hidden, ws->activated, 0);
+    // On the columns that this thread has just computed; activated holds its gradient before, itself after.
+    rrt__share columns = rrt__team_share(b->team, ffn, RRT__GEMM_GRAIN);
+    for (size_t r = 0; r < b->rows; r++) {
+        size_t at = r * ffn + columns.begin, count = columns.end - columns.begin;
+        if (gated)
+            tape->kernels->silu_mul(ws->gate + at, ws->up + at, ws->activated + at, count);
+        else
+            tape->kernels->gelu(ws->up + at, ws->activated + at, count);
+    }
+    rrt__team_barrier(b->team);
+    backward_linear(b, RRT__MATRIX_DOWN, tape->d_hidden, ws->activated);
+    backward_linear(b, RRT__MATRIX_UP, ws->up, ws->normed[RRT__NORM_MLP]);
+    backward_input(b, RRT__MATRIX_UP, ws->up, tape->d_normed[RRT__NORM_MLP], 0);
+    if (gated) {
+        backward_linear(b, RRT__MATRIX_GATE, ws->gate, ws->normed[RRT__NORM_MLP]);
+        backward_input(b, RRT__MATRIX_GATE, ws->gate, tape->d_normed[RRT__NORM_MLP], 1);
+    }
+    rrt__team_barrier(b->team);
+}
+
+// Heads are dealt out to the threads.
+static void backward_softmax(const back *b)
+{
+    rrt__tape *tape = b->tape;
+    const rrt__shape *shape = &tape->model->shape;
+    const rrt__workspace *ws = b->ws;
+    size_t q_width = shape->heads * shape->head_dim, kv_width = shape->kv_heads * shape->head_dim;
+    size_t row = 0, item = 0;
+    float scale = 1.0f / sqrtf((float)shape->head_dim);
+    for (size_t s = 0; s < b->n_spans; row += b->spans[s++].count) {
+        size_t q = row * q_width, kv = row * kv_width;
+        rrt__causal whole = {b->spans[s].count, shape->heads, shape->kv_heads, shape->head_dim, scale,
+                             ws->q + q,         ws->k + kv,   ws->v + kv};
+        rrt__causal_gradient gradient = {
+            ws->attended + q, tape->d_attended + q, ws->log_sums + row * shape->heads,
+            tape->d_q + q,    tape->d_k + kv,       tape->d_v + kv};
+        for (size_t h = 0; h < shape->kv_heads; h++, item++)
+            if (item % (size_t)b->team.nth == (size_t)b->team.ith)
+                rrt__causal_backward(tape->kernels, &whole, &gradient, h,
+                                     ws->scores + (size_t)b->team.ith * ws->scores_stride);
+    }
+}
+
+static void backward_rope(const back *b)
+{
+    const rrt__shape *shape = &b->tape->model->shape;
+    rrt__share share = rrt__team_share(b->team, b->rows, 1);
+    for (size_t r = share.begin; r < share.end; r++) {
+        const float *cos_sin = b->ws->cos_sin + r * shape->rotary;
+        float *d_q = b->tape->d_q + r * shape->heads * shape->head_dim;
+        float *d_k = b->tape->d_k + r * shape->kv_heads * shape->head_dim;
+        b->tape->kernels->rope(d_q, cos_sin, shape->heads, shape->head_dim, shape->rotary);
+        b->tape->kernels->rope(d_k, cos_sin, shape->kv_heads, shape->head_dim, shape->rotary);
+    }
+}
+
+// From d_hidden to d_normed of the attention's norm.
+static void backward_attention(const back *b)
+{
+    rrt__tape *tape = b->tape;
+    const float *x = b->ws->normed[RRT__NORM_ATTENTION];
+    norm_again(b, RRT__NORM_ATTENTION, tape->before[b->depth]);
+    backward_input(b, RRT__MATRIX_O, tape->d_hidden, tape->d_attended, 0);
+    backward_linear(b, RRT__MATRIX_O, tape->d_hidden, b->ws->attended);
+    rrt__team_barrier(b->team);
+    backward_softmax(b);
+    rrt__team_barrier(b->team);
+    backward_rope(b);
+    rrt__team_barrier(b->team);
+    const float *dy[3] = {tape->d_q, tape->d_k, tape->d_v};
+    for (int i = 0; i < 3; i++) {
+        rrt__matrix m = RRT__MATRIX_Q + (rrt__matrix)i;
+        backward_linear(b, m, dy[i], x);
+        backward_input(b, m, dy[i], tape->d_normed[RRT__NORM_ATTENTION], i > 0);
+    }
+    rrt__team_barrier(b->team);
+}
+
+void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans)
+{
+    bool parallel = tape->model->family->parallel_residual;
+    back b = {team,
+              tape,
+              depth,
+              spans,
+              n_spans,
+              count_rows(spans, n_spans),
+              &tape->at[depth],
+              parallel ? tape->before[depth] : tape->middle[depth]};
+    form_effective(team, tape, depth);
+    rrt__team_barrier(team);
+    if (tape->recompute) run_again(&b);
+    backward_mlp(&b);
+    if (!parallel) backward_norm(&b, RRT__NORM_MLP, b.middle);
+    backward_attention(&b);
+    if (parallel) backward_norm(&b, RRT__NORM_MLP, b.middle);
+    backward_norm(&b, RRT__NORM_ATTENTION, tape->before[depth]);
+}
+
+void rrt__tape_backward_embed(rrt__team team, rrt__tape *tape, const int32_t *ids, size_t rows)
+{
+    size_t hidden = tape->model->shape.hidden;
+    rrt__share columns = rrt__team_share(team, hidden, RRT__GEMM_GRAIN);
+    for (size_t r = 0; r < rows && tape->trains[RRT__PARAMETER_EMBEDDING]; r++) {
+        float *row = tape->gradient->embedding + (size_t)ids[r] * hidden;
+        for (size_t c = columns.begin; c < columns.end; c++) row[c] += tape->d_hidden[r * hidden + c];
+    }
+    rrt__team_barrier(team);
+}

@@ -1,0 +1,58 @@
+// The backward pass: the gradient of a loss with respect to every parameter, beside forward.h.
+//
+// A tape runs blocks forward and keeps what the way back needs: the hidden state before each block and
+// between attention and MLP, q, k, v, the attention's output, and gate and up before the activation. What is
+// cheap to make again (norms, activations, softmax) is made again. With recompute only the hidden state
+// before each block is kept, and the block runs a second time (gradient checkpointing).
+//
+// LoRA costs nothing per token: the effective matrix W + B·A of a depth is formed once per pass, and with
+// G = dyᵀ·x, its gradient, dW += G, dB += G·Aᵀ, dA += Bᵀ·G (paper eq. 3). Shared weights gather the G of all
+// their depths.
+#ifndef RRT__BACKWARD_H
+#define RRT__BACKWARD_H
+
+#include "kernels/gradients.h"
+#include "model/forward.h"
+#include "model/parameters.h"
+
+typedef struct rrt__tape {
+    const rrt_model *model;
+    rrt_model *gradient; // like model; gradients are added to it
+    bool trains[RRT__PARAMETER_KIND_COUNT];
+    bool recompute;
+    rrt_model unrolled; // the model as forward.h sees it: a slot per depth, LoRA already in the matrices
+    float *effective[RRT__MATRIX_COUNT]; // [out, in]: W + B·A of the depth that is being worked on
+    rrt__workspace shared;               // what depths need not keep
+    rrt__workspace *at;                  // [n_depths]: views of shared with the depth's own buffers
+    float **before, **middle;            // [n_depths] of [rows, hidden]
+    float *d_hidden; // [rows, hidden]: gradient of the hidden state, in and out of every block
+    float *d_normed[RRT__NORM_COUNT];    // [rows, hidden]
+    float *d_q, *d_k, *d_v, *d_attended; // as q, k, v, attended
+    float *d_matrix;                     // [largest out·in]: G
+    float *partial;                      // [threads, 2, hidden]: each thread's part of a norm's gradient
+    const rrt__gradient_kernels *kernels;
+    rrt__arena arena;
+} rrt__tape;
+
+// rows: the most that one pass will have; positions: the longest span. model and gradient outlive the tape.
+rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *gradient, size_t rows,
+                            size_t positions, bool recompute, int n_threads, rrt_error *err);
+void rrt__tape_free(rrt__tape *tape);
+
+// As rrt__forward_block on shared.hidden, for spans that are whole texts. All threads of a team call it, and
+// the functions below. Each starts and ends with a barrier.
+void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans);
+
+// The way back through the block that ran forward with the same spans: d_hidden becomes the gradient of the
+// block's input, gradients of parameters are added.
+void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans);
+
+// The way back through the embedding.
+void rrt__tape_backward_embed(rrt__team team, rrt__tape *tape, const int32_t *ids, size_t rows);
+
+// The way back through a norm of x [rows, hidden]: d_hidden += …, and the norm's gradient is added to
+// `gradient` where norms are trained.
+void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *norm, rrt__norm *gradient,
+                             const float *x, const float *dy, float *d_hidden, size_t rows);
+
+#endif

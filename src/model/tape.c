@@ -1,0 +1,109 @@
+// The tape's memory.
+#include "model/backward.h"
+
+// A buffer of `floats` floats.
+static rrt_status take(rrt__tape *tape, float **buffer, size_t rows, size_t width, rrt_error *err)
+{
+    return rrt__arena_alloc(&tape->arena, buffer, rows, width * sizeof(float), "activations for training",
+                            err);
+}
+
+// A slot per depth that borrows the model's weights, or the effective matrix where the depth has a LoRA.
+static rrt_status unroll(rrt__tape *tape, rrt_error *err)
+{
+    const rrt_model *model = tape->model;
+    size_t n = (size_t)model->plan.n_depths, largest = 0;
+    rrt_model *flat = &tape->unrolled;
+    *flat = *model;
+    flat->plan.n_slots = (int)n;
+    RRT__TRY(rrt__arena_alloc(&tape->arena, &flat->slots, n, sizeof *flat->slots, "slots", err));
+    RRT__TRY(rrt__arena_alloc(&tape->arena, &flat->depths, n, sizeof *flat->depths, "depths", err));
+    for (size_t d = 0; d < n; d++) {
+        flat->plan.slot[d] = (short)d;
+        flat->slots[d] = model->slots[model->plan.slot[d]];
+        flat->depths[d] = model->depths[d];
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+            rrt__linear *linear = &flat->slots[d].matrix[m];
+            if (!flat->depths[d].lora[m].rank) continue;
+            if (linear->out * linear->in > largest) largest = linear->out * linear->in;
+            if (!tape->effective[m]) RRT__TRY(take(tape, &tape->effective[m], linear->out, linear->in, err));
+            linear->weight = tape->effective[m];
+            flat->depths[d].lora[m] = (rrt__lora){0};
+        }
+    }
+    return take(tape, &tape->d_matrix, largest, 1, err);
+}
+
+// What one depth keeps.
+static rrt_status take_depth(rrt__tape *tape, rrt__workspace *at, size_t rows, rrt_error *err)
+{
+    const rrt__shape *s = &tape->model->shape;
+    size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    const struct {
+        float **buffer;
+        size_t width;
+    } buffers[] = {{&at->q, q},
+                   {&at->k, kv},
+                   {&at->v, kv},
+                   {&at->attended, q},
+                   {&at->log_sums, s->heads},
+                   {&at->gate, tape->model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0},
+                   {&at->up, s->ffn}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        RRT__TRY(take(tape, buffers[i].buffer, rows, buffers[i].width, err));
+    return RRT_STATUS_OK;
+}
+
+static rrt_status take_depths(rrt__tape *tape, size_t rows, rrt_error *err)
+{
+    size_t n = (size_t)tape->model->plan.n_depths, hidden = tape->model->shape.hidden;
+    RRT__TRY(rrt__arena_alloc(&tape->arena, &tape->at, n, sizeof *tape->at, "depths", err));
+    RRT__TRY(rrt__arena_alloc(&tape->arena, &tape->before, n, sizeof *tape->before, "depths", err));
+    RRT__TRY(rrt__arena_alloc(&tape->arena, &tape->middle, n, sizeof *tape->middle, "depths", err));
+    for (size_t d = 0; d < n; d++) {
+        // The first depth lives in the shared buffers, and with recompute all do.
+        bool own = d > 0 && !tape->recompute;
+        tape->at[d] = tape->shared;
+        tape->middle[d] = tape->middle[0];
+        RRT__TRY(take(tape, &tape->before[d], rows, hidden, err));
+        if (d == 0 || own) RRT__TRY(take(tape, &tape->middle[d], rows, hidden, err));
+        if (own) RRT__TRY(take_depth(tape, &tape->at[d], rows, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rrt_error *err)
+{
+    const rrt__shape *s = &tape->model->shape;
+    size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    RRT__TRY(take(tape, &tape->d_hidden, rows, s->hidden, err));
+    for (int i = 0; i < RRT__NORM_COUNT; i++) RRT__TRY(take(tape, &tape->d_normed[i], rows, s->hidden, err));
+    RRT__TRY(take(tape, &tape->d_q, rows, q, err));
+    RRT__TRY(take(tape, &tape->d_k, rows, kv, err));
+    RRT__TRY(take(tape, &tape->d_v, rows, kv, err));
+    RRT__TRY(take(tape, &tape->d_attended, rows, q, err));
+    return take(tape, &tape->partial, (size_t)n_threads, 2 * s->hidden, err);
+}
+
+rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *gradient, size_t rows,
+                            size_t positions, bool recompute, int n_threads, rrt_error *err)
+{
+    *tape = (rrt__tape){
+        .model = model, .gradient = gradient, .recompute = recompute, .kernels = rrt__gradient_kernels_get()};
+    if (n_threads <= 0) n_threads = rrt__team_default_threads();
+    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) tape->trains[kind] = true;
+    rrt_status status = unroll(tape, err);
+    if (!status)
+        status = rrt__workspace_create(&tape->shared, &tape->unrolled, rows, positions, n_threads, err);
+    if (!status) status = take_depths(tape, rows, err);
+    if (!status) status = take_gradients(tape, rows, n_threads, err);
+    if (status) rrt__tape_free(tape);
+    return status;
+}
+
+void rrt__tape_free(rrt__tape *tape)
+{
+    rrt__workspace_free(&tape->shared);
+    rrt__arena_free(&tape->arena);
+    *tape = (rrt__tape){0};
+}

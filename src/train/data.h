@@ -1,0 +1,43 @@
+// Training text: files → shards of token ids on disk → windows in a shuffled order.
+//
+// A shard is one file's ids, memory-mapped: magic "RRTTOKEN", version, fingerprint of the tokenizer, name,
+// size and checksum of the source, number of ids, checksum of the ids, then the ids as u32, little endian.
+// Documents (a JSONL line's "text", or a whole text file) stand one after the other with EOS between them.
+//
+// The ids of all shards, end to end, are cut into windows of `context` inputs without overlap; where the
+// tokenizer adds BOS, each window starts with it. Every token of the text but the first is a target once.
+#ifndef RRT__DATA_H
+#define RRT__DATA_H
+
+#include "base/memory.h"
+#include "rrt/tokenizer.h"
+
+typedef struct rrt__dataset rrt__dataset;
+
+// Encodes each file (text or .jsonl, plain or .zst) into folder/0000.tokens, 0001.tokens … A shard that is
+// there already and was made from the same file (name, size, checksum) by the same tokenizer is kept.
+rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, const char *const *files,
+                            size_t n_files, const rrt_progress *progress, rrt_error *err);
+
+// Maps folder/0000.tokens …. Fails with FORMAT for a damaged or unreadable shard (checksums are verified) and
+// for an id that is not below vocab, with MISMATCH for another tokenizer's shards, with ARGUMENT if the text
+// does not fill one window.
+rrt_status rrt__dataset_open(rrt__dataset **out, const char *folder, const rrt_tokenizer *tokenizer,
+                             size_t vocab, size_t context, rrt_error *err);
+void rrt__dataset_close(rrt__dataset *dataset); // NULL is fine
+
+size_t rrt__dataset_windows(const rrt__dataset *dataset);
+size_t rrt__dataset_tokens(const rrt__dataset *dataset); // ids in all
+
+// A number that depends on all ids and their order: equal for equal data.
+uint64_t rrt__dataset_fingerprint(const rrt__dataset *dataset);
+
+// Window number `window` in the text's order: ids[context], and targets[context], the next id of each
+// (targets[i] = ids[i+1] …).
+void rrt__dataset_window(const rrt__dataset *dataset, size_t window, int32_t *ids, int32_t *targets);
+
+// The window that comes `step`-th when windows are drawn in a random order, each once per epoch. Depends on
+// the arguments alone: a position in the data is one number.
+size_t rrt__dataset_shuffle(size_t n_windows, uint64_t seed, uint64_t step);
+
+#endif

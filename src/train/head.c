@@ -1,0 +1,124 @@
+#include "train/head.h"
+
+#include <string.h>
+
+#include "kernels/gemm.h"
+#include "train/sparse.h"
+
+enum { CHUNK_ROWS = 256 };
+
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, int n_threads,
+                            rrt_error *err)
+{
+    size_t vocab = model->shape.vocab,
+           threads = (size_t)(n_threads > 0 ? n_threads : rrt__team_default_threads());
+    rrt__arena *arena = &head->arena;
+    *head = (rrt__head){0};
+    rrt_status status;
+    RRT__GOTO(rrt__arena_alloc(arena, &head->logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
+    if (has_teacher)
+        RRT__GOTO(
+            rrt__arena_alloc(arena, &head->teacher_logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
+    RRT__GOTO(rrt__arena_alloc(arena, &head->row_gradient, threads, vocab * sizeof(float), "logits", err));
+    RRT__GOTO(rrt__arena_alloc(arena, &head->sums, threads, sizeof *head->sums, "loss sums", err));
+done:
+    if (status) rrt__head_free(head);
+    return status;
+}
+
+void rrt__head_free(rrt__head *head)
+{
+    rrt__arena_free(&head->arena);
+    *head = (rrt__head){0};
+}
+
+typedef struct chunk {
+    rrt__team team;
+    rrt__head *head;
+    rrt__tape *tape;
+    const rrt__objective *objective;
+    const rrt__teaching *teaching;
+    const float *hidden; // of the whole batch
+    const int32_t *targets;
+    size_t begin, rows;
+    float weight;
+} chunk;
+
+// Final norm of the chunk's rows, into normed, which is left for the weight gradient.
+static void norm_rows(const chunk *c)
+{
+    const rrt__norm *norm = &c->tape->model->final_norm;
+    size_t width = c->tape->model->shape.hidden;
+    rrt__share share = rrt__team_share(c->team, c->rows, 1);
+    size_t at = (c->begin + share.begin) * width, rows = share.end - share.begin;
+    float epsilon = (float)c->tape->model->shape.norm_epsilon, *out = c->tape->shared.normed[0] + at;
+    const rrt__kernels *kernels = c->tape->shared.kernels;
+    if (norm->bias)
+        kernels->layer_norm(out, c->hidden + at, norm->gain, norm->bias, rows, width, epsilon);
+    else
+        kernels->rms_norm(out, c->hidden + at, norm->gain, rows, width, epsilon);
+}
+
+// The row's logits become their gradient.
+static void score_row(const chunk *c, size_t row)
+{
+    const rrt__objective *o = c->objective;
+    size_t vocab = c->tape->model->shape.vocab;
+    float *logits = c->head->logits + row * vocab;
+    float *gradient = c->head->row_gradient + (size_t)c->team.ith * vocab;
+    rrt__loss_sums *sums = &c->head->sums[c->team.ith];
+    const rrt__gradient_kernels *kernels = c->tape->kernels;
+    int32_t target = c->targets[c->begin + row];
+    memset(gradient, 0, vocab * sizeof *gradient);
+    if (target >= 0) {
+        float distil = c->weight * o->kd_weight;
+        sums->rows++;
+        sums->cross_entropy +=
+            kernels->cross_entropy(gradient, logits, vocab, (size_t)target, c->weight - distil);
+        if (c->teaching->rows)
+            sums->divergence +=
+                rrt__sparse_distil(o->divergence, gradient, logits, vocab, c->teaching->rows[c->begin + row],
+                                   c->teaching->top, distil);
+        else if (c->teaching->model)
+            sums->divergence += kernels->distil[o->divergence](
+                gradient, logits, c->head->teacher_logits + row * vocab, vocab, o->temperature, distil);
+    }
+    memcpy(logits, gradient, vocab * sizeof *logits);
+}
+
+static void run_chunk(const chunk *c)
+{
+    rrt__tape *tape = c->tape;
+    const rrt_model *model = tape->model;
+    size_t hidden = model->shape.hidden, vocab = model->shape.vocab, at = c->begin * hidden;
+    const float *normed = tape->shared.normed[0] + at;
+    norm_rows(c);
+    rrt__team_barrier(c->team);
+    rrt__gemm(c->team, c->head->logits, normed, model->head, c->rows, vocab, hidden, 0);
+    if (c->teaching->model)
+        rrt__forward_logits(c->team, c->teaching->model, c->teaching->workspace, c->begin, c->rows,
+                            c->head->teacher_logits);
+    rrt__team_barrier(c->team);
+    for (size_t r = (size_t)c->team.ith; r < c->rows; r += (size_t)c->team.nth) score_row(c, r);
+    rrt__team_barrier(c->team);
+    rrt__gemm_input_gradient(c->team, tape->d_normed[0] + at, c->head->logits, model->head, c->rows, vocab,
+                             hidden, 0);
+    if (tape->trains[RRT__PARAMETER_EMBEDDING])
+        rrt__gemm_weight_gradient(c->team, tape->gradient->head, c->head->logits, normed, c->rows, vocab,
+                                  hidden, 1);
+    rrt__team_barrier(c->team);
+}
+
+void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__objective *objective,
+                        const rrt__teaching *teaching, const float *hidden, const int32_t *targets,
+                        size_t rows, float weight)
+{
+    rrt__team_barrier(team);
+    for (size_t begin = 0; begin < rows; begin += CHUNK_ROWS) {
+        size_t count = rows - begin < CHUNK_ROWS ? rows - begin : CHUNK_ROWS;
+        chunk c = {team, head, tape, objective, teaching, hidden, targets, begin, count, weight};
+        run_chunk(&c);
+    }
+    rrt__tape_backward_norm(team, tape, &tape->model->final_norm, &tape->gradient->final_norm, hidden,
+                            tape->d_normed[0], tape->d_hidden, rows);
+}

@@ -1,0 +1,49 @@
+// The head, the losses and the way back through both, in chunks of rows, so that the logits of a batch never
+// exist as a whole.
+#ifndef RRT__HEAD_H
+#define RRT__HEAD_H
+
+#include "model/backward.h"
+#include "train/store.h"
+
+// loss = (1 - kd_weight) · cross-entropy + kd_weight · divergence from the teacher (paper §3.6).
+typedef struct rrt__objective {
+    rrt__divergence divergence;
+    float kd_weight;   // 0: no teacher
+    float temperature; // of the divergence
+} rrt__objective;
+
+// Where a row's teacher is: another model's hidden state, before its final norm, or stored logits.
+typedef struct rrt__teaching {
+    const rrt_model *model;     // NULL: none
+    rrt__workspace *workspace;  // its hidden rows, as rrt__forward_depths left them
+    const rrt__store_row *rows; // NULL: none; else [rows] stored answers of `top` tokens each
+    size_t top;
+} rrt__teaching;
+
+// Sums over rows, in nats.
+typedef struct rrt__loss_sums {
+    double cross_entropy, divergence;
+    size_t rows;
+} rrt__loss_sums;
+
+typedef struct rrt__head {
+    float *logits, *teacher_logits; // [chunk, vocab]
+    float *row_gradient;            // [threads, vocab]
+    rrt__loss_sums *sums;           // [threads]
+    rrt__arena arena;
+} rrt__head;
+
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, int n_threads,
+                            rrt_error *err);
+void rrt__head_free(rrt__head *head);
+
+// The loss at a hidden state [rows, hidden] (after the last block; at a loop boundary for an exit), times
+// weight per row. Adds its gradient to the tape's d_hidden, and those of the final norm and the head to the
+// tape's gradient. targets: [rows], -1 for a row that is not scored. Adds to the sums of the calling thread.
+// All threads of a team call it; starts and ends with a barrier.
+void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__objective *objective,
+                        const rrt__teaching *teaching, const float *hidden, const int32_t *targets,
+                        size_t rows, float weight);
+
+#endif

@@ -1,0 +1,123 @@
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct gathering {
+    rrt__optimizer *optimizer;
+    size_t capacity, n; // n: parameters seen in this walk, frozen ones too
+    int part;           // which of the four a walk fills in
+} gathering;
+
+static float **part_of(rrt__trained *trained, int part)
+{
+    float **parts[] = {&trained->values, &trained->gradient, &trained->mean, &trained->variance};
+    return parts[part];
+}
+
+static rrt_status gather_one(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    gathering *g = user;
+    rrt__optimizer *o = g->optimizer;
+    if (o->options.scale[p->kind] == 0) return RRT_STATUS_OK;
+    RRT__TRY(rrt__array_reserve(&o->parameters, &g->capacity, g->n + 1, sizeof *o->parameters, err));
+    rrt__trained *trained = &o->parameters[g->n++];
+    if (g->part == 0)
+        *trained =
+            (rrt__trained){.count = rrt__parameter_count(p), .kind = p->kind, .decays = p->columns > 0};
+    *part_of(trained, g->part) = p->values;
+    return RRT_STATUS_OK;
+}
+
+// Four models that are alike are walked in the same order.
+static rrt_status gather(rrt__optimizer *o, const rrt_model *model, rrt_error *err)
+{
+    const rrt_model *parts[] = {model, o->gradient, o->mean, o->variance};
+    gathering g = {.optimizer = o};
+    for (g.part = 0; g.part < 4; g.part++, o->n_parameters = g.n, g.n = 0)
+        RRT__TRY(rrt__model_each_parameter(parts[g.part], &model->family->hf, gather_one, &g, err));
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__optimizer_create(rrt__optimizer *o, rrt_model *model, const rrt__optimizer_options *options,
+                                 int n_threads, rrt_error *err)
+{
+    *o = (rrt__optimizer){.options = *options};
+    size_t threads = (size_t)(n_threads > 0 ? n_threads : rrt__team_default_threads());
+    rrt_status status;
+    RRT__GOTO(rrt__model_create_like(&o->gradient, model, err));
+    RRT__GOTO(rrt__model_create_like(&o->mean, model, err));
+    RRT__GOTO(rrt__model_create_like(&o->variance, model, err));
+    RRT__GOTO(rrt__arena_alloc(&o->arena, &o->squares, threads, sizeof *o->squares, "sums", err));
+    RRT__GOTO(gather(o, model, err));
+done:
+    if (status) rrt__optimizer_free(o);
+    return status;
+}
+
+void rrt__optimizer_free(rrt__optimizer *o)
+{
+    rrt_model_close(o->gradient);
+    rrt_model_close(o->mean);
+    rrt_model_close(o->variance);
+    rrt__free(o->parameters);
+    rrt__arena_free(&o->arena);
+    *o = (rrt__optimizer){0};
+}
+
+double rrt__optimizer_norm(rrt__team team, rrt__optimizer *o)
+{
+    double sum = 0;
+    for (size_t i = 0; i < o->n_parameters; i++) {
+        const rrt__trained *p = &o->parameters[i];
+        rrt__share share = rrt__team_share(team, p->count, 16);
+        sum += rrt__gradient_kernels_get()->sum_squares(p->gradient + share.begin, share.end - share.begin);
+    }
+    o->squares[team.ith] = sum;
+    rrt__team_barrier(team);
+    sum = 0;
+    for (int t = 0; t < team.nth; t++) sum += o->squares[t];
+    rrt__team_barrier(team);
+    return sqrt(sum);
+}
+
+void rrt__optimizer_update(rrt__team team, rrt__optimizer *o, double norm, double learning_rate)
+{
+    const rrt__optimizer_options *options = &o->options;
+    double n = (double)o->step + 1;
+    rrt__adam step = {.beta1 = (float)options->beta1,
+                      .beta2 = (float)options->beta2,
+                      .epsilon = (float)options->epsilon,
+                      .correction1 = (float)(1 / (1 - pow(options->beta1, n))),
+                      .correction2 = (float)(1 / (1 - pow(options->beta2, n))),
+                      .gradient_scale =
+                          (float)(options->clip > 0 && norm > options->clip ? options->clip / norm : 1)};
+    for (size_t i = 0; i < o->n_parameters; i++) {
+        rrt__trained *p = &o->parameters[i];
+        rrt__share share = rrt__team_share(team, p->count, 16);
+        size_t at = share.begin, count = share.end - share.begin;
+        step.learning_rate = (float)(learning_rate * options->scale[p->kind]);
+        step.weight_decay = p->decays ? (float)options->weight_decay : 0;
+        rrt__gradient_kernels_get()->adam(p->values + at, p->mean + at, p->variance + at, p->gradient + at,
+                                          count, &step);
+        memset(p->gradient + at, 0, count * sizeof(float));
+    }
+    rrt__team_barrier(team);
+}
+
+void rrt__optimizer_clear(rrt__team team, rrt__optimizer *o)
+{
+    for (size_t i = 0; i < o->n_parameters; i++) {
+        rrt__share share = rrt__team_share(team, o->parameters[i].count, 16);
+        memset(o->parameters[i].gradient + share.begin, 0, (share.end - share.begin) * sizeof(float));
+    }
+    rrt__team_barrier(team);
+}
+
+double rrt__schedule(double progress, double warmup, double least)
+{
+    if (progress < warmup) return progress / warmup;
+    double part = warmup < 1 ? (progress - warmup) / (1 - warmup) : 1;
+    if (part > 1) part = 1;
+    return least + (1 - least) * 0.5 * (1 + cos(3.14159265358979323846 * part));
+}

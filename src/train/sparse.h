@@ -1,0 +1,14 @@
+// Distillation from a stored teacher, which knows only its `top` most likely tokens.
+#ifndef RRT__SPARSE_H
+#define RRT__SPARSE_H
+
+#include "kernels/gradients.h"
+#include "train/store.h"
+
+// The divergence between teacher and student where all tokens that the teacher did not store are one outcome
+// (by the data processing inequality never more than the divergence over the whole vocabulary). Returns it
+// and adds weight times its gradient with respect to the student's logits. Temperature is 1.
+double rrt__sparse_distil(rrt__divergence kind, float *gradient, const float *student, size_t vocab,
+                          rrt__store_row teacher, size_t top, float weight);
+
+#endif

@@ -1,0 +1,124 @@
+#include "train/step.h"
+
+#include <string.h>
+
+rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_model *teacher,
+                               rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err)
+{
+    *s = (rrt__stepper){.model = model, .teacher = teacher, .options = *options, .optimizer = optimizer};
+    size_t rows = options->sequences * options->context;
+    rrt_status status;
+    RRT__GOTO(rrt__tape_create(&s->tape, model, optimizer->gradient, rows, options->context,
+                               options->recompute, options->threads, err));
+    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
+        s->tape.trains[kind] = optimizer->options.scale[kind] != 0;
+    RRT__GOTO(rrt__head_create(&s->head, model, teacher != NULL, options->threads, err));
+    if (teacher)
+        RRT__GOTO(rrt__workspace_create(&s->teacher_workspace, teacher, rows, options->context,
+                                        options->threads, err));
+    RRT__GOTO(rrt__alloc(&s->spans, options->sequences, sizeof *s->spans, "spans", err));
+    for (size_t i = 0; i < options->sequences; i++) s->spans[i].count = options->context;
+done:
+    if (status) rrt__stepper_free(s);
+    return status;
+}
+
+void rrt__stepper_free(rrt__stepper *s)
+{
+    rrt__tape_free(&s->tape);
+    rrt__head_free(&s->head);
+    rrt__workspace_free(&s->teacher_workspace);
+    rrt__free(s->spans);
+    *s = (rrt__stepper){0};
+}
+
+typedef struct pass {
+    rrt__stepper *stepper;
+    const rrt__batch *batch;
+    float weight;
+    double norm, learning_rate;
+} pass;
+
+static void run_teacher(rrt__team team, const pass *p)
+{
+    rrt__stepper *s = p->stepper;
+    short depths[RRT__MAX_DEPTHS];
+    int n_depths;
+    rrt__plan_depths(&s->teacher->plan, s->teacher->plan.loops, depths, &n_depths, NULL);
+    rrt__forward_embed(team, s->teacher, &s->teacher_workspace, s->spans, p->batch->n_sequences,
+                       p->batch->ids);
+    rrt__forward_depths(team, s->teacher, &s->teacher_workspace, s->spans, p->batch->n_sequences, depths,
+                        n_depths);
+}
+
+static void run_gradients(rrt__team team, void *argument)
+{
+    const pass *p = argument;
+    rrt__stepper *s = p->stepper;
+    rrt__tape *tape = &s->tape;
+    const rrt__batch *batch = p->batch;
+    size_t n = batch->n_sequences, rows = n * batch->context, hidden = s->model->shape.hidden;
+    int n_depths = s->model->plan.n_depths;
+    rrt__teaching teaching = {s->teacher, &s->teacher_workspace, batch->stored, s->options.stored_top};
+    if (s->teacher) run_teacher(team, p);
+    rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, batch->ids);
+    for (int d = 0; d < n_depths; d++) rrt__tape_forward(team, tape, d, s->spans, n);
+    rrt__share share = rrt__team_share(team, rows, 1);
+    memset(tape->d_hidden + share.begin * hidden, 0, (share.end - share.begin) * hidden * sizeof(float));
+    rrt__head_backward(team, &s->head, tape, &s->options.objective, &teaching, tape->shared.hidden,
+                       batch->targets, rows, p->weight);
+    for (int d = n_depths - 1; d >= 0; d--) rrt__tape_backward(team, tape, d, s->spans, n);
+    rrt__tape_backward_embed(team, tape, batch->ids, rows);
+}
+
+void rrt__stepper_gradients(rrt__stepper *s, const rrt__batch *batch, float weight, rrt__loss_sums *sums)
+{
+    pass p = {.stepper = s, .batch = batch, .weight = weight};
+    int threads = s->options.threads > 0 ? s->options.threads : rrt__team_default_threads();
+    for (int t = 0; t < threads; t++) s->head.sums[t] = (rrt__loss_sums){0};
+    for (size_t i = 0; i < batch->n_sequences; i++) s->spans[i].count = batch->context;
+    rrt__team_run(s->options.threads, run_gradients, &p);
+    for (int t = 0; t < threads; t++) {
+        sums->cross_entropy += s->head.sums[t].cross_entropy;
+        sums->divergence += s->head.sums[t].divergence;
+        sums->rows += s->head.sums[t].rows;
+    }
+}
+
+static void run_norm(rrt__team team, void *argument)
+{
+    pass *p = argument;
+    double norm = rrt__optimizer_norm(team, p->stepper->optimizer);
+    if (team.ith == 0) p->norm = norm;
+}
+
+double rrt__stepper_norm(rrt__stepper *s)
+{
+    pass p = {.stepper = s};
+    rrt__team_run(s->options.threads, run_norm, &p);
+    return p.norm;
+}
+
+static void run_update(rrt__team team, void *argument)
+{
+    const pass *p = argument;
+    rrt__optimizer_update(team, p->stepper->optimizer, p->norm, p->learning_rate);
+}
+
+void rrt__stepper_update(rrt__stepper *s, double norm, double learning_rate)
+{
+    pass p = {.stepper = s, .norm = norm, .learning_rate = learning_rate};
+    rrt__team_run(s->options.threads, run_update, &p);
+    s->optimizer->step++;
+}
+
+static void run_discard(rrt__team team, void *argument)
+{
+    rrt__optimizer_clear(team, ((const pass *)argument)->stepper->optimizer);
+}
+
+void rrt__stepper_discard(rrt__stepper *s)
+{
+    pass p = {.stepper = s};
+    rrt__team_run(s->options.threads, run_discard, &p);
+}

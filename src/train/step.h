@@ -1,0 +1,52 @@
+// One step of training: gradients of batches, added up, then an update. What it computes depends on its
+// arguments and the number of threads alone.
+#ifndef RRT__STEP_H
+#define RRT__STEP_H
+
+#include "train/head.h"
+#include "train/optimizer.h"
+
+typedef struct rrt__step_options {
+    size_t sequences, context; // the largest batch
+    bool recompute;            // activations are made again on the way back
+    int threads;               // ≤ 0: one per core
+    rrt__objective objective;
+    size_t stored_top; // answers per row of a stored teacher; 0: none
+} rrt__step_options;
+
+typedef struct rrt__batch {
+    size_t n_sequences, context;
+    const int32_t *ids, *targets; // [n_sequences, context]; a target of -1 is not scored
+    const rrt__store_row *stored; // [n_sequences, context] if the teacher is stored
+} rrt__batch;
+
+typedef struct rrt__stepper {
+    rrt_model *model;
+    const rrt_model *teacher; // online; NULL: none
+    rrt__step_options options;
+    rrt__optimizer *optimizer;
+    rrt__tape tape;
+    rrt__head head;
+    rrt__workspace teacher_workspace;
+    rrt__span *spans;
+} rrt__stepper;
+
+// All outlive the stepper. The optimizer says what is trained.
+rrt_status rrt__stepper_create(rrt__stepper *stepper, rrt_model *model, const rrt_model *teacher,
+                               rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err);
+void rrt__stepper_free(rrt__stepper *stepper);
+
+// Adds the gradients of weight · (the sum of the batch's row losses), and its sums to *sums.
+void rrt__stepper_gradients(rrt__stepper *stepper, const rrt__batch *batch, float weight,
+                            rrt__loss_sums *sums);
+
+// The norm of the gradients so far.
+double rrt__stepper_norm(rrt__stepper *stepper);
+
+// Updates the model and forgets the gradients.
+void rrt__stepper_update(rrt__stepper *stepper, double norm, double learning_rate);
+
+// Forgets the gradients without an update.
+void rrt__stepper_discard(rrt__stepper *stepper);
+
+#endif

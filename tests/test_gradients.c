@@ -1,0 +1,265 @@
+// The gradient of every stored tensor, and a loss curve, against PyTorch's (tools/make-gradient-golden.py),
+// for both families, all kinds of plan and all losses; with the same results when activations are recomputed
+// and whatever the number of threads.
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "format/safetensors.h"
+#include "model/load.h"
+#include "test.h"
+#include "train/step.h"
+
+enum { SEQUENCES = 2, CONTEXT = 9, ROWS = SEQUENCES * CONTEXT, STEPS = 20 };
+static const float temperature = 1.7f, kd_weight = 0.7f;
+static const char *const losses[] = {"fkl", "rkl", "jsd", "tvd", "ce"}; // as rrt__divergence, then none
+enum { LOSSES = sizeof losses / sizeof *losses, CROSS_ENTROPY = RRT__DIVERGENCE_COUNT };
+static const char *const families[] = {"llama", "neox"};
+static const char *const plans[] = {"cycle", "sequence", "ends"};
+
+static rrt_model *open_in_gradients(const char *name)
+{
+    char path[512];
+    rrt_error err = {0};
+    rrt_model *model;
+    snprintf(path, sizeof path, RRT_TEST_DATA "/gradients/%s", name);
+    assert_ok(rrt_model_open(&model, path, NULL, &err));
+    return model;
+}
+
+// The batch that the script makes for a salt.
+static void make_batch(int salt, size_t vocab, int32_t ids[ROWS], int32_t targets[ROWS])
+{
+    for (int s = 0; s < SEQUENCES; s++)
+        for (int i = 0; i <= CONTEXT; i++) {
+            int32_t id = (i * i * 5 + i * 7 + s * 11 + salt * 3) % (int)vocab;
+            if (i < CONTEXT) ids[s * CONTEXT + i] = id;
+            if (i > 0) targets[s * CONTEXT + i - 1] = id;
+        }
+}
+
+typedef struct training {
+    rrt_model *model, *teacher;
+    rrt__optimizer optimizer;
+    rrt__stepper stepper;
+    int loss;
+} training;
+
+static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
+                          int threads)
+{
+    char name[64];
+    rrt_error err = {0};
+    snprintf(name, sizeof name, "%s-%s", family, plan);
+    *t = (training){.model = open_in_gradients(name), .teacher = open_in_gradients(family), .loss = loss};
+    const rrt__optimizer_options adam = {
+        .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1, .scale = {1, 1, 1, 1}};
+    bool plain = loss == CROSS_ENTROPY;
+    const rrt__step_options step = {
+        .sequences = SEQUENCES,
+        .context = CONTEXT,
+        .recompute = recompute,
+        .threads = threads,
+        .objective = {plain ? 0 : (rrt__divergence)loss, plain ? 0 : kd_weight, temperature}};
+    assert_ok(rrt__optimizer_create(&t->optimizer, t->model, &adam, threads, &err));
+    assert_ok(
+        rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &t->optimizer, &step, &err));
+}
+
+static void close_training(training *t)
+{
+    rrt__stepper_free(&t->stepper);
+    rrt__optimizer_free(&t->optimizer);
+    rrt_model_close(t->model);
+    rrt_model_close(t->teacher);
+}
+
+// Adds the gradients of the batch's mean loss, which is returned.
+static double run_batch(training *t, int salt)
+{
+    int32_t ids[ROWS], targets[ROWS];
+    rrt__loss_sums sums = {0};
+    make_batch(salt, t->model->shape.vocab, ids, targets);
+    rrt__batch batch = {SEQUENCES, CONTEXT, ids, targets, NULL};
+    rrt__stepper_gradients(&t->stepper, &batch, 1.0f / ROWS, &sums);
+    assert_int_equal(sums.rows, ROWS);
+    double weight = t->loss == CROSS_ENTROPY ? 0 : (double)kd_weight;
+    return ((1 - weight) * sums.cross_entropy + weight * sums.divergence) / ROWS;
+}
+
+static json_t *open_golden_json(const char *family, const char *plan)
+{
+    char path[512];
+    snprintf(path, sizeof path, RRT_TEST_DATA "/gradients/%s-%s/golden.json", family, plan);
+    json_t *golden = json_load_file(path, 0, NULL);
+    assert_non_null(golden);
+    return golden;
+}
+
+// The tensors "LOSS.*" of the goldens, read as a model of the student's shape.
+static rrt_model *open_golden_gradient(const rrt_model *model, const char *family, const char *plan,
+                                       const char *loss)
+{
+    char path[512];
+    rrt_error err = {0};
+    rrt__safetensors *file;
+    rrt__tensor_table table = {0};
+    rrt_model *gradient;
+    size_t prefix = strlen(loss) + 1;
+    snprintf(path, sizeof path, RRT_TEST_DATA "/gradients/%s-%s/gradients.safetensors", family, plan);
+    assert_ok(rrt__safetensors_open(&file, path, &err));
+    const rrt__tensor_table *all = rrt__safetensors_tensors(file);
+    for (size_t i = 0; i < all->count; i++) {
+        rrt__tensor tensor = all->tensors[i];
+        if (strncmp(tensor.name, loss, prefix - 1) != 0) continue;
+        tensor.name += prefix;
+        assert_ok(rrt__tensor_table_add(&table, &tensor, &err));
+    }
+    assert_ok(rrt__tensor_table_seal(&table, &err));
+    const rrt__config config = {model->family, model->shape, model->plan, model->norms};
+    assert_ok(rrt__model_load(&gradient, &config, &table, &model->family->hf, false, NULL, &err));
+    rrt__tensor_table_free(&table);
+    rrt__safetensors_close(file);
+    return gradient;
+}
+
+typedef struct listing {
+    rrt__parameter parameters[256];
+    size_t count;
+} listing;
+
+static rrt_status list_one(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    (void)err;
+    listing *list = user;
+    assert_true(list->count < 256);
+    list->parameters[list->count++] = *p;
+    return RRT_STATUS_OK;
+}
+
+static double norm_of(const float *a, const float *b, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        double difference = (double)a[i] - (b ? (double)b[i] : 0);
+        sum += difference * difference;
+    }
+    return sqrt(sum);
+}
+
+// The greatest ‖got - expected‖ / ‖expected‖ of a tensor.
+static double compare(const rrt_model *got, const rrt_model *expected, const char *what, double allowed)
+{
+    listing a = {.count = 0}, b = {.count = 0};
+    double worst = 0;
+    rrt__model_each_parameter(got, &got->family->hf, list_one, &a, NULL);
+    rrt__model_each_parameter(expected, &got->family->hf, list_one, &b, NULL);
+    assert_int_equal(a.count, b.count);
+    for (size_t i = 0; i < a.count; i++) {
+        const rrt__parameter *p = &a.parameters[i], *q = &b.parameters[i];
+        assert_string_equal(p->name, q->name);
+        size_t count = rrt__parameter_count(p);
+        double relative = norm_of(p->values, q->values, count) / (norm_of(q->values, NULL, count) + 1e-7);
+        if (!(relative <= allowed)) fail_msg("%s: %s is off by %.3g relative", what, p->name, relative);
+        if (relative > worst) worst = relative;
+    }
+    return worst;
+}
+
+static void check_gradients(const char *family, const char *plan, int loss, bool recompute, int threads)
+{
+    training t;
+    char what[128];
+    open_training(&t, family, plan, loss, recompute, threads);
+    json_t *golden = open_golden_json(family, plan);
+    double expected = json_number_value(json_object_get(json_object_get(golden, "losses"), losses[loss]));
+    double got = run_batch(&t, 0);
+    snprintf(what, sizeof what, "%s-%s %s%s, %d threads", family, plan, losses[loss],
+             recompute ? " recomputed" : "", threads);
+    if (!(fabs(got - expected) < 1e-5 * expected)) fail_msg("%s: loss %.8g, not %.8g", what, got, expected);
+    rrt_model *gradient = open_golden_gradient(t.model, family, plan, losses[loss]);
+    double worst = compare(t.optimizer.gradient, gradient, what, 1e-4);
+    if (!recompute && threads == 1) print_message("%s: gradients within %.1e relative\n", what, worst);
+    rrt_model_close(gradient);
+    json_decref(golden);
+    close_training(&t);
+}
+
+static void test_every_gradient(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++)
+            for (int loss = 0; loss < LOSSES; loss++) check_gradients(families[f], plans[p], loss, false, 1);
+}
+
+static void test_recompute_and_threads(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++) {
+            check_gradients(families[f], plans[p], CROSS_ENTROPY, true, 1);
+            check_gradients(families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, false, 3);
+            check_gradients(families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, true, 2);
+        }
+}
+
+static void test_loss_curve(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++) {
+            training t;
+            open_training(&t, families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, false, 2);
+            json_t *golden = open_golden_json(families[f], plans[p]);
+            const json_t *curve = json_object_get(golden, "curve");
+            for (int step = 0; step < STEPS; step++) {
+                double expected = json_number_value(json_array_get(curve, (size_t)step));
+                double got = run_batch(&t, step);
+                if (!(fabs(got - expected) < 1e-3))
+                    fail_msg("%s-%s: step %d: loss %.6f, not %.6f", families[f], plans[p], step, got,
+                             expected);
+                rrt__stepper_update(&t.stepper, rrt__stepper_norm(&t.stepper),
+                                    2e-2 * rrt__schedule((step + 1.0) / STEPS, 0.2, 0.1));
+            }
+            json_decref(golden);
+            close_training(&t);
+        }
+}
+
+// What is frozen stays as it is and gets no gradient; the rest gets the gradient that it gets otherwise.
+static void test_frozen(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) {
+        training t;
+        open_training(&t, "llama", "cycle", CROSS_ENTROPY, false, 1);
+        rrt_model *golden = open_golden_gradient(t.model, "llama", "cycle", "ce");
+        t.stepper.tape.trains[kind] = false;
+        run_batch(&t, 0);
+        listing a = {.count = 0}, b = {.count = 0};
+        rrt__model_each_parameter(t.optimizer.gradient, &t.model->family->hf, list_one, &a, NULL);
+        rrt__model_each_parameter(golden, &t.model->family->hf, list_one, &b, NULL);
+        for (size_t i = 0; i < a.count; i++) {
+            size_t count = rrt__parameter_count(&a.parameters[i]);
+            const float *got = a.parameters[i].values, *expected = b.parameters[i].values;
+            bool frozen = (int)a.parameters[i].kind == kind;
+            assert_true(norm_of(got, frozen ? NULL : expected, count) <=
+                        1e-4 * norm_of(expected, NULL, count));
+            if (frozen) assert_true(norm_of(got, NULL, count) == 0);
+        }
+        rrt_model_close(golden);
+        close_training(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_gradient),
+        cmocka_unit_test(test_recompute_and_threads),
+        cmocka_unit_test(test_loss_curve),
+        cmocka_unit_test(test_frozen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Gradients and a loss curve that PyTorch computes for tiny recursive models: what tests/test_gradients.c compares
+with.
+
+    tools/make-gradient-golden.py     writes tests/data/gradients/FAMILY-PLAN/ and FAMILY/ (the teacher)
+
+A student is a folder of ours (config.json with its rrt object, model.safetensors); gradients.safetensors holds the
+gradient of every stored tensor under LOSS.NAME, for the loss that golden.json gives. The model that is differentiated
+is transformers' own, unrolled: its weights are W + B·A of leaf tensors. Everything is computed in double.
+
+Needs torch, transformers and safetensors.
+"""
+import json
+import math
+import pathlib
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from torch.func import functional_call
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+
+DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "gradients"
+VOCAB, HIDDEN, FFN, HEADS, HEAD_DIM, DEPTHS, RANK = 29, 12, 16, 3, 4, 4, 2
+SEQUENCES, CONTEXT = 2, 9
+TEMPERATURE, KD_WEIGHT = 1.7, 0.7
+STEPS, RATE, WARMUP, LEAST, DECAY, CLIP, BETAS, EPSILON = 20, 2e-2, 0.2, 0.1, 0.1, 1.0, (0.9, 0.95), 1e-8
+
+# name: sharing, loops, layers_per_block, prelude, coda, depth → slot, norms
+PLANS = {
+    "cycle": ("cycle", 2, 2, 0, 0, [0, 1, 0, 1], "tied"),
+    "sequence": ("sequence", 2, 2, 0, 0, [0, 0, 1, 1], "per-depth"),
+    "ends": ("cycle", 2, 1, 1, 1, [0, 1, 1, 2], "tied"),
+}
+
+
+def llama():
+    return LlamaConfig(vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=FFN, num_hidden_layers=DEPTHS,
+                       num_attention_heads=HEADS, num_key_value_heads=1, head_dim=HEAD_DIM, max_position_embeddings=32,
+                       rms_norm_eps=1e-5, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+                       rope_parameters={"rope_type": "default", "rope_theta": 1000.0})
+
+
+def neox():
+    return GPTNeoXConfig(vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=FFN, num_hidden_layers=DEPTHS,
+                         num_attention_heads=HEADS, max_position_embeddings=32, bos_token_id=0, eos_token_id=0,
+                         use_parallel_residual=True, tie_word_embeddings=False,
+                         rope_parameters={"rope_type": "default", "rope_theta": 1000.0, "partial_rotary_factor": 0.5})
+
+
+FAMILIES = {
+    "llama": dict(config=llama, layers="model.layers.",
+                  matrices=["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                            "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"], fused=None),
+    "neox": dict(config=neox, layers="gpt_neox.layers.",
+                 matrices=["attention.query", "attention.key", "attention.value", "attention.dense",
+                           "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"], fused="attention.query_key_value"),
+}
+
+
+def noise_of(name, shape, generator):
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64).float().double()
+    if name.endswith("bias"):
+        return noise * 0.3
+    if len(shape) == 1:
+        return 1 + noise * 0.25
+    return noise * (0.5 if "embed" in name else 1.2 / math.sqrt(shape[1]))
+
+
+def file_name(name):
+    return name.replace("lm_head", "embed_out") if name == "lm_head.weight" else name
+
+
+def is_vector(name):
+    return "norm" in name or name.endswith("bias")
+
+
+class Student:
+    """Leaf tensors under the names of our files, and the unrolled model that they make."""
+
+    def __init__(self, family, plan, generator):
+        self.family, self.plan = FAMILIES[family], PLANS[plan]
+        self.model = AutoModelForCausalLM.from_config(self.family["config"](), attn_implementation="eager").double().eval()
+        self.leaves = {}
+        for name, p in self.model.named_parameters():
+            self.leaves.setdefault(self.stored(name), noise_of(name, p.shape, generator))
+        for depth in range(DEPTHS):
+            for matrix in self.family["matrices"]:
+                out, inner = self.shape(matrix)
+                a, b = self.lora(depth, matrix)
+                self.leaves[a] = noise_of(a, (RANK, inner), generator)
+                self.leaves[b] = noise_of(b, (out, RANK), generator) * 0.5
+        for leaf in self.leaves.values():
+            leaf.requires_grad_()
+
+    def lora(self, depth, matrix):
+        return [f"rrt.depths.{depth}.{matrix}.lora_{x}.weight" for x in "AB"]
+
+    def shape(self, matrix):
+        if self.family["fused"] and matrix in self.family["matrices"][:3]:
+            return HIDDEN, HIDDEN
+        weight = self.model.get_submodule(self.family["layers"] + "0." + matrix).weight
+        return tuple(weight.shape)
+
+    def split(self, name):
+        depth, rest = name[len(self.family["layers"]):].split(".", 1)
+        return int(depth), rest
+
+    def stored(self, name):
+        """The name in our file of what stands under a name of the unrolled model."""
+        if not name.startswith(self.family["layers"]):
+            return file_name(name) if self.family["fused"] else name
+        depth, rest = self.split(name)
+        if self.plan[6] == "per-depth" and is_vector(rest):
+            # A fused bias is three of ours.
+            return f"rrt.depths.{depth}.{rest}"
+        return f"{self.family['layers']}{self.plan[5][depth]}.{rest}"
+
+    def weight(self, name):
+        leaf = self.leaves[self.stored(name)]
+        if not name.startswith(self.family["layers"]) or not name.endswith(".weight") or "norm" in name:
+            return leaf
+        depth, rest = self.split(name)
+        matrix = rest[: -len(".weight")]
+        if matrix != self.family["fused"]:
+            a, b = (self.leaves[n] for n in self.lora(depth, matrix))
+            return leaf + b @ a
+        parts = []
+        for m in self.family["matrices"][:3]:
+            a, b = (self.leaves[n] for n in self.lora(depth, m))
+            parts.append((b @ a).view(HEADS, 1, HEAD_DIM, HIDDEN))
+        return leaf + torch.cat(parts, 1).reshape(leaf.shape)
+
+    def logits(self, ids):
+        names = [n for n, _ in self.model.named_parameters()]
+        return functional_call(self.model, {n: self.weight(n) for n in names}, (ids,)).logits
+
+    def unfuse(self, tensors):
+        """Biases of q, k and v of a depth stand one by one in our file."""
+        out = {}
+        for name, tensor in tensors.items():
+            if name.startswith("rrt.depths.") and self.family["fused"] and name.endswith(self.family["fused"] + ".bias"):
+                for i, matrix in enumerate(self.family["matrices"][:3]):
+                    part = tensor.view(HEADS, 3, HEAD_DIM)[:, i].reshape(-1)
+                    out[name.replace(self.family["fused"], matrix)] = part
+            else:
+                out[name] = tensor
+        return {n: t.detach().float().contiguous() for n, t in out.items()}
+
+    def config(self):
+        config = self.family["config"]().to_dict()
+        sharing, loops, block, prelude, coda, slots, norms = self.plan
+        config["architectures"] = [type(self.model).__name__]
+        config["rrt"] = dict(format_version=1, sharing=sharing, loops=loops, layers_per_block=block, prelude=prelude,
+                             coda=coda, plan=slots, norms=norms, kv="per-depth")
+        return config
+
+
+def batch(salt):
+    """SEQUENCES windows of CONTEXT inputs and their next tokens."""
+    rows = [[(i * i * 5 + i * 7 + s * 11 + salt * 3) % VOCAB for i in range(CONTEXT + 1)] for s in range(SEQUENCES)]
+    rows = torch.tensor(rows)
+    return rows[:, :-1], rows[:, 1:]
+
+
+def divergence(kind, student, teacher):
+    log_q, log_p = (torch.log_softmax(x / TEMPERATURE, -1) for x in (student, teacher))
+    q, p = log_q.exp(), log_p.exp()
+    if kind == "fkl":
+        rows = (p * (log_p - log_q)).sum(-1)
+    elif kind == "rkl":
+        rows = (q * (log_q - log_p)).sum(-1)
+    elif kind == "jsd":
+        log_m = ((p + q) / 2).log()
+        rows = 0.5 * (p * (log_p - log_m)).sum(-1) + 0.5 * (q * (log_q - log_m)).sum(-1)
+    else:
+        rows = 0.5 * (p - q).abs().sum(-1)
+    return rows.mean() * TEMPERATURE**2
+
+
+def loss_of(kind, student, teacher, salt):
+    ids, targets = batch(salt)
+    logits = student.logits(ids)
+    ce = torch.nn.functional.cross_entropy(logits.reshape(-1, VOCAB), targets.reshape(-1))
+    if kind == "ce":
+        return ce
+    with torch.no_grad():
+        goal = teacher(ids).logits
+    return (1 - KD_WEIGHT) * ce + KD_WEIGHT * divergence(kind, logits, goal)
+
+
+def schedule(progress):
+    if progress < WARMUP:
+        return progress / WARMUP
+    return LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
+
+
+def curve(student, teacher):
+    """The losses of STEPS steps of AdamW, norms and biases not decayed."""
+    vectors = [t for t in student.leaves.values() if t.dim() == 1]
+    matrices = [t for t in student.leaves.values() if t.dim() == 2]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}],
+                                  betas=BETAS, eps=EPSILON)
+    losses = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = loss_of("fkl", student, teacher, step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.leaves.values(), CLIP)
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * schedule((step + 1) / STEPS)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def make_teacher(family):
+    folder = DATA / family
+    folder.mkdir(parents=True)
+    config = FAMILIES[family]["config"]()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double().eval()
+    generator = torch.Generator().manual_seed(77)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(noise_of(name, p.shape, generator))
+    tensors = {n: p.detach().float().contiguous() for n, p in model.named_parameters()}
+    if FAMILIES[family]["fused"]:
+        tensors = {file_name(n): t for n, t in tensors.items()}
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return model
+
+
+def make_student(family, plan, teacher, seed):
+    folder = DATA / f"{family}-{plan}"
+    folder.mkdir(parents=True)
+    student = Student(family, plan, torch.Generator().manual_seed(seed))
+    (folder / "config.json").write_text(json.dumps(student.config(), indent=1, default=str) + "\n")
+    save_file(student.unfuse(student.leaves), folder / "model.safetensors", metadata={"format": "pt"})
+    golden, gradients = {"losses": {}}, {}
+    for kind in ("ce", "fkl", "rkl", "jsd", "tvd"):
+        loss = loss_of(kind, student, teacher, 0)
+        found = torch.autograd.grad(loss, list(student.leaves.values()))
+        golden["losses"][kind] = loss.item()
+        named = student.unfuse(dict(zip(student.leaves, found)))
+        gradients |= {f"{kind}.{n}": t for n, t in named.items()}
+    save_file(gradients, folder / "gradients.safetensors", metadata={"format": "pt"})
+    golden["curve"] = curve(student, teacher)
+    (folder / "golden.json").write_text(json.dumps(golden) + "\n")
+
+
+shutil.rmtree(DATA, ignore_errors=True)
+for number, name in enumerate(FAMILIES):
+    original = make_teacher(name)
+    for index, plan in enumerate(PLANS):
+        make_student(name, plan, original, 10 * number + index)
