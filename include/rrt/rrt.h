@@ -2,6 +2,7 @@
 #ifndef RRT_H
 #define RRT_H
 
+#include "rrt/bench.h"
 #include "rrt/convert.h"
 #include "rrt/eval.h"
 #include "rrt/model.h"

@@ -14,6 +14,7 @@ static const struct {
     {"logits", rrt__cli_logits, "logits after the last of some tokens"},
     {"generate", rrt__cli_generate, "continue a text"},
     {"eval", rrt__cli_eval, "ppl: perplexity on a text; kl: distance from another model"},
+    {"bench", rrt__cli_bench, "speed: a training step"},
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };

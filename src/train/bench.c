@@ -1,0 +1,80 @@
+#include "rrt/bench.h"
+
+#include <math.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "train/step.h"
+
+typedef struct bench {
+    const rrt_bench_options *options;
+    rrt__optimizer optimizer;
+    rrt__stepper stepper;
+    rrt__batch batch;
+    int32_t *ids; // [batch, context + 1]: inputs are those from 0 on, targets those from 1 on
+    int repeats;
+} bench;
+
+static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
+{
+    const rrt_bench_options *o = b->options;
+    const rrt__optimizer_options adam = {
+        .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .clip = 1, .scale = {1, 1, 1, 1}};
+    size_t most = model->shape.context, context = o->context ? o->context : most < 512 ? most : 512;
+    rrt__step_options step = {.sequences = o->batch ? o->batch : 4,
+                              .context = context,
+                              .recompute = o->recompute != 0,
+                              .threads = o->threads,
+                              .objective = {RRT__DIVERGENCE_FORWARD_KL, o->teacher ? 1.0f : 0, 1}};
+    if (context > most)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "sequences of %zu tokens: the model can see %zu", context,
+                         most);
+    if (o->teacher && o->teacher->shape.vocab != model->shape.vocab)
+        return rrt__fail(err, RRT_STATUS_MISMATCH,
+                         "the teacher has a vocabulary of %zu tokens, the model of %zu",
+                         o->teacher->shape.vocab, model->shape.vocab);
+    size_t rows = step.sequences * context;
+    RRT__TRY(rrt__alloc(&b->ids, rows + 1, sizeof *b->ids, "ids", err));
+    for (size_t i = 0; i <= rows; i++) b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % model->shape.vocab);
+    b->batch = (rrt__batch){step.sequences, context, b->ids, b->ids + 1, NULL};
+    RRT__TRY(rrt__optimizer_create(&b->optimizer, model, &adam, o->threads, err));
+    return rrt__stepper_create(&b->stepper, model, o->teacher, &b->optimizer, &step, err);
+}
+
+static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
+{
+    double rows = (double)(b->batch.n_sequences * b->batch.context), sum = 0, squares = 0;
+    const rrt_progress *progress = b->options->progress;
+    for (int i = 0; i <= b->repeats; i++) {
+        rrt__loss_sums sums = {0};
+        double start = rrt__now_seconds();
+        rrt__stepper_gradients(&b->stepper, &b->batch, (float)(1 / rows), &sums);
+        rrt__stepper_update(&b->stepper, rrt__stepper_norm(&b->stepper), 1e-6);
+        double rate = rows / (rrt__now_seconds() - start);
+        if (progress && progress->report && progress->report(progress->user, "bench", i + 1, b->repeats + 1))
+            return rrt__fail(err, RRT_STATUS_CANCELLED, "the measurement was cancelled");
+        if (i == 0) continue;
+        sum += rate;
+        squares += rate * rate;
+    }
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double n = b->repeats, mean = sum / n, variance = squares / n - mean * mean;
+    *result = (rrt_bench_result){mean, sqrt(variance > 0 ? variance : 0), (uint64_t)usage.ru_maxrss * 1024};
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt_bench_train(rrt_model *model, const rrt_bench_options *options, rrt_bench_result *result,
+                           rrt_error *err)
+{
+    const rrt_bench_options defaults = {0};
+    bench b = {.options = options ? options : &defaults};
+    b.repeats = b.options->repeats > 0 ? b.options->repeats : 5;
+    rrt_status status = open_bench(&b, model, err);
+    if (!status) status = run(&b, result, err);
+    rrt__stepper_free(&b.stepper);
+    rrt__optimizer_free(&b.optimizer);
+    rrt__free(b.ids);
+    return status;
+}
