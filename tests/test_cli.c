@@ -317,6 +317,23 @@ static void test_convert_in_shards(void **state)
     assert_false(is_there("none"));
 }
 
+static void test_convert_destinations(void **state)
+{
+    (void)state;
+    const char *source = golden_path("llama");
+    assert_error(2, "empty", "convert %s ''", source);
+    assert_error(1, "create it first", "convert %s nowhere/model", source);
+    assert_error(1, "exists already", "convert %s recursive", source);
+    // --force does not destroy what is read.
+    assert_int_equal(run("convert %s mine --sharing none", source)->code, 0);
+    assert_error(2, "mine", "convert mine mine/ --loops 2 --force");
+    assert_error(2, "would destroy", "convert ./mine mine --loops 2 --force");
+    write_text("mine/text", "the cat sat on the mat");
+    assert_error(2, "mine/text", "convert %s mine --init calibrated --calib mine/text --force", source);
+    assert_true(is_there("mine/text"));
+    assert_int_equal(run("inspect mine")->code, 0);
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -381,10 +398,15 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inspect),  cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_generate), cmocka_unit_test(test_eval),
-        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_convert_in_shards),
-        cmocka_unit_test(test_help),     cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_convert_in_shards),
+        cmocka_unit_test(test_convert_destinations),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -155,16 +155,105 @@ static void test_destination_refusals(void **state)
     assert_int_equal(symlink("/nowhere", in_folder("link")), 0);
     assert_fails(RRT_STATUS_EXISTS, "link", rrt__destination_open(&d, in_folder("link"), false, false, &err));
     unlink(in_folder("link"));
-    // Never committed: nothing to move.
+    // Nothing to move.
     assert_ok(rrt__destination_open(&d, in_folder("none"), false, false, &err));
+    unlink(d.temporary);
     assert_fails(RRT_STATUS_IO, "none", rrt__destination_commit(&d, &err));
     assert_int_equal(count_entries(), 0);
     // A failed commit leaves the old one standing.
     write_file(in_folder("old"), "old");
     assert_ok(rrt__destination_open(&d, in_folder("old"), false, true, &err));
+    unlink(d.temporary);
     assert_fails(RRT_STATUS_IO, "old", rrt__destination_commit(&d, &err));
     assert_content(in_folder("old"), "old");
     unlink(in_folder("old"));
+}
+
+// The name is checked again when the result takes it: minutes have passed.
+static void test_destination_taken_meanwhile(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__destination d, e;
+    for (int is_folder = 0; is_folder < 2; is_folder++) {
+        assert_ok(rrt__destination_open(&d, in_folder("model"), is_folder, false, &err));
+        assert_ok(rrt__destination_open(&e, in_folder("model"), is_folder, false, &err));
+        assert_string_not_equal(d.temporary, e.temporary); // each writes to its own
+        assert_ok(rrt__destination_commit(&d, &err));
+        assert_fails(RRT_STATUS_EXISTS, "--force", rrt__destination_commit(&e, &err));
+        rrt__destination_discard(&e);
+        assert_int_equal(count_entries(), 1);
+        remove(in_folder("model"));
+    }
+    for (int overwrite = 0; overwrite < 2; overwrite++) {
+        assert_ok(rrt__destination_open(&d, in_folder("model"), true, overwrite, &err));
+        assert_int_equal(mkdir(in_folder("model"), 0777), 0);
+        write_file(in_folder("model/thesis"), "years");
+        assert_fails(RRT_STATUS_EXISTS, "model", rrt__destination_commit(&d, &err));
+        rrt__destination_discard(&d);
+        assert_content(in_folder("model/thesis"), "years");
+        assert_int_equal(count_entries(), 1);
+        unlink(in_folder("model/thesis"));
+        rmdir(in_folder("model"));
+    }
+}
+
+static void test_destination_with_folders(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__destination d;
+    assert_int_equal(mkdir(in_folder("model"), 0777), 0);
+    write_file(in_folder("model/config.json"), "{}");
+    assert_int_equal(mkdir(in_folder("model/notes"), 0777), 0);
+    assert_fails(RRT_STATUS_EXISTS, "'notes'",
+                 rrt__destination_open(&d, in_folder("model"), true, true, &err));
+    assert_content(in_folder("model/config.json"), "{}");
+    // One that appears meanwhile.
+    rmdir(in_folder("model/notes"));
+    assert_ok(rrt__destination_open(&d, in_folder("model"), true, true, &err));
+    assert_int_equal(mkdir(in_folder("model/notes"), 0777), 0);
+    assert_fails(RRT_STATUS_EXISTS, "'notes'", rrt__destination_commit(&d, &err));
+    rrt__destination_discard(&d);
+    assert_content(in_folder("model/config.json"), "{}");
+    assert_int_equal(count_entries(), 1);
+    remove_folder(in_folder("model"));
+}
+
+static void test_permissions(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__destination d;
+    struct stat info;
+    mode_t mask = umask(027);
+    for (int is_folder = 0; is_folder < 2; is_folder++) {
+        assert_ok(rrt__destination_open(&d, in_folder("result"), is_folder, false, &err));
+        assert_ok(rrt__destination_commit(&d, &err));
+        assert_int_equal(stat(in_folder("result"), &info), 0);
+        assert_int_equal(info.st_mode & 0777, is_folder ? 0750 : 0640);
+        remove(in_folder("result"));
+    }
+    umask(mask);
+}
+
+static void test_at_or_in(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(in_folder("a"), 0777), 0);
+    write_file(in_folder("a/x"), "");
+    assert_int_equal(symlink(in_folder("a"), in_folder("link")), 0);
+    assert_true(rrt__path_is_at_or_in(in_folder("a"), in_folder("a/")));
+    assert_true(rrt__path_is_at_or_in(in_folder("link"), in_folder("a")));
+    assert_true(rrt__path_is_at_or_in(in_folder("a/x"), in_folder("a")));
+    assert_true(rrt__path_is_at_or_in(in_folder("link/x"), in_folder("a")));
+    assert_true(rrt__path_is_at_or_in(in_folder("a/nothing"), in_folder("a")));
+    assert_true(rrt__path_is_at_or_in("CMakeLists.txt", "."));
+    assert_false(rrt__path_is_at_or_in(in_folder("b"), in_folder("a")));
+    assert_false(rrt__path_is_at_or_in(in_folder("a/x"), in_folder("b")));
+    assert_false(rrt__path_is_at_or_in(folder, in_folder("a")));
+    remove_folder(in_folder("a"));
+    unlink(in_folder("link"));
 }
 
 static void test_maps(void **state)
@@ -184,6 +273,7 @@ static void test_maps(void **state)
     rrt__map_close(&map); // twice is fine
     assert_fails(RRT_STATUS_IO, folder, rrt__map_open(&map, folder, &err));
     assert_fails(RRT_STATUS_IO, "nowhere", rrt__map_open(&map, in_folder("nowhere"), &err));
+    assert_fails(RRT_STATUS_IO, "''", rrt__map_open(&map, "", &err));
     assert_fails(RRT_STATUS_IO, "/dev/null", rrt__map_open(&map, "/dev/null", &err));
     unlink(in_folder("empty"));
     unlink(in_folder("full"));
@@ -210,6 +300,10 @@ int main(void)
         cmocka_unit_test(test_file_destination),
         cmocka_unit_test(test_folder_destination),
         cmocka_unit_test(test_destination_refusals),
+        cmocka_unit_test(test_destination_taken_meanwhile),
+        cmocka_unit_test(test_destination_with_folders),
+        cmocka_unit_test(test_permissions),
+        cmocka_unit_test(test_at_or_in),
         cmocka_unit_test(test_maps),
         cmocka_unit_test(test_writing),
     };

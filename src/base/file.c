@@ -1,6 +1,5 @@
 #include "base/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -8,11 +7,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static rrt_status fail_open(const char *path, rrt_error *err)
+{
+    return rrt__at(err, rrt__fail_errno(err, "cannot open"), "%s", *path ? path : "''");
+}
+
 rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err)
 {
     *map = (rrt__map){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return rrt__at(err, rrt__fail_errno(err, "cannot open"), "%s", path);
+    if (fd < 0) return fail_open(path, err);
     rrt_status status = RRT_STATUS_OK;
     struct stat info;
     if (fstat(fd, &info) != 0) {
@@ -40,7 +44,7 @@ rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err)
 {
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *file = is_stdin ? stdin : fopen(path, "rb");
-    if (!file) return rrt__at(err, rrt__fail_errno(err, "cannot open"), "%s", path);
+    if (!file) return fail_open(path, err);
     rrt_status status = RRT_STATUS_OK;
     char block[65536];
     size_t got;
@@ -70,89 +74,6 @@ rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, 
     if (length < 0 || length >= 4096)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "the path is too long: %.200s…", folder);
     return RRT_STATUS_OK;
-}
-
-// Removes a file, or a folder and the plain files in it. Folders within are not ours and make it fail.
-static bool remove_path(const char *path)
-{
-    if (unlink(path) == 0) return true;
-    DIR *folder = opendir(path);
-    if (!folder) return errno == ENOENT;
-    for (struct dirent *entry; (entry = readdir(folder));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            unlinkat(dirfd(folder), entry->d_name, 0);
-    closedir(folder);
-    return rmdir(path) == 0;
-}
-
-static bool is_empty(const char *path)
-{
-    DIR *folder = opendir(path);
-    bool empty = folder != NULL;
-    for (struct dirent *entry; empty && (entry = readdir(folder));)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    if (folder) closedir(folder);
-    return empty;
-}
-
-rrt_status rrt__destination_check(const char *path, bool overwrite, rrt_error *err)
-{
-    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
-    char config[4096];
-    rrt_status status = RRT_STATUS_OK;
-    if (!overwrite) {
-        status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
-        rrt__hint(err, status, "choose another name, or pass --force to replace it");
-    } else if (rrt__path_is_folder(path)) {
-        RRT__TRY(rrt__path_join(config, path, "config.json", err));
-        if (!rrt__path_exists(config) && !is_empty(path)) {
-            status = rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds no model and is not replaced");
-            rrt__hint(err, status, "choose another name, or remove it yourself");
-        }
-    }
-    return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
-}
-
-rrt_status rrt__destination_open(rrt__destination *destination, const char *path, bool is_folder,
-                                 bool overwrite, rrt_error *err)
-{
-    *destination = (rrt__destination){.is_folder = is_folder};
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    if (length == 0 || length > sizeof destination->path - 32)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the destination's path is empty or too long");
-    RRT__TRY(rrt__destination_check(path, overwrite, err));
-    snprintf(destination->path, sizeof destination->path, "%.*s", (int)length, path);
-    snprintf(destination->temporary, sizeof destination->temporary, "%.*s.tmp-%ld", (int)length, path,
-             (long)getpid());
-    remove_path(destination->temporary);
-    if (is_folder && mkdir(destination->temporary, 0777) != 0) {
-        rrt_status status = rrt__fail_errno(err, "cannot create the folder");
-        return rrt__at(err, status, "%s", destination->temporary);
-    }
-    return RRT_STATUS_OK;
-}
-
-rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err)
-{
-    // A file replaces a file in one step. A folder that is not empty cannot be replaced so: it steps aside
-    // first and comes back on failure.
-    if (rename(destination->temporary, destination->path) == 0) return RRT_STATUS_OK;
-    char aside[sizeof destination->path + 8];
-    snprintf(aside, sizeof aside, "%s.old", destination->temporary);
-    bool stepped_aside = rename(destination->path, aside) == 0;
-    if (rename(destination->temporary, destination->path) != 0) {
-        rrt_status status = rrt__fail_errno(err, "cannot move the finished result into place");
-        if (stepped_aside) rename(aside, destination->path);
-        return rrt__at(err, status, "%s", destination->path);
-    }
-    if (stepped_aside) remove_path(aside);
-    return RRT_STATUS_OK;
-}
-
-void rrt__destination_discard(rrt__destination *destination)
-{
-    if (destination->temporary[0]) remove_path(destination->temporary);
 }
 
 rrt_status rrt__file_finish(FILE *file, const char *path, rrt_error *err)

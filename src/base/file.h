@@ -27,22 +27,30 @@ bool rrt__path_is_folder(const char *path);
 // Writes "folder/name" to out; fails with ARGUMENT if it does not fit.
 rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err);
 
+// Whether path and place are one file or folder, or path lies directly in place: what replacing place would
+// destroy.
+bool rrt__path_is_at_or_in(const char *path, const char *place);
+
 // A destination, file or folder, that appears under its own name only once it is complete. Open, write to
-// the paths below `temporary`, then commit; discard after a failure. What stood at path is replaced on
-// commit.
+// temporary (a file of that name, or files below it), then commit; discard after a failure. `temporary` is a
+// name of its own, however many write to the same path.
 typedef struct rrt__destination {
     char path[4096];
     char temporary[4096];
-    bool is_folder;
+    bool is_folder, overwrite;
 } rrt__destination;
 
-// Whether a result may go to path: EXISTS if something is there and overwrite is false, or if it is a folder
-// that holds files but no config.json, which is no result of ours.
+// Whether a result may go to path. ARGUMENT if it is empty or too long, IO if its folder cannot be written
+// to. EXISTS if something is there and overwrite is false, or if it is a folder that is no result of ours: it
+// holds files but no config.json, or holds folders.
 rrt_status rrt__destination_check(const char *path, bool overwrite, rrt_error *err);
 
-// Checks the same. A folder is created at once.
+// Checks the same, and creates the temporary file or folder.
 rrt_status rrt__destination_open(rrt__destination *destination, const char *path, bool is_folder,
                                  bool overwrite, rrt_error *err);
+
+// Gives the result its name. What stands at path by now is replaced if overwriting was asked for and the
+// check still holds; otherwise the commit fails with EXISTS.
 rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err);
 void rrt__destination_discard(rrt__destination *destination);
 
