@@ -99,31 +99,56 @@ static void test_round_trip(void **state)
     rrt_model_close(model);
 }
 
-// Shapes whose fraction of rotated values has no short decimal must come back as they were.
-static void test_round_trip_of_odd_fractions(void **state)
+static void assert_shape_survives(const rrt__family *family, const rrt__shape *shape)
+{
+    rrt_error err = {0};
+    rrt__plan plan;
+    rrt_model *model;
+    assert_ok(rrt__plan_make(&plan, RRT__SHARING_NONE, 1, 1, 0, 0, &err));
+    assert_ok(rrt__model_create(&model, family, shape, &plan, RRT__NORMS_TIED, &err));
+    rrt_model *again = round_trip(model, "f32");
+    const rrt__shape *s = &again->shape;
+    assert_ptr_equal(again->family, family);
+    assert_int_equal(s->hidden, shape->hidden);
+    assert_int_equal(s->heads, shape->heads);
+    assert_int_equal(s->kv_heads, shape->kv_heads);
+    assert_int_equal(s->head_dim, shape->head_dim);
+    assert_int_equal(s->ffn, shape->ffn);
+    assert_int_equal(s->vocab, shape->vocab);
+    assert_int_equal(s->context, shape->context);
+    assert_int_equal(s->rotary, shape->rotary);
+    assert_near(s->rope_base, shape->rope_base, 1e-8 * shape->rope_base);
+    assert_near(s->norm_epsilon, shape->norm_epsilon, 1e-8 * shape->norm_epsilon);
+    assert_int_equal(s->tied_head, shape->tied_head);
+    rrt_model_close(again);
+    rrt_model_close(model);
+}
+
+// No field of a shape falls back to a default that happens to be the golden's, for any family; and fractions
+// of rotated values that have no short decimal come back as they were.
+static void test_round_trip_of_shapes(void **state)
 {
     (void)state;
-    rrt_error err = {0};
-    rrt_model *neox = open_golden("neox");
-    rrt__plan plan;
-    assert_ok(rrt__plan_make(&plan, RRT__SHARING_NONE, 1, 1, 0, 0, &err));
-    for (size_t head_dim = 2; head_dim <= 110; head_dim += 36) {
-        for (size_t rotary = 2; rotary <= head_dim; rotary += 2) {
-            rrt__shape shape = neox->shape;
-            shape.hidden = shape.heads * head_dim;
-            shape.head_dim = head_dim;
-            shape.rotary = rotary;
-            shape.vocab = 3;
-            shape.ffn = 1;
-            rrt_model *model, *again;
-            assert_ok(rrt__model_create(&model, neox->family, &shape, &plan, RRT__NORMS_TIED, &err));
-            again = round_trip(model, "f32");
-            assert_int_equal(again->shape.rotary, rotary);
-            rrt_model_close(again);
-            rrt_model_close(model);
-        }
+    static const char *const families[] = {"llama", "neox"};
+    for (int f = 0; f < 2; f++) {
+        rrt_model *model = open_golden(families[f]);
+        rrt__shape shape = {.hidden = 20,
+                            .heads = 4,
+                            .kv_heads = f == 0 ? 2 : 4,
+                            .head_dim = 6,
+                            .ffn = 7,
+                            .vocab = 3,
+                            .context = 99,
+                            .rotary = 4,
+                            .rope_base = 123456.75,
+                            .norm_epsilon = 3e-7,
+                            .tied_head = !model->shape.tied_head};
+        assert_shape_survives(model->family, &shape);
+        for (shape.head_dim = 2; shape.head_dim <= 110; shape.head_dim += 36)
+            for (shape.rotary = 2; shape.rotary <= shape.head_dim; shape.rotary += 2)
+                assert_shape_survives(model->family, &shape);
+        rrt_model_close(model);
     }
-    rrt_model_close(neox);
 }
 
 static void test_save_refusals(void **state)
@@ -202,7 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_goldens),           cmocka_unit_test(test_description),
-        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_round_trip_of_odd_fractions),
+        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_round_trip_of_shapes),
         cmocka_unit_test(test_save_refusals),     cmocka_unit_test(test_session_limits),
         cmocka_unit_test(test_cancelled_loading),
     };

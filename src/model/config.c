@@ -198,10 +198,12 @@ rrt_status rrt__config_to_json(const rrt_model *model, json_t **out, rrt_error *
         return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
     }
     json_object_set_new(json, neox ? "rotary_emb_base" : "rope_theta", json_real(s->rope_base));
-    if (neox)
-        json_object_set_new(json, "rotary_pct", json_real(rotary_fraction(s)));
-    else
+    // What a family takes for granted is left out: some readers do not know the key.
+    if (s->head_dim != s->hidden / s->heads || !neox)
         json_object_set_new(json, "head_dim", json_integer((json_int_t)s->head_dim));
+    if (neox || s->rotary != s->head_dim)
+        json_object_set_new(json, neox ? "rotary_pct" : "partial_rotary_factor",
+                            json_real(rotary_fraction(s)));
     bool plain = model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
     if (plain)
         json_decref(recursion); // any Hugging Face tool can read it as it is
