@@ -151,6 +151,34 @@ static void test_round_trip_of_shapes(void **state)
     }
 }
 
+// What Hugging Face's tools look up beside the shape.
+static void test_saved_config(void **state)
+{
+    (void)state;
+    static const char *const dtypes[][2] = {{"f32", "float32"}, {"bf16", "bfloat16"}, {"f16", "float16"}};
+    rrt_error err = {0};
+    rrt_model *model = open_golden("llama");
+    for (int i = 0; i < 3; i++) {
+        char folder[64], path[4096];
+        json_t *config;
+        temp_folder(folder);
+        assert_ok(
+            rrt_model_save(model, folder, &(rrt_save_options){.dtype = dtypes[i][0], .overwrite = 1}, &err));
+        assert_ok(rrt__path_join(path, folder, "config.json", &err));
+        assert_ok(rrt__json_read(&config, path, &err));
+        assert_string_equal(json_string_value(json_object_get(config, "torch_dtype")), dtypes[i][1]);
+        const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
+        assert_true(rrt_tokenizer_eos(tokenizer) >= 0);
+        assert_int_equal(json_integer_value(json_object_get(config, "bos_token_id")),
+                         rrt_tokenizer_bos(tokenizer));
+        assert_int_equal(json_integer_value(json_object_get(config, "eos_token_id")),
+                         rrt_tokenizer_eos(tokenizer));
+        json_decref(config);
+        remove_folder(folder);
+    }
+    rrt_model_close(model);
+}
+
 static void test_save_refusals(void **state)
 {
     (void)state;
@@ -226,10 +254,10 @@ static void test_cancelled_loading(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),           cmocka_unit_test(test_description),
-        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_round_trip_of_shapes),
-        cmocka_unit_test(test_save_refusals),     cmocka_unit_test(test_session_limits),
-        cmocka_unit_test(test_cancelled_loading),
+        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_description),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_round_trip_of_shapes),
+        cmocka_unit_test(test_saved_config),   cmocka_unit_test(test_save_refusals),
+        cmocka_unit_test(test_session_limits), cmocka_unit_test(test_cancelled_loading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

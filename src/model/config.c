@@ -179,24 +179,40 @@ static double rotary_fraction(const rrt__shape *s)
     return (size_t)(fraction * (double)s->head_dim) < s->rotary ? fraction + 1e-9 : fraction;
 }
 
-rrt_status rrt__config_to_json(const rrt_model *model, json_t **out, rrt_error *err)
+// torch's name of a dtype that weights are stored in.
+static const char *torch_name(rrt__dtype dtype)
+{
+    return dtype == RRT__DTYPE_BF16 ? "bfloat16" : dtype == RRT__DTYPE_F16 ? "float16" : "float32";
+}
+
+// Where Hugging Face's generate() looks for them.
+static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
+{
+    int32_t bos = tokenizer ? rrt_tokenizer_bos(tokenizer) : -1;
+    int32_t eos = tokenizer ? rrt_tokenizer_eos(tokenizer) : -1;
+    if (bos >= 0) json_object_set_new(json, "bos_token_id", json_integer(bos));
+    if (eos >= 0) json_object_set_new(json, "eos_token_id", json_integer(eos));
+}
+
+rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err)
 {
     const rrt__shape *s = &model->shape;
     bool neox = model->family->norm == RRT__NORM_LAYER;
-    json_t *json =
-        json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:s}",                //
-                  "architectures", model->family->hf_class, "model_type", model->family->name,          //
-                  "hidden_size", (int)s->hidden, "num_hidden_layers", model->plan.n_depths,             //
-                  "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads,        //
-                  "intermediate_size", (int)s->ffn, "vocab_size", (int)s->vocab,                        //
-                  "max_position_embeddings", (int)s->context, "tie_word_embeddings", (int)s->tied_head, //
-                  "hidden_act", neox ? "gelu" : "silu",                                                 //
-                  neox ? "layer_norm_eps" : "rms_norm_eps", s->norm_epsilon, "torch_dtype", "float32");
+    json_t *json = json_pack(
+        "{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:s}",                //
+        "architectures", model->family->hf_class, "model_type", model->family->name,          //
+        "hidden_size", (int)s->hidden, "num_hidden_layers", model->plan.n_depths,             //
+        "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads,        //
+        "intermediate_size", (int)s->ffn, "vocab_size", (int)s->vocab,                        //
+        "max_position_embeddings", (int)s->context, "tie_word_embeddings", (int)s->tied_head, //
+        "hidden_act", neox ? "gelu" : "silu",                                                 //
+        neox ? "layer_norm_eps" : "rms_norm_eps", s->norm_epsilon, "torch_dtype", torch_name(dtype));
     json_t *recursion = json ? recursion_to_json(model, err) : NULL;
     if (!recursion) {
         json_decref(json);
         return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
     }
+    set_token_ids(json, model->tokenizer);
     json_object_set_new(json, neox ? "rotary_emb_base" : "rope_theta", json_real(s->rope_base));
     // What a family takes for granted is left out: some readers do not know the key.
     if (s->head_dim != s->hidden / s->heads || !neox)

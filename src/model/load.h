@@ -16,7 +16,8 @@ typedef struct rrt__config {
 
 // Fails with UNSUPPORTED, by name, for settings that would change the result and that we do not handle.
 rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_error *err);
-rrt_status rrt__config_to_json(const rrt_model *model, json_t **out, rrt_error *err);
+// dtype: of the weights beside it.
+rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err);
 
 // Checks that the numbers of a shape are possible and fit each other.
 rrt_status rrt__shape_check(const rrt__shape *shape, rrt_error *err);

@@ -72,12 +72,12 @@ static rrt_status save_weights(const rrt_model *model, const char *folder, rrt__
     return status;
 }
 
-static rrt_status save_config(const rrt_model *model, const char *folder, rrt_error *err)
+static rrt_status save_config(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
 {
     char path[4096];
     json_t *config;
     RRT__TRY(rrt__path_join(path, folder, "config.json", err));
-    RRT__TRY(rrt__config_to_json(model, &config, err));
+    RRT__TRY(rrt__config_to_json(model, dtype, &config, err));
     rrt_status status = rrt__json_write(config, path, err);
     json_decref(config);
     return status;
@@ -86,7 +86,7 @@ static rrt_status save_config(const rrt_model *model, const char *folder, rrt_er
 static rrt_status save_folder(const rrt_model *model, const char *folder, rrt__dtype dtype,
                               uint64_t max_shard_bytes, rrt_error *err)
 {
-    RRT__TRY(save_config(model, folder, err));
+    RRT__TRY(save_config(model, folder, dtype, err));
     RRT__TRY(save_weights(model, folder, dtype, max_shard_bytes, err));
     return model->tokenizer ? rrt__tokenizer_write(model->tokenizer, folder, err) : RRT_STATUS_OK;
 }
