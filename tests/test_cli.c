@@ -334,6 +334,25 @@ static void test_convert_destinations(void **state)
     assert_int_equal(run("inspect mine")->code, 0);
 }
 
+// Known wrong before any work, and so nothing is left behind; no option is ignored.
+static void test_convert_usage(void **state)
+{
+    (void)state;
+    const char *source = golden_path("llama");
+    write_text("text", "the cat sat on the mat and the rat ate the fat oat");
+    assert_error(2, "f32, bf16, f16", "convert nowhere none --dtype fp16");
+    assert_error(2, "stepwise, average", "convert nowhere none --init mean");
+    assert_error(2, "svd, zero", "convert nowhere none --lora-init one");
+    assert_error(2, "--calib FILE", "convert %s none --init calibrated", source);
+    assert_error(2, "--calib FILE", "convert %s none --target-params 60%%", source);
+    assert_error(2, "--calib is for", "convert %s none --init average --calib text", source);
+    assert_error(2, "--calib-tokens is for", "convert %s none --calib-tokens 100", source);
+    assert_error(2, "leave --init out", "convert %s none --target-params 60%% --init lower --calib text",
+                 source);
+    assert_error(2, "leave them out", "convert %s none --target-params 60%% --rank 4 --calib text", source);
+    assert_false(is_there("none"));
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -405,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_convert_in_shards),
         cmocka_unit_test(test_convert_destinations),
+        cmocka_unit_test(test_convert_usage),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_failures),

@@ -53,6 +53,9 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t *
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);
 
+// The parameters of a model by kind, as inspect and convert show them.
+json_t *rrt__cli_params_json(const rrt_model_info *info);
+
 // "1234567" → "1.23 M"; static storage, a few results live at once.
 const char *rrt__cli_count(uint64_t value);
 const char *rrt__cli_bytes(uint64_t value);

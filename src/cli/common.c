@@ -115,6 +115,14 @@ rrt_status rrt__cli_print_json(json_t *object, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+json_t *rrt__cli_params_json(const rrt_model_info *i)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
+                     (json_int_t)i->params_body, "embedding", (json_int_t)i->params_embedding, "shared",
+                     (json_int_t)i->params_shared, "lora", (json_int_t)i->params_lora, "norm",
+                     (json_int_t)i->params_norm);
+}
+
 static const char *scaled(uint64_t value, const char *const *units)
 {
     static char texts[8][32];

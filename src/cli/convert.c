@@ -5,6 +5,8 @@
 #include "base/file.h"
 #include "cli/cli.h"
 
+enum { CALIBRATION_TOKENS = 8192 }; // without --calib-tokens
+
 static rrt_status choose(const char *option, const char *text, const char *const *names, int count,
                          int *chosen, rrt_error *err)
 {
@@ -28,14 +30,6 @@ static const char *plan_text(const rrt_model_info *i)
     else
         snprintf(text, sizeof text, "%s %d x %d", i->sharing, i->loops, i->layers_per_block);
     return text;
-}
-
-static json_t *params_json(const rrt_model_info *i)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
-                     (json_int_t)i->params_body, "embedding", (json_int_t)i->params_embedding, "shared",
-                     (json_int_t)i->params_shared, "lora", (json_int_t)i->params_lora, "norm",
-                     (json_int_t)i->params_norm);
 }
 
 static json_t *frontier_json(const rrt_convert_frontier *frontier)
@@ -63,9 +57,9 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:f}", "params", params_json(after),
-                                         "params_before", params_json(before), "report", rows, "frontier",
-                                         frontier_json(frontier), "seconds", report->seconds),
+    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:f}", "params", rrt__cli_params_json(after),
+                                         "params_before", rrt__cli_params_json(before), "report", rows,
+                                         "frontier", frontier_json(frontier), "seconds", report->seconds),
                                err);
 }
 
@@ -112,10 +106,45 @@ typedef struct arguments {
     char *paths[2];
 } arguments;
 
-static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+// The options that take one word of a few.
+static rrt_status choose_words(arguments *a, rrt_error *err)
 {
     static const char *const inits[] = {"stepwise", "average", "lower", "random", "calibrated"};
     static const char *const lora_inits[] = {"svd", "zero"};
+    static const char *const dtypes[] = {"f32", "bf16", "f16"};
+    int init, lora_init, dtype;
+    RRT__TRY(choose("init", a->init ? a->init : "stepwise", inits, 5, &init, err));
+    RRT__TRY(choose("lora-init", a->lora_init, lora_inits, 2, &lora_init, err));
+    RRT__TRY(choose("dtype", a->save.dtype, dtypes, 3, &dtype, err));
+    a->convert.init = (rrt_init)init;
+    a->convert.lora_init = (rrt_lora_init)lora_init;
+    return RRT_STATUS_OK;
+}
+
+// What would be ignored is refused: whoever asked for it would believe to have got it.
+static rrt_status check_usage(const arguments *a, rrt_error *err)
+{
+    const rrt_convert_options *o = &a->convert;
+    bool calibrated = o->init == RRT_INIT_CALIBRATED || a->target_params;
+    const struct {
+        bool is_wrong;
+        const char *message;
+    } rules[] = {
+        {calibrated && !a->calibration, "a calibrated conversion needs a text: --calib FILE"},
+        {!calibrated && a->calibration, "--calib is for --init calibrated and for --target-params"},
+        {a->calibration_tokens && !a->calibration, "--calib-tokens is for --calib FILE"},
+        {a->target_params && a->init && o->init != RRT_INIT_CALIBRATED,
+         "--target-params always calibrates: leave --init out"},
+        {a->target_params && (o->rank || o->lora_budget || o->prelude || o->coda || o->layers),
+         "--target-params searches prelude, coda and ranks itself: leave them out"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+{
     rrt_convert_options *o = &a->convert;
     const rrt__option options[] = {
         {0, "loops", "B", RRT__OPTION_INT, &o->loops, 1, 1024, "loops of the shared block (default 2)"},
@@ -151,23 +180,14 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         "Makes a recursive model of a pretrained one: one block of layers run B times, relaxed by a LoRA\n"
         "per depth. Prints what sharing lost and LoRA kept, per matrix and depth.",
         options, sizeof options / sizeof *options, 2};
-    int init, lora_init;
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, a->paths, err));
-    RRT__TRY(choose("init", a->init, inits, 5, &init, err));
-    RRT__TRY(choose("lora-init", a->lora_init, lora_inits, 2, &lora_init, err));
-    o->init = (rrt_init)init;
-    o->lora_init = (rrt_lora_init)lora_init;
+    RRT__TRY(choose_words(a, err));
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
     o->progress = rrt__cli_progress();
     a->save.max_shard_bytes = a->max_shard_size;
     a->save.overwrite = a->force;
-    if ((o->init == RRT_INIT_CALIBRATED || a->target_params) && !a->calibration)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "a calibrated conversion needs a text: --calib FILE");
-    if (a->target_params && (o->rank || o->lora_budget || o->prelude || o->coda || o->layers))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "--target-params searches prelude, coda and ranks itself: leave them out");
-    return RRT_STATUS_OK;
+    return check_usage(a, err);
 }
 
 // "60%" of the original's body, or a number of parameters such as 64M.
@@ -212,7 +232,7 @@ static rrt_status convert(arguments *a, const rrt_model *source, rrt_model **mod
 int rrt__cli_convert(int argc, char **argv)
 {
     rrt_error err = {0};
-    arguments a = {.init = "stepwise", .lora_init = "svd", .calibration_tokens = 8192};
+    arguments a = {.lora_init = "svd", .save.dtype = "f32"};
     rrt_model *source = NULL, *model = NULL;
     rrt_model_info before, after;
     rrt_convert_report report = {0};
@@ -225,8 +245,9 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(check_destination(&a, &err));
     RRT__GOTO(rrt_model_open(&source, a.paths[0], rrt__cli_progress(), &err));
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, &ids, &count, &err));
+    size_t most = a.calibration_tokens ? a.calibration_tokens : CALIBRATION_TOKENS;
     a.convert.calibration_ids = ids;
-    a.convert.calibration_count = count < a.calibration_tokens ? count : a.calibration_tokens;
+    a.convert.calibration_count = count < most ? count : most;
     RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));
     RRT__GOTO(rrt_model_save(model, a.paths[1], &a.save, &err));
     rrt_model_describe(source, &before);

@@ -4,10 +4,6 @@
 
 static rrt_status print_json(const rrt_model_info *i, rrt_error *err)
 {
-    json_t *params = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
-                               (json_int_t)i->params_body, "embedding", (json_int_t)i->params_embedding,
-                               "shared", (json_int_t)i->params_shared, "lora", (json_int_t)i->params_lora,
-                               "norm", (json_int_t)i->params_norm);
     json_t *plan = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s}", "family", i->family, "layers",
                              i->layers, "loops", i->loops, "layers_per_block", i->layers_per_block, "prelude",
                              i->prelude, "coda", i->coda, "sharing", i->sharing, "norms", i->norms);
@@ -16,7 +12,7 @@ static rrt_status print_json(const rrt_model_info *i, rrt_error *err)
                               i->vocab, "context", i->context);
     json_object_update(plan, shape);
     json_decref(shape);
-    json_object_set_new(plan, "params", params);
+    json_object_set_new(plan, "params", rrt__cli_params_json(i));
     json_object_set_new(plan, "file_bytes", json_integer((json_int_t)i->file_bytes));
     return rrt__cli_print_json(plan, err);
 }
