@@ -1,5 +1,7 @@
 // The forward pass against transformers: every family, storage type and kernel, whole, in chunks and token by
 // token.
+#include <sys/stat.h>
+
 #include "kernels/kernels.h"
 #include "models.h"
 
@@ -251,13 +253,51 @@ static void test_cancelled_loading(void **state)
     rrt_model_close(model);
 }
 
+static int stop_saving(void *user, const char *stage, double done, double total)
+{
+    assert_string_equal(stage, "save");
+    assert_true(done <= total);
+    return --*(int *)user < 0;
+}
+
+// A save that is cancelled leaves what was there, and nothing else.
+static void test_cancelled_saving(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char folder[64], path[128];
+    rrt_model *model = open_golden("llama");
+    int steps;
+    const rrt_progress progress = {stop_saving, &steps};
+    rrt_save_options options = {.overwrite = 1, .progress = &progress};
+    temp_folder(folder);
+    snprintf(path, sizeof path, "%s/model", folder);
+    for (int shards = 0; shards < 2; shards++) {
+        options.max_shard_bytes = shards ? 10000 : 0;
+        steps = 5;
+        assert_fails(RRT_STATUS_CANCELLED, "cancelled", rrt_model_save(model, path, &options, &err));
+        assert_int_equal(rmdir(folder), 0); // it is empty
+        assert_int_equal(mkdir(folder, 0700), 0);
+    }
+    steps = 1000;
+    assert_ok(rrt_model_save(model, path, &options, &err));
+    steps = 5;
+    assert_fails(RRT_STATUS_CANCELLED, "cancelled", rrt_model_save(model, path, &options, &err));
+    rrt_model *again = open_path(path);
+    assert_same_logits(model, 0, again, 0, 0);
+    rrt_model_close(again);
+    remove_folder(folder);
+    rrt_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),        cmocka_unit_test(test_description),
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_round_trip_of_shapes),
-        cmocka_unit_test(test_saved_config),   cmocka_unit_test(test_save_refusals),
-        cmocka_unit_test(test_session_limits), cmocka_unit_test(test_cancelled_loading),
+        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_description),
+        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_round_trip_of_shapes),
+        cmocka_unit_test(test_saved_config),     cmocka_unit_test(test_save_refusals),
+        cmocka_unit_test(test_session_limits),   cmocka_unit_test(test_cancelled_loading),
+        cmocka_unit_test(test_cancelled_saving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,8 +80,10 @@ static void check_cuts(rrt__dtype dtype, uint64_t limit, const int shard[SAMPLE_
     char folder[64], single[64];
     temp_folder(folder);
     temp_folder(single);
-    assert_ok(rrt__safetensors_write_folder(folder, sample, SAMPLE_COUNT, dtype, limit, &err));
-    assert_ok(rrt__safetensors_write_folder(single, sample, SAMPLE_COUNT, dtype, UINT64_MAX, &err));
+    assert_ok(rrt__safetensors_write_folder(folder, sample, SAMPLE_COUNT,
+                                            &(rrt__safetensors_options){dtype, limit}, &err));
+    assert_ok(rrt__safetensors_write_folder(single, sample, SAMPLE_COUNT,
+                                            &(rrt__safetensors_options){dtype, UINT64_MAX}, &err));
     assert_int_equal(count_files(single), 1);
     assert_same_tensors(single, folder);
     int n_shards = shard[SAMPLE_COUNT - 1];
@@ -122,7 +124,8 @@ static void test_order(void **state)
     rrt__safetensors *file;
     json_t *shard;
     size_t i = 0;
-    assert_ok(rrt__safetensors_write_folder(folder, sample, SAMPLE_COUNT, RRT__DTYPE_F32, 40, &err));
+    assert_ok(rrt__safetensors_write_folder(folder, sample, SAMPLE_COUNT,
+                                            &(rrt__safetensors_options){RRT__DTYPE_F32, 40}, &err));
     json_t *index = read_index(folder);
     json_object_foreach(json_object_get(index, "weight_map"), tensor, shard)
         assert_string_equal(tensor, sample[i++].name);
@@ -141,7 +144,8 @@ static void test_one_file(void **state)
     rrt_error err = {0};
     rrt__safetensors *file;
     for (size_t count = 0; count < 2; count++) {
-        assert_ok(rrt__safetensors_write_folder(folder, sample, count, RRT__DTYPE_F32, 1, &err));
+        assert_ok(rrt__safetensors_write_folder(folder, sample, count,
+                                                &(rrt__safetensors_options){RRT__DTYPE_F32, 1}, &err));
         assert_int_equal(count_files(folder), 1);
         assert_ok(rrt__safetensors_open(&file, folder, &err));
         assert_int_equal(rrt__safetensors_tensors(file)->count, count);
@@ -161,20 +165,27 @@ static void test_refusals(void **state)
                                         {"w", 1, {SIZE_MAX / 16}, values},
                                         {"x", 1, {SIZE_MAX / 16}, values}};
     assert_fails(RRT_STATUS_ARGUMENT, "twice",
-                 rrt__safetensors_write_folder(folder, twins, 3, RRT__DTYPE_F32, 24, &err));
+                 rrt__safetensors_write_folder(folder, twins, 3,
+                                               &(rrt__safetensors_options){RRT__DTYPE_F32, 24}, &err));
     assert_non_null(strstr(err.where, "model-00003-of-00003.safetensors: tensor 'c'"));
     assert_fails(RRT_STATUS_ARGUMENT, "twice",
-                 rrt__safetensors_write_folder(folder, twins, 3, RRT__DTYPE_F32, 1000, &err));
-    assert_fails(RRT_STATUS_NUMERIC, "model-00002-of-00002.safetensors: tensor 'w'",
-                 rrt__safetensors_write_folder(folder, nan, 2, RRT__DTYPE_F32, 24, &err));
+                 rrt__safetensors_write_folder(folder, twins, 3,
+                                               &(rrt__safetensors_options){RRT__DTYPE_F32, 1000}, &err));
+    assert_fails(
+        RRT_STATUS_NUMERIC, "model-00002-of-00002.safetensors: tensor 'w'",
+        rrt__safetensors_write_folder(folder, nan, 2, &(rrt__safetensors_options){RRT__DTYPE_F32, 24}, &err));
     assert_fails(RRT_STATUS_ARGUMENT, "tensor 'w'",
-                 rrt__safetensors_write_folder(folder, huge, 2, RRT__DTYPE_F32, 24, &err));
+                 rrt__safetensors_write_folder(folder, huge, 2,
+                                               &(rrt__safetensors_options){RRT__DTYPE_F32, 24}, &err));
     assert_fails(RRT_STATUS_ARGUMENT, "tensor 'x'", // all together pass 63 bits
-                 rrt__safetensors_write_folder(folder, endless, 3, RRT__DTYPE_F32, 24, &err));
+                 rrt__safetensors_write_folder(folder, endless, 3,
+                                               &(rrt__safetensors_options){RRT__DTYPE_F32, 24}, &err));
     assert_fails(RRT_STATUS_ARGUMENT, "cannot hold Q8_0",
-                 rrt__safetensors_write_folder(folder, sample, 2, RRT__DTYPE_Q8_0, 1, &err));
+                 rrt__safetensors_write_folder(folder, sample, 2,
+                                               &(rrt__safetensors_options){RRT__DTYPE_Q8_0, 1}, &err));
     assert_fails(RRT_STATUS_IO, "No such file",
-                 rrt__safetensors_write_folder("/no/such/folder", sample, 2, RRT__DTYPE_F32, 1, &err));
+                 rrt__safetensors_write_folder("/no/such/folder", sample, 2,
+                                               &(rrt__safetensors_options){RRT__DTYPE_F32, 1}, &err));
 }
 
 static void test_out_of_memory(void **state)
@@ -185,7 +196,8 @@ static void test_out_of_memory(void **state)
     long n = 0;
     for (; status; n++) {
         rrt__memory_fail_after = n;
-        status = rrt__safetensors_write_folder(folder, sample, SAMPLE_COUNT, RRT__DTYPE_F32, 30, &err);
+        status = rrt__safetensors_write_folder(folder, sample, SAMPLE_COUNT,
+                                               &(rrt__safetensors_options){RRT__DTYPE_F32, 30}, &err);
         rrt__memory_fail_after = -1;
         if (status) assert_int_equal(status, RRT_STATUS_MEMORY);
     }

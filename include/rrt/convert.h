@@ -93,11 +93,13 @@ typedef struct rrt_save_options {
     const char *dtype;        // of the stored weights: "f32", "bf16" or "f16"; NULL: f32
     uint64_t max_shard_bytes; // of weights in one file, unless a single tensor is larger; 0: 5e9
     int overwrite;            // whether a model at path is replaced
+    const rrt_progress *progress;
 } rrt_save_options;
 
 // Writes the model as a folder that appears under its name only once it is complete: config.json, tokenizer
 // files, and model.safetensors, or model-00001-of-0000N.safetensors … with their index where that would be
-// too large. options may be NULL. EXISTS if path exists and overwrite is 0.
+// too large. options may be NULL. EXISTS if path exists and overwrite is 0. A failure, a cancellation too,
+// leaves nothing behind.
 RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_save_options *options,
                                   rrt_error *err);
 

@@ -39,8 +39,19 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
 // after stdout was flushed without error.
 int rrt__cli_finish(rrt_status status, const rrt_error *err);
 
-// A progress bar with the time left on stderr, where that is a terminal; NULL otherwise.
+// A progress bar with the time left on stderr, where that is a terminal. Asks to stop once a signal was
+// caught.
 const rrt_progress *rrt__cli_progress(void);
+
+// Takes an unfinished bar off the terminal.
+void rrt__cli_progress_end(void);
+
+// From here on, Ctrl-C (SIGINT, SIGTERM, SIGHUP) ends the program through the progress callback, so that what
+// is half written is removed. Before, it ends it at once.
+void rrt__cli_catch_signals(void);
+
+// Ends the program by the signal that was caught, so that the shell sees what happened; returns if none was.
+void rrt__cli_raise_caught(void);
 
 // Opens the model named by -m/--model; ARGUMENT if it was not given.
 rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err);

@@ -1,9 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
@@ -37,6 +35,7 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
 
 int rrt__cli_finish(rrt_status status, const rrt_error *err)
 {
+    rrt__cli_progress_end();
     if (!status && (fflush(stdout) != 0 || ferror(stdout))) {
         fprintf(stderr, "rrt: cannot write to standard output\n");
         return 1;
@@ -45,41 +44,8 @@ int rrt__cli_finish(rrt_status status, const rrt_error *err)
     fprintf(stderr, "rrt: %s%s%s", err->where, err->where[0] ? ": " : "", err->message);
     if (err->hint[0]) fprintf(stderr, " (%s)", err->hint);
     fputc('\n', stderr);
+    if (status == RRT_STATUS_CANCELLED) rrt__cli_raise_caught();
     return status == RRT_STATUS_ARGUMENT ? 2 : 1;
-}
-
-typedef struct bar {
-    double start, last; // seconds
-    char stage[64];
-} bar;
-
-static int draw_bar(void *user, const char *stage, double done, double total)
-{
-    enum { WIDTH = 30 };
-    bar *b = user;
-    double now = rrt__now_seconds();
-    if (strcmp(stage, b->stage) != 0) {
-        snprintf(b->stage, sizeof b->stage, "%s", stage);
-        b->start = now;
-    } else if (done < total && now - b->last < 0.1) {
-        return 0;
-    }
-    b->last = now;
-    double share = total > 0 ? done / total : 1, elapsed = now - b->start;
-    int filled = (int)(share * WIDTH);
-    fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f%%", stage, filled, "##############################",
-            WIDTH - filled, "", 100 * share);
-    if (share > 0 && done < total) fprintf(stderr, "  %.0f s left", elapsed / share - elapsed);
-    if (done >= total) fprintf(stderr, "\r\033[K");
-    fflush(stderr);
-    return 0;
-}
-
-const rrt_progress *rrt__cli_progress(void)
-{
-    static bar state;
-    static const rrt_progress progress = {draw_bar, &state};
-    return isatty(STDERR_FILENO) ? &progress : NULL;
 }
 
 rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err)

@@ -184,7 +184,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     RRT__TRY(choose_words(a, err));
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
-    o->progress = rrt__cli_progress();
+    o->progress = a->save.progress = rrt__cli_progress();
     a->save.max_shard_bytes = a->max_shard_size;
     a->save.overwrite = a->force;
     return check_usage(a, err);
@@ -249,6 +249,7 @@ int rrt__cli_convert(int argc, char **argv)
     a.convert.calibration_ids = ids;
     a.convert.calibration_count = count < most ? count : most;
     RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));
+    rrt__cli_catch_signals(); // saving has something to clean up
     RRT__GOTO(rrt_model_save(model, a.paths[1], &a.save, &err));
     rrt_model_describe(source, &before);
     rrt_model_describe(model, &after);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/progress.h"
+
 enum { DEFAULT_CONTEXT = 512, STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_MODELS = 2 };
 
 // The cut of a text into windows.
@@ -139,11 +141,8 @@ static rrt_status run_windows(run *r, const int32_t *ids, const rrt_eval_options
         }
         rrt__team_run(options->threads, run_step, r);
         r->scored += r->n_windows * (length - 1);
-        const rrt_progress *progress = options->progress;
-        if (progress && progress->report &&
-            progress->report(progress->user, "evaluate", (double)(window + r->n_windows),
-                             (double)r->cut.n_windows))
-            return rrt__fail(err, RRT_STATUS_CANCELLED, "the evaluation was cancelled");
+        RRT__TRY(rrt__progress_report(options->progress, "evaluate", (double)(window + r->n_windows),
+                                      (double)r->cut.n_windows, err));
     }
     return RRT_STATUS_OK;
 }

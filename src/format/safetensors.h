@@ -39,11 +39,17 @@ typedef struct rrt__safetensors_entry {
 rrt_status rrt__safetensors_write(const char *path, const rrt__safetensors_entry *entries, size_t count,
                                   rrt__dtype dtype, rrt_error *err);
 
+typedef struct rrt__safetensors_options {
+    rrt__dtype dtype;
+    uint64_t max_shard_bytes; // of values in one file
+    const rrt_progress *progress;
+} rrt__safetensors_options;
+
 // Writes model.safetensors into an existing folder. Where it would hold more than max_shard_bytes of values,
 // writes model-00001-of-0000N.safetensors … and model.safetensors.index.json instead. No tensor is split: one
 // that is larger has a shard of its own. Order, failures and what they leave: as for a file.
 rrt_status rrt__safetensors_write_folder(const char *folder, const rrt__safetensors_entry *entries,
-                                         size_t count, rrt__dtype dtype, uint64_t max_shard_bytes,
+                                         size_t count, const rrt__safetensors_options *options,
                                          rrt_error *err);
 
 #endif

@@ -17,4 +17,15 @@ rrt_status rrt__safetensors_read_header(rrt__tensor_table *table, rrt__arena *ar
 rrt_status rrt__safetensors_measure(const rrt__safetensors_entry *entry, rrt__dtype dtype, size_t *end,
                                     rrt_error *err);
 
+// How far the writing of all files is, in bytes of values.
+typedef struct rrt__safetensors_watch {
+    const rrt_progress *progress;
+    double done, total;
+} rrt__safetensors_watch;
+
+// rrt__safetensors_write, reporting after each tensor.
+rrt_status rrt__safetensors_write_watched(const char *path, const rrt__safetensors_entry *entries,
+                                          size_t count, rrt__dtype dtype, rrt__safetensors_watch *watch,
+                                          rrt_error *err);
+
 #endif

@@ -6,25 +6,27 @@
 typedef struct shards {
     const rrt__safetensors_entry *entries;
     size_t count;
-    rrt__dtype dtype;
+    const rrt__safetensors_options *options;
     size_t *first; // shard s has the entries from first[s] up to first[s + 1]
     size_t n_shards, total_bytes;
+    rrt__safetensors_watch watch;
 } shards;
 
 // Fills each shard, in order, as far as max_bytes allows.
-static rrt_status divide(shards *s, uint64_t max_bytes, rrt_error *err)
+static rrt_status divide(shards *s, rrt_error *err)
 {
     size_t shard_begin = 0;
     for (size_t i = 0; i < s->count; i++) {
         size_t begin = s->total_bytes;
-        rrt_status status = rrt__safetensors_measure(&s->entries[i], s->dtype, &s->total_bytes, err);
+        rrt_status status = rrt__safetensors_measure(&s->entries[i], s->options->dtype, &s->total_bytes, err);
         if (status) return rrt__at(err, status, "tensor '%.80s'", s->entries[i].name);
-        if (i == 0 || s->total_bytes - shard_begin > max_bytes) {
+        if (i == 0 || s->total_bytes - shard_begin > s->options->max_shard_bytes) {
             s->first[s->n_shards++] = i;
             shard_begin = begin;
         }
     }
     s->first[s->n_shards] = s->count;
+    s->watch = (rrt__safetensors_watch){s->options->progress, 0, (double)s->total_bytes};
     return RRT_STATUS_OK;
 }
 
@@ -38,14 +40,14 @@ static rrt_status list(json_t *weight_map, const char *tensor, const char *shard
     return RRT_STATUS_OK;
 }
 
-static rrt_status write_shard(const shards *s, size_t shard, const char *folder, json_t *weight_map,
-                              rrt_error *err)
+static rrt_status write_shard(shards *s, size_t shard, const char *folder, json_t *weight_map, rrt_error *err)
 {
     char name[64], path[4096];
     snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", shard + 1, s->n_shards);
     RRT__TRY(rrt__path_join(path, folder, name, err));
     size_t first = s->first[shard], end = s->first[shard + 1];
-    RRT__TRY(rrt__safetensors_write(path, s->entries + first, end - first, s->dtype, err));
+    RRT__TRY(rrt__safetensors_write_watched(path, s->entries + first, end - first, s->options->dtype,
+                                            &s->watch, err));
     for (size_t i = first; i < end; i++) {
         rrt_status status = list(weight_map, s->entries[i].name, name, err);
         if (status) return rrt__at(err, status, "%s: tensor '%.80s'", path, s->entries[i].name);
@@ -53,7 +55,7 @@ static rrt_status write_shard(const shards *s, size_t shard, const char *folder,
     return RRT_STATUS_OK;
 }
 
-static rrt_status write_shards(const shards *s, const char *folder, rrt_error *err)
+static rrt_status write_shards(shards *s, const char *folder, rrt_error *err)
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, "model.safetensors.index.json", err));
@@ -68,20 +70,20 @@ static rrt_status write_shards(const shards *s, const char *folder, rrt_error *e
     return status;
 }
 
-static rrt_status write_single(const shards *s, const char *folder, rrt_error *err)
+static rrt_status write_single(shards *s, const char *folder, rrt_error *err)
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, "model.safetensors", err));
-    return rrt__safetensors_write(path, s->entries, s->count, s->dtype, err);
+    return rrt__safetensors_write_watched(path, s->entries, s->count, s->options->dtype, &s->watch, err);
 }
 
 rrt_status rrt__safetensors_write_folder(const char *folder, const rrt__safetensors_entry *entries,
-                                         size_t count, rrt__dtype dtype, uint64_t max_shard_bytes,
+                                         size_t count, const rrt__safetensors_options *options,
                                          rrt_error *err)
 {
-    shards s = {.entries = entries, .count = count, .dtype = dtype};
+    shards s = {.entries = entries, .count = count, .options = options};
     RRT__TRY(rrt__alloc(&s.first, count + 1, sizeof *s.first, "a list of shards", err));
-    rrt_status status = divide(&s, max_shard_bytes, err);
+    rrt_status status = divide(&s, err);
     if (!status) status = s.n_shards > 1 ? write_shards(&s, folder, err) : write_single(&s, folder, err);
     rrt__free(s.first);
     return status;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "base/utf8.h"
 #include "format/safetensors_inside.h"
 
@@ -129,7 +130,7 @@ static rrt_status write_tensor(FILE *file, const rrt__safetensors_entry *entry, 
 }
 
 static rrt_status write_all(FILE *file, const rrt__string *header, const rrt__safetensors_entry *entries,
-                            size_t count, rrt__dtype dtype, rrt_error *err)
+                            size_t count, rrt__dtype dtype, rrt__safetensors_watch *watch, rrt_error *err)
 {
     uint64_t length = header->length;
     RRT__TRY(write_bytes(file, &length, sizeof length, err));
@@ -137,31 +138,42 @@ static rrt_status write_all(FILE *file, const rrt__string *header, const rrt__sa
     for (size_t i = 0; i < count; i++) {
         rrt_status status = write_tensor(file, &entries[i], dtype, err);
         if (status) return rrt__at(err, status, "tensor '%.80s'", entries[i].name);
+        size_t bytes = 0;
+        RRT__TRY(rrt__safetensors_measure(&entries[i], dtype, &bytes, err));
+        watch->done += (double)bytes;
+        RRT__TRY(rrt__progress_report(watch->progress, "save", watch->done, watch->total, err));
     }
     return RRT_STATUS_OK;
 }
 
 static rrt_status write_file(const char *path, const rrt__string *header,
                              const rrt__safetensors_entry *entries, size_t count, rrt__dtype dtype,
-                             rrt_error *err)
+                             rrt__safetensors_watch *watch, rrt_error *err)
 {
     FILE *file = fopen(path, "wb");
-    rrt_status status =
-        file ? write_all(file, header, entries, count, dtype, err) : rrt__fail_errno(err, "cannot create");
+    rrt_status status = file ? write_all(file, header, entries, count, dtype, watch, err)
+                             : rrt__fail_errno(err, "cannot create");
     if (!status) return rrt__file_finish(file, path, err);
     if (file) fclose(file);
     return rrt__at(err, status, "%s", path);
 }
 
-rrt_status rrt__safetensors_write(const char *path, const rrt__safetensors_entry *entries, size_t count,
-                                  rrt__dtype dtype, rrt_error *err)
+rrt_status rrt__safetensors_write_watched(const char *path, const rrt__safetensors_entry *entries,
+                                          size_t count, rrt__dtype dtype, rrt__safetensors_watch *watch,
+                                          rrt_error *err)
 {
     if (dtype != RRT__DTYPE_F32 && dtype != RRT__DTYPE_F16 && dtype != RRT__DTYPE_BF16)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "safetensors cannot hold %s: F32, F16 and BF16 are written", rrt__dtype_name(dtype));
     rrt__string header = {0};
     rrt_status status = format_header(&header, entries, count, dtype, err);
-    if (!status) status = write_file(path, &header, entries, count, dtype, err);
+    if (!status) status = write_file(path, &header, entries, count, dtype, watch, err);
     rrt__string_free(&header);
     return status;
+}
+
+rrt_status rrt__safetensors_write(const char *path, const rrt__safetensors_entry *entries, size_t count,
+                                  rrt__dtype dtype, rrt_error *err)
+{
+    return rrt__safetensors_write_watched(path, entries, count, dtype, &(rrt__safetensors_watch){0}, err);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "model/parameters.h"
 
 typedef struct loader {
@@ -77,10 +78,7 @@ static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
             RRT__TRY(read_permuted(load, p, err));
     }
     load->done += (double)rrt__parameter_count(p);
-    if (load->progress && load->progress->report &&
-        load->progress->report(load->progress->user, "load", load->done, load->total))
-        return rrt__fail(err, RRT_STATUS_CANCELLED, "loading was cancelled");
-    return RRT_STATUS_OK;
+    return rrt__progress_report(load->progress, "load", load->done, load->total, err);
 }
 
 // Every LoRA that the table holds; its A tells the rank.

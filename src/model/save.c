@@ -60,13 +60,12 @@ static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
     return add_entry(save, p->name, p->rows, p->columns, p->values, err);
 }
 
-static rrt_status save_weights(const rrt_model *model, const char *folder, rrt__dtype dtype,
-                               uint64_t max_shard_bytes, rrt_error *err)
+static rrt_status save_weights(const rrt_model *model, const char *folder,
+                               const rrt__safetensors_options *options, rrt_error *err)
 {
     saver save = {.model = model};
     rrt_status status = rrt__model_each_parameter(model, &model->family->hf, save_one, &save, err);
-    if (!status)
-        status = rrt__safetensors_write_folder(folder, save.entries, save.count, dtype, max_shard_bytes, err);
+    if (!status) status = rrt__safetensors_write_folder(folder, save.entries, save.count, options, err);
     rrt__free(save.entries);
     rrt__arena_free(&save.arena);
     return status;
@@ -83,11 +82,11 @@ static rrt_status save_config(const rrt_model *model, const char *folder, rrt__d
     return status;
 }
 
-static rrt_status save_folder(const rrt_model *model, const char *folder, rrt__dtype dtype,
-                              uint64_t max_shard_bytes, rrt_error *err)
+static rrt_status save_folder(const rrt_model *model, const char *folder,
+                              const rrt__safetensors_options *options, rrt_error *err)
 {
-    RRT__TRY(save_config(model, folder, dtype, err));
-    RRT__TRY(save_weights(model, folder, dtype, max_shard_bytes, err));
+    RRT__TRY(save_config(model, folder, options->dtype, err));
+    RRT__TRY(save_weights(model, folder, options, err));
     return model->tokenizer ? rrt__tokenizer_write(model->tokenizer, folder, err) : RRT_STATUS_OK;
 }
 
@@ -108,13 +107,14 @@ rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_sa
                           rrt_error *err)
 {
     const rrt_save_options defaults = {0};
-    rrt__dtype dtype;
     rrt__destination destination;
     if (!options) options = &defaults;
-    uint64_t max_shard_bytes = options->max_shard_bytes ? options->max_shard_bytes : default_shard_bytes;
-    RRT__TRY(parse_dtype(&dtype, options->dtype, err));
+    rrt__safetensors_options weights = {.max_shard_bytes = options->max_shard_bytes ? options->max_shard_bytes
+                                                                                    : default_shard_bytes,
+                                        .progress = options->progress};
+    RRT__TRY(parse_dtype(&weights.dtype, options->dtype, err));
     RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
-    rrt_status status = save_folder(model, destination.temporary, dtype, max_shard_bytes, err);
+    rrt_status status = save_folder(model, destination.temporary, &weights, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     return status;

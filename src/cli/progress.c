@@ -1,0 +1,78 @@
+// The progress bar, and Ctrl-C where a job has something to clean up.
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/cli.h"
+
+typedef struct bar {
+    double start, last; // seconds
+    char stage[64];
+    bool is_drawn;
+} bar;
+
+static bar state;
+static volatile sig_atomic_t caught; // the signal, 0 before
+
+static void draw(bar *b, const char *stage, double done, double total)
+{
+    enum { WIDTH = 30 };
+    double now = rrt__now_seconds();
+    if (strcmp(stage, b->stage) != 0) {
+        snprintf(b->stage, sizeof b->stage, "%s", stage);
+        b->start = now;
+    } else if (done < total && now - b->last < 0.1) {
+        return;
+    }
+    b->last = now;
+    double share = total > 0 ? done / total : 1, elapsed = now - b->start;
+    int filled = (int)(share * WIDTH);
+    fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f%%", stage, filled, "##############################",
+            WIDTH - filled, "", 100 * share);
+    if (share > 0 && done < total) fprintf(stderr, "  %.0f s left", elapsed / share - elapsed);
+    fflush(stderr);
+    b->is_drawn = true;
+    if (done >= total) rrt__cli_progress_end();
+}
+
+static int report(void *user, const char *stage, double done, double total)
+{
+    if (isatty(STDERR_FILENO)) draw(user, stage, done, total);
+    return caught != 0;
+}
+
+const rrt_progress *rrt__cli_progress(void)
+{
+    static const rrt_progress progress = {report, &state};
+    return &progress;
+}
+
+void rrt__cli_progress_end(void)
+{
+    if (state.is_drawn) fprintf(stderr, "\r\033[K");
+    state.is_drawn = false;
+}
+
+static void on_signal(int number)
+{
+    caught = number;
+}
+
+void rrt__cli_catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    // Only once: the second Ctrl-C of somebody in a hurry ends the program at once.
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction before;
+        sigaction(numbers[i], &action, &before);
+        if (before.sa_handler == SIG_IGN) sigaction(numbers[i], &before, NULL); // nohup
+    }
+}
+
+void rrt__cli_raise_caught(void)
+{
+    if (caught) raise(caught);
+}
