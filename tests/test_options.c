@@ -1,4 +1,5 @@
 // Command-line options as a table: every kind, every way to write it, everything that is wrong.
+#include "base/memory.h"
 #include "base/options.h"
 #include "test.h"
 
@@ -9,6 +10,7 @@ typedef struct values {
     uint64_t seed;
     double real;
     const char *text;
+    rrt__list files;
     char *positional[3];
     int n_positional;
 } values;
@@ -24,9 +26,10 @@ static rrt_status parse(values *v, rrt_error *err, int argc, const char *const *
         {0, "seed", "S", RRT__OPTION_SEED, &v->seed, 0, 0, ""},
         {0, "real", "R", RRT__OPTION_REAL, &v->real, 0, 1, ""},
         {'t', "text", "TEXT", RRT__OPTION_STRING, &v->text, 0, 0, ""},
+        {'d', "data", "FILE ...", RRT__OPTION_LIST, &v->files, 0, 0, ""},
     };
     for (int i = 0; i < argc; i++) argv[i + 1] = (char *)(uintptr_t)arguments[i];
-    return rrt__options_parse(options, 6, argc + 1, argv, v->positional, 3, &v->n_positional, err);
+    return rrt__options_parse(options, 7, argc + 1, argv, v->positional, 3, &v->n_positional, err);
 }
 
 #define PARSE(...)                                                                                           \
@@ -128,12 +131,53 @@ static void test_positional(void **state)
     REFUSE("'four' is one argument too many", "one", "two", "three", "four");
 }
 
+static void assert_list(rrt__list *list, const char *expected)
+{
+    char joined[256] = "";
+    for (size_t i = 0; i < list->count; i++) strcat(strcat(joined, list->items[i]), "|");
+    assert_string_equal(joined, expected);
+    rrt__list_free(list);
+    assert_true(list->items == NULL && list->count == 0);
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    values v;
+    assert_ok(PARSE("-f"));
+    assert_list(&v.files, "");
+    assert_ok(PARSE("one", "--data", "a", "b", "c", "-n", "3", "two"));
+    assert_int_equal(v.n_positional, 2); // the next option ended the list
+    assert_list(&v.files, "a|b|c|");
+    assert_ok(PARSE("--data", "a", "--data", "b", "-f", "-d", "c", "d"));
+    assert_list(&v.files, "a|b|c|d|");
+    assert_ok(PARSE("--data=a", "one", "--data=", "--data", "-", "b", "--", "two"));
+    assert_int_equal(v.n_positional, 2); // --data=a has that one value; "--" ends a list
+    assert_list(&v.files, "a||-|b|");
+    assert_ok(PARSE("--data", "-f", "a")); // as elsewhere, the first value may look like an option
+    assert_true(!v.flag);
+    assert_list(&v.files, "-f|a|");
+    REFUSE("--data needs a value: FILE ...", "--data");
+    REFUSE("--data needs a value", "--data", "a", "-d");
+    assert_list(&v.files, "a|"); // what was read before the error is the caller's to free
+    rrt__memory_fail_after = 0;
+    rrt_status status = PARSE("--data", "a");
+    rrt__memory_fail_after = -1;
+    assert_int_equal(status, RRT_STATUS_MEMORY);
+    const char *many[15] = {"--data"};
+    for (int i = 1; i < 15; i++) many[i] = "x";
+    assert_ok(parse(&v, &err, 15, many));
+    assert_int_equal(v.files.count, 14);
+    rrt__list_free(&v.files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_kinds),    cmocka_unit_test(test_suffixes),
         cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_positional),
+        cmocka_unit_test(test_positional),   cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

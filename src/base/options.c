@@ -5,6 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
+void rrt__list_free(rrt__list *list)
+{
+    rrt__free(list->items);
+    *list = (rrt__list){0};
+}
+
+static rrt_status list_append(rrt__list *list, const char *text, rrt_error *err)
+{
+    RRT__TRY(rrt__array_reserve(&list->items, &list->capacity, list->count + 1, sizeof *list->items, err));
+    list->items[list->count++] = text;
+    return RRT_STATUS_OK;
+}
+
 static const rrt__option *find(const rrt__option *options, int n_options, const char *name, size_t length)
 {
     for (int i = 0; i < n_options; i++) {
@@ -67,6 +82,8 @@ static rrt_status set(const rrt__option *option, const char *text, rrt_error *er
     case RRT__OPTION_STRING:
         *(const char **)option->value = text;
         return RRT_STATUS_OK;
+    case RRT__OPTION_LIST:
+        return list_append(option->value, text, err);
     case RRT__OPTION_SEED:
         return set_seed(option, text, err);
     default:
@@ -74,7 +91,13 @@ static rrt_status set(const rrt__option *option, const char *text, rrt_error *er
     }
 }
 
-// argv[*at] is an option; *at moves on to its value where that is an argument of its own.
+static bool is_option(const char *argument)
+{
+    return argument[0] == '-' && argument[1] != '\0';
+}
+
+// argv[*at] is an option; *at moves on to its value, or a list's last value, where that is an argument of its
+// own.
 static rrt_status parse_one(const rrt__option *options, int n_options, int argc, char **argv, int *at,
                             rrt_error *err)
 {
@@ -92,7 +115,10 @@ static rrt_status parse_one(const rrt__option *options, int n_options, int argc,
     if (option->kind == RRT__OPTION_FLAG) return set(option, NULL, err);
     if (!equals && *at + 1 >= argc)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s needs a value: %s", option->name, option->argument);
-    return set(option, equals ? equals + 1 : argv[++*at], err);
+    RRT__TRY(set(option, equals ? equals + 1 : argv[++*at], err));
+    bool goes_on = option->kind == RRT__OPTION_LIST && !equals;
+    while (goes_on && *at + 1 < argc && !is_option(argv[*at + 1])) RRT__TRY(set(option, argv[++*at], err));
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__options_parse(const rrt__option *options, int n_options, int argc, char **argv,
@@ -101,10 +127,10 @@ rrt_status rrt__options_parse(const rrt__option *options, int n_options, int arg
     bool ended = false;
     *n_positional = 0;
     for (int i = 1; i < argc; i++) {
-        bool is_option = !ended && argv[i][0] == '-' && argv[i][1] != '\0';
-        if (is_option && strcmp(argv[i], "--") == 0) {
+        bool may_be_option = !ended && is_option(argv[i]);
+        if (may_be_option && strcmp(argv[i], "--") == 0) {
             ended = true;
-        } else if (is_option) {
+        } else if (may_be_option) {
             RRT__TRY(parse_one(options, n_options, argc, argv, &i, err));
         } else {
             if (*n_positional == most_positional)

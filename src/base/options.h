@@ -3,6 +3,7 @@
 #define RRT__OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -14,7 +15,16 @@ typedef enum rrt__option_kind {
     RRT__OPTION_SEED,   // uint64_t
     RRT__OPTION_REAL,   // double, within [least, most]
     RRT__OPTION_STRING, // const char *
+    RRT__OPTION_LIST,   // rrt__list: all arguments up to the next option, and again where it is repeated
 } rrt__option_kind;
+
+// Several strings of argv. Zero-initialised is empty.
+typedef struct rrt__list {
+    const char **items;
+    size_t count, capacity;
+} rrt__list;
+
+void rrt__list_free(rrt__list *list);
 
 typedef struct rrt__option {
     char letter;          // 'm' for -m, 0 for none
@@ -27,7 +37,8 @@ typedef struct rrt__option {
 } rrt__option;
 
 // Parses argv[1..argc): options anywhere, "--" ends them, "--name=value" works too. What is left over is
-// written to positional[0..*n_positional). ARGUMENT names the option that is wrong.
+// written to positional[0..*n_positional). ARGUMENT names the option that is wrong. Lists grow, also when
+// parsing fails; the caller frees them.
 rrt_status rrt__options_parse(const rrt__option *options, int n_options, int argc, char **argv,
                               char **positional, int most_positional, int *n_positional, rrt_error *err);
 
