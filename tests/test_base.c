@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/rng.h"
@@ -364,6 +365,25 @@ static void test_errors(void **state)
     assert_int_equal(rrt__fail(NULL, RRT_STATUS_IO, "nobody listens"), RRT_STATUS_IO);
 }
 
+static void test_hash(void **state)
+{
+    (void)state;
+    unsigned char bytes[64], zeros[64] = {0};
+    for (int i = 0; i < 64; i++) bytes[i] = (unsigned char)(37 * i + 1);
+    uint64_t whole = rrt__hash(0, bytes, 60);
+    for (size_t cut = 0; cut <= 60; cut += 8)
+        assert_true(rrt__hash(rrt__hash(0, bytes, cut), bytes + cut, 60 - cut) == whole);
+    for (size_t bit = 0; bit < 60 * 8; bit++) { // any change shows
+        bytes[bit / 8] = (unsigned char)(bytes[bit / 8] ^ 1u << bit % 8);
+        assert_true(rrt__hash(0, bytes, 60) != whole);
+        bytes[bit / 8] = (unsigned char)(bytes[bit / 8] ^ 1u << bit % 8);
+    }
+    for (size_t size = 8; size < 64; size += 8) // zeros do not vanish
+        assert_true(rrt__hash(0, zeros, size) != rrt__hash(0, zeros, size + 8));
+    assert_true(rrt__hash(0, zeros, 0) == 0);
+    assert_true(rrt__hash(0, "abc", 3) == rrt__hash(0, "abc\0\0\0\0", 8)); // as the header says
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_strings_and_arrays),
         cmocka_unit_test(test_fail_after),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_hash),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_team),
         cmocka_unit_test(test_json_parsing),
