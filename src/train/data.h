@@ -2,10 +2,12 @@
 //
 // A shard is one file's ids, memory-mapped: magic "RRTTOKEN", version, fingerprint of the tokenizer, name,
 // size and checksum of the source, number of ids, checksum of the ids, then the ids as u32, little endian.
-// Documents (a JSONL line's "text", or a whole text file) stand one after the other with EOS between them.
+// Documents (a JSONL line's "text", or a whole text file) stand one after the other, each with EOS behind it,
+// where the tokenizer has one.
 //
 // The ids of all shards, end to end, are cut into windows of `context` inputs without overlap; where the
-// tokenizer adds BOS, each window starts with it. Every token of the text but the first is a target once.
+// tokenizer adds BOS, each window starts with it. Every token of the text is a target once (without BOS,
+// every one but the first); what does not fill a window at the end is left out.
 #ifndef RRT__DATA_H
 #define RRT__DATA_H
 
@@ -15,7 +17,9 @@
 typedef struct rrt__dataset rrt__dataset;
 
 // Encodes each file (text or .jsonl, plain or .zst) into folder/0000.tokens, 0001.tokens … A shard that is
-// there already and was made from the same file (name, size, checksum) by the same tokenizer is kept.
+// there already and was made from the same file (name, size, checksum) by the same tokenizer is kept; shards
+// beyond n_files are removed. The folder is created if need be. A shard appears only once it is complete.
+// FORMAT with file, line and byte offset for text that cannot be read.
 rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, const char *const *files,
                             size_t n_files, const rrt_progress *progress, rrt_error *err);
 
@@ -28,6 +32,8 @@ void rrt__dataset_close(rrt__dataset *dataset); // NULL is fine
 
 size_t rrt__dataset_windows(const rrt__dataset *dataset);
 size_t rrt__dataset_tokens(const rrt__dataset *dataset); // ids in all
+
+size_t rrt__dataset_bytes(const rrt__dataset *dataset); // of the shards on disk
 
 // A number that depends on all ids and their order: equal for equal data.
 uint64_t rrt__dataset_fingerprint(const rrt__dataset *dataset);

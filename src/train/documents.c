@@ -1,0 +1,167 @@
+#include "train/documents.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+enum { MOST_BYTES = INT32_MAX / 3 }; // of a piece: rrt_encode's limit
+
+static bool ends_in(const char *name, size_t length, const char *suffix)
+{
+    size_t n = strlen(suffix);
+    return length >= n && memcmp(name + length - n, suffix, n) == 0;
+}
+
+rrt_status rrt__documents_open(rrt__documents *d, const char *path, const rrt_tokenizer *tokenizer,
+                               size_t piece_bytes, rrt_error *err)
+{
+    size_t length = strlen(path) - (rrt__source_is_packed(path) ? strlen(".zst") : 0);
+    *d = (rrt__documents){.path = path, .tokenizer = tokenizer, .piece_bytes = piece_bytes, .line = 1};
+    d->is_jsonl = ends_in(path, length, ".jsonl");
+    return rrt__source_open(&d->source, path, err);
+}
+
+void rrt__documents_close(rrt__documents *d)
+{
+    rrt__source_close(&d->source);
+    rrt__string_free(&d->buffer);
+    json_decref(d->json);
+    *d = (rrt__documents){0};
+}
+
+// Says where in the file a failure at buffer.data[begin + at] is.
+static rrt_status locate(const rrt__documents *d, rrt_status status, size_t at, rrt_error *err)
+{
+    size_t line = d->line;
+    for (size_t i = 0; i < at; i++) line += d->buffer.data[d->begin + i] == '\n';
+    return rrt__at(err, status, "%s: line %zu, byte %zu%s", d->path, line, d->offset + at,
+                   d->source.unpacker ? " of the unpacked text" : "");
+}
+
+// Reads until `want` bytes are there to be handed out, or all that there is.
+static rrt_status fill(rrt__documents *d, size_t want, rrt_error *err)
+{
+    if (d->begin > 0) memmove(d->buffer.data, d->buffer.data + d->begin, d->buffer.length - d->begin);
+    d->buffer.length -= d->begin;
+    d->begin = 0;
+    if (d->ended || want <= d->buffer.length) return RRT_STATUS_OK;
+    RRT__TRY(rrt__array_reserve(&d->buffer.data, &d->buffer.capacity, want, 1, err));
+    size_t got, room = want - d->buffer.length;
+    rrt_status status = rrt__source_read(&d->source, d->buffer.data + d->buffer.length, room, &got, err);
+    if (status) return rrt__at(err, status, "%s", d->path);
+    d->buffer.length += got;
+    d->ended = got < room;
+    return RRT_STATUS_OK;
+}
+
+static void consume(rrt__documents *d, size_t count)
+{
+    const char *at = d->buffer.data + d->begin, *end = at + count;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        d->line++;
+        at++;
+    }
+    d->begin += count;
+    d->offset += count;
+}
+
+// --- plain text
+
+static rrt_status check_utf8(const rrt__documents *d, size_t length, rrt_error *err)
+{
+    const char *text = d->buffer.data + d->begin;
+    size_t complete = length - (d->ended ? 0 : rrt__utf8_incomplete_tail(text, length));
+    size_t at = rrt__utf8_first_invalid(text, complete);
+    if (at == complete) return RRT_STATUS_OK;
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_FORMAT, "not valid UTF-8: a byte 0x%02x", (unsigned char)text[at]);
+    rrt__hint(err, status, "convert it, or drop what is not text: iconv -c -f UTF-8 -t UTF-8");
+    return locate(d, status, at, err);
+}
+
+static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err)
+{
+    for (size_t want = d->piece_bytes; want <= MOST_BYTES; want *= 2) {
+        RRT__TRY(fill(d, want, err));
+        size_t length = d->buffer.length, cut = length;
+        RRT__TRY(check_utf8(d, length, err));
+        if (!d->ended) {
+            length -= rrt__utf8_incomplete_tail(d->buffer.data, length);
+            RRT__TRY(rrt__cut_find(d->tokenizer, d->buffer.data, length, &cut, err));
+        }
+        *piece = (rrt__piece){d->buffer.data, cut, d->ended};
+        consume(d, cut);
+        if (cut > 0 || d->ended) return RRT_STATUS_OK;
+    }
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_UNSUPPORTED, "no line break in %zu bytes at which the text can be cut",
+                  d->buffer.length);
+    rrt__hint(err, status, "break long lines, or make a .jsonl of it, with a document per line");
+    return locate(d, status, 0, err);
+}
+
+// --- JSON lines
+
+// The line at `begin`, without its line break; *found is false at the end of the file.
+static rrt_status find_line(rrt__documents *d, size_t *length, bool *found, rrt_error *err)
+{
+    size_t left, seen = 0;
+    do {
+        left = d->buffer.length - d->begin;
+        const char *text = d->buffer.data + d->begin;
+        const char *end = left > seen ? memchr(text + seen, '\n', left - seen) : NULL;
+        *found = end || left > 0;
+        *length = end ? (size_t)(end - text) : left;
+        if (end || d->ended) return RRT_STATUS_OK;
+        seen = left;
+        RRT__TRY(fill(d, left < d->piece_bytes ? d->piece_bytes : 2 * left, err));
+    } while (left <= MOST_BYTES / 2);
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a line of more than %zu bytes", left);
+    return locate(d, status, 0, err);
+}
+
+static rrt_status parse_line(rrt__documents *d, size_t length, rrt__piece *piece, rrt_error *err)
+{
+    json_decref(d->json);
+    d->json = NULL;
+    rrt_status status = rrt__json_parse(&d->json, d->buffer.data + d->begin, length, err);
+    const json_t *text = json_object_get(d->json, "text");
+    if (!status && !json_is_string(text))
+        status = rrt__fail(err, RRT_STATUS_FORMAT, "%s",
+                           !json_is_object(d->json) ? "not a JSON object"
+                           : text                   ? "\"text\" is not a string"
+                                                    : "the object has no \"text\"");
+    if (status) {
+        rrt__hint(err, status, "each line of a .jsonl is an object such as {\"text\": \"a document\"}");
+        return locate(d, status, 0, err);
+    }
+    *piece = (rrt__piece){json_string_value(text), json_string_length(text), true};
+    return RRT_STATUS_OK;
+}
+
+static bool is_blank(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!strchr(" \t\r", text[i]) || !text[i]) return false;
+    return true;
+}
+
+static rrt_status next_line(rrt__documents *d, rrt__piece *piece, rrt_error *err)
+{
+    *piece = (rrt__piece){0};
+    while (piece->length == 0) {
+        size_t length;
+        bool found;
+        RRT__TRY(find_line(d, &length, &found, err));
+        if (!found) return RRT_STATUS_OK;
+        if (!is_blank(d->buffer.data + d->begin, length)) RRT__TRY(parse_line(d, length, piece, err));
+        bool has_break = d->begin + length < d->buffer.length;
+        consume(d, length + has_break);
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__documents_next(rrt__documents *d, rrt__piece *piece, rrt_error *err)
+{
+    return d->is_jsonl ? next_line(d, piece, err) : next_text(d, piece, err);
+}

@@ -1,0 +1,77 @@
+#include "train/source.h"
+
+#include <string.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+bool rrt__source_is_packed(const char *path)
+{
+    size_t length = strlen(path);
+    return length >= 4 && strcmp(path + length - 4, ".zst") == 0;
+}
+
+rrt_status rrt__source_open(rrt__source *source, const char *path, rrt_error *err)
+{
+    *source = (rrt__source){0};
+    RRT__TRY(rrt__map_open(&source->map, path, err));
+    if (!rrt__source_is_packed(path)) return RRT_STATUS_OK;
+    source->in_frame = true; // an empty file is none of zstd's
+    source->unpacker = ZSTD_createDCtx();
+    // Archives made with --long=31 need windows of 2 GB; memory is taken only as a file asks for it.
+    if (source->unpacker && !ZSTD_isError(ZSTD_DCtx_setParameter(source->unpacker, ZSTD_d_windowLogMax, 31)))
+        return RRT_STATUS_OK;
+    rrt__source_close(source);
+    return rrt__at(err, rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: unpacking zstd"), "%s", path);
+}
+
+void rrt__source_close(rrt__source *source)
+{
+    ZSTD_freeDCtx(source->unpacker);
+    rrt__map_close(&source->map);
+    *source = (rrt__source){0};
+}
+
+static rrt_status fail_cut_off(const rrt__source *source, rrt_error *err)
+{
+    rrt_status status = rrt__fail(err, RRT_STATUS_FORMAT,
+                                  "the compressed file is cut off: it ends at byte %zu, within a zstd frame",
+                                  source->map.size_bytes);
+    return rrt__hint(err, status, "fetch it or compress it again");
+}
+
+static rrt_status fail_unpacking(size_t code, size_t at, rrt_error *err)
+{
+    if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
+        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: unpacking zstd");
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_FORMAT, "damaged zstd data at byte %zu: %s", at, ZSTD_getErrorName(code));
+    return rrt__hint(err, status, "fetch it or compress it again; `zstd -t` checks a file");
+}
+
+static rrt_status unpack(rrt__source *source, char *out, size_t room, size_t *got, rrt_error *err)
+{
+    ZSTD_outBuffer to = {out, room, 0};
+    ZSTD_inBuffer from = {source->map.data, source->map.size_bytes, source->at};
+    while (to.pos < room) {
+        size_t before = from.pos, made = to.pos;
+        if (from.pos == from.size && !source->in_frame) break;
+        size_t left = ZSTD_decompressStream(source->unpacker, &to, &from);
+        source->at = from.pos;
+        if (ZSTD_isError(left)) return fail_unpacking(left, before, err);
+        source->in_frame = left > 0;
+        if (from.pos == before && to.pos == made) break; // it waits for bytes that are not there
+    }
+    *got = to.pos;
+    bool starved = to.pos < room && source->in_frame;
+    return starved ? fail_cut_off(source, err) : RRT_STATUS_OK;
+}
+
+rrt_status rrt__source_read(rrt__source *source, char *out, size_t room, size_t *got, rrt_error *err)
+{
+    if (source->unpacker) return unpack(source, out, room, got, err);
+    size_t left = source->map.size_bytes - source->at;
+    *got = left < room ? left : room;
+    if (*got) memcpy(out, source->map.data + source->at, *got);
+    source->at += *got;
+    return RRT_STATUS_OK;
+}
