@@ -120,9 +120,9 @@ static void test_folder_destination(void **state)
     // What is not ours stays.
     unlink(in_folder("model/config.json"));
     write_file(in_folder("model/diary"), "dear");
-    assert_fails(RRT_STATUS_EXISTS, "no model",
+    assert_fails(RRT_STATUS_EXISTS, "no result",
                  rrt__destination_open(&d, in_folder("model/"), true, true, &err));
-    assert_fails(RRT_STATUS_EXISTS, "no model",
+    assert_fails(RRT_STATUS_EXISTS, "no result",
                  rrt__destination_open(&d, in_folder("model"), false, true, &err));
     assert_content(in_folder("model/diary"), "dear");
     unlink(in_folder("model/diary"));

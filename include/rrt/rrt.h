@@ -9,6 +9,7 @@
 #include "rrt/session.h"
 #include "rrt/status.h"
 #include "rrt/tokenizer.h"
+#include "rrt/train.h"
 
 #ifdef __cplusplus
 extern "C" {

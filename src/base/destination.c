@@ -56,27 +56,28 @@ static rrt_status fail_exists(rrt_error *err)
     return rrt__hint(err, status, "choose another name, or pass --force to replace it");
 }
 
-// Only what looks like a result of ours is replaced: a model's folder, which has no folders in it.
+// Only what looks like a result of ours is replaced: the folder of a model or of a teacher's answers, which has no
+// folders in it.
 static rrt_status check_replaceable(const char *path, rrt_error *err)
 {
     DIR *folder = opendir(path);
     if (!folder) return rrt__fail_errno(err, "cannot read the folder");
-    bool is_empty = true, has_model = false;
+    bool is_empty = true, is_result = false;
     char inner[256] = "";
     for (struct dirent *entry; (entry = readdir(folder));) {
         struct stat info;
         if (is_dots(entry->d_name)) continue;
         is_empty = false;
-        has_model |= strcmp(entry->d_name, "config.json") == 0;
+        is_result |= strcmp(entry->d_name, "config.json") == 0 || strcmp(entry->d_name, "teacher.topk") == 0;
         if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
             snprintf(inner, sizeof inner, "%s", entry->d_name);
     }
     closedir(folder);
-    if (is_empty || (has_model && !inner[0])) return RRT_STATUS_OK;
+    if (is_empty || (is_result && !inner[0])) return RRT_STATUS_OK;
     rrt_status status =
         inner[0]
             ? rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds the folder '%s' and is not replaced", inner)
-            : rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds no model and is not replaced");
+            : rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds no result of rrt and is not replaced");
     return rrt__hint(err, status, "choose another name, or remove it yourself");
 }
 

@@ -1,0 +1,217 @@
+#include "train/store.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+typedef struct rrt__store_header {
+    char magic[8]; // "RRTTOPK1"
+    uint64_t context, top, vocab, windows;
+    uint64_t fingerprint;
+    uint64_t rows_hash;
+    char teacher[448];    // NUL-padded
+    uint64_t header_hash; // of all before
+} header;
+
+static const char magic[8] = {'R', 'R', 'T', 'T', 'O', 'P', 'K', '1'};
+static const char file_name[] = "teacher.topk";
+_Static_assert(sizeof(header) == 512, "the header is written as it is");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are mapped as they are");
+
+struct rrt__store {
+    rrt__map map;
+    const header *header;
+    const unsigned char *rows;
+    size_t row_bytes;
+};
+
+static uint64_t hash_header(const header *h)
+{
+    return rrt__hash(0, h, offsetof(header, header_hash));
+}
+
+// A multiple of 8, so that ids are aligned and the hash goes on from row to row.
+size_t rrt__store_row_bytes(size_t top)
+{
+    return (top * (sizeof(uint32_t) + sizeof(uint16_t)) + 7) / 8 * 8;
+}
+
+bool rrt__store_is(const char *folder)
+{
+    char path[4096];
+    return !rrt__path_join(path, folder, file_name, NULL) && rrt__path_exists(path);
+}
+
+// --- reading
+
+static rrt_status check_header(const rrt__map *map, const header *h, rrt_error *err)
+{
+    size_t rows, bytes;
+    if (map->size_bytes < sizeof *h || memcmp(h->magic, magic, sizeof magic) != 0)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "not a teacher's store: it does not begin with RRTTOPK1");
+    if (hash_header(h) != h->header_hash)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the store's header is damaged: its checksum differs");
+    if (h->vocab == 0 || h->vocab > INT32_MAX || h->top == 0 || h->top > h->vocab || h->context == 0 ||
+        h->teacher[sizeof h->teacher - 1])
+        return rrt__fail(err, RRT_STATUS_FORMAT, "impossible sizes: top %llu of %llu tokens, context %llu",
+                         (unsigned long long)h->top, (unsigned long long)h->vocab,
+                         (unsigned long long)h->context);
+    if (rrt__size_mul(h->windows, h->context, &rows) &&
+        rrt__size_mul(rows, rrt__store_row_bytes(h->top), &bytes) && bytes == map->size_bytes - sizeof *h)
+        return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT,
+                     "%zu bytes of answers, but %llu windows of %llu tokens, top %llu, are announced",
+                     map->size_bytes - sizeof *h, (unsigned long long)h->windows,
+                     (unsigned long long)h->context, (unsigned long long)h->top);
+}
+
+// Log-probabilities are -0 to -65504, and 0.
+static bool is_log_p(uint16_t half)
+{
+    return half == 0 || (half >= 0x8000 && half < 0xfc00);
+}
+
+static rrt_status check_rows(const rrt__store *store, rrt_error *err)
+{
+    const header *h = store->header;
+    size_t n_rows = h->windows * h->context;
+    if (rrt__hash(0, store->rows, n_rows * store->row_bytes) != h->rows_hash)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the answers were changed: their checksum differs");
+    for (size_t r = 0; r < n_rows; r++) {
+        rrt__store_row row = rrt__store_at(store, 0, r);
+        for (size_t k = 0; k < h->top; k++)
+            if (row.ids[k] >= h->vocab || !is_log_p(row.log_p[k]))
+                return rrt__fail(err, RRT_STATUS_FORMAT,
+                                 "answer %zu of token %zu is id %u with log-probability 0x%04x: below %llu, "
+                                 "and finite and "
+                                 "not above 0 is possible",
+                                 k, r, row.ids[k], row.log_p[k], (unsigned long long)h->vocab);
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__store_open(rrt__store **out, const char *folder, rrt_error *err)
+{
+    char path[4096];
+    rrt__store *store;
+    *out = NULL;
+    RRT__TRY(rrt__path_join(path, folder, file_name, err));
+    RRT__TRY(rrt__alloc(&store, 1, sizeof *store, "a teacher's store", err));
+    rrt_status status = rrt__map_open(&store->map, path, err);
+    if (status) goto done;
+    store->header = (const header *)store->map.data;
+    status = check_header(&store->map, store->header, err);
+    if (!status) {
+        store->rows = store->map.data + sizeof *store->header;
+        store->row_bytes = rrt__store_row_bytes(store->header->top);
+        status = check_rows(store, err);
+    }
+    if (status) {
+        rrt__hint(err, status, "delete the store and run `rrt teach` again");
+        rrt__at(err, status, "%s", path);
+    }
+done:
+    if (status)
+        rrt__store_close(store);
+    else
+        *out = store;
+    return status;
+}
+
+void rrt__store_close(rrt__store *store)
+{
+    if (!store) return;
+    rrt__map_close(&store->map);
+    rrt__free(store);
+}
+
+size_t rrt__store_context(const rrt__store *store)
+{
+    return store->header->context;
+}
+
+size_t rrt__store_top(const rrt__store *store)
+{
+    return store->header->top;
+}
+
+size_t rrt__store_vocab(const rrt__store *store)
+{
+    return store->header->vocab;
+}
+
+size_t rrt__store_windows(const rrt__store *store)
+{
+    return store->header->windows;
+}
+
+uint64_t rrt__store_fingerprint(const rrt__store *store)
+{
+    return store->header->fingerprint;
+}
+
+const char *rrt__store_teacher(const rrt__store *store)
+{
+    return store->header->teacher;
+}
+
+rrt__store_row rrt__store_at(const rrt__store *store, size_t window, size_t position)
+{
+    const unsigned char *row = store->rows + (window * store->header->context + position) * store->row_bytes;
+    const uint32_t *ids = (const uint32_t *)row;
+    return (rrt__store_row){ids, (const uint16_t *)(ids + store->header->top)};
+}
+
+// --- writing
+
+static rrt_status fail_writing(const rrt__store_writer *writer, rrt_error *err)
+{
+    return rrt__at(err, rrt__fail_errno(err, "cannot write"), "%s", writer->path);
+}
+
+rrt_status rrt__store_create(rrt__store_writer *writer, const char *folder, const rrt__store_shape *shape,
+                             rrt_error *err)
+{
+    RRT__TRY(rrt__path_join(writer->path, folder, file_name, err));
+    RRT__TRY(rrt__alloc(&writer->header, 1, sizeof *writer->header, "a store's header", err));
+    header *h = writer->header; // all zeros, and written so until the end
+    writer->file = fopen(writer->path, "wb");
+    if (!writer->file) return rrt__at(err, rrt__fail_errno(err, "cannot create"), "%s", writer->path);
+    fwrite(h, sizeof *h, 1, writer->file);
+    memcpy(h->magic, magic, sizeof magic);
+    h->context = shape->context;
+    h->top = shape->top;
+    h->vocab = shape->vocab;
+    h->windows = shape->windows;
+    h->fingerprint = shape->fingerprint;
+    snprintf(h->teacher, sizeof h->teacher, "%s", shape->teacher ? shape->teacher : "");
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__store_append(rrt__store_writer *writer, const void *rows, size_t n_rows, rrt_error *err)
+{
+    size_t bytes = n_rows * rrt__store_row_bytes(writer->header->top);
+    writer->header->rows_hash = rrt__hash(writer->header->rows_hash, rows, bytes);
+    return fwrite(rows, 1, bytes, writer->file) == bytes ? RRT_STATUS_OK : fail_writing(writer, err);
+}
+
+rrt_status rrt__store_finish(rrt__store_writer *writer, uint64_t *bytes, rrt_error *err)
+{
+    header *h = writer->header;
+    FILE *file = writer->file;
+    h->header_hash = hash_header(h);
+    if (fseek(file, 0, SEEK_SET) != 0) return fail_writing(writer, err);
+    fwrite(h, sizeof *h, 1, file);
+    writer->file = NULL;
+    *bytes = sizeof *h + h->windows * h->context * rrt__store_row_bytes(h->top);
+    return rrt__file_finish(file, writer->path, err);
+}
+
+void rrt__store_discard(rrt__store_writer *writer)
+{
+    if (writer->file) fclose(writer->file);
+    rrt__free(writer->header);
+    writer->file = NULL;
+    writer->header = NULL;
+}

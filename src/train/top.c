@@ -1,0 +1,36 @@
+#include "train/top.h"
+
+static int is_less(const float *x, uint32_t a, uint32_t b)
+{
+    return x[a] < x[b] || (x[a] == x[b] && a > b);
+}
+
+// ids[0..k) is a heap with its least on top, but for ids[at], which may be too great for its place.
+static void sift(uint32_t *ids, size_t k, size_t at, const float *x)
+{
+    uint32_t id = ids[at];
+    for (size_t child; (child = 2 * at + 1) < k; at = child) {
+        if (child + 1 < k && is_less(x, ids[child + 1], ids[child])) child++;
+        if (!is_less(x, ids[child], id)) break;
+        ids[at] = ids[child];
+    }
+    ids[at] = id;
+}
+
+void rrt__top(uint32_t *ids, size_t k, const float *x, size_t count)
+{
+    for (size_t i = 0; i < k; i++) ids[i] = (uint32_t)i;
+    for (size_t i = k / 2; i-- > 0;) sift(ids, k, i, x);
+    for (size_t i = k; i < count; i++) {
+        if (x[i] <= x[ids[0]]) continue; // nearly always
+        ids[0] = (uint32_t)i;
+        sift(ids, k, 0, x);
+    }
+    // The least goes to the end, again and again.
+    for (size_t left = k; left-- > 1;) {
+        uint32_t least = ids[0];
+        ids[0] = ids[left];
+        ids[left] = least;
+        sift(ids, left, 0, x);
+    }
+}
