@@ -353,11 +353,49 @@ static void test_convert_usage(void **state)
     assert_false(is_there("none"));
 }
 
+static void test_teach(void **state)
+{
+    (void)state;
+    char text[512] = "", lines[600];
+    while (strlen(text) < 400) strcat(text, "the cat sat on the mat and the rat ate the fat oat. ");
+    snprintf(lines, sizeof lines, "{\"text\": \"%s\"}\n", text);
+    write_text("text", text);
+    write_text("lines.jsonl", lines);
+    write_text("short", "the cat");
+    json_t *json = run_json("teach -m %s --data text lines.jsonl -o store --ctx 16 --top 4", recursive);
+    json_int_t tokens = json_integer_value(json_object_get(json, "tokens"));
+    assert_true(tokens > 0 && tokens % 16 == 0);
+    assert_true(json_integer_value(json_object_get(json, "bytes")) > tokens * 4 * 6);
+    json_decref(json);
+    // The same files, one option each; an existing store is replaced only by force.
+    assert_error(1, "--force", "teach -m %s --data text -o store --ctx 16", recursive);
+    json =
+        run_json("teach --data text --data lines.jsonl -m %s -o store --ctx 16 --top 4 --force", recursive);
+    assert_number(json, "tokens", (double)tokens, 0);
+    json_decref(json);
+    json = run_json("teach -m %s --data text -o store --ctx 16 --top 4 --max-tokens 40 --force", recursive);
+    assert_number(json, "tokens", 32, 0);
+    json_decref(json);
+    result *r = run("teach -m %s --data text -o store --ctx 16 --force -t 1", recursive);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out.data, "store: answers for"));
+    assert_int_equal(r->err.length, 0);
+
+    assert_error(2, "--data FILE", "teach -m %s -o new", recursive);
+    assert_error(2, "-o STORE", "teach -m %s --data text", recursive);
+    assert_error(2, "-m MODEL", "teach --data text -o new");
+    assert_error(2, "too few", "teach -m %s --data short -o new --ctx 16", recursive);
+    assert_error(1, "nothere", "teach -m %s --data text nothere -o new", recursive);
+    write_text("bad.jsonl", "{\"text\": \"a\"}\n{\"txt\": \"b\"}\n");
+    assert_error(1, "bad.jsonl: line 2, byte 14", "teach -m %s --data bad.jsonl -o new", recursive);
+    assert_error(1, "tokenizer", "teach -m %s --data text -o new", golden_path("neox"));
+}
+
 static void test_help(void **state)
 {
     (void)state;
     static const char *const verbs[] = {"",         "inspect", "convert",  "tokenize", "logits",
-                                        "generate", "eval",    "eval ppl", "eval kl"};
+                                        "generate", "eval",    "eval ppl", "eval kl",  "teach"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         result *r = run("%s --help", verbs[i]);
         assert_int_equal(r->code, 0);
@@ -425,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_convert_in_shards),
         cmocka_unit_test(test_convert_destinations),
         cmocka_unit_test(test_convert_usage),
+        cmocka_unit_test(test_teach),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_failures),

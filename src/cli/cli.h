@@ -16,6 +16,7 @@ int rrt__cli_logits(int argc, char **argv);
 int rrt__cli_generate(int argc, char **argv);
 int rrt__cli_eval(int argc, char **argv);
 int rrt__cli_bench(int argc, char **argv);
+int rrt__cli_teach(int argc, char **argv);
 
 // Options that every verb has; parse adds -t, --json and --help to the verb's own.
 typedef struct rrt__cli_common {

@@ -15,6 +15,7 @@ static const struct {
     {"generate", rrt__cli_generate, "continue a text"},
     {"eval", rrt__cli_eval, "ppl: perplexity on a text; kl: distance from another model"},
     {"bench", rrt__cli_bench, "speed: a training step"},
+    {"teach", rrt__cli_teach, "a teacher's most likely next tokens, once, for training"},
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };

@@ -1,0 +1,54 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+static rrt_status print(const rrt_teach_result *r, const char *path, bool json, rrt_error *err)
+{
+    if (json)
+        return rrt__cli_print_json(
+            json_pack("{s:I, s:I}", "tokens", (json_int_t)r->tokens, "bytes", (json_int_t)r->bytes), err);
+    printf("%s: answers for %s tokens, %s\n", path, rrt__cli_count(r->tokens), rrt__cli_bytes(r->bytes));
+    return RRT_STATUS_OK;
+}
+
+int rrt__cli_teach(int argc, char **argv)
+{
+    const char *path = NULL, *store = NULL;
+    bool force = false;
+    rrt__list files = {0};
+    rrt_teach_options teach = {.progress = rrt__cli_progress()};
+    const rrt__option options[] = {
+        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the teacher"},
+        {0, "data", "FILE ...", RRT__OPTION_LIST, &files, 0, 0,
+         "text, or .jsonl with a \"text\" per line; also as .zst"},
+        {'o', "output", "STORE", RRT__OPTION_STRING, &store, 0, 0, "the folder to write"},
+        {0, "top", "K", RRT__OPTION_SIZE, &teach.top, 1, 1 << 24, "answers per token (default 64)"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &teach.context, 2, 1 << 24, "tokens per window (default 512)"},
+        {0, "max-tokens", "N", RRT__OPTION_SIZE, &teach.max_tokens, 1, 1e15,
+         "answer only the first N tokens of the text"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace STORE if it exists"},
+    };
+    const rrt__cli_usage usage = {
+        "rrt teach -m MODEL --data FILE ... -o STORE",
+        "Runs a teacher over a text once and keeps its most likely next tokens, for train --teacher STORE.",
+        options, sizeof options / sizeof *options, 0};
+    rrt_error err = {0};
+    rrt__cli_common common;
+    rrt_model *model = NULL;
+    rrt_teach_result result;
+    rrt_status status;
+
+    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    if (files.count == 0) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--data FILE is missing"));
+    if (!store) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "-o STORE is missing"));
+    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    teach.threads = common.threads;
+    teach.overwrite = force;
+    teach.teacher_name = path;
+    RRT__GOTO(rrt_teach(model, files.items, files.count, store, &teach, &result, &err));
+    RRT__GOTO(print(&result, store, common.json, &err));
+done:
+    rrt__list_free(&files);
+    rrt_model_close(model);
+    return rrt__cli_finish(status, &err);
+}
