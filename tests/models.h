@@ -75,6 +75,14 @@ static inline rrt_model *open_golden(const char *name)
 
 // logits[count, vocab] after each of the ids; every row from a session of its own that got the prefix in
 // pieces of `chunk` tokens.
+// A tiny model of tools/make-gradient-golden.py.
+static inline rrt_model *open_in_gradients(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/gradients/%s", RRT_TEST_DATA, name);
+    return open_path(path);
+}
+
 static inline void prefix_logits(float *logits, const rrt_model *model, const int32_t *ids, size_t count,
                                  size_t chunk, const rrt_session_options *options)
 {

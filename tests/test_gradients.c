@@ -1,13 +1,12 @@
 // The gradient of every stored tensor, and a loss curve, against PyTorch's (tools/make-gradient-golden.py),
 // for both families, all kinds of plan and all losses; with the same results when activations are recomputed
 // and whatever the number of threads.
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
 #include "format/safetensors.h"
 #include "model/load.h"
-#include "test.h"
+#include "models.h"
 #include "train/step.h"
 
 enum { SEQUENCES = 2, CONTEXT = 9, ROWS = SEQUENCES * CONTEXT, STEPS = 20 };
@@ -16,16 +15,6 @@ static const char *const losses[] = {"fkl", "rkl", "jsd", "tvd", "ce"}; // as rr
 enum { LOSSES = sizeof losses / sizeof *losses, CROSS_ENTROPY = RRT__DIVERGENCE_COUNT };
 static const char *const families[] = {"llama", "neox"};
 static const char *const plans[] = {"cycle", "sequence", "ends"};
-
-static rrt_model *open_in_gradients(const char *name)
-{
-    char path[512];
-    rrt_error err = {0};
-    rrt_model *model;
-    snprintf(path, sizeof path, RRT_TEST_DATA "/gradients/%s", name);
-    assert_ok(rrt_model_open(&model, path, NULL, &err));
-    return model;
-}
 
 // The batch that the script makes for a salt.
 static void make_batch(int salt, size_t vocab, int32_t ids[ROWS], int32_t targets[ROWS])
@@ -91,9 +80,9 @@ static json_t *open_golden_json(const char *family, const char *plan)
 {
     char path[512];
     snprintf(path, sizeof path, RRT_TEST_DATA "/gradients/%s-%s/golden.json", family, plan);
-    json_t *golden = json_load_file(path, 0, NULL);
-    assert_non_null(golden);
-    return golden;
+    json_t *json = json_load_file(path, 0, NULL);
+    assert_non_null(json);
+    return json;
 }
 
 // The tensors "LOSS.*" of the goldens, read as a model of the student's shape.
@@ -171,8 +160,8 @@ static void check_gradients(const char *family, const char *plan, int loss, bool
     training t;
     char what[128];
     open_training(&t, family, plan, loss, recompute, threads);
-    json_t *golden = open_golden_json(family, plan);
-    double expected = json_number_value(json_object_get(json_object_get(golden, "losses"), losses[loss]));
+    json_t *json = open_golden_json(family, plan);
+    double expected = json_number_value(json_object_get(json_object_get(json, "losses"), losses[loss]));
     double got = run_batch(&t, 0);
     snprintf(what, sizeof what, "%s-%s %s%s, %d threads", family, plan, losses[loss],
              recompute ? " recomputed" : "", threads);
@@ -181,7 +170,7 @@ static void check_gradients(const char *family, const char *plan, int loss, bool
     double worst = compare(t.optimizer.gradient, gradient, what, 1e-4);
     if (!recompute && threads == 1) print_message("%s: gradients within %.1e relative\n", what, worst);
     rrt_model_close(gradient);
-    json_decref(golden);
+    json_decref(json);
     close_training(&t);
 }
 
@@ -211,8 +200,8 @@ static void test_loss_curve(void **state)
         for (int p = 0; p < 3; p++) {
             training t;
             open_training(&t, families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, false, 2);
-            json_t *golden = open_golden_json(families[f], plans[p]);
-            const json_t *curve = json_object_get(golden, "curve");
+            json_t *json = open_golden_json(families[f], plans[p]);
+            const json_t *curve = json_object_get(json, "curve");
             for (int step = 0; step < STEPS; step++) {
                 double expected = json_number_value(json_array_get(curve, (size_t)step));
                 double got = run_batch(&t, step);
@@ -222,7 +211,7 @@ static void test_loss_curve(void **state)
                 rrt__stepper_update(&t.stepper, rrt__stepper_norm(&t.stepper),
                                     2e-2 * rrt__schedule((step + 1.0) / STEPS, 0.2, 0.1));
             }
-            json_decref(golden);
+            json_decref(json);
             close_training(&t);
         }
 }
@@ -234,12 +223,12 @@ static void test_frozen(void **state)
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) {
         training t;
         open_training(&t, "llama", "cycle", CROSS_ENTROPY, false, 1);
-        rrt_model *golden = open_golden_gradient(t.model, "llama", "cycle", "ce");
+        rrt_model *expected_gradient = open_golden_gradient(t.model, "llama", "cycle", "ce");
         t.stepper.tape.trains[kind] = false;
         run_batch(&t, 0);
         listing a = {.count = 0}, b = {.count = 0};
         rrt__model_each_parameter(t.optimizer.gradient, &t.model->family->hf, list_one, &a, NULL);
-        rrt__model_each_parameter(golden, &t.model->family->hf, list_one, &b, NULL);
+        rrt__model_each_parameter(expected_gradient, &t.model->family->hf, list_one, &b, NULL);
         for (size_t i = 0; i < a.count; i++) {
             size_t count = rrt__parameter_count(&a.parameters[i]);
             const float *got = a.parameters[i].values, *expected = b.parameters[i].values;
@@ -248,7 +237,7 @@ static void test_frozen(void **state)
                         1e-4 * norm_of(expected, NULL, count));
             if (frozen) assert_true(norm_of(got, NULL, count) == 0);
         }
-        rrt_model_close(golden);
+        rrt_model_close(expected_gradient);
         close_training(&t);
     }
 }

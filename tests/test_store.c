@@ -255,11 +255,11 @@ static void test_refusals(void **state)
     assert_int_equal(count_entries(folder), 2); // the texts: nothing was left behind
 
     assert_ok(teach(teacher, store, &options, &result, &err));
-    assert_true(rrt__store_is(store) && !rrt__store_is(folder) && !rrt__store_is(missing));
+    assert_true(rrt_store_exists(store) && !rrt_store_exists(folder) && !rrt_store_exists(missing));
     assert_fails(RRT_STATUS_EXISTS, "--force", teach(teacher, store, &options, &result, &err));
     options.overwrite = 1;
     assert_ok(teach(teacher, store, &options, &result, &err));
-    assert_fails(RRT_STATUS_EXISTS, "no result", teach(teacher, folder, &options, &result, &err));
+    assert_fails(RRT_STATUS_EXISTS, "is not replaced", teach(teacher, folder, &options, &result, &err));
     remove_folder(store);
     unlink(brief);
 }

@@ -12,12 +12,12 @@ extern "C" {
 #endif
 
 typedef struct rrt_bench_options {
-    int threads;               // 0: one per core
-    int repeats;               // 0: 5; one more goes before, to warm up
-    size_t batch;              // sequences at a time; 0: 4
-    size_t context;            // tokens of each; 0: 512, or what the model can see if that is less
-    const rrt_model *teacher;  // training: distillation from it by forward KL; NULL: cross-entropy
-    int recompute;             // training: make activations again on the way back
+    int threads;              // 0: one per core
+    int repeats;              // 0: 5; one more goes before, to warm up
+    size_t batch;             // sequences at a time; 0: 4
+    size_t context;           // tokens of each; 0: 512, or what the model can see if that is less
+    const rrt_model *teacher; // training: distillation from it by forward KL; NULL: cross-entropy
+    int recompute;            // training: make activations again on the way back
     const rrt_progress *progress;
 } rrt_bench_options;
 

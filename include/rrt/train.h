@@ -36,6 +36,98 @@ RRT_API rrt_status rrt_teach(const rrt_model *teacher, const char *const *files,
                              const char *store_path, const rrt_teach_options *options,
                              rrt_teach_result *result, rrt_error *err);
 
+// Whether a folder holds a teacher's answers.
+RRT_API int rrt_store_exists(const char *folder);
+
+// How far the student is from the teacher (paper §3.6, appendix I).
+typedef enum rrt_divergence {
+    RRT_DIVERGENCE_FORWARD_KL,
+    RRT_DIVERGENCE_REVERSE_KL,
+    RRT_DIVERGENCE_JENSEN_SHANNON,
+    RRT_DIVERGENCE_TOTAL_VARIATION,
+} rrt_divergence;
+
+// What one step did.
+typedef struct rrt_train_step {
+    uint64_t step, tokens;            // so far
+    double loss;                      // of this step, in nats per token
+    double cross_entropy, divergence; // its parts, before their weights
+    double learning_rate;
+    double norm; // of the gradient, before clipping
+    double tokens_per_s;
+    const char *event; // NULL, or what made the run go back to a checkpoint
+} rrt_train_step;
+
+// Zeroes mean the defaults that are named.
+typedef struct rrt_train_options {
+    // What is learnt.
+    const char *const *files; // text as for rrt_teach; none where store is given
+    size_t n_files;
+    const rrt_model *teacher; // its outputs are learnt, computed on the way; NULL: none
+    const char *store;        // or a teacher's answers that rrt_teach wrote: with their text
+    rrt_divergence divergence;
+    double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence; 0: 1 with a teacher
+    double kd_temperature; // 0: 1
+
+    // How long: until the first of these is reached; one has to be given.
+    uint64_t tokens;
+    double minutes; // of training, those before a resumption included
+
+    // The steps.
+    size_t context;       // tokens of a sequence; 0: 512, or what the model can see if that is less
+    size_t batch;         // sequences per step; 0: 4
+    size_t at_a_time;     // sequences whose activations are held at once, a divisor of batch; 0: batch
+    int recompute;        // hold less: make activations again on the way back
+    double learning_rate; // greatest; 0: 3e-4
+    double warmup;        // share of the run over which it rises; negative: none; 0: 0.05
+    double least_rate;    // where the cosine ends, as a share of the greatest; 0: 0.1
+    double weight_decay;  // of matrices; negative: none; 0: 0.1
+    double clip;          // greatest norm of the gradient; negative: any; 0: 1
+    // Learning rates of the parameters of one kind, as a factor; negative: frozen; 0: 1.
+    double rate_shared, rate_lora, rate_norm, rate_embedding;
+
+    // The run.
+    int threads;                  // 0: one per core
+    uint64_t seed;                // of the order of the text
+    int resume;                   // go on from the last checkpoint, if there is one
+    int overwrite;                // replace a finished or broken-off run
+    double checkpoint_minutes;    // 0: 10
+    uint64_t checkpoint_steps;    // also after so many steps; 0: never
+    const rrt_progress *progress; // stage "train"; to stop, it writes a checkpoint first
+    void (*report)(void *user, const rrt_train_step *step); // after each step; NULL: none
+    void *user;
+} rrt_train_options;
+
+typedef struct rrt_train_result {
+    double loss; // mean over the last steps
+    uint64_t steps, tokens;
+    double tokens_per_s, seconds;
+    uint64_t peak_rss_bytes;
+} rrt_train_result;
+
+// Trains a model (paper §3.6) and leaves it, with log and checkpoints, in the folder `out`:
+//     config.json, model.safetensors, tokenizer   the trained model, once the run is complete
+//     log.jsonl, log.csv                          a line per step
+//     data/                                       the text as ids
+//     checkpoints/<step>/                         the last one: a model with all that is needed to go on
+// The same options, data and number of threads give the same bytes, however often the run was broken off and
+// resumed (where `tokens` ends it: a clock is not repeatable). The model's weights are changed.
+// A loss that is not finite or jumps makes the run go back to its last checkpoint and leave out that text;
+// after three times in a row it fails with NUMERIC. CANCELLED after a checkpoint if progress asks to stop.
+// EXISTS if `out` is there and neither resume nor overwrite is set; MISMATCH if a run is resumed with other
+// options or other text, or if teacher and model differ in vocabulary.
+RRT_API rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
+                             rrt_train_result *result, rrt_error *err);
+
+// A model with random weights, N(0, 0.02²), from a folder with config.json and, if it has one, a tokenizer;
+// weights in the folder are not read. Free with rrt_model_close.
+RRT_API rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, rrt_error *err);
+
+// Writes the curves of runs (folders that rrt_train left) as one HTML page that needs nothing else. EXISTS if
+// path is there and overwrite is 0.
+RRT_API rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, int overwrite,
+                                    rrt_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -38,8 +38,7 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-// Removes a file, or a folder and the plain files in it. Folders within are not ours and make it fail.
-static bool remove_path(const char *path)
+bool rrt__path_remove(const char *path)
 {
     if (unlink(path) == 0) return true;
     DIR *folder = opendir(path);
@@ -56,8 +55,8 @@ static rrt_status fail_exists(rrt_error *err)
     return rrt__hint(err, status, "choose another name, or pass --force to replace it");
 }
 
-// Only what looks like a result of ours is replaced: the folder of a model or of a teacher's answers, which has no
-// folders in it.
+// Only what looks like a result of ours is replaced: the folder of a model or of a teacher's answers, which
+// has no folders in it.
 static rrt_status check_replaceable(const char *path, rrt_error *err)
 {
     DIR *folder = opendir(path);
@@ -169,7 +168,7 @@ static rrt_status replace(const rrt__destination *destination, rrt_error *err)
         if (stepped_aside) rename(aside, destination->path);
         return status;
     }
-    if (!stepped_aside || remove_path(aside)) return RRT_STATUS_OK;
+    if (!stepped_aside || rrt__path_remove(aside)) return RRT_STATUS_OK;
     rrt_status status = rrt__fail_errno(err, "the result is in place, but what it replaced is left over");
     return rrt__hint(err, status, "remove %.200s", aside);
 }
@@ -186,5 +185,5 @@ rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err
 
 void rrt__destination_discard(rrt__destination *destination)
 {
-    if (destination->temporary[0]) remove_path(destination->temporary);
+    if (destination->temporary[0]) rrt__path_remove(destination->temporary);
 }

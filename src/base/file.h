@@ -27,6 +27,9 @@ bool rrt__path_is_folder(const char *path);
 // Writes "folder/name" to out; fails with ARGUMENT if it does not fit.
 rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err);
 
+// Removes a file, or a folder and the plain files in it. False if something is left: folders within stay.
+bool rrt__path_remove(const char *path);
+
 // Whether path and place are one file or folder, or path lies directly in place: what replacing place would
 // destroy.
 bool rrt__path_is_at_or_in(const char *path, const char *place);

@@ -17,6 +17,8 @@ int rrt__cli_generate(int argc, char **argv);
 int rrt__cli_eval(int argc, char **argv);
 int rrt__cli_bench(int argc, char **argv);
 int rrt__cli_teach(int argc, char **argv);
+int rrt__cli_train(int argc, char **argv);
+int rrt__cli_report(int argc, char **argv);
 
 // Options that every verb has; parse adds -t, --json and --help to the verb's own.
 typedef struct rrt__cli_common {
@@ -29,7 +31,8 @@ typedef struct rrt__cli_usage {
     const char *about; // a sentence or two
     const rrt__option *options;
     int n_options;
-    int positional; // exactly so many
+    int positional; // so many at most
+    int optional;   // so many of these may be missing
 } rrt__cli_usage;
 
 // Parses, or prints help and exits with 0. Fails with ARGUMENT on wrong usage.
@@ -43,6 +46,10 @@ int rrt__cli_finish(rrt_status status, const rrt_error *err);
 // A progress bar with the time left on stderr, where that is a terminal. Asks to stop once a signal was
 // caught.
 const rrt_progress *rrt__cli_progress(void);
+
+// Text that stands behind the bar from its next update on.
+void rrt__cli_progress_note(const char *note);
+bool rrt__cli_has_bar(void);
 
 // Takes an unfinished bar off the terminal.
 void rrt__cli_progress_end(void);

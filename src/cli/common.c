@@ -28,7 +28,7 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
         rrt__options_print(options, COMMON);
         exit(rrt__cli_finish(RRT_STATUS_OK, NULL));
     }
-    if (n_positional == usage->positional) return RRT_STATUS_OK;
+    if (n_positional >= usage->positional - usage->optional) return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_ARGUMENT, "an argument is missing");
     return rrt__hint(err, status, "usage: %s", usage->line);
 }

@@ -14,8 +14,10 @@ static const struct {
     {"logits", rrt__cli_logits, "logits after the last of some tokens"},
     {"generate", rrt__cli_generate, "continue a text"},
     {"eval", rrt__cli_eval, "ppl: perplexity on a text; kl: distance from another model"},
-    {"bench", rrt__cli_bench, "speed: a training step"},
+    {"train", rrt__cli_train, "uptraining: cross-entropy, distillation; resumable"},
     {"teach", rrt__cli_teach, "a teacher's most likely next tokens, once, for training"},
+    {"report", rrt__cli_report, "curves of training runs as a page"},
+    {"bench", rrt__cli_bench, "speed: a training step"},
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };

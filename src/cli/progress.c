@@ -9,7 +9,7 @@
 
 typedef struct bar {
     double start, last; // seconds
-    char stage[64];
+    char stage[64], note[96];
     bool is_drawn;
 } bar;
 
@@ -32,14 +32,20 @@ static void draw(bar *b, const char *stage, double done, double total)
     fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f%%", stage, filled, "##############################",
             WIDTH - filled, "", 100 * share);
     if (share > 0 && done < total) fprintf(stderr, "  %.0f s left", elapsed / share - elapsed);
+    if (b->note[0]) fprintf(stderr, "  %s", b->note);
     fflush(stderr);
     b->is_drawn = true;
     if (done >= total) rrt__cli_progress_end();
 }
 
+bool rrt__cli_has_bar(void)
+{
+    return isatty(STDERR_FILENO);
+}
+
 static int report(void *user, const char *stage, double done, double total)
 {
-    if (isatty(STDERR_FILENO)) draw(user, stage, done, total);
+    if (rrt__cli_has_bar()) draw(user, stage, done, total);
     return caught != 0;
 }
 
@@ -47,6 +53,11 @@ const rrt_progress *rrt__cli_progress(void)
 {
     static const rrt_progress progress = {report, &state};
     return &progress;
+}
+
+void rrt__cli_progress_note(const char *note)
+{
+    snprintf(state.note, sizeof state.note, "%s", note);
 }
 
 void rrt__cli_progress_end(void)

@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <math.h>
+#include <stdbool.h>
 
 void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
                int accumulate)
@@ -19,24 +20,38 @@ void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t 
                     y_share, ldy);
 }
 
+// A thread's part of a matrix: some of its rows or some of its columns.
+typedef struct tile {
+    size_t row, column;
+    int rows, columns;
+} tile;
+
+static tile share_tile(rrt__team team, size_t rows, size_t columns)
+{
+    bool by_rows = rows > columns;
+    rrt__share share = rrt__team_share(team, by_rows ? rows : columns, RRT__GEMM_GRAIN);
+    int length = (int)(share.end - share.begin);
+    return by_rows ? (tile){share.begin, 0, length, (int)columns} : (tile){0, share.begin, (int)rows, length};
+}
+
 void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
                               size_t out, size_t in, int accumulate)
 {
-    rrt__share columns = rrt__team_share(team, in, RRT__GEMM_GRAIN);
-    int n = (int)(columns.end - columns.begin);
-    if (n == 0 || rows == 0) return;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, n, (int)out, 1, dy, (int)out,
-                w + columns.begin, (int)in, accumulate ? 1 : 0, dx + columns.begin, (int)in);
+    tile own = share_tile(team, rows, in);
+    if (own.rows == 0 || own.columns == 0) return;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, own.rows, own.columns, (int)out, 1,
+                dy + own.row * out, (int)out, w + own.column, (int)in, accumulate ? 1 : 0,
+                dx + own.row * in + own.column, (int)in);
 }
 
 void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,
                                size_t out, size_t in, int accumulate)
 {
-    rrt__share own = rrt__team_share(team, out, RRT__GEMM_GRAIN);
-    int m = (int)(own.end - own.begin);
-    if (m == 0 || rows == 0) return;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, (int)in, (int)rows, 1, dy + own.begin, (int)out,
-                x, (int)in, accumulate ? 1 : 0, dw + own.begin * in, (int)in);
+    tile own = share_tile(team, out, in);
+    if (own.rows == 0 || own.columns == 0 || rows == 0) return;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, own.rows, own.columns, (int)rows, 1, dy + own.row,
+                (int)out, x + own.column, (int)in, accumulate ? 1 : 0, dw + own.row * in + own.column,
+                (int)in);
 }
 
 rrt_status rrt__gemm_self_test(rrt_error *err)

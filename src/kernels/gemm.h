@@ -15,8 +15,9 @@ enum { RRT__GEMM_GRAIN = 16 };
 void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
                int accumulate);
 
-// The way back through it. dx[rows, in] = dy[rows, out] · w[out, in], or +=; a thread's share is of dx's
-// columns. dw[out, in] = dyᵀ · x[rows, in], or +=; a thread's share is of dw's rows.
+// The way back through it: dx[rows, in] = dy[rows, out] · w[out, in], or +=; dw[out, in] = dyᵀ · x[rows, in],
+// or +=. Threads share the longer side of the result, so that as little as possible is packed by each of
+// them: a barrier comes before anybody reads it.
 void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
                               size_t out, size_t in, int accumulate);
 void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,

@@ -176,15 +176,14 @@ static void backward_mlp(const back *b)
     bool gated = tape->model->family->mlp == RRT__MLP_SILU_GATED;
     norm_again(b, RRT__NORM_MLP, b->middle);
     backward_input(b, RRT__MATRIX_DOWN, tape->d_hidden, ws->activated, 0);
-    // On the columns that this thread has just computed; activated holds its gradient before, itself after.
-    rrt__share columns = rrt__team_share(b->team, ffn, RRT__GEMM_GRAIN);
-    for (size_t r = 0; r < b->rows; r++) {
-        size_t at = r * ffn + columns.begin, count = columns.end - columns.begin;
-        if (gated)
-            tape->kernels->silu_mul(ws->gate + at, ws->up + at, ws->activated + at, count);
-        else
-            tape->kernels->gelu(ws->up + at, ws->activated + at, count);
-    }
+    rrt__team_barrier(b->team);
+    // activated holds its gradient before and itself after.
+    rrt__share share = rrt__team_share(b->team, b->rows * ffn, RRT__GEMM_GRAIN);
+    size_t at = share.begin, count = share.end - share.begin;
+    if (gated)
+        tape->kernels->silu_mul(ws->gate + at, ws->up + at, ws->activated + at, count);
+    else
+        tape->kernels->gelu(ws->up + at, ws->activated + at, count);
     rrt__team_barrier(b->team);
     backward_linear(b, RRT__MATRIX_DOWN, tape->d_hidden, ws->activated);
     backward_linear(b, RRT__MATRIX_UP, ws->up, ws->normed[RRT__NORM_MLP]);

@@ -3,7 +3,7 @@
 #define RRT__LOAD_H
 
 #include "base/json.h"
-#include "format/tensors.h"
+#include "format/safetensors.h"
 #include "model/model.h"
 
 // A config.json, or the metadata of a GGUF file, in our terms.
@@ -27,5 +27,9 @@ rrt_status rrt__shape_check(const rrt__shape *shape, rrt_error *err);
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
                            const rrt__names *names, bool gguf_rope, const rrt_progress *progress,
                            rrt_error *err);
+
+// Writes config.json, weights and tokenizer into a folder that is there. Files of the same name are replaced.
+rrt_status rrt__model_write(const rrt_model *model, const char *folder,
+                            const rrt__safetensors_options *options, rrt_error *err);
 
 #endif

@@ -82,8 +82,8 @@ static rrt_status save_config(const rrt_model *model, const char *folder, rrt__d
     return status;
 }
 
-static rrt_status save_folder(const rrt_model *model, const char *folder,
-                              const rrt__safetensors_options *options, rrt_error *err)
+rrt_status rrt__model_write(const rrt_model *model, const char *folder,
+                            const rrt__safetensors_options *options, rrt_error *err)
 {
     RRT__TRY(save_config(model, folder, options->dtype, err));
     RRT__TRY(save_weights(model, folder, options, err));
@@ -114,7 +114,7 @@ rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_sa
                                         .progress = options->progress};
     RRT__TRY(parse_dtype(&weights.dtype, options->dtype, err));
     RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
-    rrt_status status = save_folder(model, destination.temporary, &weights, err);
+    rrt_status status = rrt__model_write(model, destination.temporary, &weights, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     return status;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "rrt/train.h"
 
 typedef struct rrt__store_header {
     char magic[8]; // "RRTTOPK1"
@@ -37,7 +38,7 @@ size_t rrt__store_row_bytes(size_t top)
     return (top * (sizeof(uint32_t) + sizeof(uint16_t)) + 7) / 8 * 8;
 }
 
-bool rrt__store_is(const char *folder)
+int rrt_store_exists(const char *folder)
 {
     char path[4096];
     return !rrt__path_join(path, folder, file_name, NULL) && rrt__path_exists(path);

@@ -19,9 +19,6 @@ typedef struct rrt__store_row {
     const uint16_t *log_p;
 } rrt__store_row;
 
-// Whether a folder holds teacher.topk.
-bool rrt__store_is(const char *folder);
-
 // Fails with FORMAT for a damaged or truncated store (an id not below vocab, a size that does not fit, a
 // checksum that differs).
 rrt_status rrt__store_open(rrt__store **out, const char *folder, rrt_error *err);

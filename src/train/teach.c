@@ -19,11 +19,10 @@ typedef struct teaching {
     size_t step_windows; // most windows per step
     size_t n_windows;    // in this step
     rrt__workspace workspace;
-    rrt__sequence *sequences; // [step_windows]
-    rrt__span *spans;         // [step_windows]
-    float *logits;            // [LOGIT_ROWS, vocab]
-    int32_t *ids, *targets;   // [step_windows, context]; targets are not asked for here
-    unsigned char *rows;      // [step_windows, context, row_bytes]
+    rrt__span *spans;       // [step_windows]
+    float *logits;          // [LOGIT_ROWS, vocab]
+    int32_t *ids, *targets; // [step_windows, context]; targets are not asked for here
+    unsigned char *rows;    // [step_windows, context, row_bytes]
     short depths[RRT__MAX_DEPTHS];
     int n_depths;
 } teaching;
@@ -63,24 +62,17 @@ static rrt_status allocate(teaching *t, rrt_error *err)
     const rrt_model *model = t->model;
     RRT__TRY(rrt__plan_depths(&model->plan, model->plan.loops, t->depths, &t->n_depths, err));
     RRT__TRY(rrt__workspace_create(&t->workspace, model, rows, context, t->options->threads, err));
-    RRT__TRY(rrt__alloc(&t->sequences, windows, sizeof *t->sequences, "sequences", err));
     RRT__TRY(rrt__alloc(&t->spans, windows, sizeof *t->spans, "spans", err));
     RRT__TRY(rrt__alloc(&t->logits, LOGIT_ROWS, t->shape.vocab * sizeof *t->logits, "logits", err));
     RRT__TRY(rrt__alloc(&t->ids, rows, sizeof *t->ids, "window ids", err));
     RRT__TRY(rrt__alloc(&t->targets, rows, sizeof *t->targets, "window ids", err));
     RRT__TRY(rrt__alloc(&t->rows, rows, t->row_bytes, "a step's answers", err));
-    for (size_t w = 0; w < windows; w++) {
-        rrt__sequence_init(&t->sequences[w], model);
-        t->spans[w] = (rrt__span){&t->sequences[w], 0, context};
-        RRT__TRY(rrt__sequence_reserve(&t->sequences[w], context, err));
-    }
+    for (size_t w = 0; w < windows; w++) t->spans[w] = (rrt__span){.count = context};
     return RRT_STATUS_OK;
 }
 
 static void release(teaching *t)
 {
-    for (size_t w = 0; t->sequences && w < t->step_windows; w++) rrt__sequence_free(&t->sequences[w]);
-    rrt__free(t->sequences);
     rrt__free(t->spans);
     rrt__free(t->logits);
     rrt__free(t->ids);

@@ -1,0 +1,30 @@
+#include "cli/cli.h"
+
+int rrt__cli_report(int argc, char **argv)
+{
+    enum { MOST_RUNS = 64 };
+    const char *out = NULL;
+    bool force = false;
+    char *runs[MOST_RUNS] = {0};
+    const rrt__option options[] = {
+        {'o', "out", "PAGE", RRT__OPTION_STRING, &out, 0, 0, "the page to write, e.g. runs.html"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace it if it exists"},
+    };
+    const rrt__cli_usage usage = {"rrt report RUN… -o page.html",
+                                  "Curves of one or several training runs in one self-contained page.",
+                                  options,
+                                  sizeof options / sizeof *options,
+                                  MOST_RUNS,
+                                  MOST_RUNS - 1};
+    rrt_error err = {0};
+    rrt__cli_common common;
+    rrt_status status;
+    size_t n_runs = 0;
+
+    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, runs, &err));
+    if (!out) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "-o PAGE is missing"));
+    while (n_runs < MOST_RUNS && runs[n_runs]) n_runs++;
+    RRT__GOTO(rrt_train_report((const char *const *)runs, n_runs, out, force, &err));
+done:
+    return rrt__cli_finish(status, &err);
+}

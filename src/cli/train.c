@@ -1,0 +1,202 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/cli.h"
+
+typedef struct arguments {
+    rrt__cli_common common;
+    rrt_train_options train;
+    rrt__list files;
+    const char *out, *teacher, *scratch, *kd, *resume;
+    double rates[4]; // shared, LoRA, norms, embeddings
+    size_t tokens, checkpoint_steps;
+    bool recompute, force;
+    char *student;
+} arguments;
+
+static rrt_status check_usage(arguments *a, rrt_error *err)
+{
+    const struct {
+        bool is_wrong;
+        const char *message;
+    } rules[] = {
+        {!a->out, "where to? -o OUT is missing"},
+        {!a->student && !a->scratch, "what is trained? STUDENT is missing, or --from-scratch CONFIG"},
+        {a->student && a->scratch, "STUDENT and --from-scratch: one of them is trained"},
+        {!a->teacher && (a->kd || a->train.kd_weight != 0 || a->train.kd_temperature != 0),
+         "--kd, --kd-weight and --kd-temp need --teacher"},
+        {a->resume && strcmp(a->resume, "auto") != 0, "--resume: only 'auto' is known"},
+        {a->resume && a->force, "--resume goes on with a run, --force replaces it: one of them"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
+    const char *read = a->student ? a->student : a->scratch;
+    if (rrt__path_is_at_or_in(read, a->out))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "-o %s would destroy %s, which is read", a->out, read);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status choose_divergence(arguments *a, rrt_error *err)
+{
+    static const char *const names[] = {"fkl", "rkl", "jsd", "tvd"};
+    for (int i = 0; i < 4; i++) {
+        a->train.divergence = (rrt_divergence)i;
+        if (!a->kd || strcmp(a->kd, names[i]) == 0) return RRT_STATUS_OK;
+    }
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "--kd: '%s' is not known: fkl, rkl, jsd or tvd", a->kd);
+}
+
+// The library's options, in which 0 stands for the default.
+static void fill(arguments *a)
+{
+    rrt_train_options *o = &a->train;
+    double *rates[] = {&o->rate_shared, &o->rate_lora, &o->rate_norm, &o->rate_embedding};
+    for (int i = 0; i < 4; i++) *rates[i] = a->rates[i] > 0 ? a->rates[i] : -1;
+    double *no_default[] = {&o->warmup, &o->weight_decay, &o->clip, &o->least_rate};
+    for (int i = 0; i < 4; i++)
+        if (*no_default[i] == 0) *no_default[i] = -1;
+    o->files = a->files.items;
+    o->n_files = a->files.count;
+    o->tokens = a->tokens;
+    o->checkpoint_steps = a->checkpoint_steps;
+    o->recompute = a->recompute;
+    o->resume = a->resume != NULL;
+    o->overwrite = a->force;
+    o->threads = a->common.threads;
+    o->progress = rrt__cli_progress();
+}
+
+static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+{
+    rrt_train_options *o = &a->train;
+    const rrt__option options[] = {
+        {'o', "out", "OUT", RRT__OPTION_STRING, &a->out, 0, 0,
+         "folder for the trained model, log and checkpoints"},
+        {0, "data", "FILE…", RRT__OPTION_LIST, &a->files, 0, 0, "text or .jsonl, also as .zst"},
+        {0, "tokens", "N", RRT__OPTION_SIZE, &a->tokens, 1, 1e18, "length of the run, e.g. 2M"},
+        {0, "minutes", "M", RRT__OPTION_REAL, &o->minutes, 1e-3, 1e7, "or its length in time"},
+        {0, "teacher", "MODEL", RRT__OPTION_STRING, &a->teacher, 0, 0,
+         "distil from a model, or from a STORE of rrt teach (then without --data)"},
+        {0, "kd", "KIND", RRT__OPTION_STRING, &a->kd, 0, 0, "fkl (default), rkl, jsd or tvd"},
+        {0, "kd-weight", "W", RRT__OPTION_REAL, &o->kd_weight, 1e-6, 1,
+         "loss = (1 - W) cross-entropy + W divergence (default 1)"},
+        {0, "kd-temp", "T", RRT__OPTION_REAL, &o->kd_temperature, 0.01, 100,
+         "temperature of both (default 1)"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens of a sequence (default 512)"},
+        {'b', "batch", "N", RRT__OPTION_SIZE, &o->batch, 1, 1e6, "sequences per step (default 4)"},
+        {0, "micro", "N", RRT__OPTION_SIZE, &o->at_a_time, 1, 1e6,
+         "sequences in memory at once (default: the batch)"},
+        {0, "recompute", NULL, RRT__OPTION_FLAG, &a->recompute, 0, 0, "less memory, a quarter slower"},
+        {0, "lr", "R", RRT__OPTION_REAL, &o->learning_rate, 1e-12, 10,
+         "greatest learning rate (default 3e-4)"},
+        {0, "warmup", "SHARE", RRT__OPTION_REAL, &o->warmup, 0, 1, "share of the run (default 0.05)"},
+        {0, "min-lr", "SHARE", RRT__OPTION_REAL, &o->least_rate, 0, 1,
+         "where the cosine ends, as a share of --lr (default 0.1)"},
+        {0, "weight-decay", "D", RRT__OPTION_REAL, &o->weight_decay, 0, 10, "of matrices (default 0.1)"},
+        {0, "clip", "NORM", RRT__OPTION_REAL, &o->clip, 0, 1e9, "greatest gradient norm (default 1, 0: any)"},
+        {0, "lr-shared", "F", RRT__OPTION_REAL, &a->rates[0], 0, 1e6,
+         "factor on --lr for the layers' matrices; 0 freezes them"},
+        {0, "lr-lora", "F", RRT__OPTION_REAL, &a->rates[1], 0, 1e6, "the same for LoRA"},
+        {0, "lr-norms", "F", RRT__OPTION_REAL, &a->rates[2], 0, 1e6, "the same for norms"},
+        {0, "lr-embeddings", "F", RRT__OPTION_REAL, &a->rates[3], 0, 1e6, "the same for embedding and head"},
+        {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
+         "instead of STUDENT: random weights by a folder's config.json and tokenizer.json"},
+        {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0,
+         "go on from OUT's last checkpoint, if any"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace OUT"},
+        {0, "checkpoint-minutes", "M", RRT__OPTION_REAL, &o->checkpoint_minutes, 1e-3, 1e7,
+         "between checkpoints (default 10)"},
+        {0, "checkpoint-steps", "N", RRT__OPTION_SIZE, &a->checkpoint_steps, 1, 1e15, "also every N steps"},
+        {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0,
+         "of the text's order, and of --from-scratch (default 0)"},
+    };
+    const rrt__cli_usage usage = {"rrt train STUDENT -o OUT --data FILE… --tokens N",
+                                  "Uptrains a model on text, by cross-entropy or by distillation from a "
+                                  "teacher. Ctrl-C saves; --resume\n"
+                                  "auto goes on, also after a crash.",
+                                  options,
+                                  sizeof options / sizeof *options,
+                                  1,
+                                  1};
+    RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, &a->student, err));
+    RRT__TRY(check_usage(a, err));
+    RRT__TRY(choose_divergence(a, err));
+    fill(a);
+    return RRT_STATUS_OK;
+}
+
+// Beside the bar; where there is none, a line now and then.
+static void report(void *user, const rrt_train_step *step)
+{
+    double *last = user, now = rrt__now_seconds();
+    char note[96];
+    snprintf(note, sizeof note, "step %llu  loss %.4f  %.0f tokens/s", (unsigned long long)step->step,
+             step->loss, step->tokens_per_s);
+    rrt__cli_progress_note(note);
+    if (step->event)
+        fprintf(stderr, "\nrrt: step %llu: %s; back to the last checkpoint, past this text\n",
+                (unsigned long long)step->step, step->event);
+    if (rrt__cli_has_bar() || now - *last < 30) return;
+    *last = now;
+    fprintf(stderr, "%s\n", note);
+}
+
+// CONFIG is a folder or the config.json in it.
+static rrt_status open_student(const arguments *a, rrt_model **student, rrt_error *err)
+{
+    char folder[4096];
+    if (!a->scratch) return rrt_model_open(student, a->student, a->train.progress, err);
+    const char *slash = strrchr(a->scratch, '/');
+    bool is_folder = rrt__path_is_folder(a->scratch);
+    snprintf(folder, sizeof folder, "%.*s",
+             is_folder ? (int)strlen(a->scratch)
+             : slash   ? (int)(slash - a->scratch)
+                       : 1,
+             is_folder || slash ? a->scratch : ".");
+    return rrt_model_create(student, folder, a->train.seed, err);
+}
+
+static rrt_status print_result(const rrt_train_result *r, bool json, rrt_error *err)
+{
+    if (json)
+        return rrt__cli_print_json(json_pack("{s:f, s:I, s:f, s:I, s:I, s:f}", "loss", r->loss, "tokens",
+                                             (json_int_t)r->tokens, "tokens_per_s", r->tokens_per_s,
+                                             "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "steps",
+                                             (json_int_t)r->steps, "seconds", r->seconds),
+                                   err);
+    printf("loss %.4f after %s tokens in %llu steps: %.0f tokens/s, %.0f s, %s of memory\n", r->loss,
+           rrt__cli_count(r->tokens), (unsigned long long)r->steps, r->tokens_per_s, r->seconds,
+           rrt__cli_bytes(r->peak_rss_bytes));
+    return RRT_STATUS_OK;
+}
+
+int rrt__cli_train(int argc, char **argv)
+{
+    rrt_error err = {0};
+    double last_report = 0;
+    arguments a = {.rates = {1, 1, 1, 1},
+                   .train = {.warmup = 0.05, .weight_decay = 0.1, .clip = 1, .least_rate = 0.1}};
+    rrt_model *student = NULL, *teacher = NULL;
+    rrt_train_result result;
+    rrt_status status;
+
+    RRT__GOTO(parse(&a, argc, argv, &err));
+    RRT__GOTO(open_student(&a, &student, &err));
+    if (a.teacher && rrt_store_exists(a.teacher))
+        a.train.store = a.teacher;
+    else if (a.teacher)
+        RRT__GOTO(rrt_model_open(&teacher, a.teacher, a.train.progress, &err));
+    a.train.teacher = teacher;
+    a.train.report = report;
+    a.train.user = &last_report;
+    rrt__cli_catch_signals(); // a run saves its state first
+    RRT__GOTO(rrt_train(student, a.out, &a.train, &result, &err));
+    RRT__GOTO(print_result(&result, a.common.json, &err));
+done:
+    rrt__list_free(&a.files);
+    rrt_model_close(student);
+    rrt_model_close(teacher);
+    return rrt__cli_finish(status, &err);
+}

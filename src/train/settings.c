@@ -1,0 +1,120 @@
+#include "train/settings.h"
+
+#include <math.h>
+
+static double or (double asked, double fallback)
+{
+    return asked != 0 ? asked : fallback;
+}
+
+// 0 is the default, a negative number is none.
+static double or_none(double asked, double fallback)
+{
+    return asked < 0 ? 0 : or (asked, fallback);
+}
+
+static rrt_status check_range(const char *name, double value, double least, double most, rrt_error *err)
+{
+    if (value >= least && value <= most) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s is %g: %g to %g is possible", name, value, least, most);
+}
+
+static rrt_status check(const rrt__settings *s, const rrt_model *model, const rrt_train_options *o,
+                        rrt_error *err)
+{
+    RRT__TRY(check_range("the context", (double)s->step.context, 2, (double)model->shape.context, err));
+    RRT__TRY(check_range("the batch", (double)s->batch, 1, 1e6, err));
+    RRT__TRY(check_range("the learning rate", s->learning_rate, 1e-12, 10, err));
+    RRT__TRY(check_range("the warm-up", s->warmup, 0, 1, err));
+    RRT__TRY(check_range("the least rate", s->least_rate, 0, 1, err));
+    RRT__TRY(check_range("the weight of distillation", (double)s->step.objective.kd_weight, 0, 1, err));
+    RRT__TRY(check_range("the temperature", (double)s->step.objective.temperature, 0.01, 100, err));
+    RRT__TRY(check_range("the weight decay", s->optimizer.weight_decay, 0, 10, err));
+    RRT__TRY(check_range("the divergence", o->divergence, 0, RRT__DIVERGENCE_COUNT - 1, err));
+    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
+        RRT__TRY(check_range("a rate's factor", s->optimizer.scale[kind], 0, 1e6, err));
+    if (s->tokens == 0 && !(s->minutes > 0))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "how long is the run? Neither tokens nor minutes are given");
+    if (s->batch % s->step.sequences)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu sequences at a time do not divide a batch of %zu",
+                         s->step.sequences, s->batch);
+    if (o->teacher && o->store)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "two teachers: a model and stored answers");
+    if (o->store && s->step.objective.temperature != 1)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "stored answers are of temperature 1: another needs the teacher itself");
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const rrt_train_options *o,
+                                 rrt_error *err)
+{
+    size_t most = model->shape.context, batch = o->batch ? o->batch : 4;
+    bool taught = o->teacher || o->store;
+    *s = (rrt__settings){
+        .step = {.sequences = o->at_a_time ? o->at_a_time : batch,
+                 .context = o->context   ? o->context
+                            : most < 512 ? most
+                                         : 512,
+                 .recompute = o->recompute != 0,
+                 .threads = o->threads,
+                 .objective = {(rrt__divergence)o->divergence, taught ? (float) or (o->kd_weight, 1) : 0,
+                               (float) or (o->kd_temperature, 1)}},
+        .optimizer = {.beta1 = 0.9,
+                      .beta2 = 0.95,
+                      .epsilon = 1e-8,
+                      .weight_decay = or_none(o->weight_decay, 0.1),
+                      .clip = or_none(o->clip, 1),
+                      .scale = {[RRT__PARAMETER_EMBEDDING] = or_none(o->rate_embedding, 1),
+                                [RRT__PARAMETER_SHARED] = or_none(o->rate_shared, 1),
+                                [RRT__PARAMETER_LORA] = or_none(o->rate_lora, 1),
+                                // Folded gains are 1 and stay it.
+                                [RRT__PARAMETER_NORM] =
+                                    model->norms == RRT__NORMS_FOLDED ? 0 : or_none(o->rate_norm, 1)}},
+        .batch = batch,
+        .learning_rate = or (o->learning_rate, 3e-4),
+        .warmup = or_none(o->warmup, 0.05),
+        .least_rate = or_none(o->least_rate, 0.1),
+        .seed = o->seed,
+        .tokens = o->tokens,
+        .minutes = o->minutes,
+        .checkpoint_minutes = or (o->checkpoint_minutes, 10),
+        .checkpoint_steps = o->checkpoint_steps,
+    };
+    return check(s, model, o, err);
+}
+
+json_t *rrt__settings_to_json(const rrt__settings *s)
+{
+    const double *scale = s->optimizer.scale;
+    return json_pack("{s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}",  //
+                     "context", (json_int_t)s->step.context,                                              //
+                     "batch", (json_int_t)s->batch,                                                       //
+                     "at_a_time", (json_int_t)s->step.sequences,                                          //
+                     "divergence", (int)s->step.objective.divergence,                                     //
+                     "kd_weight", (double)s->step.objective.kd_weight,                                    //
+                     "temperature", (double)s->step.objective.temperature,                                //
+                     "learning_rate", s->learning_rate, "warmup", s->warmup, "least_rate", s->least_rate, //
+                     "weight_decay", s->optimizer.weight_decay, "clip", s->optimizer.clip,                //
+                     "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                    //
+                     scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",  //
+                     scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
+}
+
+rrt_status rrt__settings_compare(const rrt__settings *settings, const json_t *saved, rrt_error *err)
+{
+    json_t *now = rrt__settings_to_json(settings), *value;
+    const char *key;
+    rrt_status status = RRT_STATUS_OK;
+    json_object_foreach(now, key, value)
+    {
+        const json_t *before = json_object_get(saved, key);
+        if (status || json_equal(value, before)) continue;
+        status = rrt__fail(err, RRT_STATUS_MISMATCH, "the run that is resumed had %s %g, now it is %g", key,
+                           json_number_value(before), json_number_value(value));
+        rrt__hint(err, status, "resume with the options of before, or start another run under another name");
+    }
+    json_decref(now);
+    return status;
+}

@@ -1,0 +1,362 @@
+// Runs of training: what they leave, that breaking them off changes nothing, and what goes wrong.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "model/parameters.h"
+#include "models.h"
+
+enum { STEPS = 24, BATCH = 2, CONTEXT = 16 };
+
+static char folder[64], text_path[128];
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/rrt-train-XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    snprintf(text_path, sizeof text_path, "%s/text.txt", folder);
+    FILE *file = fopen(text_path, "w");
+    for (int i = 0; i < 120; i++)
+        fprintf(file, "the cat sat on the mat, the rat ate %d oats; one loop and on we go.\n", i % 7);
+    return fclose(file);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+static const char *in_folder(const char *name)
+{
+    static char paths[16][256];
+    static int next;
+    char *path = paths[next = (next + 1) % 16];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static rrt_train_options usual(void)
+{
+    static const char *files[1];
+    files[0] = text_path;
+    return (rrt_train_options){.files = files,
+                               .n_files = 1,
+                               .tokens = STEPS * BATCH * CONTEXT,
+                               .batch = BATCH,
+                               .context = CONTEXT,
+                               .learning_rate = 3e-3,
+                               .threads = 1,
+                               .checkpoint_steps = 5};
+}
+
+// A recursive student of the golden model.
+static rrt_model *open_student(void)
+{
+    rrt_error err = {0};
+    rrt_model *original = open_golden("llama"), *student;
+    const rrt_convert_options convert = {.loops = 2, .rank = 2, .init = RRT_INIT_AVERAGE, .threads = 1};
+    assert_ok(rrt_convert(&student, original, &convert, NULL, &err));
+    // The tokenizer comes with a folder.
+    const rrt_save_options save = {.overwrite = 1};
+    assert_ok(rrt_model_save(student, in_folder("student"), &save, &err));
+    rrt_model_close(student);
+    rrt_model_close(original);
+    assert_ok(rrt_model_open(&student, in_folder("student"), NULL, &err));
+    return student;
+}
+
+static rrt_status train(const char *out, const rrt_train_options *options, rrt_train_result *result,
+                        rrt_error *err)
+{
+    rrt_model *student = open_student();
+    rrt_status status = rrt_train(student, out, options, result, err);
+    rrt_model_close(student);
+    return status;
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name)
+{
+    rrt_error err = {0};
+    rrt__string left = {0}, right = {0};
+    char path[4096];
+    assert_ok(rrt__path_join(path, a, name, &err));
+    assert_ok(rrt__file_read(&left, path, &err));
+    assert_ok(rrt__path_join(path, b, name, &err));
+    assert_ok(rrt__file_read(&right, path, &err));
+    assert_int_equal(left.length, right.length);
+    assert_memory_equal(left.data, right.data, left.length);
+    rrt__string_free(&left);
+    rrt__string_free(&right);
+}
+
+static size_t count_lines(const char *path)
+{
+    rrt_error err = {0};
+    rrt__string text = {0};
+    size_t lines = 0;
+    assert_ok(rrt__file_read(&text, path, &err));
+    for (size_t i = 0; i < text.length; i++) lines += text.data[i] == '\n';
+    rrt__string_free(&text);
+    return lines;
+}
+
+static void test_a_run(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    const char *out = in_folder("plain");
+    assert_ok(train(out, &options, &result, &err));
+    assert_int_equal(result.steps, STEPS);
+    assert_int_equal(result.tokens, STEPS * BATCH * CONTEXT);
+    assert_true(result.loss < 4.0); // ln 97 = 4.6 is what knowing nothing costs
+    assert_int_equal(count_lines(in_folder("plain/log.jsonl")), STEPS);
+    assert_int_equal(count_lines(in_folder("plain/log.csv")), STEPS + 1);
+    rrt_model *model, *checkpoint;
+    assert_ok(rrt_model_open(&model, out, NULL, &err));
+    assert_non_null(rrt_model_tokenizer(model));
+    assert_ok(rrt_model_open(&checkpoint, in_folder("plain/checkpoints/00000024"), NULL, &err));
+    assert_memory_equal(model->embedding, checkpoint->embedding, model->shape.hidden * sizeof(float));
+    assert_false(rrt__path_exists(in_folder("plain/checkpoints/00000020")));
+    rrt_model_close(model);
+    rrt_model_close(checkpoint);
+
+    // What is there is not lost by mistake, and is replaced on demand.
+    assert_fails(RRT_STATUS_EXISTS, "--resume auto", train(out, &options, &result, &err));
+    options.overwrite = 1;
+    assert_ok(train(out, &options, &result, &err));
+    // A finished run that is resumed is finished still; with more tokens it goes on.
+    options = usual();
+    options.resume = 1;
+    assert_ok(train(out, &options, &result, &err));
+    assert_int_equal(result.steps, STEPS);
+    options.tokens *= 2;
+    assert_ok(train(out, &options, &result, &err));
+    assert_int_equal(result.steps, 2 * STEPS);
+}
+
+static int stop_after(void *user, const char *stage, double done, double total)
+{
+    (void)done;
+    (void)total;
+    int *left = user;
+    return strcmp(stage, "train") == 0 && --*left == 0;
+}
+
+// Broken off after every third step and resumed, with a teacher: the same bytes.
+static void test_stop_and_resume(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_model *teacher = open_golden("llama");
+    rrt_train_options options = usual();
+    options.teacher = teacher;
+    options.kd_weight = 0.5;
+    assert_ok(train(in_folder("whole"), &options, &result, &err));
+    options.resume = 1;
+    rrt_status status = RRT_STATUS_CANCELLED;
+    int times = 0;
+    for (; status == RRT_STATUS_CANCELLED; times++) {
+        int left = 3;
+        const rrt_progress progress = {stop_after, &left};
+        options.progress = &progress;
+        status = train(in_folder("pieces"), &options, &result, &err);
+    }
+    assert_ok(status);
+    assert_in_range(times, STEPS / 3, STEPS / 3 + 1);
+    assert_same_file(in_folder("whole"), in_folder("pieces"), "model.safetensors");
+    assert_int_equal(count_lines(in_folder("pieces/log.jsonl")), STEPS);
+    rrt_model_close(teacher);
+}
+
+static pid_t start_training(const char *out)
+{
+    pid_t child = fork();
+    if (child != 0) return child;
+    const char *binary = getenv("RRT_BINARY");
+    int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    dup2(null, 2);
+    execl(binary, "rrt", "train", in_folder("student"), "-o", out, "--data", text_path, "--tokens", "12800",
+          "--batch", "2", "--ctx", "16", "-t", "1", "--checkpoint-steps", "7", "--resume", "auto",
+          (char *)NULL);
+    _exit(127);
+}
+
+static int wait_for(pid_t child)
+{
+    int outcome = 0;
+    waitpid(child, &outcome, 0);
+    return outcome;
+}
+
+// kill -9 at ten random moments.
+static void test_kill(void **state)
+{
+    (void)state;
+    if (!getenv("RRT_BINARY")) skip();
+    rrt_model_close(open_student());
+    assert_int_equal(wait_for(start_training(in_folder("undisturbed"))), 0);
+    int kills = 0;
+    for (uint64_t i = 0; i < 400; i++) {
+        pid_t child = start_training(in_folder("killed"));
+        usleep((useconds_t)(5000 + rrt__random_bits(3, 0, i) % 60000));
+        if (kills < 10) kill(child, SIGKILL);
+        int outcome = wait_for(child);
+        kills += WIFSIGNALED(outcome);
+        if (WIFSIGNALED(outcome)) continue;
+        assert_int_equal(outcome, 0);
+        break;
+    }
+    print_message("killed %d times\n", kills);
+    assert_same_file(in_folder("undisturbed"), in_folder("killed"), "model.safetensors");
+    assert_int_equal(count_lines(in_folder("killed/log.jsonl")), 400);
+}
+
+typedef struct sabotage {
+    rrt_model *model;
+    uint64_t step; // after which a weight becomes value
+    int events, often;
+    float value;
+    const char *event;
+} sabotage;
+
+static void spoil(void *user, const rrt_train_step *step)
+{
+    sabotage *s = user;
+    s->events += step->event != NULL;
+    if (step->event) s->event = step->event;
+    if (step->step != s->step && !s->often) return;
+    s->model->final_norm.gain[3] = s->value;
+    if (!s->often) s->step = 0;
+}
+
+static void test_rollback(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    sabotage s = {.model = open_student(), .step = 12, .value = NAN};
+    options.report = spoil;
+    options.user = &s;
+    assert_ok(rrt_train(s.model, in_folder("spoilt"), &options, &result, &err));
+    assert_int_equal(s.events, 1);
+    assert_int_equal(result.steps, STEPS);
+    assert_true(isfinite(result.loss));
+    rrt_model_close(s.model);
+
+    s = (sabotage){.model = open_student(), .often = 1, .value = NAN};
+    assert_fails(RRT_STATUS_NUMERIC, "not finite at step",
+                 rrt_train(s.model, in_folder("hopeless"), &options, &result, &err));
+    rrt_model_close(s.model);
+
+    // Finite, but far off.
+    s = (sabotage){.model = open_student(), .step = 22, .value = 1e4f};
+    assert_ok(rrt_train(s.model, in_folder("jump"), &options, &result, &err));
+    assert_string_equal(s.event, "the loss jumped");
+    assert_true(result.loss < 4.0);
+    rrt_model_close(s.model);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    const char *const nothing[] = {in_folder("nothing.txt")};
+    assert_ok(train(in_folder("base"), &options, &result, &err));
+
+    options.resume = 1;
+    options.learning_rate = 1e-3;
+    assert_fails(RRT_STATUS_MISMATCH, "learning_rate 0.003, now it is 0.001",
+                 train(in_folder("base"), &options, &result, &err));
+    options = usual();
+    options.files = nothing;
+    assert_fails(RRT_STATUS_IO, "nothing.txt", train(in_folder("r1"), &options, &result, &err));
+    options.n_files = 0;
+    assert_fails(RRT_STATUS_ARGUMENT, "no text", train(in_folder("r2"), &options, &result, &err));
+    options = usual();
+    options.tokens = 0;
+    assert_fails(RRT_STATUS_ARGUMENT, "Neither tokens nor minutes",
+                 train(in_folder("r3"), &options, &result, &err));
+    options = usual();
+    options.context = 4096;
+    assert_fails(RRT_STATUS_ARGUMENT, "the context is 4096", train(in_folder("r4"), &options, &result, &err));
+    options = usual();
+    options.at_a_time = 3;
+    assert_fails(RRT_STATUS_ARGUMENT, "do not divide", train(in_folder("r5"), &options, &result, &err));
+    options = usual();
+    rrt_model *other = open_in_gradients("llama"); // a vocabulary of 29
+    options.teacher = other;
+    assert_fails(RRT_STATUS_MISMATCH, "vocabulary of 29", train(in_folder("r6"), &options, &result, &err));
+    rrt_model_close(other);
+    assert_false(rrt__path_exists(in_folder("r6")));
+}
+
+// A disk that is full while a checkpoint is written: an error, and the checkpoint before is still good.
+static void test_full_disk(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    options.tokens /= 2;
+    assert_ok(train(in_folder("full"), &options, &result, &err));
+    options.tokens *= 2;
+    options.resume = 1;
+    rrt_model *student = open_student();
+    struct rlimit before, small = {20000, RLIM_INFINITY};
+    getrlimit(RLIMIT_FSIZE, &before);
+    small.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    rrt_status status = rrt_train(student, in_folder("full"), &options, &result, &err);
+    setrlimit(RLIMIT_FSIZE, &before);
+    rrt_model_close(student);
+    assert_int_equal(status, RRT_STATUS_IO);
+    assert_non_null(strstr(err.message, "cannot write"));
+    assert_ok(train(in_folder("full"), &options, &result, &err));
+    options.resume = 0;
+    assert_ok(train(in_folder("full-whole"), &options, &result, &err));
+    assert_int_equal(result.steps, STEPS);
+}
+
+static void test_from_scratch(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    rrt_model *model, *again;
+    rrt_model_close(open_student());
+    assert_ok(rrt_model_create(&model, in_folder("student"), 5, &err));
+    assert_ok(rrt_model_create(&again, in_folder("student"), 5, &err));
+    assert_memory_equal(model->embedding, again->embedding, 64 * sizeof(float));
+    assert_true(model->plan.loops == 2 && model->embedding[0] != 0 && model->final_norm.gain[0] == 1);
+    assert_ok(rrt_train(model, in_folder("scratch"), &options, &result, &err));
+    rrt_model_close(model);
+    rrt_model_close(again);
+    assert_fails(RRT_STATUS_IO, "config.json", rrt_model_create(&model, in_folder("nowhere"), 5, &err));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_run),        cmocka_unit_test(test_stop_and_resume),
+        cmocka_unit_test(test_kill),         cmocka_unit_test(test_rollback),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_from_scratch),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
