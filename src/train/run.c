@@ -35,8 +35,8 @@ typedef struct run {
     int32_t *ids, *targets; // [at a time, context]
     rrt__store_row *rows;
     place now;
-    int rollbacks; // since the last checkpoint
-    double saved_at, tokens_per_s;
+    int rollbacks;                 // since the last checkpoint
+    double saved_at, step_seconds; // of the last step
     char checkpoints[4096];
 } run;
 
@@ -198,15 +198,23 @@ static rrt_status open_run(run *r, rrt_error *err)
 
 // --- steps
 
-// Share of the run that is done, 0 … 1; ahead: with the step that is about to be made.
-static double share_done(const run *r, uint64_t ahead)
+// Share of the run that is done after `ahead` more steps, 0 … 1.
+static double share_done(const run *r, double ahead)
 {
     const rrt__settings *s = &r->settings;
-    double by_tokens =
-        s->tokens ? (double)((r->optimizer.step + ahead) * step_tokens(r)) / (double)s->tokens : 0;
-    double by_time = s->minutes > 0 ? r->now.seconds / (60 * s->minutes) : 0;
+    double steps = (double)r->optimizer.step + ahead, seconds = r->now.seconds + ahead * r->step_seconds;
+    double by_tokens = s->tokens ? steps * (double)step_tokens(r) / (double)s->tokens : 0;
+    double by_time = s->minutes > 0 ? seconds / (60 * s->minutes) : 0;
     double share = by_tokens > by_time ? by_tokens : by_time;
     return share < 1 ? share : 1;
+}
+
+// A clock stops the run where that is nearest to the minutes asked for.
+static bool is_done(const run *r)
+{
+    const rrt__settings *s = &r->settings;
+    if (s->tokens && r->optimizer.step * step_tokens(r) >= s->tokens) return true;
+    return s->minutes > 0 && r->now.seconds + r->step_seconds / 2 >= 60 * s->minutes;
 }
 
 static void draw(run *r)
@@ -272,7 +280,7 @@ static rrt_status go_back(run *r, const char *why, rrt_error *err)
 static void learn(run *r, const rrt_train_step *step)
 {
     rrt__stepper_update(&r->stepper, step->norm, step->learning_rate);
-    double keep = r->optimizer.step <= 1 ? 0 : 0.9;
+    double steps = (double)r->optimizer.step, keep = steps < 10 ? 1 - 1 / steps : 0.9;
     r->now.mean_loss = keep * r->now.mean_loss + (1 - keep) * step->loss;
 }
 
@@ -302,19 +310,17 @@ static rrt_status make_step(run *r, rrt_error *err)
         RRT__TRY(go_back(r, step.event, err));
     else
         learn(r, &step);
-    double seconds = rrt__now_seconds() - start;
-    r->now.seconds += seconds;
+    r->step_seconds = rrt__now_seconds() - start;
+    r->now.seconds += r->step_seconds;
     step.tokens = step.step * step_tokens(r);
-    step.tokens_per_s = (double)step_tokens(r) / seconds;
-    r->tokens_per_s =
-        r->tokens_per_s > 0 ? 0.9 * r->tokens_per_s + 0.1 * step.tokens_per_s : step.tokens_per_s;
+    step.tokens_per_s = (double)step_tokens(r) / r->step_seconds;
     return tell(r, &step, err);
 }
 
 static rrt_status keep_on(run *r, rrt_error *err)
 {
     const rrt__settings *s = &r->settings;
-    while (share_done(r, 0) < 1) {
+    while (!is_done(r)) {
         RRT__TRY(make_step(r, err));
         bool due = r->now.seconds - r->saved_at >= 60 * s->checkpoint_minutes;
         if (s->checkpoint_steps && r->optimizer.step % s->checkpoint_steps == 0) due = true;
