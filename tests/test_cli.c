@@ -205,7 +205,18 @@ static void test_generate(void **state)
         run("generate -m %s -p 'the cat' -n 20 --temp 1 --seed 5 -t 1", recursive)->out.data, first);
     assert_error(2, "-p TEXT", "generate -m %s", recursive);
     assert_error(1, "tokenizer", "generate -m %s -p a", golden_path("neox")); // it has none
-    assert_error(2, "context", "generate -m %s -p 'the cat' -n 500 --json -t 1", recursive);
+    // A full context ends the text; it is no failure. The last token needs no place.
+    json = run_json("generate -m %s -p 'the cat' -n 500 --ignore-end", recursive);
+    assert_string_equal(json_string_value(json_object_get(json, "stop")), "context");
+    assert_int_equal(json_array_size(json_object_get(json, "ids")), 128 - 3 + 1); // after 3 of the prompt
+    json_decref(json);
+    r = run("generate -m %s -p 'the cat' -n 500 --ignore-end", recursive);
+    assert_int_equal(r->code, 0);
+    assert_true(r->out.length > 100);
+    assert_non_null(strstr(r->err.data, "context of 128"));
+    char words[1024] = "";
+    while (strlen(words) < 1000) strcat(words, "the cat ");
+    assert_error(2, "context of 128", "generate -m %s -p '%s'", recursive, words);
 }
 
 static void test_eval(void **state)

@@ -9,9 +9,10 @@ typedef struct generation {
     rrt_session *session;
     const rrt_tokenizer *tokenizer;
     rrt_sampling sampling;
-    size_t vocab, most_tokens;
-    bool ignore_end; // go on after an end token
-    bool stream;     // write the text as it is made
+    size_t vocab, context, most_tokens;
+    const char *stop; // why it ended: "end" token, "length" asked for, or "context" full
+    bool ignore_end;  // go on after an end token
+    bool stream;      // write the text as it is made
     rrt__string text;
     size_t written; // bytes of text that are out
     json_t *ids;
@@ -30,20 +31,35 @@ static void write_text(generation *g, bool all)
     g->written = end;
 }
 
+static rrt_status take(generation *g, int32_t id, rrt_error *err)
+{
+    size_t length;
+    const char *bytes = rrt_token_bytes(g->tokenizer, id, &length);
+    if (bytes) RRT__TRY(rrt__string_append(&g->text, bytes, length, err));
+    json_array_append_new(g->ids, json_integer(id));
+    g->n_tokens++;
+    if (g->stream) write_text(g, false);
+    return RRT_STATUS_OK;
+}
+
 static rrt_status run(generation *g, rrt_error *err)
 {
     double start = rrt__now_seconds();
-    for (; g->n_tokens < g->most_tokens; g->n_tokens++) {
+    for (g->stop = NULL; !g->stop;) {
         int32_t id;
         RRT__TRY(rrt_sample(rrt_session_logits(g->session), g->vocab, &g->sampling,
                             rrt_session_tokens(g->session), &id, err));
-        if (!g->ignore_end && rrt_tokenizer_ends(g->tokenizer, id)) break;
-        size_t length;
-        const char *bytes = rrt_token_bytes(g->tokenizer, id, &length);
-        if (bytes) RRT__TRY(rrt__string_append(&g->text, bytes, length, err));
-        json_array_append_new(g->ids, json_integer(id));
-        if (g->stream) write_text(g, false);
-        if (g->n_tokens + 1 < g->most_tokens) RRT__TRY(rrt_session_append(g->session, &id, 1, err));
+        if (!g->ignore_end && rrt_tokenizer_ends(g->tokenizer, id)) {
+            g->stop = "end";
+            break;
+        }
+        RRT__TRY(take(g, id, err));
+        if (g->n_tokens == g->most_tokens)
+            g->stop = "length";
+        else if (rrt_session_tokens(g->session) == g->context)
+            g->stop = "context";
+        else
+            RRT__TRY(rrt_session_append(g->session, &id, 1, err));
     }
     g->seconds = rrt__now_seconds() - start;
     return RRT_STATUS_OK;
@@ -59,9 +75,9 @@ static rrt_status print_json(generation *g, int loops, rrt_error *err)
     json_t *depths = json_array();
     for (size_t i = 0; i < json_array_size(g->ids); i++) json_array_append_new(depths, json_integer(loops));
     double speed = g->seconds > 0 ? (double)g->n_tokens / g->seconds : 0;
-    return rrt__cli_print_json(json_pack("{s:s#, s:O, s:o, s:f, s:f}", "text", g->text.data, (int)length,
+    return rrt__cli_print_json(json_pack("{s:s#, s:O, s:o, s:f, s:f, s:s}", "text", g->text.data, (int)length,
                                          "ids", g->ids, "exit_depths", depths, "mean_loops", (double)loops,
-                                         "tokens_per_s", speed),
+                                         "tokens_per_s", speed, "stop", g->stop),
                                err);
 }
 
@@ -76,67 +92,80 @@ static rrt_status start(generation *g, const rrt_model *model, const char *promp
     const rrt_encode_options options = {.add_bos = rrt_tokenizer_adds_bos(g->tokenizer), .parse_special = 1};
     rrt_status status = rrt_encode(g->tokenizer, prompt, strlen(prompt), &options, &ids, &count, err);
     if (status) return rrt__at(err, status, "the prompt");
-    if (count == 0) status = rrt__fail(err, RRT_STATUS_ARGUMENT, "the prompt is empty");
+    if (count == 0) status = rrt__fail(err, RRT_STATUS_ARGUMENT, "-p: the prompt is empty");
     if (!status) status = rrt_session_append(g->session, ids, count, err);
     rrt_ids_free(ids);
     if (!status) status = rrt__string_append(&g->text, "", 0, err);
     return status;
 }
 
-int rrt__cli_generate(int argc, char **argv)
+typedef struct arguments {
+    rrt__cli_common common;
+    const char *path, *prompt;
+    double temperature, top_p, min_p;
+    int top_k, loops;
+} arguments;
+
+static rrt_status parse(arguments *a, generation *g, int argc, char **argv, rrt_error *err)
 {
-    const char *path = NULL, *prompt = NULL;
-    double temperature = 0, top_p = 1, min_p = 0;
-    int top_k = 0, loops = 0;
-    generation g = {.most_tokens = 64};
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
-        {'p', "prompt", "TEXT", RRT__OPTION_STRING, &prompt, 0, 0,
+        {'m', "model", "MODEL", RRT__OPTION_STRING, &a->path, 0, 0, "the model"},
+        {'p', "prompt", "TEXT", RRT__OPTION_STRING, &a->prompt, 0, 0,
          "the text to continue; special tokens become their ids"},
-        {'n', "tokens", "N", RRT__OPTION_SIZE, &g.most_tokens, 1, 1 << 24,
+        {'n', "tokens", "N", RRT__OPTION_SIZE, &g->most_tokens, 1, 1 << 24,
          "stop after N tokens (default 64)"},
-        {0, "temp", "T", RRT__OPTION_REAL, &temperature, 0, 100,
+        {0, "temp", "T", RRT__OPTION_REAL, &a->temperature, 0, 100,
          "temperature (default 0: the most likely token)"},
-        {0, "top-k", "K", RRT__OPTION_INT, &top_k, 0, 1 << 24,
+        {0, "top-k", "K", RRT__OPTION_INT, &a->top_k, 0, 1 << 24,
          "sample from the K most likely (default: all)"},
-        {0, "top-p", "P", RRT__OPTION_REAL, &top_p, 0, 1,
+        {0, "top-p", "P", RRT__OPTION_REAL, &a->top_p, 0, 1,
          "sample from the smallest set of probability P (default 1)"},
-        {0, "min-p", "P", RRT__OPTION_REAL, &min_p, 0, 1,
+        {0, "min-p", "P", RRT__OPTION_REAL, &a->min_p, 0, 1,
          "drop what is less likely than P times the most likely"},
-        {0, "seed", "S", RRT__OPTION_SEED, &g.sampling.seed, 0, 0, "seed of the sampling (default 0)"},
-        {0, "ignore-end", NULL, RRT__OPTION_FLAG, &g.ignore_end, 0, 0,
+        {0, "seed", "S", RRT__OPTION_SEED, &g->sampling.seed, 0, 0, "seed of the sampling (default 0)"},
+        {0, "ignore-end", NULL, RRT__OPTION_FLAG, &g->ignore_end, 0, 0,
          "go on after an end token (for timing)"},
-        {0, "loops", "N", RRT__OPTION_INT, &loops, 1, 1024,
+        {0, "loops", "N", RRT__OPTION_INT, &a->loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
     };
     const rrt__cli_usage usage = {"rrt generate -m MODEL -p TEXT",
                                   "Continues a text; prints it as it is made.", options,
                                   sizeof options / sizeof *options, 0};
+    RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, NULL, err));
+    if (!a->prompt) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-p TEXT is missing");
+    g->stream = !a->common.json;
+    g->sampling.temperature = (float)a->temperature;
+    g->sampling.top_k = a->top_k;
+    g->sampling.top_p = (float)a->top_p;
+    g->sampling.min_p = (float)a->min_p;
+    return RRT_STATUS_OK;
+}
+
+int rrt__cli_generate(int argc, char **argv)
+{
     rrt_error err = {0};
-    rrt__cli_common common;
+    arguments a = {.top_p = 1};
+    generation g = {.most_tokens = 64};
     rrt_model *model = NULL;
     rrt_model_info info;
     rrt_status status;
 
-    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
-    if (!prompt) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "-p TEXT is missing"));
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
-    RRT__GOTO(rrt_session_open(&g.session, model, &(rrt_session_options){common.threads, loops}, &err));
-    RRT__GOTO(start(&g, model, prompt, &err));
+    RRT__GOTO(parse(&a, &g, argc, argv, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, a.path, &err));
+    RRT__GOTO(rrt_session_open(&g.session, model, &(rrt_session_options){a.common.threads, a.loops}, &err));
+    RRT__GOTO(start(&g, model, a.prompt, &err));
     rrt_model_describe(model, &info);
     g.vocab = (size_t)info.vocab;
-    g.stream = !common.json;
+    g.context = (size_t)info.context;
     g.ids = json_array();
-    g.sampling.temperature = (float)temperature;
-    g.sampling.top_k = top_k;
-    g.sampling.top_p = (float)top_p;
-    g.sampling.min_p = (float)min_p;
     RRT__GOTO(run(&g, &err));
-    if (common.json) {
-        RRT__GOTO(print_json(&g, loops ? loops : info.loops, &err));
+    if (a.common.json) {
+        RRT__GOTO(print_json(&g, a.loops ? a.loops : info.loops, &err));
     } else {
         write_text(&g, true);
         putchar('\n');
+        if (strcmp(g.stop, "context") == 0)
+            fprintf(stderr, "rrt: stopped where the model's context of %zu tokens is full\n", g.context);
     }
 done:
     json_decref(g.ids);
