@@ -264,6 +264,29 @@ static void test_eval(void **state)
     assert_error(1, "bad", "eval ppl -m %s -f bad", recursive);
 }
 
+// A model that has diverged: its perplexity is beyond what a number can hold, which JSON has to say too.
+static void test_eval_of_a_diverged_model(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = open_golden("llama");
+    for (size_t i = 0; i < model->shape.vocab * model->shape.hidden; i++) model->head[i] *= 1e4f;
+    char path[128];
+    snprintf(path, sizeof path, "%s/diverged", workspace);
+    assert_ok(rrt_model_save(model, path, NULL, &err));
+    rrt_model_close(model);
+    write_text("text", "the cat sat on the mat and the rat ate the fat oat");
+    json_t *json = run_json("eval ppl -m diverged -f text");
+    assert_true(json_is_null(json_object_get(json, "ppl")));
+    assert_true(json_number_value(json_object_get(json, "nll_per_token")) > 710);
+    json_decref(json);
+    json = run_json("eval kl -m diverged --teacher %s -f text", golden_path("llama"));
+    assert_true(json_is_null(json_object_get(json, "ppl")));
+    assert_true(json_is_number(json_object_get(json, "teacher_ppl")));
+    json_decref(json);
+    assert_non_null(strstr(run("eval ppl -m diverged -f text")->out.data, "inf"));
+}
+
 static void test_tokenize(void **state)
 {
     (void)state;
@@ -471,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_logits),
         cmocka_unit_test(test_generate),
         cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_eval_of_a_diverged_model),
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_convert_in_shards),
         cmocka_unit_test(test_convert_destinations),

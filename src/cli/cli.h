@@ -72,6 +72,9 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t *
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);
 
+// A number, or null where it is infinite or NaN, which JSON cannot say.
+json_t *rrt__cli_number(double value);
+
 // The parameters of a model by kind, as inspect and convert show them.
 json_t *rrt__cli_params_json(const rrt_model_info *info);
 

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,11 @@ rrt_status rrt__cli_print_json(json_t *object, rrt_error *err)
     puts(text);
     free(text);
     return RRT_STATUS_OK;
+}
+
+json_t *rrt__cli_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
 }
 
 json_t *rrt__cli_params_json(const rrt_model_info *i)

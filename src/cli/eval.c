@@ -6,8 +6,9 @@
 static rrt_status print_ppl(const rrt_eval_ppl_result *r, bool json, rrt_error *err)
 {
     if (json)
-        return rrt__cli_print_json(json_pack("{s:f, s:f, s:I}", "ppl", r->ppl, "nll_per_token",
-                                             r->nll_per_token, "tokens", (json_int_t)r->tokens),
+        return rrt__cli_print_json(json_pack("{s:o, s:f, s:I}", "ppl", rrt__cli_number(r->ppl),
+                                             "nll_per_token", r->nll_per_token, "tokens",
+                                             (json_int_t)r->tokens),
                                    err);
     printf("perplexity %.4f  (%.6f nats per token, %llu tokens)\n", r->ppl, r->nll_per_token,
            (unsigned long long)r->tokens);
@@ -17,9 +18,10 @@ static rrt_status print_ppl(const rrt_eval_ppl_result *r, bool json, rrt_error *
 static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *err)
 {
     if (json)
-        return rrt__cli_print_json(json_pack("{s:f, s:f, s:I, s:f, s:f}", "kl", r->kl, "top1_agreement",
+        return rrt__cli_print_json(json_pack("{s:f, s:f, s:I, s:o, s:o}", "kl", r->kl, "top1_agreement",
                                              r->top1_agreement, "tokens", (json_int_t)r->tokens, "ppl",
-                                             r->ppl, "teacher_ppl", r->teacher_ppl),
+                                             rrt__cli_number(r->ppl), "teacher_ppl",
+                                             rrt__cli_number(r->teacher_ppl)),
                                    err);
     printf("mean KL %.6f nats  (the same most likely token at %.2f %%, %llu tokens)\n", r->kl,
            100 * r->top1_agreement, (unsigned long long)r->tokens);

@@ -42,12 +42,15 @@ static rrt_status print_top(const float *logits, size_t vocab, size_t top, bool 
     for (size_t i = 0; i < top && i < vocab; i++) {
         double logit = logits[order[i]];
         if (json)
-            json_array_append_new(list, json_pack("{s:i, s:f}", "id", (int)order[i], "logit", logit));
+            json_array_append_new(
+                list, json_pack("{s:i, s:o}", "id", (int)order[i], "logit", rrt__cli_number(logit)));
         else
             printf("%6d  %.6f\n", order[i], logit);
     }
     rrt__free(order);
-    if (json) return rrt__cli_print_json(json_pack("{s:o, s:f}", "top", list, "logsumexp", total), err);
+    if (json)
+        return rrt__cli_print_json(json_pack("{s:o, s:o}", "top", list, "logsumexp", rrt__cli_number(total)),
+                                   err);
     printf("logsumexp  %.6f\n", total);
     return RRT_STATUS_OK;
 }
