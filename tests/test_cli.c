@@ -262,6 +262,15 @@ static void test_eval(void **state)
     assert_error(1, "nothere", "eval ppl -m %s -f nothere", recursive);
     write_text("bad", "the \xff cat");
     assert_error(1, "bad", "eval ppl -m %s -f bad", recursive);
+    // What a file lacks is not wrong usage; an option that the model cannot follow is.
+    write_text("empty", "");
+    assert_error(1, "empty: ", "eval ppl -m %s -f empty", recursive);
+    assert_error(1, "standard input: ", "eval ppl -m %s <empty", recursive);
+    assert_error(1, "empty: ", "convert %s none --init calibrated --calib empty", golden_path("llama"));
+    write_text("short", "the cat");
+    assert_error(1, "short: ", "convert %s none --target-params 60%% --calib short", golden_path("llama"));
+    assert_error(2, "3 loops", "eval ppl -m %s -f text --loops 3", recursive);
+    assert_error(2, "129", "eval ppl -m %s -f text --ctx 129", recursive);
 }
 
 // A model that has diverged: its perplexity is beyond what a number can hold, which JSON has to say too.

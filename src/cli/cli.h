@@ -64,10 +64,15 @@ void rrt__cli_raise_caught(void);
 // Opens the model named by -m/--model; ARGUMENT if it was not given.
 rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err);
 
+// What is wrong in a file is not wrong usage: names the file (NULL and "-": standard input), and turns
+// ARGUMENT into FORMAT. With what files hold checked where they are read, the library's ARGUMENT is about an
+// option.
+rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path);
+
 // Reads a text file (or stdin for NULL and "-") and gives its ids by the model's tokenizer; plain text, no
-// BOS.
-rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t **ids, size_t *count,
-                             rrt_error *err);
+// BOS. FORMAT if there are fewer than `least`. Free with rrt_ids_free, after a failure too.
+rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
+                             size_t *count, rrt_error *err);
 
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);

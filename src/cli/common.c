@@ -55,8 +55,15 @@ rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err
     return rrt_model_open(out, path, rrt__cli_progress(), err);
 }
 
-rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t **ids, size_t *count,
-                             rrt_error *err)
+rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)
+{
+    if (!status) return status;
+    if (status == RRT_STATUS_ARGUMENT) status = err->status = RRT_STATUS_FORMAT;
+    return rrt__at(err, status, "%s", path && strcmp(path, "-") != 0 ? path : "standard input");
+}
+
+rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
+                             size_t *count, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
     if (!tokenizer)
@@ -66,7 +73,10 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, int32_t *
     rrt_status status = rrt__file_read(&text, path ? path : "-", err);
     if (!status) {
         status = rrt_encode(tokenizer, text.data, text.length, NULL, ids, count, err);
-        if (status) rrt__at(err, status, "%s", path ? path : "standard input");
+        if (!status && *count < least)
+            status = rrt__fail(err, RRT_STATUS_FORMAT, "the text has %zu tokens: at least %zu are needed",
+                               *count, least);
+        rrt__cli_in_file(err, status, path);
     }
     rrt__string_free(&text);
     return status;

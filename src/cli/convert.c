@@ -5,7 +5,11 @@
 #include "base/file.h"
 #include "cli/cli.h"
 
-enum { CALIBRATION_TOKENS = 8192 }; // without --calib-tokens
+enum {
+    CALIBRATION_TOKENS = 8192, // without --calib-tokens
+    LEAST_TOKENS = 2,
+    LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
+};
 
 static rrt_status choose(const char *option, const char *text, const char *const *names, int count,
                          int *chosen, rrt_error *err)
@@ -164,7 +168,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "norms", "KIND", RRT__OPTION_STRING, &o->norms, 0, 0,
          "tied (default, the paper), per-depth or folded"},
         {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
-        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, 2, 1e15,
+        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, LEAST_TOKENS, 1e15,
          "how much of it (default 8192)"},
         {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
@@ -244,7 +248,8 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(parse(&a, argc, argv, &err));
     RRT__GOTO(check_destination(&a, &err));
     RRT__GOTO(rrt_model_open(&source, a.paths[0], rrt__cli_progress(), &err));
-    if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, &ids, &count, &err));
+    size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
+    if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
     size_t most = a.calibration_tokens ? a.calibration_tokens : CALIBRATION_TOKENS;
     a.convert.calibration_ids = ids;
     a.convert.calibration_count = count < most ? count : most;

@@ -29,6 +29,13 @@ static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *er
     return RRT_STATUS_OK;
 }
 
+// Of a text: the first token of a window is not scored, but it may be BOS.
+static size_t least_tokens(const rrt_model *model)
+{
+    const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
+    return tokenizer && rrt_tokenizer_adds_bos(tokenizer) ? 1 : 2;
+}
+
 // `rrt eval ppl …` and `rrt eval kl …` differ in the teacher alone.
 static int run(int argc, char **argv, bool is_kl)
 {
@@ -60,7 +67,7 @@ static int run(int argc, char **argv, bool is_kl)
     eval.threads = common.threads;
     if (is_kl && !teacher_path) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--teacher MODEL is missing"));
     RRT__GOTO(rrt__cli_open_model(&model, path, &err));
-    RRT__GOTO(rrt__cli_read_ids(model, file, &ids, &count, &err));
+    RRT__GOTO(rrt__cli_read_ids(model, file, least_tokens(model), &ids, &count, &err));
     if (is_kl) {
         rrt_eval_kl_result result;
         RRT__GOTO(rrt_model_open(&teacher, teacher_path, rrt__cli_progress(), &err));

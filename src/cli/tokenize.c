@@ -106,7 +106,7 @@ int rrt__cli_tokenize(int argc, char **argv)
     RRT__GOTO(rrt__file_read(&text, file ? file : "-", &err));
     status = back ? decode(tokenizer, &text, common.json, &err)
                   : encode(tokenizer, &text, &(rrt_encode_options){bos, special}, common.json, &err);
-    if (status) rrt__at(&err, status, "%s", file ? file : "standard input");
+    status = rrt__cli_in_file(&err, status, file);
 done:
     rrt__string_free(&text);
     rrt_tokenizer_close(tokenizer);
