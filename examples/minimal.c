@@ -24,7 +24,8 @@ int main(int argc, char **argv)
     if (rrt_model_open(&model, argv[1], NULL, &err)) return fail(&err);
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
     rrt_model_describe(model, &info);
-    if (!tokenizer || rrt_encode(tokenizer, argv[2], strlen(argv[2]), NULL, &ids, &count, &err))
+    if (rrt_model_check_tokenizer(model, &err) ||
+        rrt_encode(tokenizer, argv[2], strlen(argv[2]), NULL, &ids, &count, &err))
         return fail(&err);
     if (rrt_session_open(&session, model, NULL, &err)) return fail(&err);
     if (rrt_session_append(session, ids, count, &err)) return fail(&err);

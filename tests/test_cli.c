@@ -486,6 +486,15 @@ static void test_failures(void **state)
     update_json(path, "config.json", json_pack("{s:{s:i}}", "rrt", "format_version", 9));
     assert_error(1, "use a newer rrt", "inspect %s", path);
     remove_folder(path);
+    // A tokenizer that is not known is missed only where there is text.
+    copy_golden(path, "llama");
+    update_json(path, "tokenizer.json", json_pack("{s:{s:s}}", "model", "type", "Unigram"));
+    json_decref(run_json("inspect %s", path));
+    json_decref(run_json("logits -m %s --tokens 1,2", path));
+    assert_error(1, "Unigram", "generate -m %s -p a", path);
+    assert_error(1, "Unigram", "eval ppl -m %s -f junk.gguf", path);
+    assert_non_null(strstr(run("convert %s silent --loops 2", path)->err.data, "no tokenizer"));
+    remove_folder(path);
     // A result that cannot be written is a failure.
     result *r = run("inspect %s >/dev/full", recursive);
     assert_int_equal(r->code, 1);

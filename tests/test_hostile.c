@@ -253,6 +253,32 @@ static void test_missing_files(void **state)
     assert_refused("/nowhere/at/all", RRT_STATUS_IO, "");
 }
 
+// It may be any kind that others know: the weights are of use without it.
+static void test_unknown_tokenizer(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char path[64];
+    copy_golden(path, "llama");
+    rrt_model *model = open_path(path);
+    assert_ok(rrt_model_check_tokenizer(model, &err));
+    update_json(path, "tokenizer.json", json_pack("{s:{s:s}}", "model", "type", "Unigram"));
+    rrt_model *without = open_path(path);
+    assert_null(rrt_model_tokenizer(without));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "Unigram", rrt_model_check_tokenizer(without, &err));
+    assert_non_null(strstr(err.where, path));
+    assert_same_logits(without, 0, model, 0, 0);
+    rrt_model_close(without);
+    rrt_model_close(model);
+    // A damaged one is an error still.
+    update_json(path, "tokenizer.json", json_pack("{s:i}", "model", 7));
+    assert_refused(path, RRT_STATUS_FORMAT, "model");
+    remove_folder(path);
+    model = open_golden("neox");
+    assert_fails(RRT_STATUS_UNSUPPORTED, "lacks tokenizer.json", rrt_model_check_tokenizer(model, &err));
+    rrt_model_close(model);
+}
+
 static void test_tokenizer_larger_than_the_embedding(void **state)
 {
     (void)state;
@@ -331,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_lora_in_files),
         cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_unknown_tokenizer),
         cmocka_unit_test(test_tokenizer_larger_than_the_embedding),
         cmocka_unit_test(test_out_of_memory),
     };

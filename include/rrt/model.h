@@ -20,8 +20,12 @@ RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_p
                                   rrt_error *err);
 RRT_API void rrt_model_close(rrt_model *model);
 
-// The model's tokenizer, owned by the model; NULL if its folder has none.
+// The model's tokenizer, owned by the model. NULL if its folder has none, or if it is of a kind that rrt does
+// not know: all that works with ids then still works.
 RRT_API const rrt_tokenizer *rrt_model_tokenizer(const rrt_model *model);
+
+// OK if the model has a tokenizer; UNSUPPORTED otherwise, and err says why it has none.
+RRT_API rrt_status rrt_model_check_tokenizer(const rrt_model *model, rrt_error *err);
 
 typedef struct rrt_model_info {
     const char *family;  // "llama", "gpt_neox"

@@ -66,9 +66,7 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t le
                              size_t *count, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
-    if (!tokenizer)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the model has no tokenizer: its folder lacks tokenizer.json");
+    RRT__TRY(rrt_model_check_tokenizer(model, err));
     rrt__string text = {0};
     rrt_status status = rrt__file_read(&text, path ? path : "-", err);
     if (!status) {

@@ -233,6 +233,15 @@ static rrt_status convert(arguments *a, const rrt_model *source, rrt_model **mod
     return rrt_convert_search(model, source, &a->convert, target, frontier, report, err);
 }
 
+// A model without a tokenizer is a result all the same, but not one to be surprised by later.
+static void warn_of_lost_tokenizer(const rrt_model *source)
+{
+    rrt_error why;
+    if (rrt_model_check_tokenizer(source, &why))
+        fprintf(stderr, "rrt: the result has no tokenizer: %s%s%s\n", why.where, why.where[0] ? ": " : "",
+                why.message);
+}
+
 int rrt__cli_convert(int argc, char **argv)
 {
     rrt_error err = {0};
@@ -256,6 +265,7 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));
     rrt__cli_catch_signals(); // saving has something to clean up
     RRT__GOTO(rrt_model_save(model, a.paths[1], &a.save, &err));
+    warn_of_lost_tokenizer(source);
     rrt_model_describe(source, &before);
     rrt_model_describe(model, &after);
     if (a.common.json) {

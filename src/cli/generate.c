@@ -85,10 +85,8 @@ static rrt_status start(generation *g, const rrt_model *model, const char *promp
 {
     int32_t *ids;
     size_t count;
+    RRT__TRY(rrt_model_check_tokenizer(model, err));
     g->tokenizer = rrt_model_tokenizer(model);
-    if (!g->tokenizer)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the model has no tokenizer: its folder lacks tokenizer.json");
     const rrt_encode_options options = {.add_bos = rrt_tokenizer_adds_bos(g->tokenizer), .parse_special = 1};
     rrt_status status = rrt_encode(g->tokenizer, prompt, strlen(prompt), &options, &ids, &count, err);
     if (status) return rrt__at(err, status, "the prompt");

@@ -60,6 +60,7 @@ struct rrt_model {
     float *head;        // [vocab, hidden]; the embedding where the head is tied
     rrt__norm final_norm;
     rrt_tokenizer *tokenizer;
+    rrt_error no_tokenizer; // why tokenizer is NULL, where there was one that could not be used
     rrt__arena arena;
     uint64_t file_bytes;
 };

@@ -63,6 +63,20 @@ static rrt_status gguf_config(rrt__config *config, const rrt__gguf *gguf, rrt_er
     return rrt__plan_make(&config->plan, RRT__SHARING_NONE, 1, (int)layers, 0, 0, err);
 }
 
+// A tokenizer of a kind that we do not know is no reason to refuse the weights: what needs it fails later,
+// with what was found here.
+static rrt_status tolerate_unknown(rrt_model *model, rrt_status status, const rrt_error *found,
+                                   rrt_error *err)
+{
+    if (status != RRT_STATUS_UNSUPPORTED) {
+        if (status && err) *err = *found;
+        return status;
+    }
+    model->no_tokenizer = *found;
+    rrt__hint(&model->no_tokenizer, status, "what needs no text still works: inspect, logits, convert");
+    return RRT_STATUS_OK;
+}
+
 static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
 {
     rrt__gguf *gguf;
@@ -72,7 +86,12 @@ static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progres
     if (!status)
         status =
             rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, true, progress, err);
-    if (!status) status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, err);
+    if (!status) {
+        rrt_error found = {0};
+        status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
+        if (status) rrt__at(&found, status, "%s", path);
+        status = tolerate_unknown(*out, status, &found, err);
+    }
     if (!status) (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
     rrt__gguf_close(gguf);
     return status;
@@ -103,7 +122,10 @@ static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_pro
     if (status) return rrt__at(err, status, "config.json");
     RRT__TRY(open_weights(out, &config, folder, progress, err));
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
-    return rrt__path_exists(path) ? rrt_tokenizer_open(&(*out)->tokenizer, folder, err) : RRT_STATUS_OK;
+    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    rrt_error found = {0};
+    status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
+    return tolerate_unknown(*out, status, &found, err);
 }
 
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
