@@ -85,6 +85,32 @@ static void test_utf8_incomplete_tail(void **state)
         assert_int_equal(rrt__utf8_incomplete_tail(cases[i].text, strlen(cases[i].text)), cases[i].held);
 }
 
+// As many U+FFFD as Python's errors="replace" makes of the whole: the first stands for so many bytes.
+static void test_utf8_broken(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t first;
+    } cases[] = {{"\xe2\x82"
+                  "a",
+                  2},
+                 {"\xf0\x9f\x98", 3},
+                 {"\xf0\x9f\x98"
+                  "a",
+                  3},
+                 {"\xf0\x80\x80", 1},
+                 {"\xed\xa0\x80", 1},
+                 {"\xc0\xaf", 1},
+                 {"\xff", 1},
+                 {"\x80", 1},
+                 {"\xf4\x90", 1},
+                 {"\xe2", 1},
+                 {"\xe2\x82\xe2\x82", 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(rrt__utf8_broken(cases[i].text, strlen(cases[i].text)), cases[i].first);
+}
+
 static void test_utf8_printable(void **state)
 {
     (void)state;
@@ -390,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_utf8_every_codepoint),
         cmocka_unit_test(test_utf8_invalid),
         cmocka_unit_test(test_utf8_incomplete_tail),
+        cmocka_unit_test(test_utf8_broken),
         cmocka_unit_test(test_utf8_printable),
         cmocka_unit_test(test_memory_sizes),
         cmocka_unit_test(test_arena),

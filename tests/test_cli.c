@@ -299,6 +299,7 @@ static void test_eval_of_a_diverged_model(void **state)
 static void test_tokenize(void **state)
 {
     (void)state;
+    const char *byte_level = "'" RRT_TEST_DATA "/tokenizer-smollm'";
     golden g = golden_open("llama");
     const json_t *sample = json_object_get(g.json, "text"), *expected = json_object_get(sample, "ids");
     write_text("sample", json_string_value(json_object_get(sample, "text")));
@@ -314,6 +315,14 @@ static void test_tokenize(void **state)
                         json_string_value(json_object_get(sample, "text")));
     json = run_json("tokenize -m %s --decode -f ids", recursive);
     assert_true(json_equal(json_object_get(json, "text"), json_object_get(sample, "text")));
+    json_decref(json);
+    // A character cut in two: as it is, and in JSON one U+FFFD.
+    write_text("euro", "a\xe2\x82\xac");
+    assert_string_equal(run("tokenize -m %s -f euro", byte_level)->out.data, "68 162 228 109\n");
+    write_text("pieces", "68 162 228");
+    assert_string_equal(run("tokenize -m %s --decode -f pieces", byte_level)->out.data, "a\xe2\x82");
+    json = run_json("tokenize -m %s --decode -f pieces", byte_level);
+    assert_string_equal(json_string_value(json_object_get(json, "text")), "a\xef\xbf\xbd");
     json_decref(json);
     // A special token in the text is text, unless it is asked for.
     write_text("special", "<|endoftext|>");

@@ -102,21 +102,6 @@ static size_t random_text(char *out, size_t characters, uint64_t stream)
     return length;
 }
 
-// What the pieces of the ids spell. Free with rrt__string_free.
-static rrt__string decode(const rrt_tokenizer *tokenizer, const int32_t *ids, size_t count)
-{
-    rrt_error err = {0};
-    rrt__string text = {0};
-    assert_ok(rrt__string_append(&text, "", 0, &err));
-    for (size_t i = 0; i < count; i++) {
-        size_t length;
-        const char *piece = rrt_token_bytes(tokenizer, ids[i], &length);
-        assert_non_null(piece);
-        assert_ok(rrt__string_append(&text, piece, length, &err));
-    }
-    return text;
-}
-
 static void assert_round_trip(const rrt_tokenizer *tokenizer, const char *text, size_t length,
                               const rrt_encode_options *options)
 {
@@ -124,10 +109,12 @@ static void assert_round_trip(const rrt_tokenizer *tokenizer, const char *text, 
     int32_t *ids;
     size_t count;
     assert_ok(rrt_encode(tokenizer, text, length, options, &ids, &count, &err));
-    rrt__string back = decode(tokenizer, ids, count);
-    assert_int_equal(back.length, length);
-    assert_memory_equal(back.data, text, length);
-    rrt__string_free(&back);
+    char *back;
+    size_t back_length;
+    assert_ok(rrt_decode(tokenizer, ids, count, &back, &back_length, &err));
+    assert_int_equal(back_length, length);
+    assert_memory_equal(back, text, length);
+    rrt_text_free(back);
     rrt_ids_free(ids);
 }
 
@@ -249,6 +236,14 @@ static void test_special_tokens(void **state)
     assert_int_equal(length, 1);
     assert_null(rrt_token_bytes(tokenizer, 6, &length));
     assert_null(rrt_token_bytes(tokenizer, -1, &length));
+    char *text; // ids that the tokenizer lacks give nothing
+    assert_ok(rrt_decode(tokenizer, (const int32_t[]){3, 6, 4, -1, 2}, 5, &text, &length, &err));
+    assert_string_equal(text, "ab<s> ");
+    assert_int_equal(length, 6);
+    rrt_text_free(text);
+    assert_ok(rrt_decode(tokenizer, NULL, 0, &text, &length, &err));
+    assert_string_equal(text, "");
+    rrt_text_free(text);
     rrt_tokenizer_close(tokenizer);
 }
 

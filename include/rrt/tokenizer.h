@@ -42,6 +42,14 @@ RRT_API rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, 
                               rrt_error *err);
 RRT_API void rrt_ids_free(int32_t *ids);
 
+// The bytes of ids[0..count), one token after the other: *text[0..*length), and a NUL behind them. Not always
+// valid UTF-8: a character may be spread over several tokens, so a piece of a longer text may begin or end
+// inside one, and a model may make anything. An id that the tokenizer lacks gives nothing: a model's
+// vocabulary may be padded. Free with rrt_text_free.
+RRT_API rrt_status rrt_decode(const rrt_tokenizer *tokenizer, const int32_t *ids, size_t count, char **text,
+                              size_t *length, rrt_error *err);
+RRT_API void rrt_text_free(char *text);
+
 // The bytes of one token, which may be part of a UTF-8 character; *length is set. NULL if id is out of range.
 // The bytes live as long as the tokenizer. Special tokens give their text.
 RRT_API const char *rrt_token_bytes(const rrt_tokenizer *tokenizer, int32_t id, size_t *length);

@@ -71,6 +71,13 @@ size_t rrt__utf8_incomplete_tail(const char *text, size_t length)
     return 0;
 }
 
+size_t rrt__utf8_broken(const char *text, size_t length)
+{
+    size_t n = length < 3 ? length : 3;
+    while (n > 1 && rrt__utf8_incomplete_tail(text, n) != n) n--;
+    return n;
+}
+
 void rrt__utf8_make_printable(char *text)
 {
     size_t length = strlen(text);

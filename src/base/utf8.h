@@ -19,6 +19,10 @@ size_t rrt__utf8_first_invalid(const char *text, size_t length);
 // what a stream has to hold back.
 size_t rrt__utf8_incomplete_tail(const char *text, size_t length);
 
+// How many bytes at the start of text[0..length), which begins with an invalid byte, one U+FFFD stands for:
+// the longest start of a sequence, or one byte. That is what Unicode recommends and other tools do.
+size_t rrt__utf8_broken(const char *text, size_t length);
+
 // Replaces control characters and invalid bytes of a string by '?', so that it is safe on a terminal.
 void rrt__utf8_make_printable(char *text);
 

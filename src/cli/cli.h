@@ -77,6 +77,9 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t le
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);
 
+// Bytes as a JSON string, which has to be valid UTF-8: what is broken becomes U+FFFD. NULL if out of memory.
+json_t *rrt__cli_text(const char *bytes, size_t length);
+
 // A number, or null where it is infinite or NaN, which JSON cannot say.
 json_t *rrt__cli_number(double value);
 

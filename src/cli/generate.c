@@ -33,13 +33,15 @@ static void write_text(generation *g, bool all)
 
 static rrt_status take(generation *g, int32_t id, rrt_error *err)
 {
+    char *bytes;
     size_t length;
-    const char *bytes = rrt_token_bytes(g->tokenizer, id, &length);
-    if (bytes) RRT__TRY(rrt__string_append(&g->text, bytes, length, err));
+    RRT__TRY(rrt_decode(g->tokenizer, &id, 1, &bytes, &length, err));
+    rrt_status status = rrt__string_append(&g->text, bytes, length, err);
+    rrt_text_free(bytes);
     json_array_append_new(g->ids, json_integer(id));
     g->n_tokens++;
     if (g->stream) write_text(g, false);
-    return RRT_STATUS_OK;
+    return status;
 }
 
 static rrt_status run(generation *g, rrt_error *err)
@@ -65,19 +67,15 @@ static rrt_status run(generation *g, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// The text is valid UTF-8 but for an incomplete tail, or for models that make broken text: JSON gets '?'
-// there.
-static rrt_status print_json(generation *g, int loops, rrt_error *err)
+static rrt_status print_json(const generation *g, int loops, rrt_error *err)
 {
-    size_t length = g->text.length;
-    for (size_t at = 0; (at += rrt__utf8_first_invalid(g->text.data + at, length - at)) < length; at++)
-        g->text.data[at] = '?';
     json_t *depths = json_array();
     for (size_t i = 0; i < json_array_size(g->ids); i++) json_array_append_new(depths, json_integer(loops));
     double speed = g->seconds > 0 ? (double)g->n_tokens / g->seconds : 0;
-    return rrt__cli_print_json(json_pack("{s:s#, s:O, s:o, s:f, s:f, s:s}", "text", g->text.data, (int)length,
-                                         "ids", g->ids, "exit_depths", depths, "mean_loops", (double)loops,
-                                         "tokens_per_s", speed, "stop", g->stop),
+    return rrt__cli_print_json(json_pack("{s:o, s:O, s:o, s:f, s:f, s:s}", "text",
+                                         rrt__cli_text(g->text.data, g->text.length), "ids", g->ids,
+                                         "exit_depths", depths, "mean_loops", (double)loops, "tokens_per_s",
+                                         speed, "stop", g->stop),
                                err);
 }
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/utf8.h"
 #include "cli/cli.h"
 
 static rrt_status print_ids(const int32_t *ids, size_t count, bool json, rrt_error *err)
@@ -29,55 +28,43 @@ static rrt_status encode(const rrt_tokenizer *tokenizer, const rrt__string *text
     return status;
 }
 
-// JSON text has to be UTF-8: bytes that tokens leave broken become U+FFFD, as other tools have it.
-static rrt_status print_text(const rrt__string *bytes, bool json, rrt_error *err)
-{
-    if (!json) {
-        fwrite(bytes->data, 1, bytes->length, stdout);
-        return RRT_STATUS_OK;
-    }
-    rrt__string valid = {0};
-    rrt_status status = rrt__string_append(&valid, "", 0, err);
-    for (size_t at = 0; !status && at < bytes->length;) {
-        size_t good = rrt__utf8_first_invalid(bytes->data + at, bytes->length - at);
-        status = rrt__string_append(&valid, bytes->data + at, good, err);
-        at += good;
-        if (!status && at < bytes->length) status = rrt__string_append(&valid, "\xef\xbf\xbd", 3, err);
-        at++;
-    }
-    if (!status)
-        status = rrt__cli_print_json(json_pack("{s:s#}", "text", valid.data, (int)valid.length), err);
-    rrt__string_free(&valid);
-    return status;
-}
-
 // ids: whole numbers apart by spaces, commas or brackets.
-static rrt_status decode(const rrt_tokenizer *tokenizer, const rrt__string *text, bool json, rrt_error *err)
+static rrt_status parse_ids(const rrt_tokenizer *tokenizer, const rrt__string *text, int32_t **ids,
+                            size_t *count, rrt_error *err)
 {
-    rrt__string bytes = {0};
-    rrt_status status = rrt__string_append(&bytes, "", 0, err);
+    size_t capacity = 0;
     const char *at = text->data, *end = text->data + text->length;
-    while (!status && at < end) {
+    for (*count = 0; at < end;) {
         if (strchr(" \t\r\n,[]", *at) && *at) {
             at++;
             continue;
         }
         char *after;
         long id = strtol(at, &after, 10);
-        size_t length;
-        const char *token = after > at && id >= 0 && id <= INT32_MAX
-                                ? rrt_token_bytes(tokenizer, (int32_t)id, &length)
-                                : NULL;
-        if (!token)
-            status = rrt__fail(err, RRT_STATUS_FORMAT,
-                               "byte %td: '%.20s' is not an id of the vocabulary (0 to %d)", at - text->data,
-                               at, rrt_tokenizer_vocab(tokenizer) - 1);
-        else
-            status = rrt__string_append(&bytes, token, length, err);
+        if (after == at || id < 0 || id >= rrt_tokenizer_vocab(tokenizer))
+            return rrt__fail(err, RRT_STATUS_FORMAT,
+                             "byte %td: '%.20s' is not an id of the vocabulary (0 to %d)", at - text->data,
+                             at, rrt_tokenizer_vocab(tokenizer) - 1);
+        RRT__TRY(rrt__array_reserve(ids, &capacity, *count + 1, sizeof **ids, err));
+        (*ids)[(*count)++] = (int32_t)id;
         at = after;
     }
-    if (!status) status = print_text(&bytes, json, err);
-    rrt__string_free(&bytes);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status decode(const rrt_tokenizer *tokenizer, const rrt__string *text, bool json, rrt_error *err)
+{
+    int32_t *ids = NULL;
+    char *bytes = NULL;
+    size_t count, length;
+    rrt_status status = parse_ids(tokenizer, text, &ids, &count, err);
+    if (!status) status = rrt_decode(tokenizer, ids, count, &bytes, &length, err);
+    if (!status && json)
+        status = rrt__cli_print_json(json_pack("{s:o}", "text", rrt__cli_text(bytes, length)), err);
+    else if (!status)
+        fwrite(bytes, 1, length, stdout);
+    rrt_text_free(bytes);
+    rrt__free(ids);
     return status;
 }
 

@@ -58,6 +58,27 @@ const char *rrt_token_bytes(const rrt_tokenizer *tokenizer, int32_t id, size_t *
     return tokenizer->vocab.pool.data + token->bytes;
 }
 
+rrt_status rrt_decode(const rrt_tokenizer *tokenizer, const int32_t *ids, size_t count, char **text,
+                      size_t *length, rrt_error *err)
+{
+    rrt__string bytes = {0};
+    rrt_status status = rrt__string_append(&bytes, "", 0, err);
+    for (size_t i = 0; !status && i < count; i++) {
+        size_t n;
+        const char *token = rrt_token_bytes(tokenizer, ids[i], &n);
+        if (token) status = rrt__string_append(&bytes, token, n, err);
+    }
+    if (status) rrt__string_free(&bytes);
+    *text = bytes.data;
+    *length = bytes.length;
+    return status;
+}
+
+void rrt_text_free(char *text)
+{
+    rrt__free(text);
+}
+
 const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer)
 {
     return tokenizer->chat_template;
