@@ -236,6 +236,34 @@ static int stop_at_once(void *user, const char *stage, double done, double total
     return 1;
 }
 
+// As many tokens, but not the same ones.
+static void test_kl_across_tokenizers(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char folder[64], path[4096];
+    json_t *json;
+    copy_golden(folder, "llama");
+    assert_ok(rrt__path_join(path, folder, "tokenizer.json", &err));
+    assert_ok(rrt__json_read(&json, path, &err));
+    json_t *vocab = json_object_get(json_object_get(json, "model"), "vocab");
+    json_int_t a = json_integer_value(json_object_get(vocab, "a"));
+    json_int_t c = json_integer_value(json_object_get(vocab, "c"));
+    assert_true(a > 0 && c > 0);
+    json_object_set_new(vocab, "a", json_integer(c));
+    json_object_set_new(vocab, "c", json_integer(a));
+    assert_ok(rrt__json_write(json, path, &err));
+    json_decref(json);
+    rrt_model *model = open_golden("llama"), *other = open_path(folder);
+    remove_folder(folder);
+    rrt_eval_kl_result kl;
+    const int32_t ids[4] = {1, 2, 3, 4};
+    assert_fails(RRT_STATUS_MISMATCH, "'a' in one, 'c' in the other",
+                 rrt_eval_kl(model, other, ids, 4, NULL, &kl, &err));
+    rrt_model_close(other);
+    rrt_model_close(model);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -281,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_kl_equals_transformers),
         cmocka_unit_test(test_kl_with_itself_is_zero),
         cmocka_unit_test(test_kl_of_a_disturbed_model),
+        cmocka_unit_test(test_kl_across_tokenizers),
         cmocka_unit_test(test_loops),
         cmocka_unit_test(test_refusals),
     };

@@ -79,6 +79,22 @@ void rrt_text_free(char *text)
     rrt__free(text);
 }
 
+rrt_status rrt__tokenizer_check_same(const rrt_tokenizer *a, const rrt_tokenizer *b, rrt_error *err)
+{
+    if (!a || !b || a == b) return RRT_STATUS_OK;
+    int32_t count = a->vocab.count < b->vocab.count ? a->vocab.count : b->vocab.count;
+    for (int32_t id = 0; id < count; id++) {
+        size_t a_length, b_length;
+        const char *a_bytes = rrt_token_bytes(a, id, &a_length), *b_bytes = rrt_token_bytes(b, id, &b_length);
+        if (a_length == b_length && memcmp(a_bytes, b_bytes, a_length) == 0) continue;
+        rrt_status status = rrt__fail(
+            err, RRT_STATUS_MISMATCH, "the tokenizers differ: token %d is '%.*s' in one, '%.*s' in the other",
+            id, (int)(a_length < 40 ? a_length : 40), a_bytes, (int)(b_length < 40 ? b_length : 40), b_bytes);
+        return rrt__hint(err, status, "two models can be compared only if they share a vocabulary");
+    }
+    return RRT_STATUS_OK;
+}
+
 const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer)
 {
     return tokenizer->chat_template;

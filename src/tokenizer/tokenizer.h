@@ -15,6 +15,10 @@ rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *c
 // One more owner, who closes it too. NULL gives NULL.
 rrt_tokenizer *rrt__tokenizer_share(rrt_tokenizer *tokenizer);
 
+// MISMATCH if an id that both have stands for different bytes: their models cannot be compared or distilled.
+// OK if either is NULL.
+rrt_status rrt__tokenizer_check_same(const rrt_tokenizer *a, const rrt_tokenizer *b, rrt_error *err);
+
 // Writes tokenizer.json and tokenizer_config.json (with the chat template, if any) into an existing folder.
 // What the Hugging Face tokenizers library makes of them gives the same ids.
 rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err);
