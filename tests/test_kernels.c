@@ -348,8 +348,13 @@ static void test_forced_kernels(void **state)
     assert_ptr_equal(rrt__kernels_get(), &rrt__kernels_reference);
     setenv("RRT_KERNELS", "baseline", 1);
     assert_ptr_equal(rrt__kernels_get(), &rrt__kernels_baseline);
+    rrt_error err = {0};
+    assert_ok(rrt__kernels_check(&err));
+    setenv("RRT_KERNELS", "avx1024", 1);
+    assert_fails(RRT_STATUS_ARGUMENT, "'avx1024'", rrt__kernels_check(&err));
     unsetenv("RRT_KERNELS");
     assert_ptr_not_equal(rrt__kernels_get(), &rrt__kernels_reference);
+    assert_ok(rrt__kernels_check(&err));
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "kernels/gradients.h"
 #include "kernels/kernels.h"
 
@@ -14,16 +15,45 @@ static bool can_run_avx2(void)
 #endif
 }
 
-typedef enum variant { REFERENCE, BASELINE, AVX2 } variant;
+typedef enum variant {
+    REFERENCE,
+    BASELINE,
+    AVX2,
+    VARIANT_COUNT
+} variant; // a processor runs all up to its best
+
+static const char *const names[VARIANT_COUNT] = {"reference", "baseline", "avx2"};
+
+static variant best_variant(void)
+{
+    return can_run_avx2() ? AVX2 : BASELINE;
+}
+
+// VARIANT_COUNT if there is none of this name.
+static variant find(const char *name)
+{
+    variant v = REFERENCE;
+    while (v < VARIANT_COUNT && strcmp(name, names[v]) != 0) v++;
+    return v;
+}
 
 static variant choose(void)
 {
-    variant best = can_run_avx2() ? AVX2 : BASELINE;
     const char *forced = getenv("RRT_KERNELS");
-    if (!forced) return best;
-    if (strcmp(forced, "reference") == 0) return REFERENCE;
-    if (strcmp(forced, "baseline") == 0) return BASELINE;
-    return best;
+    variant best = best_variant(), v = forced ? find(forced) : best;
+    return v < best ? v : best;
+}
+
+rrt_status rrt__kernels_check(rrt_error *err)
+{
+    const char *forced = getenv("RRT_KERNELS");
+    if (!forced || find(forced) <= best_variant()) return RRT_STATUS_OK;
+    if (find(forced) == VARIANT_COUNT)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "RRT_KERNELS in the environment is '%s': reference, baseline or avx2 is possible",
+                         forced);
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     "RRT_KERNELS in the environment is '%s', which this processor cannot run", forced);
 }
 
 const rrt__kernels *rrt__kernels_get(void)

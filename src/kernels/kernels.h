@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rrt/status.h"
+
 enum { RRT__PAGE_TOKENS = 16 }; // tokens per K/V page
 
 // One query head's view of a sequence's keys and values at one depth and one K/V head. In page p, which holds
@@ -64,5 +66,8 @@ extern const rrt__kernels rrt__kernels_avx2;
 // The best table for this processor. RRT_KERNELS=reference|baseline|avx2 in the environment forces one that
 // the processor can run (for tests and bug hunts).
 const rrt__kernels *rrt__kernels_get(void);
+
+// Whether what RRT_KERNELS asks for can be had; without this check the best table stands in for it.
+rrt_status rrt__kernels_check(rrt_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "format/gguf.h"
 #include "format/safetensors.h"
 #include "kernels/gemm.h"
+#include "kernels/kernels.h"
 #include "model/load.h"
 #include "tokenizer/tokenizer.h"
 
@@ -131,6 +132,7 @@ static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_pro
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
 {
     *out = NULL;
+    RRT__TRY(rrt__kernels_check(err));
     RRT__TRY(rrt__gemm_self_test(err));
     bool is_folder = rrt__path_is_folder(path);
     rrt_status status =
