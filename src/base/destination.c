@@ -74,7 +74,7 @@ static rrt_status check_replaceable(const char *path, rrt_error *err)
     closedir(folder);
     if (is_empty || (is_result && !inner[0])) return RRT_STATUS_OK;
     rrt_status status =
-        inner[0]
+        is_result
             ? rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds the folder '%s' and is not replaced", inner)
             : rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds no result of rrt and is not replaced");
     return rrt__hint(err, status, "choose another name, or remove it yourself");
@@ -85,8 +85,8 @@ static rrt_status check_folder_of(const char *path, rrt_error *err)
     char folder[4096];
     folder_of(folder, path);
     if (access(folder, W_OK | X_OK) == 0) return RRT_STATUS_OK;
-    rrt_status status =
-        rrt__fail_errno(err, "nothing can be written in the folder '%.*s'", (int)strlen(folder) - 1, folder);
+    int shown = folder[1] ? (int)strlen(folder) - 1 : 1; // "a/." as "a/", but "." as it is
+    rrt_status status = rrt__fail_errno(err, "nothing can be written in the folder '%.*s'", shown, folder);
     return rrt__hint(err, status, "create it first, or choose another");
 }
 
