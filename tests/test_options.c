@@ -71,6 +71,9 @@ static void test_suffixes(void **state)
         assert_int_equal(v.size, cases[i].value);
     }
     REFUSE("'12q' is not a whole number", "--size", "12q");
+    REFUSE("'5GB' is not a whole number such as 500, 64k, 12M or 5G", "--size", "5GB");
+    REFUSE("1 to 1000000000000", "--size", "1e300");
+    REFUSE("1 to 1000000000000", "--size", "0");
     REFUSE("'1kk'", "--size", "1kk");
     REFUSE("'k'", "--size", "k");
     REFUSE("'0.0001k'", "--size", "0.0001k");
@@ -91,7 +94,9 @@ static void test_wrong_values(void **state)
     REFUSE("'nan'", "--real", "nan");
     REFUSE("out of range", "--real", "1.0001");
     REFUSE("'inf'", "-n", "inf");
-    REFUSE("1e300", "-n", "1e300");
+    REFUSE("1e300 is out of range", "-n", "1e300");
+    REFUSE("-1e300 is out of range", "-n", "-1e300");
+    REFUSE("'inf' is not a number", "--real", "inf");
     REFUSE("'1e999' is not a number", "--real", "1e999");
     REFUSE("'-1'", "--seed", "-1");
     REFUSE("'18446744073709551616'", "--seed", "18446744073709551616");

@@ -1,6 +1,7 @@
 #include "base/options.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,15 +44,18 @@ static rrt_status set_number(const rrt__option *option, const char *text, rrt_er
     double value = strtod(text, &end);
     if (option->kind == RRT__OPTION_SIZE && end != text && end[0] && rrt__size_suffix(end[0]) > 0)
         value *= rrt__size_suffix(*end++);
-    bool whole = option->kind == RRT__OPTION_REAL || value == (double)(long long)value;
-    if (end == text || *end || errno || value != value || !whole)
+    bool is_possible = isfinite(value) && (option->kind == RRT__OPTION_REAL || value == trunc(value));
+    if (end == text || *end || errno || !is_possible)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: '%s' is not %s", option->name, text,
-                         option->kind == RRT__OPTION_REAL ? "a number" : "a whole number");
+                         option->kind == RRT__OPTION_REAL   ? "a number"
+                         : option->kind == RRT__OPTION_SIZE ? "a whole number such as 500, 64k, 12M or 5G"
+                                                            : "a whole number");
     double least = option->least, most = option->most;
     if (least == 0 && most == 0 && option->kind != RRT__OPTION_REAL) most = 2147483647.0;
+    // Fifteen digits: as many as a range has, so that it is shown as it would be typed.
     if ((least != 0 || most != 0) && (value < least || value > most))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: %s is out of range: %g to %g", option->name, text,
-                         least, most);
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: %s is out of range: %.15g to %.15g", option->name,
+                         text, least, most);
     if (option->kind == RRT__OPTION_INT)
         *(int *)option->value = (int)value;
     else if (option->kind == RRT__OPTION_SIZE)
