@@ -483,6 +483,13 @@ static void test_failures(void **state)
     write_text("junk.gguf", "this is not a model at all, whatever its name says");
     assert_error(1, "junk.gguf", "inspect junk.gguf");
     assert_error(1, "junk.gguf", "logits -m junk.gguf --tokens 1");
+    assert_error(1, "''", "inspect ''");
+    // What was given, and what to give instead.
+    assert_error(1, "pass the folder", "inspect %s/config.json", recursive);
+    assert_error(1, "pass the folder", "inspect %s/model.safetensors", recursive);
+    assert_error(1, "pass the folder", "tokenize -m %s/model.safetensors <junk.gguf", recursive);
+    write_text("page.gguf", "<!DOCTYPE html><html>a page that says no such model</html>");
+    assert_error(1, "web page", "inspect page.gguf");
     // Control characters of a name do not reach the terminal.
     assert_error(1, "a?[31mb", "inspect $(printf 'a\\033[31mb')");
     // What a file gets wrong is not wrong usage: 1, not 2.
@@ -507,7 +514,7 @@ static void test_failures(void **state)
     // A result that cannot be written is a failure.
     result *r = run("inspect %s >/dev/full", recursive);
     assert_int_equal(r->code, 1);
-    assert_non_null(strstr(r->err.data, "standard output"));
+    assert_non_null(strstr(r->err.data, "standard output: cannot write: No space left"));
 }
 
 int main(void)

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,10 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
 int rrt__cli_finish(rrt_status status, const rrt_error *err)
 {
     rrt__cli_progress_end();
+    errno = 0; // of an earlier write it is lost
     if (!status && (fflush(stdout) != 0 || ferror(stdout))) {
-        fprintf(stderr, "rrt: cannot write to standard output\n");
+        fprintf(stderr, "rrt: standard output: cannot write%s%s (the results are not complete)\n",
+                errno ? ": " : "", errno ? strerror(errno) : "");
         return 1;
     }
     if (!status) return 0;

@@ -19,12 +19,14 @@ typedef struct header {
 
 static rrt_status fail_magic(const unsigned char *magic, rrt_error *err)
 {
+    bool is_download = magic[0] == '<' || memcmp(magic, "vers", 4) == 0;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_FORMAT,
                   "not a GGUF file: it begins with the bytes %02x %02x %02x %02x, 47 47 55 46 are expected",
                   magic[0], magic[1], magic[2], magic[3]);
-    return rrt__hint(err, status,
-                     "a web page or a Git LFS pointer may have been saved in its place: fetch it again");
+    return rrt__hint(err, status, "%s",
+                     is_download ? "a web page or a Git LFS pointer was saved in its place: fetch it again"
+                                 : "of a Hugging Face model, pass the folder and not a file in it");
 }
 
 static rrt_status check_version(uint32_t version, rrt_error *err)
