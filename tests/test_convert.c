@@ -55,6 +55,21 @@ static double error_of(const float *r, const float *b, const float *a, size_t ra
     return sum;
 }
 
+static float *product(const float *x, const float *y, size_t rows, size_t n)
+{
+    float *z = must_alloc(rows * n, sizeof *z);
+    for (size_t i = 0; i < rows * n; i++)
+        for (size_t k = 0; k < n; k++) z[i] += x[i / n * n + k] * y[k * n + i % n];
+    return z;
+}
+
+static double squared(const float *x, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (double)x[i] * x[i];
+    return sum;
+}
+
 // Eckart–Young: what is lost is the sum of the energies that were left out, in either norm and for either
 // orientation.
 static void low_rank_is_optimal(void **state)
@@ -67,16 +82,21 @@ static void low_rank_is_optimal(void **state)
         for (size_t i = 0; i < in; i++)
             for (size_t j = 0; j < in; j++)
                 l[i * in + j] = j > i ? 0 : i == j ? 3 + fabsf(l[i * in + j]) : l[i * in + j];
-        float *b = must_alloc(out * side, sizeof *b), *a = must_alloc(side * in, sizeof *a), energies[64];
+        float *b = must_alloc(out * side, sizeof *b), *a = must_alloc(side * in, sizeof *a), energies[64],
+              alone[64];
         rrt__low_rank_room room;
         double total, kept = 0, left_out = 0;
         assert_ok(rrt__low_rank_open(&room, out, in, &err));
-        assert_ok(rrt__low_rank(&room, r, out, in, s % 2 ? l : NULL, side, b, a, energies, &total, &err));
+        float *weighed = s % 2 ? product(r, l, out, in) : r;
+        total = squared(weighed, out * in);
+        assert_ok(rrt__low_rank(&room, weighed, out, in, s % 2 ? l : NULL, side, b, a, energies, &err));
         for (size_t i = 0; i < side; i++) *(i < rank ? &kept : &left_out) += energies[i];
         assert_near(kept + left_out, total, 1e-4 * total);
         assert_true(error_of(r, b, a, side, out, in, s % 2 ? l : NULL) <
                     1e-8 * total); // full rank loses nothing
-        assert_ok(rrt__low_rank(&room, r, out, in, s % 2 ? l : NULL, rank, b, a, energies, &total, &err));
+        assert_ok(rrt__low_rank_energies(&room, weighed, out, in, alone, &err));
+        for (size_t i = 0; i < side; i++) assert_near(alone[i], energies[i], 1e-4 * energies[0]);
+        assert_ok(rrt__low_rank(&room, weighed, out, in, s % 2 ? l : NULL, rank, b, a, energies, &err));
         assert_near(error_of(r, b, a, rank, out, in, s % 2 ? l : NULL), left_out, 1e-4 * total);
         for (size_t k = 0; k < rank; k++) { // the lengths are in b
             double length = 0;
@@ -84,8 +104,38 @@ static void low_rank_is_optimal(void **state)
             assert_near(length, 1, 1e-5);
         }
         rrt__low_rank_close(&room);
+        if (weighed != r) free(weighed);
         free(r), free(l), free(b), free(a);
     }
+}
+
+// Subspace iteration comes to the same from anywhere, and no step is worse than the one before.
+static void low_rank_steps_approach_the_optimum(void **state)
+{
+    (void)state;
+    enum { OUT = 24, IN = 40, RANK = 5 };
+    float *r = random_matrix(OUT, IN, 1), *l = random_matrix(IN, IN, 2), *c = must_alloc(IN * IN, sizeof *c);
+    float *a = random_matrix(RANK, IN, 3), *q = must_alloc(RANK * OUT, sizeof *q);
+    float *b = must_alloc(OUT * RANK, sizeof *b), *exact = must_alloc(RANK * IN, sizeof *exact);
+    float energies[RANK];
+    rrt__low_rank_room room;
+    for (size_t i = 0; i < IN * IN; i++) l[i] = i % IN > i / IN ? 0 : i % IN == i / IN ? 2 : 0.3f * l[i];
+    for (size_t i = 0; i < IN * IN; i++)
+        for (size_t k = 0; k < IN; k++) c[i] += l[i / IN * IN + k] * l[i % IN * IN + k];
+    float *weighed = product(r, l, OUT, IN);
+    assert_ok(rrt__low_rank_open(&room, OUT, IN, &err));
+    assert_ok(rrt__low_rank(&room, weighed, OUT, IN, l, RANK, b, exact, energies, &err));
+    double best = error_of(r, b, exact, RANK, OUT, IN, l), last = INFINITY;
+    for (int step = 0; step < 60; step++) {
+        assert_ok(rrt__low_rank_step(&room, r, OUT, IN, c, RANK, q, a, &err));
+        for (size_t i = 0; i < OUT * RANK; i++) b[i] = q[i % RANK * OUT + i / RANK];
+        double error = error_of(r, b, a, RANK, OUT, IN, l);
+        assert_true(error <= last * (1 + 1e-5) && error >= best * (1 - 1e-5));
+        last = error;
+    }
+    assert_near(last, best, 1e-3 * best);
+    rrt__low_rank_close(&room);
+    free(r), free(l), free(c), free(a), free(q), free(b), free(exact), free(weighed);
 }
 
 // A tie's alternation never raises the error it minimises, and with full rank it is zero.
@@ -108,15 +158,22 @@ static void calibrated_rounds_lower_the_error(void **state)
     }
     rrt__tie tie = {OUT, IN, shared, depths, N};
     double last = INFINITY;
-    for (int rounds = 1; rounds <= 5; rounds++) {
+    for (int rounds = 1; rounds <= 12; rounds++) {
         double error = 0;
         assert_ok(rrt__tie_calibrated(&tie, rounds, &err));
         for (int l = 0; l < N; l++) error += depths[l].residual * (1 - depths[l].kept);
         assert_true(error <= last * (1 + 1e-5));
         last = error;
     }
-    for (int l = 0; l < N; l++) depths[l].rank = OUT;
+    float spectrum[N][OUT];
+    for (int l = 0; l < N; l++) depths[l].rank = OUT, depths[l].energies = spectrum[l];
     assert_ok(rrt__tie_calibrated(&tie, 1, &err));
+    assert_ok(rrt__tie_spectra(&tie, &err));
+    for (int l = 0; l < N; l++) {
+        double sum = 0;
+        for (int i = 0; i < OUT; i++) sum += spectrum[l][i];
+        assert_near(sum, depths[l].residual, 1e-4 * sum);
+    }
     for (int l = 0; l < N; l++) assert_near(depths[l].kept, 1, 1e-4);
     for (int l = 0; l < N; l++)
         free((void *)(uintptr_t)depths[l].original), free((void *)(uintptr_t)depths[l].gram),
@@ -454,6 +511,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stepwise_takes_the_papers_layers),
         cmocka_unit_test(low_rank_is_optimal),
+        cmocka_unit_test(low_rank_steps_approach_the_optimum),
         cmocka_unit_test(calibrated_rounds_lower_the_error),
         cmocka_unit_test(one_loop_is_the_original),
         cmocka_unit_test(full_rank_restores_the_original),

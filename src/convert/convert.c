@@ -8,7 +8,7 @@
 #include "convert/heal.h"
 #include "tokenizer/tokenizer.h"
 
-enum { SHORT_TEXT = 2048 }; // tokens
+enum { SHORT_TEXT = 2048 }; // tokens, whole windows
 
 static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_convert_options *o,
                             rrt_error *err)
@@ -151,25 +151,33 @@ rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_
     return status;
 }
 
+static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt_convert_options *o,
+                             rrt_convert_report *report, rrt_error *err)
+{
+    rrt__grams grams;
+    rrt__trace trace;
+    // The beginning of a long text shows where to start; healing, which decides, reads all of it.
+    size_t seen = o->calibration_count < SHORT_TEXT ? o->calibration_count : SHORT_TEXT;
+    RRT__TRY(rrt__trace_open(&trace, source, seen, err));
+    rrt_status status =
+        rrt__grams_collect(&grams, &trace, source, o->calibration_ids, o->threads, o->progress, err);
+    if (!status) status = rrt__convert_run(out, source, o, &grams, RRT__CONVERT_ROUNDS, report, err);
+    rrt__grams_free(&grams);
+    if (!status) status = rrt__convert_heal(*out, source, &trace, o, err);
+    rrt__trace_free(&trace);
+    return status;
+}
+
 rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                        rrt_convert_report *report, rrt_error *err)
 {
     double start = rrt__now_seconds();
-    rrt__grams grams = {0};
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
     RRT__TRY(rrt__convert_check(source, options, err));
-    bool calibrated = options->init == RRT_INIT_CALIBRATED;
-    // Half of a long text shows where to start; healing, which decides, reads all of it.
-    size_t seen =
-        options->calibration_count > SHORT_TEXT ? options->calibration_count / 2 : options->calibration_count;
-    if (calibrated)
-        RRT__TRY(rrt__grams_collect(&grams, source, options->calibration_ids, seen, options->threads,
-                                    options->progress, err));
-    rrt_status status =
-        rrt__convert_run(out, source, options, calibrated ? &grams : NULL, RRT__CONVERT_ROUNDS, report, err);
-    rrt__grams_free(&grams);
-    if (!status && calibrated) status = rrt__convert_heal(*out, source, options, err);
+    rrt_status status = options->init == RRT_INIT_CALIBRATED
+                            ? calibrated(out, source, options, report, err)
+                            : rrt__convert_run(out, source, options, NULL, 0, report, err);
     if (status) {
         rrt_model_close(*out);
         *out = NULL;

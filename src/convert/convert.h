@@ -17,7 +17,7 @@ typedef struct rrt__conversion {
     rrt_convert_row *rows;   // [n_depths · RRT__MATRIX_COUNT], matrix NULL where there is nothing to tell
 } rrt__conversion;
 
-enum { RRT__CONVERT_ROUNDS = 3 };
+enum { RRT__CONVERT_ROUNDS = 8 };
 
 // Fails with what is wrong with the options, or with the source, whatever the plan.
 rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options *options, rrt_error *err);

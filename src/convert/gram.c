@@ -3,7 +3,7 @@
 #include <cblas.h>
 #include <lapacke.h>
 
-enum { WINDOW = 512, TILE = 192 };
+enum { TILE = 192 };
 
 rrt__gram_place rrt__gram_of(rrt__matrix matrix)
 {
@@ -50,10 +50,12 @@ void rrt__gram_add(rrt__team team, float *gram, size_t width, const float *x, si
 
 typedef struct collection {
     rrt__grams *grams;
+    rrt__trace *trace;
     const rrt_model *model;
     rrt__workspace workspace;
     rrt__span span;
-    const int32_t *ids;
+    const int32_t *ids; // of all windows
+    size_t at;          // where this window begins
     float scale;
 } collection;
 
@@ -63,10 +65,11 @@ static void run_window(rrt__team team, void *argument)
     rrt__workspace *ws = &c->workspace;
     const float *inputs[RRT__GRAM_COUNT] = {ws->normed[RRT__NORM_ATTENTION], ws->attended,
                                             ws->normed[RRT__NORM_MLP], ws->activated};
-    rrt__forward_embed(team, c->model, ws, &c->span, 1, c->ids);
+    size_t row = c->at * c->model->shape.hidden;
+    rrt__forward_embed(team, c->model, ws, &c->span, 1, c->ids + c->at);
     for (int d = 0; d < c->model->plan.n_depths; d++) {
-        rrt__segment segment = {d, 0, c->span.count};
-        rrt__forward_block(team, c->model, ws, &c->span, 1, &segment, 1);
+        rrt__trace_block(team, c->model, ws, &c->span, d, c->trace->middle[d] + row,
+                         c->trace->after[d] + row);
         for (int place = 0; place < RRT__GRAM_COUNT; place++) {
             size_t width = c->grams->width[place];
             rrt__gram_add(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count,
@@ -75,32 +78,36 @@ static void run_window(rrt__team team, void *argument)
     }
 }
 
-static rrt_status run_windows(collection *c, const int32_t *ids, size_t count, int threads,
-                              const rrt_progress *progress, rrt_error *err)
+static rrt_status run_windows(collection *c, int threads, const rrt_progress *progress, rrt_error *err)
 {
-    for (size_t at = 0; at + 1 < count; at += WINDOW) {
-        c->span.count = count - at < WINDOW ? count - at : WINDOW;
-        c->ids = ids + at;
+    size_t count = c->trace->tokens;
+    for (c->at = 0; c->at < count; c->at += RRT__TRACE_WINDOW) {
+        c->span.count = count - c->at < RRT__TRACE_WINDOW ? count - c->at : RRT__TRACE_WINDOW;
         rrt__team_run(threads, run_window, c);
         if (progress && progress->report &&
-            progress->report(progress->user, "calibrate", (double)(at + c->span.count), (double)count))
+            progress->report(progress->user, "calibrate", (double)(c->at + c->span.count), (double)count))
             return rrt__fail(err, RRT_STATUS_CANCELLED, "the conversion was cancelled");
     }
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__grams_collect(rrt__grams *grams, const rrt_model *model, const int32_t *ids, size_t count,
-                              int threads, const rrt_progress *progress, rrt_error *err)
+rrt_status rrt__grams_collect(rrt__grams *grams, rrt__trace *trace, const rrt_model *model,
+                              const int32_t *ids, int threads, const rrt_progress *progress, rrt_error *err)
 {
     *grams = (rrt__grams){0};
     rrt__sequence sequence;
     rrt__sequence_init(&sequence, model);
-    collection c = {.grams = grams, .model = model, .span = {&sequence, 0, 0}, .scale = 1 / (float)count};
+    collection c = {.grams = grams,
+                    .trace = trace,
+                    .model = model,
+                    .span = {&sequence, 0, 0},
+                    .ids = ids,
+                    .scale = 1 / (float)trace->tokens};
     rrt_status status;
     RRT__GOTO(allocate(grams, model, err));
-    RRT__GOTO(rrt__workspace_create(&c.workspace, model, WINDOW, WINDOW, threads, err));
-    RRT__GOTO(rrt__sequence_reserve(&sequence, WINDOW, err));
-    RRT__GOTO(run_windows(&c, ids, count, threads, progress, err));
+    RRT__GOTO(rrt__workspace_create(&c.workspace, model, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW, threads, err));
+    RRT__GOTO(rrt__sequence_reserve(&sequence, RRT__TRACE_WINDOW, err));
+    RRT__GOTO(run_windows(&c, threads, progress, err));
 done:
     rrt__workspace_free(&c.workspace);
     rrt__sequence_free(&sequence);

@@ -2,7 +2,7 @@
 #ifndef RRT__GRAM_H
 #define RRT__GRAM_H
 
-#include "model/forward.h"
+#include "convert/trace.h"
 
 // Matrices that read the same input share a gram.
 typedef enum rrt__gram_place {
@@ -24,9 +24,10 @@ typedef struct rrt__grams {
     rrt__arena arena;
 } rrt__grams;
 
-// Runs the model over the ids, which are of its vocabulary, in windows of 512.
-rrt_status rrt__grams_collect(rrt__grams *grams, const rrt_model *model, const int32_t *ids, size_t count,
-                              int threads, const rrt_progress *progress, rrt_error *err);
+// Runs the model over the first trace->tokens ids, which are of its vocabulary, in windows, and leaves what
+// it saw in the trace, too.
+rrt_status rrt__grams_collect(rrt__grams *grams, rrt__trace *trace, const rrt_model *model,
+                              const int32_t *ids, int threads, const rrt_progress *progress, rrt_error *err);
 void rrt__grams_free(rrt__grams *grams);
 
 // gram [width, width] += scale · xᵀ·x for the lower triangle; x: [rows, width]. Called by all threads of a

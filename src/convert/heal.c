@@ -8,10 +8,8 @@
 #include <cblas.h>
 #include <string.h>
 
-#include "convert/low_rank.h"
+#include "convert/fit.h"
 #include "kernels/gemm.h"
-
-enum { WINDOW = 512 };
 
 // One of the two models on its way through the depths.
 typedef struct lane {
@@ -24,67 +22,64 @@ typedef struct lane {
 typedef struct healer {
     rrt_model *model;
     lane teacher, student;
-    size_t tokens, widest; // widest input of o and down
+    const rrt__trace *trace;
+    size_t tokens;
     const int32_t *ids;
     int depth;
+    // What the student's lane runs: the depth at hand alone, each LoRA merged into the weight. o has no rows:
+    // attention ends with its input.
+    rrt_model view;
+    rrt__slot view_slot;
+    rrt__depth view_depth;
+    float *merged[RRT__MATRIX_COUNT]; // [out, in]
     float *middle;    // [tokens, hidden]: the teacher's hidden state between attention and MLP
     float *attended;  // [tokens, heads·head_dim]: the student's input of o
     float *activated; // [tokens, ffn]: the student's input of down
-    float *missing;   // [tokens, hidden]: what the matrix has to add to the student's hidden state
-    float *gram;      // [widest, widest]
-    float *cross;     // [hidden, widest]: E[missing · xᵀ]
-    float *effective; // [hidden, widest]: what the matrix does at this depth, LoRA included
-    rrt__low_rank_room room;
+    rrt__fit fit;
     rrt__arena arena;
-    rrt_status status;
-    rrt_error error;
 } healer;
 
 static size_t rows_at(const healer *h, size_t at)
 {
-    return h->tokens - at < WINDOW ? h->tokens - at : WINDOW;
+    return h->tokens - at < RRT__TRACE_WINDOW ? h->tokens - at : RRT__TRACE_WINDOW;
 }
 
-// Copies this thread's share of rows; a barrier has to follow before others read them.
-static void copy_rows(rrt__team team, float *to, const float *from, size_t rows, size_t width)
+static const rrt__linear *linear_of(const healer *h, rrt__matrix m)
 {
-    rrt__share share = rrt__team_share(team, rows, 1);
-    memcpy(to + share.begin * width, from + share.begin * width,
-           (share.end - share.begin) * width * sizeof(float));
+    return &h->model->slots[h->model->plan.slot[h->depth]].matrix[m];
 }
 
 static void embed(rrt__team team, void *argument)
 {
     healer *h = argument;
-    lane *lanes[2] = {&h->teacher, &h->student};
+    lane *t = &h->teacher, *s = &h->student;
     size_t hidden = h->model->shape.hidden;
-    for (int i = 0; i < 2; i++) {
-        for (size_t at = 0; at < h->tokens; at += WINDOW) {
-            rrt__span span = {&lanes[i]->sequence, 0, rows_at(h, at)};
-            rrt__forward_embed(team, lanes[i]->model, &lanes[i]->workspace, &span, 1, h->ids + at);
-            copy_rows(team, lanes[i]->hidden + at * hidden, lanes[i]->workspace.hidden, span.count, hidden);
-            rrt__team_barrier(team);
-        }
-        // Positions 0 … 511 for the windows to come, the last of which may be shorter.
-        rrt__span span = {&lanes[i]->sequence, 0, rows_at(h, 0)};
-        rrt__forward_embed(team, lanes[i]->model, &lanes[i]->workspace, &span, 1, h->ids);
+    for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) {
+        rrt__span span = {&t->sequence, 0, rows_at(h, at)};
+        rrt__forward_embed(team, t->model, &t->workspace, &span, 1, h->ids + at);
+        rrt__trace_copy(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
+        rrt__team_barrier(team);
     }
+    // Positions 0 … 511 for the windows to come, the last of which may be shorter.
+    rrt__span spans[2] = {{&t->sequence, 0, rows_at(h, 0)}, {&s->sequence, 0, rows_at(h, 0)}};
+    rrt__forward_embed(team, t->model, &t->workspace, &spans[0], 1, h->ids);
+    rrt__forward_embed(team, s->model, &s->workspace, &spans[1], 1, h->ids);
 }
 
 static void run_teacher(rrt__team team, healer *h, size_t at)
 {
     lane *t = &h->teacher;
-    size_t hidden = h->model->shape.hidden, rows = rows_at(h, at);
+    size_t hidden = h->model->shape.hidden, rows = rows_at(h, at), row = at * hidden;
+    if (at + rows <= h->trace->tokens) {
+        rrt__trace_copy(team, h->middle + row, h->trace->middle[h->depth] + row, rows, hidden);
+        rrt__trace_copy(team, t->hidden + row, h->trace->after[h->depth] + row, rows, hidden);
+        rrt__team_barrier(team);
+        return;
+    }
     rrt__span span = {&t->sequence, 0, rows};
+    rrt__trace_copy(team, t->workspace.hidden, t->hidden + row, rows, hidden);
     // The original's depth: every depth of a shared plan stands for one layer.
-    rrt__segment segment = {h->depth, 0, rows};
-    copy_rows(team, t->workspace.hidden, t->hidden + at * hidden, rows, hidden);
-    rrt__forward_attention(team, t->model, &t->workspace, &span, 1, &segment, 1);
-    copy_rows(team, h->middle + at * hidden, t->workspace.hidden, rows, hidden);
-    rrt__team_barrier(team);
-    rrt__forward_mlp(team, t->model, &t->workspace, &span, 1, &segment, 1);
-    copy_rows(team, t->hidden + at * hidden, t->workspace.hidden, rows, hidden);
-    rrt__team_barrier(team);
+    rrt__trace_block(team, t->model, &t->workspace, &span, h->depth, h->middle + row, t->hidden + row);
 }
 
 static void run_student(rrt__team team, healer *h, size_t at, bool attention, bool mlp)
@@ -93,90 +88,85 @@ static void run_student(rrt__team team, healer *h, size_t at, bool attention, bo
     const rrt__shape *shape = &h->model->shape;
     size_t rows = rows_at(h, at), q = shape->heads * shape->head_dim;
     rrt__span span = {&s->sequence, 0, rows};
-    rrt__segment segment = {h->depth, 0, rows};
-    copy_rows(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
+    rrt__segment segment = {0, 0, rows};
+    rrt__trace_copy(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
     rrt__team_barrier(team);
     if (attention) rrt__forward_attention(team, s->model, &s->workspace, &span, 1, &segment, 1);
     if (mlp) rrt__forward_mlp_input(team, s->model, &s->workspace, &span, 1, &segment, 1);
-    if (attention) copy_rows(team, h->attended + at * q, s->workspace.attended, rows, q);
-    if (mlp) copy_rows(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
+    if (attention) rrt__trace_copy(team, h->attended + at * q, s->workspace.attended, rows, q);
+    if (mlp) rrt__trace_copy(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
     rrt__team_barrier(team);
 }
 
-// effective = (cross + λ·W_l) · (gram + λ)⁻¹: the least squares fit, drawn towards the original where the
-// text says little.
-static rrt_status fit(healer *h, const float *original, size_t out, size_t in)
+// merged[m] = W' + B·A, this thread's share of its rows.
+static void merge(rrt__team team, const healer *h, rrt__matrix m)
 {
-    float damping = rrt__gram_damp(h->gram, in);
-    for (size_t i = 0; i < out * in; i++) h->effective[i] = h->cross[i] + damping * original[i];
-    RRT__TRY(rrt__gram_factor(h->gram, in, &h->error));
-    rrt__gram_solve(h->effective, out, h->gram, in);
-    return RRT_STATUS_OK;
-}
-
-// Puts the fit into the model as far as the depth's own parameters allow, and leaves in effective what came
-// of it.
-static rrt_status solve(healer *h, rrt__matrix m)
-{
-    const rrt__plan *plan = &h->model->plan;
-    rrt__linear *linear = &h->model->slots[plan->slot[h->depth]].matrix[m];
-    rrt__lora *lora = &h->model->depths[h->depth].lora[m];
-    size_t out = linear->out, in = linear->in, count = out * in;
-    bool unshared = h->depth >= plan->n_depths - plan->coda;
-    if (unshared || lora->rank) RRT__TRY(fit(h, h->teacher.model->slots[h->depth].matrix[m].weight, out, in));
-    if (unshared) {
-        memcpy(linear->weight, h->effective, count * sizeof(float));
-    } else if (lora->rank) {
-        double total;
-        for (size_t i = 0; i < count; i++) h->effective[i] -= linear->weight[i];
-        // The cross matrix has done its work and lends its room to the spectrum.
-        RRT__TRY(rrt__low_rank(&h->room, h->effective, out, in, h->gram, lora->rank, lora->b, lora->a,
-                               h->cross, &total, &h->error));
-    }
-    memcpy(h->effective, linear->weight, count * sizeof(float));
+    const rrt__linear *linear = linear_of(h, m);
+    const rrt__lora *lora = &h->model->depths[h->depth].lora[m];
+    rrt__share rows = rrt__team_share(team, linear->out, 1);
+    size_t count = rows.end - rows.begin, in = linear->in;
+    float *merged = h->merged[m] + rows.begin * in;
+    memcpy(merged, linear->weight + rows.begin * in, count * in * sizeof(float));
     if (lora->rank)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)out, (int)in, (int)lora->rank, 1, lora->b,
-                    (int)lora->rank, lora->a, (int)in, 1, h->effective, (int)in);
-    return RRT_STATUS_OK;
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)in, (int)lora->rank, 1,
+                    lora->b + rows.begin * lora->rank, (int)lora->rank, lora->a, (int)in, 1, merged, (int)in);
 }
 
-// Fits one matrix, then adds what it now gives to the student's hidden state. goal: the teacher's hidden
-// state after it.
+static void show_depth(rrt__team team, healer *h)
+{
+    if (team.ith == 0) {
+        h->view_depth = h->model->depths[h->depth];
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) h->view_depth.lora[m] = (rrt__lora){0};
+    }
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+        if (h->merged[m]) merge(team, h, m);
+    rrt__team_barrier(team);
+}
+
+// Fits one matrix as far as the depth's own parameters allow, then adds what it now gives to the student's
+// hidden state. goal: the teacher's hidden state after it.
 static void refit(rrt__team team, healer *h, rrt__matrix m, const float *x, const float *goal)
 {
-    const rrt__linear *linear = &h->model->slots[h->model->plan.slot[h->depth]].matrix[m];
     const float *bias = h->model->depths[h->depth].bias[m];
-    size_t out = linear->out, in = linear->in;
-    rrt__share rows = rrt__team_share(team, h->tokens, 1), own = rrt__team_share(team, in, RRT__GEMM_GRAIN);
+    const rrt__linear *linear = linear_of(h, m);
+    const rrt__lora *lora = &h->model->depths[h->depth].lora[m];
+    bool unshared = h->depth >= h->model->plan.n_depths - h->model->plan.coda;
+    rrt__share rows = rrt__team_share(team, h->tokens, 1);
     for (size_t r = rows.begin; r < rows.end; r++) {
-        for (size_t i = 0; i < out; i++) {
-            if (bias) h->student.hidden[r * out + i] += bias[i];
-            h->missing[r * out + i] = goal[r * out + i] - h->student.hidden[r * out + i];
+        for (size_t i = 0, at = r * linear->out; i < linear->out; i++, at++) {
+            if (bias) h->student.hidden[at] += bias[i];
+            h->fit.missing[at] = goal[at] - h->student.hidden[at];
         }
     }
-    for (size_t r = own.begin; r < own.end; r++) memset(h->gram + r * in, 0, in * sizeof(float));
     rrt__team_barrier(team);
-    rrt__gram_add(team, h->gram, in, x, h->tokens, 1.0f / (float)h->tokens);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)(own.end - own.begin), (int)h->tokens,
-                1.0f / (float)h->tokens, h->missing, (int)out, x + own.begin, (int)in, 0,
-                h->cross + own.begin, (int)in);
-    rrt__team_barrier(team);
-    if (team.ith == 0 && !h->status) h->status = solve(h, m);
-    rrt__team_barrier(team);
-    rrt__gemm(team, h->student.hidden, x, h->effective, h->tokens, out, in, 1);
+    if (unshared || lora->rank) {
+        const float *original = h->teacher.model->slots[h->depth].matrix[m].weight;
+        rrt__fit_target target = {linear, unshared ? NULL : lora, original, h->merged[m]};
+        rrt__fit_matrix(team, &h->fit, x, &target);
+        if (h->fit.status) return;
+        merge(team, h, m);
+        rrt__team_barrier(team);
+    }
+    rrt__gemm(team, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in, 1);
     rrt__team_barrier(team);
 }
 
 static void run_depth(rrt__team team, void *argument)
 {
     healer *h = argument;
+    size_t hidden = h->model->shape.hidden;
     bool parallel = h->model->family->parallel_residual; // the MLP then reads the block's input: both at once
-    for (size_t at = 0; at < h->tokens; at += WINDOW) {
-        run_teacher(team, h, at);
-        run_student(team, h, at, true, parallel);
-    }
+    if (h->depth == h->model->plan.prelude)              // until here the two are the same
+        rrt__trace_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
+    rrt__team_barrier(team);
+    for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_teacher(team, h, at);
+    if (h->depth < h->model->plan.prelude) return;
+    show_depth(team, h);
+    for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_student(team, h, at, true, parallel);
     refit(team, h, RRT__MATRIX_O, h->attended, h->middle);
-    for (size_t at = 0; at < h->tokens && !parallel; at += WINDOW) run_student(team, h, at, false, true);
+    if (h->fit.status) return;
+    for (size_t at = 0; at < h->tokens && !parallel; at += RRT__TRACE_WINDOW)
+        run_student(team, h, at, false, true);
     refit(team, h, RRT__MATRIX_DOWN, h->activated, h->teacher.hidden);
 }
 
@@ -184,30 +174,45 @@ static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, int t
 {
     side->model = model;
     rrt__sequence_init(&side->sequence, model);
-    RRT__TRY(rrt__workspace_create(&side->workspace, model, WINDOW, WINDOW, threads, err));
-    RRT__TRY(rrt__sequence_reserve(&side->sequence, WINDOW, err));
+    RRT__TRY(
+        rrt__workspace_create(&side->workspace, model, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW, threads, err));
+    RRT__TRY(rrt__sequence_reserve(&side->sequence, RRT__TRACE_WINDOW, err));
     return rrt__arena_alloc(&h->arena, &side->hidden, h->tokens, model->shape.hidden * sizeof(float),
                             "hidden states", err);
+}
+
+static rrt_status open_view(healer *h, rrt_error *err)
+{
+    h->view = *h->model;
+    h->view.plan.n_depths = 1;
+    h->view.plan.slot[0] = 0;
+    h->view.slots = &h->view_slot;
+    h->view.depths = &h->view_depth;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        if (!rrt__family_has(h->model->family, m)) continue;
+        rrt__shape_matrix(&h->model->shape, m, &out, &in);
+        RRT__TRY(rrt__arena_alloc(&h->arena, &h->merged[m], out, in * sizeof(float), "merged weights", err));
+        h->view_slot.matrix[m] = (rrt__linear){h->merged[m], m == RRT__MATRIX_O ? 0 : out, in};
+    }
+    return RRT_STATUS_OK;
 }
 
 static rrt_status open_healer(healer *h, const rrt_model *source, int threads, rrt_error *err)
 {
     const rrt__shape *s = &source->shape;
     size_t q = s->heads * s->head_dim;
-    h->widest = q > s->ffn ? q : s->ffn;
+    RRT__TRY(open_view(h, err));
     RRT__TRY(open_lane(h, &h->teacher, source, threads, err));
-    RRT__TRY(open_lane(h, &h->student, h->model, threads, err));
+    RRT__TRY(open_lane(h, &h->student, &h->view, threads, err));
     const struct {
         float **buffer;
-        size_t rows, width;
-    } buffers[] = {{&h->middle, h->tokens, s->hidden},   {&h->missing, h->tokens, s->hidden},
-                   {&h->attended, h->tokens, q},         {&h->activated, h->tokens, s->ffn},
-                   {&h->gram, h->widest, h->widest},     {&h->cross, s->hidden, h->widest},
-                   {&h->effective, s->hidden, h->widest}};
+        size_t width;
+    } buffers[] = {{&h->middle, s->hidden}, {&h->attended, q}, {&h->activated, s->ffn}};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        RRT__TRY(rrt__arena_alloc(&h->arena, buffers[i].buffer, buffers[i].rows,
-                                  buffers[i].width * sizeof(float), "the healing pass", err));
-    return rrt__low_rank_open(&h->room, s->hidden, h->widest, err);
+        RRT__TRY(rrt__arena_alloc(&h->arena, buffers[i].buffer, h->tokens, buffers[i].width * sizeof(float),
+                                  "the healing pass", err));
+    return rrt__fit_open(&h->fit, h->tokens, s->hidden, q > s->ffn ? q : s->ffn, err);
 }
 
 static void close_healer(healer *h)
@@ -217,20 +222,20 @@ static void close_healer(healer *h)
         rrt__workspace_free(&lanes[i]->workspace);
         rrt__sequence_free(&lanes[i]->sequence);
     }
-    rrt__low_rank_close(&h->room);
+    rrt__fit_close(&h->fit);
     rrt__arena_free(&h->arena);
 }
 
-rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt_convert_options *o,
-                             rrt_error *err)
+rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
+                             const rrt_convert_options *o, rrt_error *err)
 {
-    healer h = {.model = model, .tokens = o->calibration_count, .ids = o->calibration_ids};
+    healer h = {.model = model, .trace = trace, .tokens = o->calibration_count, .ids = o->calibration_ids};
     rrt_status status = open_healer(&h, source, o->threads, err);
     if (!status) rrt__team_run(o->threads, embed, &h);
     for (h.depth = 0; !status && h.depth < model->plan.n_depths; h.depth++) {
         rrt__team_run(o->threads, run_depth, &h);
-        status = h.status;
-        if (status && err) *err = h.error;
+        status = h.fit.status;
+        if (status && err) *err = h.fit.error;
         if (status) rrt__at(err, status, "healing depth %d", h.depth);
         if (!status && o->progress && o->progress->report &&
             o->progress->report(o->progress->user, "heal", h.depth + 1, model->plan.n_depths))

@@ -2,12 +2,12 @@
 #ifndef RRT__HEAL_H
 #define RRT__HEAL_H
 
-#include "convert/gram.h"
+#include "convert/trace.h"
 #include "rrt/convert.h"
 
 // Fits o and down of every depth again, in order, on the calibration text of the options. The model is a
-// shared plan over all layers of the source.
-rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt_convert_options *options,
-                             rrt_error *err);
+// shared plan over all layers of the source; the trace holds the source's way through the text's beginning.
+rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
+                             const rrt_convert_options *options, rrt_error *err);
 
 #endif

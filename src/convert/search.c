@@ -19,6 +19,7 @@ typedef struct search {
     rrt_convert_options options;
     uint64_t target;
     rrt__grams grams;
+    rrt__trace trace;
     const int32_t *judge_ids;
     size_t judge_count;
     rrt_convert_candidate *candidates;
@@ -178,7 +179,9 @@ static rrt_status open_search(search *s, rrt_error *err)
     s->judge_count = o->calibration_count / 4 < JUDGE_TOKENS ? o->calibration_count / 4 : JUDGE_TOKENS;
     size_t seen = o->calibration_count - s->judge_count;
     s->judge_ids = o->calibration_ids + seen;
-    return rrt__grams_collect(&s->grams, s->source, o->calibration_ids, seen, o->threads, o->progress, err);
+    RRT__TRY(rrt__trace_open(&s->trace, s->source, seen, err));
+    return rrt__grams_collect(&s->grams, &s->trace, s->source, o->calibration_ids, o->threads, o->progress,
+                              err);
 }
 
 rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
@@ -191,6 +194,7 @@ rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rr
     rrt_status status = open_search(&s, err);
     if (!status) status = run(&s, err);
     rrt__grams_free(&s.grams);
+    rrt__trace_free(&s.trace);
     if (!status) {
         rrt_convert_options best = options_of(&s, &s.candidates[best_of(&s)]);
         status = rrt_convert(out, source, &best, report, err);

@@ -3,15 +3,23 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "convert/gram.h"
+
+enum { FIRST_STEPS = 4 }; // of the search for low-rank parts, from anywhere
+
+// How far W' goes in a round: to 1 lies its best place for low-rank parts as they are, and anything below 2
+// lowers the error. They will follow: 1.8 needs half the rounds of 1.
+static const float STRIDE = 1.8f;
 
 // What one tie needs while it is solved.
 typedef struct room {
     rrt__low_rank_room low_rank;
     float *difference; // [out, in]
-    float *right;      // [out, in]: right side of the system for W'
-    float *system;     // [in, in]: its factored matrix
-    float **factor;    // [n] Cholesky factors L_l
+    float *alone;      // [out, in]: the shared weight without low-rank parts
+    float *system;     // [in, in]: the factored matrix of the system for W'
+    float *factor;     // [in, in]: Cholesky factor L_l of the depth at hand
+    float *update;     // [min(out, in), in]
     double *weight;    // [n] 1 / ‖W_l·L_l‖²
     float *energies;   // [min(out, in)]
     rrt__arena arena;
@@ -25,109 +33,152 @@ static void room_close(room *r)
 
 static rrt_status room_open(room *r, const rrt__tie *tie, rrt_error *err)
 {
+    size_t side = tie->out < tie->in ? tie->out : tie->in, square = tie->depths[0].gram ? tie->in : 0;
     *r = (room){0};
-    size_t size = tie->out * tie->in, n = (size_t)tie->n, side = tie->out < tie->in ? tie->out : tie->in;
     RRT__TRY(rrt__low_rank_open(&r->low_rank, tie->out, tie->in, err));
-    RRT__TRY(rrt__arena_alloc(&r->arena, &r->difference, size, sizeof(float), "a residual", err));
-    RRT__TRY(rrt__arena_alloc(&r->arena, &r->energies, side, sizeof(float), "a spectrum", err));
-    RRT__TRY(rrt__arena_alloc(&r->arena, &r->factor, n, sizeof(float *), "factors", err));
-    RRT__TRY(rrt__arena_alloc(&r->arena, &r->weight, n, sizeof(double), "weights", err));
-    if (!tie->depths[0].gram) return RRT_STATUS_OK;
-    RRT__TRY(rrt__arena_alloc(&r->arena, &r->right, size, sizeof(float), "a system", err));
-    RRT__TRY(rrt__arena_alloc(&r->arena, &r->system, tie->in * tie->in, sizeof(float), "a system", err));
-    for (int l = 0; l < tie->n; l++)
-        RRT__TRY(
-            rrt__arena_alloc(&r->arena, &r->factor[l], tie->in * tie->in, sizeof(float), "a factor", err));
-    return RRT_STATUS_OK;
+    const struct {
+        float **buffer;
+        size_t rows, width;
+    } buffers[] = {{&r->difference, tie->out, tie->in}, {&r->alone, tie->out, square},
+                   {&r->system, tie->in, square},       {&r->factor, tie->in, square},
+                   {&r->update, side, square},          {&r->energies, side, 1}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        RRT__TRY(rrt__arena_alloc(&r->arena, buffers[i].buffer, buffers[i].rows,
+                                  buffers[i].width * sizeof(float), "a tie's room", err));
+    return rrt__arena_alloc(&r->arena, &r->weight, (size_t)tie->n, sizeof(double), "weights", err);
 }
 
-static double squared_norm(const float *x, size_t rows, size_t columns)
+// Σ x·y
+static double dot(const float *x, const float *y, size_t rows, size_t columns)
 {
     double sum = 0;
     for (size_t i = 0; i < rows; i++)
-        sum += cblas_dsdot((int)columns, x + i * columns, 1, x + i * columns, 1);
+        sum += cblas_dsdot((int)columns, x + i * columns, 1, y + i * columns, 1);
     return sum;
 }
 
-// ‖W·L‖_F², L NULL: ‖W‖_F². scratch: [out, in]
-static double weighed_norm(const float *w, const float *l, size_t out, size_t in, float *scratch)
+static void subtract_shared(room *r, const rrt__tie *tie, const rrt__tie_depth *t)
 {
-    if (!l) return squared_norm(w, out, in);
-    memcpy(scratch, w, out * in * sizeof(float));
-    cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, (int)out, (int)in, 1, l,
-                (int)in, scratch, (int)in);
-    return squared_norm(scratch, out, in);
+    for (size_t i = 0; i < tie->out * tie->in; i++) r->difference[i] = t->original[i] - tie->shared[i];
 }
 
-static rrt_status prepare(room *r, const rrt__tie *tie, rrt_error *err)
+// difference = (W_l - W')·L_l, with L_l in r->factor.
+static rrt_status weigh(room *r, const rrt__tie *tie, const rrt__tie_depth *t, rrt_error *err)
 {
-    for (int l = 0; l < tie->n; l++) {
-        const rrt__tie_depth *t = &tie->depths[l];
-        if (t->gram) {
-            memcpy(r->factor[l], t->gram, tie->in * tie->in * sizeof(float));
-            RRT__TRY(rrt__gram_factor(r->factor[l], tie->in, err));
-        }
-        double norm = weighed_norm(t->original, r->factor[l], tie->out, tie->in, r->difference);
-        r->weight[l] = norm > 0 ? 1 / norm : 0;
-    }
+    int m = (int)tie->out, n = (int)tie->in;
+    subtract_shared(r, tie, t);
+    if (!t->gram) return RRT_STATUS_OK;
+    memcpy(r->factor, t->gram, tie->in * tie->in * sizeof(float));
+    RRT__TRY(rrt__gram_factor(r->factor, tie->in, err));
+    cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, m, n, 1, r->factor, n,
+                r->difference, n);
     return RRT_STATUS_OK;
 }
 
-// The low-rank part of each depth for the shared weight as it stands.
+// The best low-rank part of each depth for the shared weight as it stands.
 static rrt_status solve_low_rank(room *r, const rrt__tie *tie, rrt_error *err)
 {
     for (int l = 0; l < tie->n; l++) {
         rrt__tie_depth *t = &tie->depths[l];
-        double total, kept = 0;
-        for (size_t i = 0; i < tie->out * tie->in; i++) r->difference[i] = t->original[i] - tie->shared[i];
+        RRT__TRY(weigh(r, tie, t, err));
+        double total = dot(r->difference, r->difference, tie->out, tie->in), kept = 0;
         if (t->rank > 0)
-            RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, r->factor[l], t->rank,
-                                   t->b, t->a, r->energies, &total, err));
-        else
-            total = weighed_norm(r->difference, r->factor[l], tie->out, tie->in, r->low_rank.weighed);
-        for (size_t i = 0; i < t->rank; i++) {
-            kept += r->energies[i];
-            if (t->energies) t->energies[i] = (float)(r->energies[i] * r->weight[l]);
-        }
+            RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, t->gram ? r->factor : NULL,
+                                   t->rank, t->b, t->a, r->energies, err));
+        for (size_t i = 0; i < t->rank; i++) kept += r->energies[i];
         t->residual = total * r->weight[l];
         t->kept = kept < total ? kept / total : 1;
     }
     return RRT_STATUS_OK;
 }
 
-// system = factored Σ_l weight_l · C_l
-static rrt_status factor_system(room *r, const rrt__tie *tie, rrt_error *err)
-{
-    memset(r->system, 0, tie->in * tie->in * sizeof(float));
-    for (int l = 0; l < tie->n; l++)
-        cblas_saxpy((int)(tie->in * tie->in), (float)r->weight[l], tie->depths[l].gram, 1, r->system, 1);
-    return rrt__gram_factor(r->system, tie->in, err);
-}
-
-// W' = (Σ_l weight_l · (W_l - B_l·A_l) · C_l) · system⁻¹
-static void solve_shared(room *r, const rrt__tie *tie, bool has_low_rank)
+// The shared weight without low-rank parts: alone = (Σ_l weight_l · W_l · C_l) · system⁻¹, with system =
+// Σ_l weight_l · C_l, which stays factored. ‖W_l·L_l‖² is the scalar product of W_l and W_l·C_l.
+static rrt_status solve_alone(room *r, const rrt__tie *tie, rrt_error *err)
 {
     int m = (int)tie->out, n = (int)tie->in;
-    memset(r->right, 0, tie->out * tie->in * sizeof(float));
     for (int l = 0; l < tie->n; l++) {
         const rrt__tie_depth *t = &tie->depths[l];
-        int k = has_low_rank ? (int)t->rank : 0;
-        memcpy(r->difference, t->original, tie->out * tie->in * sizeof(float));
-        if (k)
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, -1, t->b, k, t->a, n, 1,
-                        r->difference, n);
-        cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, m, n, (float)r->weight[l], t->gram, n,
-                    r->difference, n, 1, r->right, n);
+        cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, m, n, 1, t->gram, n, t->original, n, 0,
+                    r->difference, n);
+        double norm = dot(t->original, r->difference, tie->out, tie->in);
+        r->weight[l] = norm > 0 ? 1 / norm : 0;
+        cblas_saxpy(m * n, (float)r->weight[l], r->difference, 1, r->alone, 1);
+        cblas_saxpy(n * n, (float)r->weight[l], t->gram, 1, r->system, 1);
     }
-    rrt__gram_solve(r->right, tie->out, r->system, tie->in);
-    memcpy(tie->shared, r->right, tie->out * tie->in * sizeof(float));
+    RRT__TRY(rrt__gram_factor(r->system, tie->in, err));
+    rrt__gram_solve(r->alone, tie->out, r->system, tie->in);
+    memcpy(tie->shared, r->alone, tie->out * tie->in * sizeof(float));
+    return RRT_STATUS_OK;
+}
+
+// Better low-rank parts for the shared weight as it stands: one step finds the best B for A, then the best A
+// for B. Between here and the end of the alternation, b
+// holds orthonormal rows [rank, out].
+static rrt_status improve_low_rank(room *r, const rrt__tie *tie, int steps, rrt_error *err)
+{
+    for (int l = 0; l < tie->n; l++) {
+        rrt__tie_depth *t = &tie->depths[l];
+        subtract_shared(r, tie, t);
+        for (int i = 0; i < steps && t->rank > 0; i++)
+            RRT__TRY(rrt__low_rank_step(&r->low_rank, r->difference, tie->out, tie->in, t->gram, t->rank,
+                                        t->b, t->a, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+// A stride towards the best shared weight for these low-rank parts, alone - Σ_l weight_l · B_l · (A_l · C_l)
+// · system⁻¹.
+static void improve_shared(room *r, const rrt__tie *tie)
+{
+    int m = (int)tie->out, n = (int)tie->in;
+    for (size_t i = 0; i < tie->out * tie->in; i++) tie->shared[i] += STRIDE * (r->alone[i] - tie->shared[i]);
+    for (int l = 0; l < tie->n; l++) {
+        const rrt__tie_depth *t = &tie->depths[l];
+        int k = (int)t->rank;
+        if (k == 0) continue;
+        cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, k, n, (float)r->weight[l], t->gram, n, t->a, n, 0,
+                    r->update, n);
+        rrt__gram_solve(r->update, t->rank, r->system, tie->in);
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, -STRIDE, t->b, m, r->update, n, 1,
+                    tie->shared, n);
+    }
+}
+
+// Where the search for low-rank parts begins: anywhere.
+static void start_low_rank(const rrt__tie *tie)
+{
+    for (int l = 0; l < tie->n; l++)
+        for (size_t i = 0; i < tie->depths[l].rank * tie->in; i++)
+            tie->depths[l].a[i] = (float)rrt__random_gaussian(0, 0, i);
+}
+
+static bool has_low_rank(const rrt__tie *tie)
+{
+    bool any = false;
+    for (int l = 0; l < tie->n; l++) any = any || tie->depths[l].rank > 0;
+    return any;
+}
+
+static rrt_status calibrated(room *r, const rrt__tie *tie, int rounds, rrt_error *err)
+{
+    RRT__TRY(solve_alone(r, tie, err));
+    if (rounds > 1 && has_low_rank(tie)) start_low_rank(tie);
+    for (int i = 1; i < rounds && has_low_rank(tie); i++) {
+        RRT__TRY(improve_low_rank(r, tie, i == 1 ? FIRST_STEPS : 1, err));
+        improve_shared(r, tie);
+    }
+    return solve_low_rank(r, tie, err);
 }
 
 rrt_status rrt__tie_plain(const rrt__tie *tie, rrt_error *err)
 {
     room r;
     rrt_status status = room_open(&r, tie, err);
-    if (!status) status = prepare(&r, tie, err);
+    for (int l = 0; !status && l < tie->n; l++) {
+        double norm = dot(tie->depths[l].original, tie->depths[l].original, tie->out, tie->in);
+        r.weight[l] = norm > 0 ? 1 / norm : 0;
+    }
     if (!status) status = solve_low_rank(&r, tie, err);
     room_close(&r);
     return status;
@@ -137,12 +188,29 @@ rrt_status rrt__tie_calibrated(const rrt__tie *tie, int rounds, rrt_error *err)
 {
     room r;
     rrt_status status = room_open(&r, tie, err);
-    if (!status) status = prepare(&r, tie, err);
-    if (!status) status = factor_system(&r, tie, err);
-    for (int i = 0; !status && i < rounds; i++) {
-        solve_shared(&r, tie, i > 0);
-        status = solve_low_rank(&r, tie, err);
+    if (!status) status = calibrated(&r, tie, rounds, err);
+    room_close(&r);
+    return status;
+}
+
+static rrt_status spectra(room *r, const rrt__tie *tie, rrt_error *err)
+{
+    size_t side = tie->out < tie->in ? tie->out : tie->in;
+    RRT__TRY(solve_alone(r, tie, err));
+    for (int l = 0; l < tie->n; l++) {
+        const rrt__tie_depth *t = &tie->depths[l];
+        RRT__TRY(weigh(r, tie, t, err));
+        RRT__TRY(rrt__low_rank_energies(&r->low_rank, r->difference, tie->out, tie->in, t->energies, err));
+        for (size_t i = 0; i < side; i++) t->energies[i] *= (float)r->weight[l];
     }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__tie_spectra(const rrt__tie *tie, rrt_error *err)
+{
+    room r;
+    rrt_status status = room_open(&r, tie, err);
+    if (!status) status = spectra(&r, tie, err);
     room_close(&r);
     return status;
 }

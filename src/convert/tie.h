@@ -13,7 +13,7 @@ typedef struct rrt__tie_depth {
     float *b, *a;          // out: [out, rank], [rank, in]
     double residual;       // out: ‖(W_l - W')·L‖² / ‖W_l·L‖²
     double kept;           // out: share of the residual that the low-rank part has
-    float *energies; // out: [rank] squared singular values of (W_l - W')·L / ‖W_l·L‖², falling; or NULL
+    float *energies;       // out, by rrt__tie_spectra alone: [min(out, in)]
 } rrt__tie_depth;
 
 typedef struct rrt__tie {
@@ -28,8 +28,13 @@ typedef struct rrt__tie {
 rrt_status rrt__tie_plain(const rrt__tie *tie, rrt_error *err);
 
 // Shared weight and low-rank parts that minimise Σ_l ‖(W_l - W' - B_l·A_l)·L_l‖² / ‖W_l·L_l‖² by turns: for
-// fixed low-rank parts W' solves a linear system, for fixed W' each part is a truncated SVD. All depths have
-// grams.
+// fixed low-rank parts W' solves a linear system, for fixed W' each part is a truncated SVD. That is exact
+// for the last W'; in the rounds before, one step of subspace iteration goes on from the last round's. No
+// round raises the error. All depths have grams.
 rrt_status rrt__tie_calibrated(const rrt__tie *tie, int rounds, rrt_error *err);
+
+// The shared weight that is best without low-rank parts, and the spectra of what it leaves, squared singular
+// values of (W_l - W')·L_l / ‖W_l·L_l‖², falling. All depths have grams; a and b are not used.
+rrt_status rrt__tie_spectra(const rrt__tie *tie, rrt_error *err);
 
 #endif

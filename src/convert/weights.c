@@ -65,21 +65,6 @@ static rrt_status input_gram(job *j, int layer, const float **out, rrt_error *er
     return RRT_STATUS_OK;
 }
 
-// The factors of a tie go into the model, or, where only spectra are wanted, into memory of the job: of full
-// rank.
-static rrt_status set_factors(job *j, rrt__tie_depth *t, float *const *energies, rrt_error *err)
-{
-    const rrt__lora *lora = &j->conversion->model->depths[t->depth].lora[j->matrix];
-    t->rank = lora->rank;
-    t->a = lora->a;
-    t->b = lora->b;
-    if (!energies) return RRT_STATUS_OK;
-    t->rank = j->tie.out < j->tie.in ? j->tie.out : j->tie.in;
-    t->energies = energies[rrt__conversion_at(t->depth, j->matrix)];
-    RRT__TRY(rrt__arena_alloc(&j->arena, &t->a, t->rank * j->tie.in, sizeof(float), "factors", err));
-    return rrt__arena_alloc(&j->arena, &t->b, t->rank * j->tie.out, sizeof(float), "factors", err);
-}
-
 static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix matrix, float *const *energies,
                            rrt_error *err)
 {
@@ -92,10 +77,14 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
     for (int d = 0; d < plan->n_depths; d++) {
         if (plan->slot[d] != slot) continue;
         rrt__tie_depth *t = &j->tie.depths[j->tie.n++];
+        const rrt__lora *lora = &c->model->depths[d].lora[matrix];
         int layer = rrt__depth_layer(plan, d, c->source->plan.n_depths);
         t->depth = d;
         RRT__TRY(original_weight(j, layer, &t->original, err));
-        RRT__TRY(set_factors(j, t, energies, err));
+        t->rank = lora->rank;
+        t->a = lora->a;
+        t->b = lora->b;
+        t->energies = energies ? energies[rrt__conversion_at(d, matrix)] : NULL;
         if (c->grams) RRT__TRY(input_gram(j, layer, &t->gram, err));
     }
     return RRT_STATUS_OK;
@@ -185,7 +174,7 @@ static rrt_status run_job(queue *q, int index, rrt_error *err)
     if (!rrt__family_has(c->model->family, matrix)) return RRT_STATUS_OK;
     rrt_status status = job_open(&j, c, index / RRT__MATRIX_COUNT, matrix, q->energies, err);
     if (!status && !q->energies) status = solve(&j, err);
-    if (!status && q->energies && j.tie.n > 1) status = rrt__tie_calibrated(&j.tie, 1, err);
+    if (!status && q->energies && j.tie.n > 1) status = rrt__tie_spectra(&j.tie, err);
     if (!status && !q->energies) report(&j);
     rrt__arena_free(&j.arena);
     return status ? rrt__at(err, status, "matrix %s of slot %d", rrt__matrix_name(matrix),

@@ -1,0 +1,91 @@
+#include "convert/fit.h"
+
+#include <cblas.h>
+#include <string.h>
+
+#include "convert/gram.h"
+#include "kernels/gemm.h"
+
+rrt_status rrt__fit_open(rrt__fit *fit, size_t tokens, size_t out, size_t in, rrt_error *err)
+{
+    *fit = (rrt__fit){.tokens = tokens};
+    const struct {
+        float **buffer;
+        size_t rows, width;
+    } buffers[] = {
+        {&fit->missing, tokens, out}, {&fit->gram, in, in}, {&fit->cross, out, in}, {&fit->energies, out, 1}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        RRT__TRY(rrt__arena_alloc(&fit->arena, buffers[i].buffer, buffers[i].rows,
+                                  buffers[i].width * sizeof(float), "the healing pass", err));
+    return rrt__low_rank_open(&fit->room, out, in, err);
+}
+
+void rrt__fit_close(rrt__fit *fit)
+{
+    rrt__low_rank_close(&fit->room);
+    rrt__arena_free(&fit->arena);
+}
+
+// gram = E[x·xᵀ], cross = E[missing·xᵀ]
+static void gather(rrt__team team, rrt__fit *fit, const float *x, size_t out, size_t in)
+{
+    rrt__share own = rrt__team_share(team, in, RRT__GEMM_GRAIN);
+    float scale = 1.0f / (float)fit->tokens;
+    for (size_t r = own.begin; r < own.end; r++) memset(fit->gram + r * in, 0, in * sizeof(float));
+    rrt__team_barrier(team);
+    rrt__gram_add(team, fit->gram, in, x, fit->tokens, scale);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)(own.end - own.begin),
+                (int)fit->tokens, scale, fit->missing, (int)out, x + own.begin, (int)in, 0,
+                fit->cross + own.begin, (int)in);
+    rrt__team_barrier(team);
+}
+
+// With λ for the damping, W for the original and L·Lᵀ = gram + λ, the fit is (cross + λ·W)·(L·Lᵀ)⁻¹. Leaves
+// in this thread's rows of cross what the target needs of it: the fit itself, or for a LoRA (fit - W')·L.
+static void solve_rows(rrt__team team, rrt__fit *fit, const rrt__fit_target *t)
+{
+    rrt__share rows = rrt__team_share(team, t->linear->out, 1);
+    size_t in = t->linear->in, first = rows.begin * in, size = (rows.end - rows.begin) * in;
+    int count = (int)(rows.end - rows.begin), n = (int)in;
+    float *solved = fit->cross + first, *shared = t->room + first;
+    if (count == 0) return;
+    cblas_saxpy((int)size, fit->damping, t->original + first, 1, solved, 1);
+    if (!t->lora) {
+        rrt__gram_solve(solved, (size_t)count, fit->gram, in);
+        return;
+    }
+    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, count, n, 1, fit->gram, n,
+                solved, n);
+    memcpy(shared, t->linear->weight + first, size * sizeof(float));
+    cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, count, n, 1, fit->gram, n,
+                shared, n);
+    cblas_saxpy((int)size, -1, shared, 1, solved, 1);
+}
+
+static rrt_status factor(rrt__fit *fit, size_t in)
+{
+    fit->damping = rrt__gram_damp(fit->gram, in);
+    return rrt__gram_factor(fit->gram, in, &fit->error);
+}
+
+static rrt_status store(rrt__fit *fit, const rrt__fit_target *t)
+{
+    size_t out = t->linear->out, in = t->linear->in;
+    if (t->lora)
+        return rrt__low_rank(&fit->room, fit->cross, out, in, fit->gram, t->lora->rank, t->lora->b,
+                             t->lora->a, fit->energies, &fit->error);
+    memcpy(t->linear->weight, fit->cross, out * in * sizeof(float));
+    return RRT_STATUS_OK;
+}
+
+void rrt__fit_matrix(rrt__team team, rrt__fit *fit, const float *x, const rrt__fit_target *target)
+{
+    gather(team, fit, x, target->linear->out, target->linear->in);
+    if (team.ith == 0) fit->status = factor(fit, target->linear->in);
+    rrt__team_barrier(team);
+    if (fit->status) return;
+    solve_rows(team, fit, target);
+    rrt__team_barrier(team);
+    if (team.ith == 0) fit->status = store(fit, target);
+    rrt__team_barrier(team);
+}

@@ -1,0 +1,29 @@
+// The original on its way through the calibration text: what its grams are made from and healing steers
+// towards.
+#ifndef RRT__TRACE_H
+#define RRT__TRACE_H
+
+#include "model/forward.h"
+
+enum { RRT__TRACE_WINDOW = 512 }; // tokens that see each other
+
+// Hidden states of the first tokens of a text, per depth.
+typedef struct rrt__trace {
+    size_t tokens;  // whole windows, or all of the text
+    float **middle; // [n_depths], each [tokens, hidden]: between attention and MLP
+    float **after;  // [n_depths], each [tokens, hidden]: after the block
+    rrt__arena arena;
+} rrt__trace;
+
+rrt_status rrt__trace_open(rrt__trace *trace, const rrt_model *model, size_t tokens, rrt_error *err);
+void rrt__trace_free(rrt__trace *trace);
+
+// One block on one span from row 0, which leaves the hidden state in its middle and after it in middle and
+// after [span->count, hidden]. Called by all threads of a team; starts and ends with a barrier.
+void rrt__trace_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                      const rrt__span *span, int depth, float *middle, float *after);
+
+// Copies this thread's share of rows; a barrier has to follow before others read them.
+void rrt__trace_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width);
+
+#endif
