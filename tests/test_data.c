@@ -130,6 +130,13 @@ static void test_sources(void **state)
     rrt__free(one.data);
     rrt__free(three.data);
 
+    // Marked documents, however much is read at a time.
+    const char *marked =
+        write_text("m.txt", "<|endoftext|>\nthree\n<|endoftext|>\n<|endoftext|>\nfo <|endoftext|>\nur"
+                            "\n<|endoftext|>x\n<|endoftext|>");
+    assert_ok(make(smollm, &marked, 1, &err));
+    assert_documents(0, (const char *[]){"three", "fo <|endoftext|>\nur\n<|endoftext|>x"}, 2);
+
     // A tokenizer without EOS: nothing between documents.
     rrt_tokenizer *none = open_changed(json_pack("{s:n}", "eos_token"));
     assert_int_equal(rrt_tokenizer_eos(none), -1);

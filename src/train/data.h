@@ -2,7 +2,7 @@
 //
 // A shard is one file's ids, memory-mapped: magic "RRTTOKEN", version, fingerprint of the tokenizer, name,
 // size and checksum of the source, number of ids, checksum of the ids, then the ids as u32, little endian.
-// Documents (a JSONL line's "text", or a whole text file) stand one after the other, each with EOS behind it,
+// Documents (documents.h) stand one after the other, each with EOS behind it,
 // where the tokenizer has one.
 //
 // The ids of all shards, end to end, are cut into windows of `context` inputs without overlap; where the

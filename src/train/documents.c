@@ -67,31 +67,72 @@ static void consume(rrt__documents *d, size_t count)
 
 // --- plain text
 
+// Of the first `length` bytes that have not been handed out.
 static rrt_status check_utf8(const rrt__documents *d, size_t length, rrt_error *err)
 {
     const char *text = d->buffer.data + d->begin;
-    size_t complete = length - (d->ended ? 0 : rrt__utf8_incomplete_tail(text, length));
-    size_t at = rrt__utf8_first_invalid(text, complete);
-    if (at == complete) return RRT_STATUS_OK;
+    size_t at = rrt__utf8_first_invalid(text, length);
+    if (at == length) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_FORMAT, "not valid UTF-8: a byte 0x%02x", (unsigned char)text[at]);
     rrt__hint(err, status, "convert it, or drop what is not text: iconv -c -f UTF-8 -t UTF-8");
     return locate(d, status, at, err);
 }
 
+static const char marker[] = "<|endoftext|>";
+
+// The first line that says that a document ends; NULL if none is complete in the buffer.
+static const char *find_marker(const rrt__documents *d)
+{
+    const char *text = d->buffer.data + d->begin, *end = d->buffer.data + d->buffer.length, *at = text;
+    size_t length = strlen(marker);
+    for (; at && (at = memmem(at, (size_t)(end - at), marker, length)); at++) {
+        bool begins_line = at == text || at[-1] == '\n', is_last = at + length == end;
+        if (begins_line && (is_last ? d->ended : at[length] == '\n')) return at;
+    }
+    return NULL;
+}
+
+// The documents that end by a marker in the buffer; the piece is empty if there are none.
+static rrt_status take_marked(rrt__documents *d, rrt__piece *piece, rrt_error *err)
+{
+    *piece = (rrt__piece){0};
+    for (const char *end; piece->length == 0 && d->buffer.data && (end = find_marker(d));) {
+        const char *text = d->buffer.data + d->begin;
+        size_t length = (size_t)(end - text), used = length + strlen(marker);
+        RRT__TRY(check_utf8(d, length, err));
+        // The line break before the marker is the marker's.
+        *piece = (rrt__piece){text, length > 0 ? length - 1 : 0, true};
+        consume(d, d->begin + used < d->buffer.length ? used + 1 : used);
+    }
+    return RRT_STATUS_OK;
+}
+
+// All that is in the buffer, up to a place where it can be cut; the piece is empty if there is none.
+static rrt_status take_rest(rrt__documents *d, rrt__piece *piece, rrt_error *err)
+{
+    size_t length = d->buffer.length, cut;
+    if (!d->ended) length -= rrt__utf8_incomplete_tail(d->buffer.data, length);
+    RRT__TRY(check_utf8(d, length, err));
+    cut = length;
+    if (!d->ended) RRT__TRY(rrt__cut_find(d->tokenizer, d->buffer.data, length, &cut, err));
+    *piece = (rrt__piece){d->buffer.data, cut, d->ended};
+    consume(d, cut);
+    return RRT_STATUS_OK;
+}
+
 static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err)
 {
+    RRT__TRY(take_marked(d, piece, err));
+    if (piece->length > 0) return RRT_STATUS_OK;
     for (size_t want = d->piece_bytes; want <= MOST_BYTES; want *= 2) {
         RRT__TRY(fill(d, want, err));
-        size_t length = d->buffer.length, cut = length;
-        RRT__TRY(check_utf8(d, length, err));
-        if (!d->ended) {
-            length -= rrt__utf8_incomplete_tail(d->buffer.data, length);
-            RRT__TRY(rrt__cut_find(d->tokenizer, d->buffer.data, length, &cut, err));
-        }
-        *piece = (rrt__piece){d->buffer.data, cut, d->ended};
-        consume(d, cut);
-        if (cut > 0 || d->ended) return RRT_STATUS_OK;
+        RRT__TRY(take_marked(d, piece, err));
+        if (piece->length > 0) return RRT_STATUS_OK;
+        // After markers, begin may be behind the buffer's start.
+        RRT__TRY(fill(d, 0, err));
+        RRT__TRY(take_rest(d, piece, err));
+        if (piece->length > 0 || d->ended) return RRT_STATUS_OK;
     }
     rrt_status status =
         rrt__fail(err, RRT_STATUS_UNSUPPORTED, "no line break in %zu bytes at which the text can be cut",

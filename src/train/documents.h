@@ -1,7 +1,8 @@
 // The documents of a training file, in pieces of text that a tokenizer can be given one by one.
 //
-// FILE.jsonl has a JSON object per line, whose "text" is a document; any other file is one document. A long
-// text file comes in several pieces, cut where the ids do not change: those of the pieces, end to end, are
+// FILE.jsonl has a JSON object per line, whose "text" is a document. Any other file is text, in which a line
+// "<|endoftext|>" ends a document, whatever the tokenizer; without such lines it is one document. A long
+// document comes in several pieces, cut where the ids do not change: those of the pieces, end to end, are
 // those of the whole text.
 #ifndef RRT__DOCUMENTS_H
 #define RRT__DOCUMENTS_H
