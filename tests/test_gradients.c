@@ -216,6 +216,51 @@ static void test_loss_curve(void **state)
         }
 }
 
+static double match(training *t)
+{
+    int32_t ids[ROWS], targets[ROWS];
+    rrt__loss_sums sums = {0};
+    make_batch(0, t->model->shape.vocab, ids, targets);
+    rrt__batch batch = {SEQUENCES, CONTEXT, ids, targets, NULL};
+    rrt__stepper_match(&t->stepper, &batch, 1.0f / ROWS, &sums);
+    return sums.match / ROWS;
+}
+
+// Layer matching by central differences: along the gradient of each tensor the loss changes by its norm.
+static void test_layer_matching(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++) {
+            training t;
+            listing values = {.count = 0}, found = {.count = 0};
+            open_training(&t, families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, p == 1, 2);
+            rrt__model_each_parameter(t.model, &t.model->family->hf, list_one, &values, NULL);
+            rrt__model_each_parameter(t.optimizer.gradient, &t.model->family->hf, list_one, &found, NULL);
+            for (size_t i = 0; i < values.count; i++) {
+                size_t count = rrt__parameter_count(&values.parameters[i]);
+                float *x = values.parameters[i].values, gradient[1024];
+                assert_true(count <= 1024);
+                rrt__stepper_discard(&t.stepper);
+                match(&t);
+                memcpy(gradient, found.parameters[i].values, count * sizeof *gradient);
+                double norm = norm_of(gradient, NULL, count), change[2];
+                if (norm < 1e-4) continue; // embedding and head have none
+                for (int side = 0; side < 2; side++) {
+                    float step = (side ? -3e-3f : 3e-3f) / (float)norm;
+                    for (size_t k = 0; k < count; k++) x[k] += step * gradient[k];
+                    change[side] = match(&t);
+                    for (size_t k = 0; k < count; k++) x[k] -= step * gradient[k];
+                }
+                double slope = (change[0] - change[1]) / 6e-3;
+                if (!(fabs(slope - norm) < 0.02 * norm + 2e-4))
+                    fail_msg("%s-%s %s: %.5g along the gradient, not %.5g", families[f], plans[p],
+                             values.parameters[i].name, slope, norm);
+            }
+            close_training(&t);
+        }
+}
+
 // What is frozen stays as it is and gets no gradient; the rest gets the gradient that it gets otherwise.
 static void test_frozen(void **state)
 {
@@ -245,9 +290,8 @@ static void test_frozen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_gradient),
-        cmocka_unit_test(test_recompute_and_threads),
-        cmocka_unit_test(test_loss_curve),
+        cmocka_unit_test(test_every_gradient), cmocka_unit_test(test_recompute_and_threads),
+        cmocka_unit_test(test_loss_curve),     cmocka_unit_test(test_layer_matching),
         cmocka_unit_test(test_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

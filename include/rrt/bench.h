@@ -17,6 +17,7 @@ typedef struct rrt_bench_options {
     size_t batch;             // sequences at a time; 0: 4
     size_t context;           // tokens of each; 0: 512, or what the model can see if that is less
     const rrt_model *teacher; // training: distillation from it by forward KL; NULL: cross-entropy
+    int match;                // training: layer matching with the teacher
     int recompute;            // training: make activations again on the way back
     const rrt_progress *progress;
 } rrt_bench_options;

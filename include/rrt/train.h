@@ -50,7 +50,8 @@ typedef enum rrt_divergence {
 // What one step did.
 typedef struct rrt_train_step {
     uint64_t step, tokens;            // so far
-    double loss;                      // of this step, in nats per token
+    double loss;                      // of this step, in nats per token; of layer matching: the squared error
+                                      // of hidden states, relative to their square
     double cross_entropy, divergence; // its parts, before their weights
     double learning_rate;
     double norm; // of the gradient, before clipping
@@ -68,6 +69,9 @@ typedef struct rrt_train_options {
     rrt_divergence divergence;
     double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence; 0: 1 with a teacher
     double kd_temperature; // 0: 1
+
+    uint64_t match_tokens; // first so many tokens of layer matching: each depth is trained to do with the
+                           // teacher's hidden state what the teacher does with it
 
     // How long: until the first of these is reached; one has to be given.
     uint64_t tokens;

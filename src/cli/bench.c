@@ -19,7 +19,7 @@ static rrt_status print_row(const rrt_bench_options *o, const rrt_bench_result *
 int rrt__cli_bench(int argc, char **argv)
 {
     const char *path = NULL, *teacher_path = NULL;
-    bool train = false, recompute = false;
+    bool train = false, match = false, recompute = false;
     rrt_bench_options bench = {.repeats = 5, .batch = 4, .progress = rrt__cli_progress()};
     const rrt__option options[] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
@@ -29,6 +29,7 @@ int rrt__cli_bench(int argc, char **argv)
         {'r', "repeats", "N", RRT__OPTION_INT, &bench.repeats, 1, 10000, "steps that are timed (default 5)"},
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0,
          "training: distil from it (default: cross-entropy)"},
+        {0, "match", NULL, RRT__OPTION_FLAG, &match, 0, 0, "training: layer matching with the teacher"},
         {0, "recompute", NULL, RRT__OPTION_FLAG, &recompute, 0, 0,
          "training: less memory, activations are made again"},
     };
@@ -43,6 +44,7 @@ int rrt__cli_bench(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     bench.threads = common.threads;
     bench.recompute = recompute;
+    bench.match = match;
     if (!train) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "bench what? Training so far: --train"));
     RRT__GOTO(rrt__cli_open_model(&model, path, &err));
     if (teacher_path) RRT__GOTO(rrt_model_open(&teacher, teacher_path, rrt__cli_progress(), &err));

@@ -11,7 +11,7 @@ typedef struct arguments {
     rrt__list files;
     const char *out, *teacher, *scratch, *kd, *resume;
     double rates[4]; // shared, LoRA, norms, embeddings
-    size_t tokens, checkpoint_steps;
+    size_t tokens, match_tokens, checkpoint_steps;
     bool recompute, force;
     char *student;
 } arguments;
@@ -60,6 +60,7 @@ static void fill(arguments *a)
     o->files = a->files.items;
     o->n_files = a->files.count;
     o->tokens = a->tokens;
+    o->match_tokens = a->match_tokens;
     o->checkpoint_steps = a->checkpoint_steps;
     o->recompute = a->recompute;
     o->resume = a->resume != NULL;
@@ -84,6 +85,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "loss = (1 - W) cross-entropy + W divergence (default 1)"},
         {0, "kd-temp", "T", RRT__OPTION_REAL, &o->kd_temperature, 0.01, 100,
          "temperature of both (default 1)"},
+        {0, "match-tokens", "N", RRT__OPTION_SIZE, &a->match_tokens, 1, 1e18,
+         "begin with layer matching for N tokens (needs --teacher MODEL)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens of a sequence (default 512)"},
         {'b', "batch", "N", RRT__OPTION_SIZE, &o->batch, 1, 1e6, "sequences per step (default 4)"},
         {0, "micro", "N", RRT__OPTION_SIZE, &o->at_a_time, 1, 1e6,

@@ -253,7 +253,8 @@ static void backward_attention(const back *b)
     rrt__team_barrier(b->team);
 }
 
-void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans)
+void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans,
+                        bool is_fresh)
 {
     bool parallel = tape->model->family->parallel_residual;
     back b = {team,
@@ -264,9 +265,9 @@ void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__s
               count_rows(spans, n_spans),
               &tape->at[depth],
               parallel ? tape->before[depth] : tape->middle[depth]};
-    form_effective(team, tape, depth);
+    if (!is_fresh) form_effective(team, tape, depth);
     rrt__team_barrier(team);
-    if (tape->recompute) run_again(&b);
+    if (!is_fresh && tape->recompute) run_again(&b);
     backward_mlp(&b);
     if (!parallel) backward_norm(&b, RRT__NORM_MLP, b.middle);
     backward_attention(&b);

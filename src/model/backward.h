@@ -44,8 +44,10 @@ void rrt__tape_free(rrt__tape *tape);
 void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans);
 
 // The way back through the block that ran forward with the same spans: d_hidden becomes the gradient of the
-// block's input, gradients of parameters are added.
-void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans);
+// block's input, gradients of parameters are added. is_fresh: that was the last that ran on the tape, and
+// what it made is still there.
+void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans,
+                        bool is_fresh);
 
 // The way back through the embedding.
 void rrt__tape_backward_embed(rrt__team team, rrt__tape *tape, const int32_t *ids, size_t rows);

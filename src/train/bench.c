@@ -34,6 +34,9 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
         return rrt__fail(err, RRT_STATUS_MISMATCH,
                          "the teacher has a vocabulary of %zu tokens, the model of %zu",
                          o->teacher->shape.vocab, model->shape.vocab);
+    if (o->match && !(o->teacher && o->teacher->plan.n_depths == model->plan.n_depths))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "layer matching needs a teacher with a layer for each depth");
     size_t rows = step.sequences * context;
     RRT__TRY(rrt__alloc(&b->ids, rows + 1, sizeof *b->ids, "ids", err));
     for (size_t i = 0; i <= rows; i++) b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % model->shape.vocab);
@@ -49,7 +52,8 @@ static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
     for (int i = 0; i <= b->repeats; i++) {
         rrt__loss_sums sums = {0};
         double start = rrt__now_seconds();
-        rrt__stepper_gradients(&b->stepper, &b->batch, (float)(1 / rows), &sums);
+        (b->options->match ? rrt__stepper_match : rrt__stepper_gradients)(&b->stepper, &b->batch,
+                                                                          (float)(1 / rows), &sums);
         rrt__stepper_update(&b->stepper, rrt__stepper_norm(&b->stepper), 1e-6);
         double rate = rows / (rrt__now_seconds() - start);
         if (progress && progress->report && progress->report(progress->user, "bench", i + 1, b->repeats + 1))

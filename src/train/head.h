@@ -21,9 +21,10 @@ typedef struct rrt__teaching {
     size_t top;
 } rrt__teaching;
 
-// Sums over rows, in nats.
+// Sums over rows.
 typedef struct rrt__loss_sums {
-    double cross_entropy, divergence;
+    double cross_entropy, divergence; // nats
+    double match;                     // relative squared error of layer matching
     size_t rows;
 } rrt__loss_sums;
 

@@ -16,9 +16,10 @@ enum { SETTLED = 20, MOST_ROLLBACKS = 3 }; // steps until a jump can be told; ti
 
 // What a checkpoint keeps besides weights and moments.
 typedef struct place {
-    uint64_t drawn;   // windows taken from the text so far
-    double seconds;   // of training so far
-    double mean_loss; // running mean, over about ten steps
+    uint64_t drawn;      // windows taken from the text so far
+    double seconds;      // of training so far
+    double mean_loss;    // running mean, over about ten steps
+    uint64_t mean_steps; // that it has seen
     uint64_t step;
 } place;
 
@@ -129,10 +130,10 @@ static rrt_status save(run *r, rrt_error *err)
 {
     char data[32];
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
-    json_t *state =
-        json_pack("{s:I, s:I, s:f, s:f, s:s, s:o}", "step", (json_int_t)r->optimizer.step, "windows",
-                  (json_int_t)r->now.drawn, "seconds", r->now.seconds, "mean_loss", r->now.mean_loss, "data",
-                  data, "settings", rrt__settings_to_json(&r->settings));
+    json_t *state = json_pack("{s:I, s:I, s:f, s:f, s:I, s:s, s:o}", "step", (json_int_t)r->optimizer.step,
+                              "windows", (json_int_t)r->now.drawn, "seconds", r->now.seconds, "mean_loss",
+                              r->now.mean_loss, "mean_steps", (json_int_t)r->now.mean_steps, "data", data,
+                              "settings", rrt__settings_to_json(&r->settings));
     rrt_status status = rrt__checkpoint_save(r->checkpoints, r->model, &r->optimizer, state, err);
     json_decref(state);
     r->now.step = r->optimizer.step;
@@ -145,7 +146,7 @@ static rrt_status read_state(run *r, const json_t *state, rrt_error *err)
 {
     char data[32];
     const char *saved;
-    int64_t windows;
+    int64_t windows, mean_steps;
     json_t *settings;
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
     RRT__TRY(rrt__json_object(state, "settings", &settings, err));
@@ -159,6 +160,8 @@ static rrt_status read_state(run *r, const json_t *state, rrt_error *err)
     RRT__TRY(rrt__json_int(state, "windows", 0, INT64_MAX, &windows, err));
     RRT__TRY(rrt__json_real_or(state, "seconds", 0, &r->now.seconds, err));
     RRT__TRY(rrt__json_real_or(state, "mean_loss", 0, &r->now.mean_loss, err));
+    RRT__TRY(rrt__json_int(state, "mean_steps", 0, INT64_MAX, &mean_steps, err));
+    r->now.mean_steps = (uint64_t)mean_steps;
     r->now.drawn = (uint64_t)windows;
     r->now.step = r->optimizer.step;
     r->saved_at = r->now.seconds;
@@ -230,6 +233,11 @@ static void draw(run *r)
     }
 }
 
+static bool is_matching(const run *r)
+{
+    return r->optimizer.step * step_tokens(r) < r->settings.match_tokens;
+}
+
 static rrt_train_step compute(run *r)
 {
     const rrt__step_options *step = &r->settings.step;
@@ -238,23 +246,24 @@ static rrt_train_step compute(run *r)
     rrt__batch batch = {step->sequences, step->context, r->ids, r->targets, r->rows};
     for (size_t done = 0; done < r->settings.batch; done += step->sequences) {
         draw(r);
-        rrt__stepper_gradients(&r->stepper, &batch, 1.0f / (float)step_tokens(r), &sums);
+        (is_matching(r) ? rrt__stepper_match : rrt__stepper_gradients)(&r->stepper, &batch,
+                                                                       1.0f / (float)step_tokens(r), &sums);
     }
     double rows = (double)(sums.rows ? sums.rows : 1);
-    return (rrt_train_step){.cross_entropy = sums.cross_entropy / rows,
-                            .divergence = sums.divergence / rows,
-                            .loss = ((1 - weight) * sums.cross_entropy + weight * sums.divergence) / rows,
-                            .norm = rrt__stepper_norm(&r->stepper),
-                            .learning_rate =
-                                r->settings.learning_rate *
-                                rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.least_rate)};
+    return (rrt_train_step){
+        .cross_entropy = sums.cross_entropy / rows,
+        .divergence = sums.divergence / rows,
+        .loss = ((1 - weight) * sums.cross_entropy + weight * sums.divergence + sums.match) / rows,
+        .norm = rrt__stepper_norm(&r->stepper),
+        .learning_rate = r->settings.learning_rate *
+                         rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.least_rate)};
 }
 
 static const char *judge(const run *r, const rrt_train_step *step)
 {
     if (!isfinite(step->loss)) return "the loss is not finite";
     if (!isfinite(step->norm)) return "the gradient is not finite";
-    if (r->optimizer.step >= SETTLED && step->loss > 2 * r->now.mean_loss + 1) return "the loss jumped";
+    if (r->now.mean_steps >= SETTLED && step->loss > 2 * r->now.mean_loss + 1) return "the loss jumped";
     return NULL;
 }
 
@@ -279,9 +288,11 @@ static rrt_status go_back(run *r, const char *why, rrt_error *err)
 
 static void learn(run *r, const rrt_train_step *step)
 {
+    bool was_matching = is_matching(r);
     rrt__stepper_update(&r->stepper, step->norm, step->learning_rate);
-    double steps = (double)r->optimizer.step, keep = steps < 10 ? 1 - 1 / steps : 0.9;
+    double steps = (double)++r->now.mean_steps, keep = steps < 10 ? 1 - 1 / steps : 0.9;
     r->now.mean_loss = keep * r->now.mean_loss + (1 - keep) * step->loss;
+    if (was_matching && !is_matching(r)) r->now.mean_steps = 0; // the loss that follows is another one
 }
 
 static rrt_status tell(run *r, const rrt_train_step *step, rrt_error *err)

@@ -41,6 +41,13 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
                          s->step.sequences, s->batch);
     if (o->teacher && o->store)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "two teachers: a model and stored answers");
+    if (o->match_tokens && !(o->teacher && o->teacher->plan.n_depths == model->plan.n_depths &&
+                             o->teacher->shape.hidden == model->shape.hidden))
+        return rrt__fail(
+            err, RRT_STATUS_MISMATCH,
+            "layer matching needs a teacher that is a model with a layer for each of the student's "
+            "%d depths",
+            model->plan.n_depths);
     if (o->store && s->step.objective.temperature != 1)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "stored answers are of temperature 1: another needs the teacher itself");
@@ -77,6 +84,7 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
         .warmup = or_none(o->warmup, 0.05),
         .least_rate = or_none(o->least_rate, 0.1),
         .seed = o->seed,
+        .match_tokens = o->match_tokens,
         .tokens = o->tokens,
         .minutes = o->minutes,
         .checkpoint_minutes = or (o->checkpoint_minutes, 10),
@@ -88,18 +96,20 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
 json_t *rrt__settings_to_json(const rrt__settings *s)
 {
     const double *scale = s->optimizer.scale;
-    return json_pack("{s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}",  //
-                     "context", (json_int_t)s->step.context,                                              //
-                     "batch", (json_int_t)s->batch,                                                       //
-                     "at_a_time", (json_int_t)s->step.sequences,                                          //
-                     "divergence", (int)s->step.objective.divergence,                                     //
-                     "kd_weight", (double)s->step.objective.kd_weight,                                    //
-                     "temperature", (double)s->step.objective.temperature,                                //
-                     "learning_rate", s->learning_rate, "warmup", s->warmup, "least_rate", s->least_rate, //
-                     "weight_decay", s->optimizer.weight_decay, "clip", s->optimizer.clip,                //
-                     "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                    //
-                     scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",  //
-                     scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", //
+        "match_tokens", (json_int_t)s->match_tokens,                                             //
+        "context", (json_int_t)s->step.context,                                                  //
+        "batch", (json_int_t)s->batch,                                                           //
+        "at_a_time", (json_int_t)s->step.sequences,                                              //
+        "divergence", (int)s->step.objective.divergence,                                         //
+        "kd_weight", (double)s->step.objective.kd_weight,                                        //
+        "temperature", (double)s->step.objective.temperature,                                    //
+        "learning_rate", s->learning_rate, "warmup", s->warmup, "least_rate", s->least_rate,     //
+        "weight_decay", s->optimizer.weight_decay, "clip", s->optimizer.clip,                    //
+        "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                        //
+        scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",      //
+        scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
 }
 
 rrt_status rrt__settings_compare(const rrt__settings *settings, const json_t *saved, rrt_error *err)

@@ -12,8 +12,9 @@ typedef struct rrt__settings {
     size_t batch; // sequences per step
     double learning_rate, warmup, least_rate;
     uint64_t seed;
-    uint64_t tokens; // 0: no limit
-    double minutes;  // 0: no limit
+    uint64_t match_tokens; // layer matching before the rest
+    uint64_t tokens;       // 0: no limit
+    double minutes;        // 0: no limit
     double checkpoint_minutes;
     uint64_t checkpoint_steps; // 0: no
 } rrt__settings;

@@ -67,22 +67,78 @@ static void run_gradients(rrt__team team, void *argument)
     memset(tape->d_hidden + share.begin * hidden, 0, (share.end - share.begin) * hidden * sizeof(float));
     rrt__head_backward(team, &s->head, tape, &s->options.objective, &teaching, tape->shared.hidden,
                        batch->targets, rows, p->weight);
-    for (int d = n_depths - 1; d >= 0; d--) rrt__tape_backward(team, tape, d, s->spans, n);
+    for (int d = n_depths - 1; d >= 0; d--) rrt__tape_backward(team, tape, d, s->spans, n, d == n_depths - 1);
     rrt__tape_backward_embed(team, tape, batch->ids, rows);
 }
 
-void rrt__stepper_gradients(rrt__stepper *s, const rrt__batch *batch, float weight, rrt__loss_sums *sums)
+// Mean over depths and rows of the squared error relative to the square of what it should be: how the next
+// norm sees it.
+static void compare_rows(rrt__team team, const pass *p, size_t rows)
+{
+    rrt__stepper *s = p->stepper;
+    size_t width = s->model->shape.hidden;
+    float share_of_depth = 1.0f / (float)s->model->plan.n_depths;
+    rrt__share share = rrt__team_share(team, rows, 1);
+    for (size_t r = share.begin; r < share.end; r++) {
+        const float *got = s->tape.shared.hidden + r * width, *goal = s->teacher_workspace.hidden + r * width;
+        float *gradient = s->tape.d_hidden + r * width, error = 0, square = 1e-12f;
+        for (size_t i = 0; i < width; i++) {
+            gradient[i] = got[i] - goal[i];
+            error += gradient[i] * gradient[i];
+            square += goal[i] * goal[i];
+        }
+        for (size_t i = 0; i < width; i++) gradient[i] *= 2 * p->weight * share_of_depth / square;
+        s->head.sums[team.ith].match += (double)(error / square * share_of_depth);
+    }
+    if (team.ith == 0) s->head.sums[0].rows += p->batch->n_sequences * p->batch->context;
+}
+
+// Each depth is given the teacher's hidden state and is to make the teacher's next one of it: no head, and no
+// way back through more than one block.
+static void run_match(rrt__team team, void *argument)
+{
+    const pass *p = argument;
+    rrt__stepper *s = p->stepper;
+    rrt__tape *tape = &s->tape;
+    size_t n = p->batch->n_sequences, rows = n * p->batch->context, width = s->model->shape.hidden;
+    rrt__share share = rrt__team_share(team, rows, 1);
+    size_t at = share.begin * width, bytes = (share.end - share.begin) * width * sizeof(float);
+    rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, p->batch->ids); // for the rotary angles
+    rrt__forward_embed(team, s->teacher, &s->teacher_workspace, s->spans, n, p->batch->ids);
+    for (int d = 0; d < s->model->plan.n_depths; d++) {
+        rrt__segment segment = {d, 0, rows};
+        memcpy(tape->shared.hidden + at, s->teacher_workspace.hidden + at, bytes);
+        rrt__tape_forward(team, tape, d, s->spans, n);
+        rrt__forward_block(team, s->teacher, &s->teacher_workspace, s->spans, n, &segment, 1);
+        compare_rows(team, p, rows);
+        rrt__tape_backward(team, tape, d, s->spans, n, true);
+    }
+}
+
+static void run_pass(rrt__stepper *s, const rrt__batch *batch, float weight,
+                     void (*work)(rrt__team team, void *argument), rrt__loss_sums *sums)
 {
     pass p = {.stepper = s, .batch = batch, .weight = weight};
     int threads = s->options.threads > 0 ? s->options.threads : rrt__team_default_threads();
     for (int t = 0; t < threads; t++) s->head.sums[t] = (rrt__loss_sums){0};
     for (size_t i = 0; i < batch->n_sequences; i++) s->spans[i].count = batch->context;
-    rrt__team_run(s->options.threads, run_gradients, &p);
+    rrt__team_run(s->options.threads, work, &p);
     for (int t = 0; t < threads; t++) {
         sums->cross_entropy += s->head.sums[t].cross_entropy;
         sums->divergence += s->head.sums[t].divergence;
+        sums->match += s->head.sums[t].match;
         sums->rows += s->head.sums[t].rows;
     }
+}
+
+void rrt__stepper_gradients(rrt__stepper *s, const rrt__batch *batch, float weight, rrt__loss_sums *sums)
+{
+    run_pass(s, batch, weight, run_gradients, sums);
+}
+
+void rrt__stepper_match(rrt__stepper *s, const rrt__batch *batch, float weight, rrt__loss_sums *sums)
+{
+    run_pass(s, batch, weight, run_match, sums);
 }
 
 static void run_norm(rrt__team team, void *argument)

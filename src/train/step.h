@@ -40,6 +40,10 @@ void rrt__stepper_free(rrt__stepper *stepper);
 void rrt__stepper_gradients(rrt__stepper *stepper, const rrt__batch *batch, float weight,
                             rrt__loss_sums *sums);
 
+// The same for layer matching: each depth, given the teacher's hidden state, against the teacher's next one;
+// relative squared error, mean over depths. The teacher is online and has a layer for each depth.
+void rrt__stepper_match(rrt__stepper *stepper, const rrt__batch *batch, float weight, rrt__loss_sums *sums);
+
 // The norm of the gradients so far.
 double rrt__stepper_norm(rrt__stepper *stepper);
 
