@@ -70,7 +70,8 @@ typedef struct rrt_convert_candidate {
     int loops, layers_per_block, prelude, coda;
     uint64_t lora_budget;
     uint64_t params_body;
-    double kl;       // mean KL(source ‖ candidate) on text that calibration did not see
+    int failed;      // converted, but its output was not finite: kl means nothing
+    double kl;       // mean KL(source ‖ candidate, healed) on text that calibration did not see
     int on_frontier; // no candidate has both fewer parameters and a lower KL
 } rrt_convert_candidate;
 
@@ -79,10 +80,10 @@ typedef struct rrt_convert_frontier {
     size_t n_candidates;
 } rrt_convert_frontier;
 
-// Searches loops (2 and 3, or options->loops), layers per block, prelude and coda, and what is left for LoRA,
-// for the model of at most target_body body parameters that is nearest to the source; converts by the best.
-// Uses options' sharing, norms and calibration; the init is calibrated. ARGUMENT if no plan is that small.
-// Free the frontier with rrt_convert_frontier_free.
+// Searches loops (2 and 3, or options->loops), layers per block, prelude and coda, with LoRA for what is
+// left, for the model of at most target_body body parameters that is nearest to the source; converts by the
+// best. Uses options' sharing, norms and calibration; the init is calibrated. ARGUMENT if no plan is that
+// small; NUMERIC if every candidate failed. Free the frontier with rrt_convert_frontier_free.
 RRT_API rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source,
                                       const rrt_convert_options *options, uint64_t target_body,
                                       rrt_convert_frontier *frontier, rrt_convert_report *report,

@@ -41,11 +41,13 @@ static json_t *frontier_json(const rrt_convert_frontier *frontier)
     json_t *list = json_array();
     for (size_t i = 0; i < frontier->n_candidates; i++) {
         const rrt_convert_candidate *c = &frontier->candidates[i];
-        json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:b}", "loops", c->loops,
-                                              "layers_per_block", c->layers_per_block, "prelude", c->prelude,
-                                              "coda", c->coda, "lora_budget", (json_int_t)c->lora_budget,
-                                              "params_body", (json_int_t)c->params_body, "kl", c->kl,
-                                              "on_frontier", c->on_frontier));
+        json_t *kl = c->failed ? json_null() : json_real(c->kl);
+        json_array_append_new(list,
+                              json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:o, s:b, s:b}", "loops", c->loops,
+                                        "layers_per_block", c->layers_per_block, "prelude", c->prelude,
+                                        "coda", c->coda, "lora_budget", (json_int_t)c->lora_budget,
+                                        "params_body", (json_int_t)c->params_body, "kl", kl, "failed",
+                                        c->failed, "on_frontier", c->on_frontier));
     }
     return list;
 }
@@ -70,13 +72,15 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
 static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
 {
     if (frontier->n_candidates)
-        printf("prelude + loops x layers + coda    body (of it)     LoRA budget   mean KL\n");
+        printf("prelude + loops x layers + coda    body (of it)     LoRA budget   mean KL, healed\n");
     for (size_t i = 0; i < frontier->n_candidates; i++) {
         const rrt_convert_candidate *c = &frontier->candidates[i];
-        printf("%7d + %d x %2d + %-2d          %10s (%4.1f %%)  %10s  %8.4f %s\n", c->prelude, c->loops,
+        char kl[32];
+        snprintf(kl, sizeof kl, "%.4f", c->kl);
+        printf("%7d + %d x %2d + %-2d          %10s (%4.1f %%)  %10s  %10s %s\n", c->prelude, c->loops,
                c->layers_per_block, c->coda, rrt__cli_count(c->params_body),
                100.0 * (double)c->params_body / (double)before->params_body, rrt__cli_count(c->lora_budget),
-               c->kl, c->on_frontier ? "*" : "");
+               c->failed ? "not finite" : kl, c->on_frontier ? "*" : "");
     }
     if (frontier->n_candidates) printf("* no other plan has both fewer parameters and a lower KL\n\n");
 }

@@ -151,14 +151,17 @@ rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_
     return status;
 }
 
+size_t rrt__convert_seen(size_t calibration_count)
+{
+    return calibration_count < SHORT_TEXT ? calibration_count : SHORT_TEXT;
+}
+
 static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt_convert_options *o,
                              rrt_convert_report *report, rrt_error *err)
 {
     rrt__grams grams;
     rrt__trace trace;
-    // The beginning of a long text shows where to start; healing, which decides, reads all of it.
-    size_t seen = o->calibration_count < SHORT_TEXT ? o->calibration_count : SHORT_TEXT;
-    RRT__TRY(rrt__trace_open(&trace, source, seen, err));
+    RRT__TRY(rrt__trace_open(&trace, source, rrt__convert_seen(o->calibration_count), err));
     rrt_status status =
         rrt__grams_collect(&grams, &trace, source, o->calibration_ids, o->threads, o->progress, err);
     if (!status) status = rrt__convert_run(out, source, o, &grams, RRT__CONVERT_ROUNDS, report, err);

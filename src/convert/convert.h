@@ -26,6 +26,10 @@ rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options
 rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                             const rrt__grams *grams, int rounds, rrt_convert_report *report, rrt_error *err);
 
+// How much of a calibration text the grams and the trace are made from: its beginning shows where to start,
+// and healing, which decides, reads all of it.
+size_t rrt__convert_seen(size_t calibration_count);
+
 static inline size_t rrt__conversion_at(int depth, int matrix)
 {
     return (size_t)depth * RRT__MATRIX_COUNT + (size_t)matrix;
