@@ -302,7 +302,10 @@ static void test_team(void **state)
         assert_int_equal(m.seen, (1 << n) - 1);
         assert_int_equal(m.wrong, 0);
     }
-    assert_true(rrt__team_default_threads() >= 1);
+    assert_true(rrt__team_threads(0) >= 1);
+    assert_int_equal(rrt__team_threads(-1), rrt__team_threads(0));
+    assert_int_equal(rrt__team_threads(3), 3);
+    assert_int_equal(rrt__team_threads(100000), RRT__MAX_THREADS);
 }
 
 // --- JSON

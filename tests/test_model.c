@@ -228,6 +228,13 @@ static void test_session_limits(void **state)
     assert_fails(RRT_STATUS_UNSUPPORTED, "2 loops",
                  rrt_session_open(&session, model, &(rrt_session_options){1, 2}, &err));
     assert_null(session);
+    for (long n = 0; n < 2; n++) { // without memory it is NULL too
+        session = (rrt_session *)ids;
+        rrt__memory_fail_after = n;
+        assert_fails(RRT_STATUS_MEMORY, "", rrt_session_open(&session, model, NULL, &err));
+        rrt__memory_fail_after = -1;
+        assert_null(session);
+    }
     rrt_model_close(model);
 }
 

@@ -125,10 +125,36 @@ static void test_extremes(void **state)
                  rrt_sample(bad, 3, &(rrt_sampling){.temperature = 1}, 0, &id, &err));
 }
 
+static void test_refusals(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    float logits[VOCAB];
+    int32_t id;
+    make_logits(logits);
+    const rrt_sampling bad[] = {{.temperature = NAN},
+                                {.temperature = -1},
+                                {.temperature = INFINITY},
+                                {.temperature = 1, .top_k = -5},
+                                {.temperature = 1, .top_p = -1},
+                                {.top_p = 1.5f},
+                                {.top_p = NAN},
+                                {.min_p = -0.1f},
+                                {.min_p = 2},
+                                {.min_p = NAN}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_fails(RRT_STATUS_ARGUMENT, "is possible", rrt_sample(logits, VOCAB, &bad[i], 0, &id, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "0 logits", rrt_sample(logits, 0, &(rrt_sampling){0}, 0, &id, &err));
+    const float none[2] = {-INFINITY, -INFINITY};
+    assert_fails(RRT_STATUS_NUMERIC, "no token",
+                 rrt_sample(none, 2, &(rrt_sampling){.temperature = 1}, 0, &id, &err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_distribution), cmocka_unit_test(test_filters),  cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_distribution), cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_greedy),       cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_determinism),  cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,7 +44,7 @@ typedef struct rrt_sampling {
 
 // Chooses a token from logits[0..vocab). The same seed and position give the same choice. The filters apply
 // in the order top_k, top_p, min_p, on probabilities at this temperature. NUMERIC if a logit is NaN or
-// +infinity.
+// +infinity, or all are -infinity; ARGUMENT if vocab is 0 or a number of the sampling is not possible.
 RRT_API rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sampling,
                               uint64_t position, int32_t *id, rrt_error *err);
 

@@ -2,15 +2,15 @@
 
 #include <omp.h>
 
-int rrt__team_default_threads(void)
+int rrt__team_threads(int asked)
 {
-    return omp_get_num_procs();
+    if (asked <= 0) return omp_get_num_procs();
+    return asked < RRT__MAX_THREADS ? asked : RRT__MAX_THREADS;
 }
 
 void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument)
 {
-    if (n_threads <= 0) n_threads = rrt__team_default_threads();
-#pragma omp parallel num_threads(n_threads)
+#pragma omp parallel num_threads(rrt__team_threads(n_threads))
     {
         omp_set_num_threads(1); // a BLAS call in here stays on its thread, also where the team is one thread
         work((rrt__team){omp_get_thread_num(), omp_get_num_threads()}, argument);

@@ -9,11 +9,13 @@ typedef struct rrt__team {
     int ith, nth; // this thread, and how many there are
 } rrt__team;
 
-// Runs work once on each of n_threads threads (n_threads ≤ 0: one per core) and waits for all.
-void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument);
+enum { RRT__MAX_THREADS = 1024 }; // OpenMP keeps a record of each on the stack: 100,000 overflow it
 
-// How many threads n_threads ≤ 0 stands for.
-int rrt__team_default_threads(void);
+// How many threads a request stands for: one per core for 0 or less, at most RRT__MAX_THREADS.
+int rrt__team_threads(int asked);
+
+// Runs work once on each of rrt__team_threads(n_threads) threads and waits for all.
+void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument);
 
 // All threads of the team reach this point before any goes on. What they wrote before it is visible after it.
 void rrt__team_barrier(rrt__team team);

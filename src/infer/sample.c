@@ -26,6 +26,20 @@ static rrt_status find_greatest(const float *logits, size_t vocab, size_t *great
             return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a finite number", i);
         if (logits[i] > logits[*greatest]) *greatest = i;
     }
+    if (logits[*greatest] > -INFINITY) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_NUMERIC, "all logits are -infinity: no token is possible");
+}
+
+static rrt_status check_sampling(const rrt_sampling *s, size_t vocab, rrt_error *err)
+{
+    if (vocab == 0 || vocab > INT32_MAX)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu logits: 1 to %d are possible", vocab, INT32_MAX);
+    if (!(s->temperature >= 0 && isfinite(s->temperature)) || s->top_k < 0)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "temperature %g, top_k %d: 0 or more is possible",
+                         (double)s->temperature, s->top_k);
+    if (!(s->top_p >= 0 && s->top_p <= 1) || !(s->min_p >= 0 && s->min_p <= 1))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "top_p %g, min_p %g: 0 to 1 is possible", (double)s->top_p,
+                         (double)s->min_p);
     return RRT_STATUS_OK;
 }
 
@@ -45,9 +59,10 @@ rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sam
                       int32_t *id, rrt_error *err)
 {
     size_t greatest;
+    RRT__TRY(check_sampling(sampling, vocab, err));
     RRT__TRY(find_greatest(logits, vocab, &greatest, err));
     *id = (int32_t)greatest;
-    if (sampling->temperature <= 0) return RRT_STATUS_OK;
+    if (sampling->temperature == 0) return RRT_STATUS_OK;
     candidate *candidates;
     RRT__TRY(rrt__alloc(&candidates, vocab, sizeof *candidates, "the sampler", err));
     for (size_t i = 0; i < vocab; i++)

@@ -21,10 +21,11 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
 {
     const rrt_session_options defaults = {0};
     if (!options) options = &defaults;
+    *out = NULL;
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a session", err));
     rrt_session *session = *out;
     session->model = model;
-    session->threads = options->threads > 0 ? options->threads : rrt__team_default_threads();
+    session->threads = rrt__team_threads(options->threads);
     rrt__sequence_init(&session->sequence, model);
     int loops = options->loops ? options->loops : model->plan.loops;
     rrt_status status = rrt__plan_depths(&model->plan, loops, session->depths, &session->n_depths, err);

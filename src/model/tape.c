@@ -90,7 +90,7 @@ rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *
 {
     *tape = (rrt__tape){
         .model = model, .gradient = gradient, .recompute = recompute, .kernels = rrt__gradient_kernels_get()};
-    if (n_threads <= 0) n_threads = rrt__team_default_threads();
+    n_threads = rrt__team_threads(n_threads);
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) tape->trains[kind] = true;
     rrt_status status = unroll(tape, err);
     if (!status)

@@ -21,7 +21,7 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     const rrt__shape *s = &model->shape;
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     *ws = (rrt__workspace){.kernels = rrt__kernels_get(), .rows = rows};
-    if (n_threads <= 0) n_threads = rrt__team_default_threads();
+    n_threads = rrt__team_threads(n_threads);
     size_t paged = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
     size_t whole = rrt__causal_scratch(rows < positions ? rows : positions);
     ws->scores_stride = paged > whole ? paged : whole;

@@ -10,8 +10,7 @@ enum { CHUNK_ROWS = 256 };
 rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, int n_threads,
                             rrt_error *err)
 {
-    size_t vocab = model->shape.vocab,
-           threads = (size_t)(n_threads > 0 ? n_threads : rrt__team_default_threads());
+    size_t vocab = model->shape.vocab, threads = (size_t)rrt__team_threads(n_threads);
     rrt__arena *arena = &head->arena;
     *head = (rrt__head){0};
     rrt_status status;

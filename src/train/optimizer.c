@@ -43,7 +43,7 @@ rrt_status rrt__optimizer_create(rrt__optimizer *o, rrt_model *model, const rrt_
                                  int n_threads, rrt_error *err)
 {
     *o = (rrt__optimizer){.options = *options};
-    size_t threads = (size_t)(n_threads > 0 ? n_threads : rrt__team_default_threads());
+    size_t threads = (size_t)rrt__team_threads(n_threads);
     rrt_status status;
     RRT__GOTO(rrt__model_create_like(&o->gradient, model, err));
     RRT__GOTO(rrt__model_create_like(&o->mean, model, err));

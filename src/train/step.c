@@ -119,7 +119,7 @@ static void run_pass(rrt__stepper *s, const rrt__batch *batch, float weight,
                      void (*work)(rrt__team team, void *argument), rrt__loss_sums *sums)
 {
     pass p = {.stepper = s, .batch = batch, .weight = weight};
-    int threads = s->options.threads > 0 ? s->options.threads : rrt__team_default_threads();
+    int threads = rrt__team_threads(s->options.threads);
     for (int t = 0; t < threads; t++) s->head.sums[t] = (rrt__loss_sums){0};
     for (size_t i = 0; i < batch->n_sequences; i++) s->spans[i].count = batch->context;
     rrt__team_run(s->options.threads, work, &p);
