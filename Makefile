@@ -33,7 +33,7 @@ lint: ## format, include direction, exported symbols; clang-tidy where it is ins
 
 .PHONY: format
 format: ## clang-format all sources in place
-	@clang-format -i $$(git ls-files '*.c' '*.h')
+	@clang-format -i $$(git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
 .PHONY: install-test
 install-test: build ## install to a temporary folder and build examples/minimal.c against it
