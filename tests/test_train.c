@@ -350,13 +350,33 @@ static void test_from_scratch(void **state)
     assert_fails(RRT_STATUS_IO, "config.json", rrt_model_create(&model, in_folder("nowhere"), 5, &err));
 }
 
+static void test_report(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__string page = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    const char *runs[] = {in_folder("a</script>b"), in_folder("nowhere")};
+    mkdir(in_folder("a<"), 0777); // the name has a slash in it
+    assert_ok(train(runs[0], &options, &result, &err));
+    assert_ok(rrt_train_report(runs, 1, in_folder("page.html"), 0, &err));
+    assert_ok(rrt__file_read(&page, in_folder("page.html"), &err));
+    assert_non_null(strstr(page.data, "a\\u003c/script>b"));
+    assert_non_null(strstr(page.data, "\"step\":24"));
+    assert_null(strstr(page.data, "/*RUNS*/"));
+    assert_fails(RRT_STATUS_EXISTS, "page.html", rrt_train_report(runs, 1, in_folder("page.html"), 0, &err));
+    assert_fails(RRT_STATUS_IO, "nowhere", rrt_train_report(runs, 2, in_folder("page.html"), 1, &err));
+    rrt__string_free(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_run),        cmocka_unit_test(test_stop_and_resume),
         cmocka_unit_test(test_kill),         cmocka_unit_test(test_rollback),
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_from_scratch),
+        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

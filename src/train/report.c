@@ -43,16 +43,16 @@ static rrt_status read_run(json_t *runs, const char *folder, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// The page with the runs in the place of its marker. "</" could end the script that they stand in.
+// The page with the runs in the place of its marker. A "<" in a name could end the script that they stand in.
 static rrt_status compose(rrt__string *page, const char *runs, rrt_error *err)
 {
     static const char marker[] = "/*RUNS*/[]";
     const char *text = (const char *)rrt__report_page, *end = text + rrt__report_page_bytes;
     const char *place = memmem(text, rrt__report_page_bytes, marker, strlen(marker));
     RRT__TRY(rrt__string_append(page, text, (size_t)(place - text), err));
-    for (const char *next; (next = strstr(runs, "</")); runs = next + 2) {
+    for (const char *next; (next = strchr(runs, '<')); runs = next + 1) {
         RRT__TRY(rrt__string_append(page, runs, (size_t)(next - runs), err));
-        RRT__TRY(rrt__string_append(page, "<\\/", 3, err));
+        RRT__TRY(rrt__string_append(page, "\\u003c", 6, err));
     }
     RRT__TRY(rrt__string_append(page, runs, strlen(runs), err));
     place += strlen(marker);
