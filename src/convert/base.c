@@ -16,18 +16,13 @@ static int own_layer(const rrt__plan *plan, int slot, int n_layers)
     return from_end < plan->coda ? n_layers - 1 - from_end : -1;
 }
 
-int rrt__stepwise_layer(const rrt__plan *plan, int slot, int n_layers)
+int rrt__slot_layer(rrt_init init, const rrt__plan *plan, int slot, int n_layers)
 {
-    int own = own_layer(plan, slot, n_layers);
+    int own = own_layer(plan, slot, n_layers), middle = n_layers - plan->prelude - plan->coda;
     if (own >= 0) return own;
-    int middle = n_layers - plan->prelude - plan->coda;
+    if (init == RRT_INIT_LOWER) return slot;
+    if (init != RRT_INIT_STEPWISE && init != RRT_INIT_RANDOM) return -1;
     return plan->prelude + rrt__stepwise(slot - plan->prelude, plan->layers_per_block, middle);
-}
-
-int rrt__lower_layer(const rrt__plan *plan, int slot, int n_layers)
-{
-    int own = own_layer(plan, slot, n_layers);
-    return own >= 0 ? own : slot;
 }
 
 int rrt__depth_layer(const rrt__plan *plan, int depth, int n_layers)

@@ -16,9 +16,10 @@ static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_
     rrt__sharing sharing;
     int n_layers = source->plan.n_depths;
     RRT__TRY(rrt__sharing_parse(&sharing, o->sharing ? o->sharing : "cycle", err));
-    if (sharing == RRT__SHARING_NONE && o->init == RRT_INIT_CALIBRATED)
+    if (sharing == RRT__SHARING_NONE && o->init != RRT_INIT_STEPWISE && o->init != RRT_INIT_RANDOM)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "without sharing there is nothing to calibrate: choose another init");
+                         "without sharing, layers are kept stepwise: the init is stepwise, or random for a "
+                         "baseline");
     if (sharing == RRT__SHARING_NONE) {
         int layers = o->layers ? o->layers : n_layers;
         if (layers > n_layers || o->loops > 1 || o->prelude || o->coda)

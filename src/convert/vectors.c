@@ -47,18 +47,15 @@ static void convert_tied(rrt__conversion *c, int slot, int n_layers)
     const rrt__plan *plan = &c->model->plan;
     rrt__depth *to = &c->model->depths[rrt__model_first_depth(c->model, slot)];
     const rrt__depth *from = c->source->depths;
-    rrt_init init = c->options.init;
-    if (init == RRT_INIT_STEPWISE || init == RRT_INIT_RANDOM) {
-        add_depth(c, to, &from[rrt__stepwise_layer(plan, slot, n_layers)], 1);
-    } else if (init == RRT_INIT_LOWER) {
-        add_depth(c, to, &from[rrt__lower_layer(plan, slot, n_layers)], 1);
-    } else {
-        int count = 0;
-        for (int d = 0; d < plan->n_depths; d++) count += plan->slot[d] == slot;
-        for (int d = 0; d < plan->n_depths; d++)
-            if (plan->slot[d] == slot)
-                add_depth(c, to, &from[rrt__depth_layer(plan, d, n_layers)], 1.0f / (float)count);
+    int layer = rrt__slot_layer(c->options.init, plan, slot, n_layers), count = 0;
+    if (layer >= 0) {
+        add_depth(c, to, &from[layer], 1);
+        return;
     }
+    for (int d = 0; d < plan->n_depths; d++) count += plan->slot[d] == slot;
+    for (int d = 0; d < plan->n_depths; d++)
+        if (plan->slot[d] == slot)
+            add_depth(c, to, &from[rrt__depth_layer(plan, d, n_layers)], 1.0f / (float)count);
 }
 
 void rrt__convert_vectors(rrt__conversion *c)

@@ -90,33 +90,34 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
     return RRT_STATUS_OK;
 }
 
+static void fill_random(job *j)
+{
+    for (size_t i = 0; i < j->tie.out * j->tie.in; i++)
+        j->tie.shared[i] = 0.02f * (float)rrt__random_gaussian(j->conversion->options.seed,
+                                                               rrt__conversion_at(j->slot, j->matrix), i);
+}
+
+static void fill_mean(job *j)
+{
+    for (int l = 0; l < j->tie.n; l++)
+        for (size_t i = 0; i < j->tie.out * j->tie.in; i++)
+            j->tie.shared[i] += j->tie.depths[l].original[i] / (float)j->tie.n;
+}
+
 // The shared weight by one of the simple rules (paper §2.2). Stepwise and lower may take a layer that is not
 // tied here.
 static rrt_status fill_shared(job *j, rrt_error *err)
 {
     const rrt__conversion *c = j->conversion;
-    const rrt__plan *plan = &c->model->plan;
-    int n_layers = c->source->plan.n_depths;
-    size_t count = j->tie.out * j->tie.in;
-    const float *layer;
-    switch (c->options.init) {
-    case RRT_INIT_STEPWISE:
-        RRT__TRY(original_weight(j, rrt__stepwise_layer(plan, j->slot, n_layers), &layer, err));
-        memcpy(j->tie.shared, layer, count * sizeof(float));
-        break;
-    case RRT_INIT_LOWER:
-        RRT__TRY(original_weight(j, rrt__lower_layer(plan, j->slot, n_layers), &layer, err));
-        memcpy(j->tie.shared, layer, count * sizeof(float));
-        break;
-    case RRT_INIT_RANDOM:
-        for (size_t i = 0; i < count; i++)
-            j->tie.shared[i] = 0.02f * (float)rrt__random_gaussian(c->options.seed,
-                                                                   rrt__conversion_at(j->slot, j->matrix), i);
-        break;
-    default: // average
-        for (int l = 0; l < j->tie.n; l++)
-            for (size_t i = 0; i < count; i++)
-                j->tie.shared[i] += j->tie.depths[l].original[i] / (float)j->tie.n;
+    const float *weight;
+    int layer = rrt__slot_layer(c->options.init, &c->model->plan, j->slot, c->source->plan.n_depths);
+    if (c->options.init == RRT_INIT_RANDOM) {
+        fill_random(j);
+    } else if (layer >= 0) {
+        RRT__TRY(original_weight(j, layer, &weight, err));
+        memcpy(j->tie.shared, weight, j->tie.out * j->tie.in * sizeof(float));
+    } else {
+        fill_mean(j);
     }
     return RRT_STATUS_OK;
 }
