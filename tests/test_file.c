@@ -283,6 +283,9 @@ static void test_writing(void **state)
 {
     (void)state;
     rrt_error err = {0};
+    assert_ok(rrt__file_write(in_folder("empty"), NULL, 0, &err));
+    assert_content(in_folder("empty"), "");
+    unlink(in_folder("empty"));
     assert_fails(RRT_STATUS_IO, "/dev/full", rrt__file_write("/dev/full", "x", 1, &err));
     assert_fails(RRT_STATUS_IO, "nowhere", rrt__file_write(in_folder("nowhere/x"), "x", 1, &err));
     rrt__string text = {0};

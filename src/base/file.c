@@ -88,6 +88,6 @@ rrt_status rrt__file_write(const char *path, const void *data, size_t size_bytes
 {
     FILE *file = fopen(path, "wb");
     if (!file) return rrt__at(err, rrt__fail_errno(err, "cannot create"), "%s", path);
-    fwrite(data, 1, size_bytes, file);
+    if (size_bytes) fwrite(data, 1, size_bytes, file); // an empty file's data may be NULL
     return rrt__file_finish(file, path, err);
 }
