@@ -287,6 +287,26 @@ static void exact_matches_start_at_zero(void **state)
     rrt_model_close(source);
 }
 
+// The random A of an exact match follows the seed and is another one at each depth and matrix.
+static void random_rows_differ(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *models[3];
+    const uint64_t seeds[3] = {1, 1, 2};
+    for (int i = 0; i < 3; i++)
+        models[i] = must_convert(
+            source,
+            (rrt_convert_options){.loops = 2, .init = RRT_INIT_STEPWISE, .rank = 4, .seed = seeds[i]});
+    const size_t bytes = 4 * source->shape.hidden * sizeof(float);
+    const rrt__lora *first = models[0]->depths[0].lora; // depth 0 and depth 3 match exactly
+    assert_memory_equal(first[RRT__MATRIX_UP].a, models[1]->depths[0].lora[RRT__MATRIX_UP].a, bytes);
+    assert_memory_not_equal(first[RRT__MATRIX_UP].a, models[2]->depths[0].lora[RRT__MATRIX_UP].a, bytes);
+    assert_memory_not_equal(first[RRT__MATRIX_UP].a, models[0]->depths[3].lora[RRT__MATRIX_UP].a, bytes);
+    assert_memory_not_equal(first[RRT__MATRIX_UP].a, first[RRT__MATRIX_GATE].a, bytes);
+    for (int i = 0; i < 3; i++) rrt_model_close(models[i]);
+    rrt_model_close(source);
+}
+
 // With average and two loops the residuals are ± half the difference: the same energy is kept at both depths.
 static void average_of_two_is_symmetric(void **state)
 {
@@ -533,6 +553,7 @@ int main(void)
         cmocka_unit_test(full_rank_restores_the_original),
         cmocka_unit_test(zero_lora_is_the_plain_recursive_model),
         cmocka_unit_test(exact_matches_start_at_zero),
+        cmocka_unit_test(random_rows_differ),
         cmocka_unit_test(average_of_two_is_symmetric),
         cmocka_unit_test(calibration_beats_pruning),
         cmocka_unit_test(a_budget_is_spent_in_units),

@@ -35,6 +35,12 @@ static inline size_t rrt__conversion_at(int depth, int matrix)
     return (size_t)depth * RRT__MATRIX_COUNT + (size_t)matrix;
 }
 
+// The stream of random numbers for a LoRA; random weights have those up from 0.
+static inline uint64_t rrt__conversion_stream(int depth, int matrix)
+{
+    return ~(uint64_t)rrt__conversion_at(depth, matrix);
+}
+
 // Whether the slot is used by more than one depth: only those get LoRA.
 bool rrt__conversion_is_shared(const rrt__plan *plan, int slot);
 

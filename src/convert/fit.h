@@ -25,6 +25,7 @@ typedef struct rrt__fit_target {
     const rrt__lora *lora; // NULL: the weight itself
     const float *original; // what the fit is drawn to where the inputs say little
     float *room;           // [out, in]: lent
+    uint64_t stream;       // of random rows of the LoRA
 } rrt__fit_target;
 
 rrt_status rrt__fit_open(rrt__fit *fit, size_t tokens, size_t out, size_t in, rrt_error *err);

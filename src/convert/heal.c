@@ -8,6 +8,7 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "convert/convert.h"
 #include "convert/fit.h"
 #include "kernels/gemm.h"
 
@@ -141,7 +142,8 @@ static void refit(rrt__team team, healer *h, rrt__matrix m, const float *x, cons
     rrt__team_barrier(team);
     if (unshared || lora->rank) {
         const float *original = h->teacher.model->slots[h->depth].matrix[m].weight;
-        rrt__fit_target target = {linear, unshared ? NULL : lora, original, h->merged[m]};
+        rrt__fit_target target = {linear, unshared ? NULL : lora, original, h->merged[m],
+                                  rrt__conversion_stream(h->depth, m)};
         rrt__fit_matrix(team, &h->fit, x, &target);
         if (h->fit.status) return;
         merge(team, h, m);
@@ -231,6 +233,7 @@ rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rr
 {
     healer h = {.model = model, .trace = trace, .tokens = o->calibration_count, .ids = o->calibration_ids};
     rrt_status status = open_healer(&h, source, o->threads, err);
+    h.fit.room.seed = o->seed;
     if (!status) rrt__team_run(o->threads, embed, &h);
     for (h.depth = 0; !status && h.depth < model->plan.n_depths; h.depth++) {
         rrt__team_run(o->threads, run_depth, &h);

@@ -70,13 +70,15 @@ static rrt_status top_eigenvectors(rrt__low_rank_room *room, size_t n, size_t ra
 }
 
 // Moves each direction's length from a to b; directions without any get b = 0 and a random row of a.
-static void balance(float *b, float *a, size_t out, size_t in, size_t rank, const float *energies)
+static void balance(const rrt__low_rank_room *room, float *b, float *a, size_t out, size_t in, size_t rank,
+                    const float *energies)
 {
     for (size_t k = 0; k < rank; k++) {
         float length = cblas_snrm2((int)in, a + k * in, 1);
         bool empty = !(energies[k] > 1e-12f * energies[0]) || !(length > 0);
         for (size_t i = 0; empty && i < in; i++)
-            a[k * in + i] = (float)(rrt__random_gaussian(0, k, i) / sqrt((double)in));
+            a[k * in + i] =
+                (float)(rrt__random_gaussian(room->seed, room->stream, k * in + i) / sqrt((double)in));
         if (!empty) cblas_sscal((int)in, 1 / length, a + k * in, 1);
         cblas_sscal((int)out, empty ? 0 : length, b + k, (int)rank);
     }
@@ -100,7 +102,7 @@ rrt_status rrt__low_rank(rrt__low_rank_room *room, const float *weighed, size_t 
     }
     if (l)
         cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, k, n, 1, l, n, a, n);
-    balance(b, a, out, in, rank, energies);
+    balance(room, b, a, out, in, rank, energies);
     return RRT_STATUS_OK;
 }
 

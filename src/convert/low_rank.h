@@ -8,6 +8,7 @@
 typedef struct rrt__low_rank_room {
     float *gram, *vectors, *values, *sketch;
     int *support;
+    uint64_t seed, stream; // of random rows, set before a call
 } rrt__low_rank_room;
 
 rrt_status rrt__low_rank_open(rrt__low_rank_room *room, size_t out, size_t in, rrt_error *err);

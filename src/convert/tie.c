@@ -82,6 +82,8 @@ static rrt_status solve_low_rank(room *r, const rrt__tie *tie, rrt_error *err)
         rrt__tie_depth *t = &tie->depths[l];
         RRT__TRY(weigh(r, tie, t, err));
         double total = dot(r->difference, r->difference, tie->out, tie->in), kept = 0;
+        r->low_rank.seed = tie->seed;
+        r->low_rank.stream = t->stream;
         if (t->rank > 0)
             RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, t->gram ? r->factor : NULL,
                                    t->rank, t->b, t->a, r->energies, err));

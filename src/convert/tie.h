@@ -9,6 +9,7 @@ typedef struct rrt__tie_depth {
     int depth;
     const float *original; // W_l [out, in]
     const float *gram;     // lower triangle of E[x·xᵀ] [in, in], damped; NULL: plain norm
+    uint64_t stream;       // of random rows of a
     size_t rank;           // 0: no LoRA here
     float *b, *a;          // out: [out, rank], [rank, in]
     double residual;       // out: ‖(W_l - W')·L‖² / ‖W_l·L‖²
@@ -21,6 +22,7 @@ typedef struct rrt__tie {
     float *shared; // W' [out, in]: given for a plain tie, found for a calibrated one
     rrt__tie_depth *depths;
     int n;
+    uint64_t seed;
 } rrt__tie;
 
 // Low-rank parts for a given shared weight. Where a residual is zero, a is random and b zero (the exact-match

@@ -71,7 +71,8 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
     const rrt__plan *plan = &c->model->plan;
     const rrt__linear *linear = &c->model->slots[slot].matrix[matrix];
     *j = (job){.conversion = c, .slot = slot, .matrix = matrix};
-    j->tie = (rrt__tie){.out = linear->out, .in = linear->in, .shared = linear->weight};
+    j->tie =
+        (rrt__tie){.out = linear->out, .in = linear->in, .shared = linear->weight, .seed = c->options.seed};
     RRT__TRY(rrt__arena_alloc(&j->arena, &j->tie.depths, (size_t)plan->n_depths, sizeof *j->tie.depths,
                               "a tie", err));
     for (int d = 0; d < plan->n_depths; d++) {
@@ -80,6 +81,7 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
         const rrt__lora *lora = &c->model->depths[d].lora[matrix];
         int layer = rrt__depth_layer(plan, d, c->source->plan.n_depths);
         t->depth = d;
+        t->stream = rrt__conversion_stream(d, matrix);
         RRT__TRY(original_weight(j, layer, &t->original, err));
         t->rank = lora->rank;
         t->a = lora->a;
@@ -129,8 +131,7 @@ static void zero_init(job *j)
     for (int l = 0; l < j->tie.n; l++) {
         rrt__tie_depth *t = &j->tie.depths[l];
         for (size_t i = 0; i < t->rank * j->tie.in; i++)
-            t->a[i] = (float)(rrt__random_gaussian(seed, ~rrt__conversion_at(t->depth, j->matrix), i) /
-                              sqrt((double)j->tie.in));
+            t->a[i] = (float)(rrt__random_gaussian(seed, t->stream, i) / sqrt((double)j->tie.in));
         memset(t->b, 0, j->tie.out * t->rank * sizeof(float));
         t->kept = 0;
     }
