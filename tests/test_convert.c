@@ -480,6 +480,13 @@ static void saving_is_atomic_and_keeps_what_is_there(void **state)
     rrt_model_close(source);
 }
 
+static int must_not_work(void *user, const char *stage, double done, double total)
+{
+    (void)user, (void)done, (void)total;
+    fail_msg("%s has begun", stage);
+    return 1;
+}
+
 static void impossible_requests_are_refused(void **state)
 {
     (void)state;
@@ -507,6 +514,13 @@ static void impossible_requests_are_refused(void **state)
         {"needs the calibrated init", {.lora_budget = 100}},
         {"needs a calibration text", {.init = RRT_INIT_CALIBRATED}},
         {"at least 2", {.init = RRT_INIT_CALIBRATED, .calibration_ids = text, .calibration_count = 1}},
+        {"nothing for a LoRA", {.sharing = "none", .layers = 2, .rank = 8}},
+        {"nothing for a LoRA", {.loops = 1, .rank = 8}},
+        {"units of up to 2304",
+         {.lora_budget = 100,
+          .init = RRT_INIT_CALIBRATED,
+          .calibration_ids = text,
+          .calibration_count = TEXT}},
         {"id 1000000", {.init = RRT_INIT_CALIBRATED, .calibration_ids = bad_id, .calibration_count = 2}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -514,6 +528,22 @@ static void impossible_requests_are_refused(void **state)
                      rrt_convert(&model, source, &cases[i].options, NULL, &err));
         assert_null(model);
     }
+    // Refused before the calibration begins.
+    const rrt_progress no_work = {must_not_work, NULL};
+    rrt_convert_options calibrated = {.init = RRT_INIT_CALIBRATED,
+                                      .calibration_ids = text,
+                                      .calibration_count = TEXT,
+                                      .progress = &no_work,
+                                      .norms = "loose"};
+    assert_fails(RRT_STATUS_ARGUMENT, "loose", rrt_convert(&model, source, &calibrated, NULL, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "loose",
+                 rrt_convert_search(&model, source, &calibrated, 20000, NULL, NULL, &err));
+    calibrated.norms = NULL;
+    calibrated.loops = 3;
+    assert_fails(RRT_STATUS_ARGUMENT, "3 loops", rrt_convert(&model, source, &calibrated, NULL, &err));
+    calibrated.loops = 2;
+    calibrated.lora_budget = 100;
+    assert_fails(RRT_STATUS_ARGUMENT, "units", rrt_convert(&model, source, &calibrated, NULL, &err));
     model = must_convert(source, (rrt_convert_options){.loops = 2});
     assert_fails(RRT_STATUS_UNSUPPORTED, "converted already",
                  rrt_convert(&again, model, &(rrt_convert_options){.loops = 2}, NULL, &err));

@@ -55,6 +55,19 @@ static void buy(rrt__conversion *c, const unit *units, size_t count)
     }
 }
 
+uint64_t rrt__convert_budget_unit(const rrt_model *source)
+{
+    uint64_t dearest = 0;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        if (!rrt__family_has(source->family, m)) continue;
+        rrt__shape_matrix(&source->shape, m, &out, &in);
+        size_t side = out < in ? out : in, price = (side < UNIT ? side : UNIT) * (out + in);
+        if (price > dearest) dearest = price;
+    }
+    return dearest;
+}
+
 rrt_status rrt__convert_spend_budget(rrt__conversion *c, rrt_error *err)
 {
     const rrt__plan *plan = &c->model->plan;

@@ -67,6 +67,24 @@ rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options
     if (calibrated && o->lora_init == RRT_LORA_INIT_ZERO)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the calibrated init finds its LoRA itself: zero is not possible");
+    rrt__norms_mode norms;
+    return rrt__norms_parse(&norms, o->norms ? o->norms : "tied", err);
+}
+
+// What the plan itself rules out. All of this would show after the calibration, too: that is minutes later.
+static rrt_status check_plan(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
+{
+    rrt__plan plan;
+    uint64_t unit = rrt__convert_budget_unit(source);
+    RRT__TRY(make_plan(&plan, source, o, err));
+    if ((o->rank || o->lora_budget) && plan.n_slots == plan.n_depths)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "no layer is shared: there is nothing for a LoRA to relax");
+    if (o->lora_budget && o->lora_budget < unit)
+        return rrt__fail(
+            err, RRT_STATUS_ARGUMENT,
+            "a LoRA budget of %llu may buy nothing: it is spent in units of up to %llu parameters",
+            (unsigned long long)o->lora_budget, (unsigned long long)unit);
     return RRT_STATUS_OK;
 }
 
@@ -179,6 +197,7 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
     RRT__TRY(rrt__convert_check(source, options, err));
+    RRT__TRY(check_plan(source, options, err));
     rrt_status status = options->init == RRT_INIT_CALIBRATED
                             ? calibrated(out, source, options, report, err)
                             : rrt__convert_run(out, source, options, NULL, 0, report, err);

@@ -50,6 +50,9 @@ void rrt__convert_vectors(rrt__conversion *conversion);
 // Every slot's weights and every LoRA, one tie after the other, on all threads.
 rrt_status rrt__convert_weights(rrt__conversion *conversion, rrt_error *err);
 
+// What the dearest ranks that a budget buys at once cost, in parameters: from there on it buys something.
+uint64_t rrt__convert_budget_unit(const rrt_model *source);
+
 // Spends options.lora_budget: ranks in multiples of 32, first where a parameter brings back most of the
 // output error.
 rrt_status rrt__convert_spend_budget(rrt__conversion *conversion, rrt_error *err);
