@@ -4,22 +4,6 @@
 #include <math.h>
 #include <stdbool.h>
 
-void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
-               int accumulate)
-{
-    rrt__share columns = rrt__team_share(team, out, RRT__GEMM_GRAIN);
-    int n = (int)(columns.end - columns.begin), k = (int)in, ldy = (int)out;
-    if (n == 0 || rows == 0) return;
-    float beta = accumulate ? 1.0f : 0.0f;
-    const float *w_share = w + columns.begin * in;
-    float *y_share = y + columns.begin;
-    if (rows == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, n, k, 1.0f, w_share, k, x, 1, beta, y_share, 1);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, n, k, 1.0f, x, k, w_share, k, beta,
-                    y_share, ldy);
-}
-
 // A thread's part of a matrix: some of its rows or some of its columns.
 typedef struct tile {
     size_t row, column;
@@ -32,6 +16,23 @@ static tile share_tile(rrt__team team, size_t rows, size_t columns)
     rrt__share share = rrt__team_share(team, by_rows ? rows : columns, RRT__GEMM_GRAIN);
     int length = (int)(share.end - share.begin);
     return by_rows ? (tile){share.begin, 0, length, (int)columns} : (tile){0, share.begin, (int)rows, length};
+}
+
+void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
+               int accumulate)
+{
+    tile own = share_tile(team, rows, out);
+    int k = (int)in;
+    if (own.rows == 0 || own.columns == 0) return;
+    float beta = accumulate ? 1.0f : 0.0f;
+    const float *x_share = x + own.row * in, *w_share = w + own.column * in;
+    float *y_share = y + own.row * out + own.column;
+    if (rows == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, own.columns, k, 1.0f, w_share, k, x_share, 1, beta, y_share,
+                    1);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, own.rows, own.columns, k, 1.0f, x_share, k,
+                    w_share, k, beta, y_share, (int)out);
 }
 
 void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,

@@ -1,6 +1,7 @@
-// Matrix products by CBLAS, called by every thread of a team for its own share of the output columns (never
-// of the inner sum), so that one parallel region serves a whole step. OpenBLAS runs such a call on one
-// thread.
+// Matrix products by CBLAS, called by every thread of a team for its own share of the result (never of the
+// inner sum), so that one parallel region serves a whole step. OpenBLAS runs such a call on one thread.
+// Threads share the longer side of the result, so that each packs as little as possible: a barrier comes
+// before anybody reads it.
 #ifndef RRT__GEMM_H
 #define RRT__GEMM_H
 
@@ -9,15 +10,14 @@
 #include "base/error.h"
 #include "base/team.h"
 
-// y[rows, out] = x[rows, in] · w[out, in]ᵀ, or += where accumulate is set. No barrier inside: a thread's
-// share of the columns of y is rrt__team_share(team, out, RRT__GEMM_GRAIN).
-enum { RRT__GEMM_GRAIN = 16 };
+enum { RRT__GEMM_GRAIN = 16 }; // rows or columns that stay together
+
+// y[rows, out] = x[rows, in] · w[out, in]ᵀ, or += where accumulate is set.
 void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
                int accumulate);
 
 // The way back through it: dx[rows, in] = dy[rows, out] · w[out, in], or +=; dw[out, in] = dyᵀ · x[rows, in],
-// or +=. Threads share the longer side of the result, so that as little as possible is packed by each of
-// them: a barrier comes before anybody reads it.
+// or +=.
 void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
                               size_t out, size_t in, int accumulate);
 void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,

@@ -67,16 +67,43 @@ static void norm_segments(const block *b, rrt__norm_place place)
                   b->segments[s].begin, b->segments[s].end);
 }
 
+// y[i] += B·(A·x) for each segment that has a LoRA on the matrix; low_rank holds A·x. Segments lie one after
+// the other there: their ranks may differ.
+static void add_lora(const block *b, rrt__matrix m, float *y)
+{
+    size_t out_width = b->slot->matrix[m].out;
+    const float *low_rank = b->ws->low_rank[m];
+    for (size_t s = 0; s < b->n_segments; s++) {
+        const rrt__segment *segment = &b->segments[s];
+        const rrt__lora *lora = &b->model->depths[segment->depth].lora[m];
+        float *out = y + segment->begin * out_width;
+        size_t rows = segment->end - segment->begin;
+        if (lora->rank) rrt__gemm(b->team, out, low_rank, lora->b, rows, out_width, lora->rank, 1);
+        low_rank += rows * lora->rank;
+    }
+}
+
+static void add_bias(const block *b, rrt__matrix m, float *y)
+{
+    size_t width = b->slot->matrix[m].out;
+    rrt__share columns = rrt__team_share(b->team, width, RRT__GEMM_GRAIN);
+    for (size_t s = 0; s < b->n_segments; s++) {
+        const rrt__segment *segment = &b->segments[s];
+        const float *bias = b->model->depths[segment->depth].bias[m];
+        for (size_t r = segment->begin; r < segment->end; r++)
+            for (size_t c = columns.begin; c < columns.end; c++) y[r * width + c] += bias[c];
+    }
+}
+
 // Applies `count` matrices from `first` on that read the same x: y[i] = W·x + bias + B·(A·x), or += for the
-// residual. Each thread computes its share of output columns for all rows, so bias and LoRA need no barrier
-// of their own.
+// residual. Ends without a barrier.
 static void project(const block *b, rrt__matrix first, int count, const float *x, float *const *y,
                     int accumulate)
 {
-    bool any_lora = false;
+    bool any_lora = false, any_bias = b->model->family->has_biases;
     for (int i = 0; i < count; i++) {
         rrt__matrix m = first + (rrt__matrix)i;
-        float *low_rank = b->ws->low_rank[m]; // segments lie one after the other: their ranks may differ
+        float *low_rank = b->ws->low_rank[m];
         for (size_t s = 0; s < b->n_segments; s++) {
             const rrt__segment *segment = &b->segments[s];
             const rrt__lora *lora = &b->model->depths[segment->depth].lora[m];
@@ -87,26 +114,14 @@ static void project(const block *b, rrt__matrix first, int count, const float *x
             low_rank += rows * lora->rank;
         }
     }
-    if (any_lora) rrt__team_barrier(b->team);
     for (int i = 0; i < count; i++) {
-        rrt__matrix m = first + (rrt__matrix)i;
-        const rrt__linear *linear = &b->slot->matrix[m];
-        const float *low_rank = b->ws->low_rank[m];
+        const rrt__linear *linear = &b->slot->matrix[first + (rrt__matrix)i];
         rrt__gemm(b->team, y[i], x, linear->weight, b->n_rows, linear->out, linear->in, accumulate);
-        for (size_t s = 0; s < b->n_segments; s++) {
-            const rrt__segment *segment = &b->segments[s];
-            const rrt__depth *depth = &b->model->depths[segment->depth];
-            const rrt__lora *lora = &depth->lora[m];
-            float *out = y[i] + segment->begin * linear->out;
-            size_t rows = segment->end - segment->begin;
-            if (lora->rank) rrt__gemm(b->team, out, low_rank, lora->b, rows, linear->out, lora->rank, 1);
-            low_rank += rows * lora->rank;
-            rrt__share columns = rrt__team_share(b->team, linear->out, RRT__GEMM_GRAIN);
-            for (size_t r = 0; r < rows && depth->bias[m]; r++)
-                for (size_t c = columns.begin; c < columns.end; c++)
-                    out[r * linear->out + c] += depth->bias[m][c];
-        }
     }
+    if (any_lora) rrt__team_barrier(b->team);
+    for (int i = 0; i < count && any_lora; i++) add_lora(b, first + (rrt__matrix)i, y[i]);
+    if (any_bias) rrt__team_barrier(b->team);
+    for (int i = 0; i < count && any_bias; i++) add_bias(b, first + (rrt__matrix)i, y[i]);
 }
 
 static int depth_of_row(const block *b, size_t row)
@@ -201,20 +216,17 @@ static void mlp_input(const block *b)
     rrt__workspace *ws = b->ws;
     const float *x = ws->normed[RRT__NORM_MLP];
     bool gated = b->model->family->mlp == RRT__MLP_SILU_GATED;
-    size_t ffn = b->model->shape.ffn;
     if (gated)
         project(b, RRT__MATRIX_GATE, 2, x, (float *[]){ws->gate, ws->up}, 0);
     else
         project(b, RRT__MATRIX_UP, 1, x, &ws->up, 0);
-    // The activation runs on the columns that this thread has just computed.
-    rrt__share columns = rrt__team_share(b->team, ffn, RRT__GEMM_GRAIN);
-    for (size_t r = 0; r < b->n_rows; r++) {
-        size_t at = r * ffn + columns.begin, count = columns.end - columns.begin;
-        if (gated)
-            ws->kernels->silu_mul(ws->activated + at, ws->gate + at, ws->up + at, count);
-        else
-            ws->kernels->gelu(ws->activated + at, ws->up + at, count);
-    }
+    rrt__team_barrier(b->team);
+    rrt__share share = rrt__team_share(b->team, b->n_rows * b->model->shape.ffn, RRT__GEMM_GRAIN);
+    size_t at = share.begin, values = share.end - share.begin;
+    if (gated)
+        ws->kernels->silu_mul(ws->activated + at, ws->gate + at, ws->up + at, values);
+    else
+        ws->kernels->gelu(ws->activated + at, ws->up + at, values);
     rrt__team_barrier(b->team);
 }
 
