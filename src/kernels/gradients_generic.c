@@ -142,6 +142,14 @@ static double cross_entropy(float *restrict gradient, const float *restrict logi
         second_sum += second;                                                                                \
     }
 
+// gradient -= scale · softmax(student / T): what a gradient with respect to q has in common for all tokens.
+static void take_off(float *restrict gradient, const float *restrict student, size_t vocab, float scale,
+                     float inverse, float q_total)
+{
+#pragma omp simd
+    for (size_t i = 0; i < vocab; i++) gradient[i] -= scale * fast_exp(student[i] * inverse - q_total);
+}
+
 static double forward_kl(float *restrict gradient, const float *restrict student,
                          const float *restrict teacher, size_t vocab, float temperature, float weight)
 {
@@ -165,9 +173,7 @@ static double reverse_kl(float *restrict gradient, const float *restrict student
         gradient[i] += slope * part;
     })
     float through = (float)(first_sum / second_sum);
-#pragma omp simd
-    for (size_t i = 0; i < vocab; i++)
-        gradient[i] -= slope * through * fast_exp(student[i] * inverse - q_total);
+    take_off(gradient, student, vocab, slope * through, inverse, q_total);
     return first_sum * temperature * temperature;
 }
 
@@ -183,9 +189,7 @@ static double jensen_shannon(float *restrict gradient, const float *restrict stu
         gradient[i] += slope * part;
     })
     float through = (float)second_sum;
-#pragma omp simd
-    for (size_t i = 0; i < vocab; i++)
-        gradient[i] -= slope * through * fast_exp(student[i] * inverse - q_total);
+    take_off(gradient, student, vocab, slope * through, inverse, q_total);
     return (first_sum + second_sum) * temperature * temperature;
 }
 
@@ -200,9 +204,7 @@ static double total_variation(float *restrict gradient, const float *restrict st
         gradient[i] += slope * part;
     })
     float through = (float)second_sum;
-#pragma omp simd
-    for (size_t i = 0; i < vocab; i++)
-        gradient[i] -= slope * through * fast_exp(student[i] * inverse - q_total);
+    take_off(gradient, student, vocab, slope * through, inverse, q_total);
     return first_sum * temperature * temperature;
 }
 

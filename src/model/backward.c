@@ -40,16 +40,9 @@ static void form_effective(rrt__team team, rrt__tape *tape, int depth)
                                      loras[m].rank, slot->matrix[m].in, 1);
 }
 
-static size_t count_rows(const rrt__span *spans, size_t n_spans)
-{
-    size_t rows = 0;
-    for (size_t i = 0; i < n_spans; i++) rows += spans[i].count;
-    return rows;
-}
-
 void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans)
 {
-    size_t rows = count_rows(spans, n_spans), hidden = tape->model->shape.hidden;
+    size_t rows = rrt__spans_rows(spans, n_spans), hidden = tape->model->shape.hidden;
     rrt__segment segment = {depth, 0, rows};
     rrt__workspace *ws = &tape->at[depth];
     form_effective(team, tape, depth);
@@ -73,15 +66,8 @@ static void run_again(const back *b)
 
 static void norm_again(const back *b, rrt__norm_place place, const float *x)
 {
-    size_t width = b->tape->model->shape.hidden;
-    const rrt__norm *norm = &b->tape->model->depths[b->depth].norm[place];
-    rrt__share share = rrt__team_share(b->team, b->rows, 1);
-    float epsilon = (float)b->tape->model->shape.norm_epsilon, *out = b->ws->normed[place];
-    size_t at = share.begin * width, rows = share.end - share.begin;
-    if (norm->bias)
-        b->ws->kernels->layer_norm(out + at, x + at, norm->gain, norm->bias, rows, width, epsilon);
-    else
-        b->ws->kernels->rms_norm(out + at, x + at, norm->gain, rows, width, epsilon);
+    rrt__forward_norm(b->team, b->tape->model, b->ws->kernels, &b->tape->model->depths[b->depth].norm[place],
+                      b->ws->normed[place], x, 0, b->rows);
 }
 
 void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *norm, rrt__norm *gradient,
@@ -262,7 +248,7 @@ void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__s
               depth,
               spans,
               n_spans,
-              count_rows(spans, n_spans),
+              rrt__spans_rows(spans, n_spans),
               &tape->at[depth],
               parallel ? tape->before[depth] : tape->middle[depth]};
     if (!is_fresh) form_effective(team, tape, depth);

@@ -17,18 +17,11 @@ typedef struct block {
     const rrt__slot *slot;
 } block;
 
-static size_t count_rows(const rrt__span *spans, size_t n_spans)
-{
-    size_t rows = 0;
-    for (size_t i = 0; i < n_spans; i++) rows += spans[i].count;
-    return rows;
-}
-
 void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *spans,
                         size_t n_spans, const int32_t *ids)
 {
     size_t hidden = model->shape.hidden, rotary = model->shape.rotary, row = 0;
-    rrt__share share = rrt__team_share(team, count_rows(spans, n_spans), 1);
+    rrt__share share = rrt__team_share(team, rrt__spans_rows(spans, n_spans), 1);
     for (size_t s = 0; s < n_spans; s++) {
         for (size_t i = 0; i < spans[s].count; i++, row++) {
             if (row < share.begin || row >= share.end) continue;
@@ -47,24 +40,25 @@ void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *
     rrt__team_barrier(team);
 }
 
-static void norm_rows(const block *b, const rrt__norm *norm, float *out, size_t begin, size_t end)
+void rrt__forward_norm(rrt__team team, const rrt_model *model, const rrt__kernels *kernels,
+                       const rrt__norm *norm, float *out, const float *x, size_t begin, size_t end)
 {
-    size_t width = b->model->shape.hidden;
-    rrt__share share = rrt__team_share(b->team, end - begin, 1);
-    const float *x = b->ws->hidden + (begin + share.begin) * width;
-    float epsilon = (float)b->model->shape.norm_epsilon;
-    out += (begin + share.begin) * width;
+    size_t width = model->shape.hidden;
+    rrt__share share = rrt__team_share(team, end - begin, 1);
+    size_t at = (begin + share.begin) * width, rows = share.end - share.begin;
+    float epsilon = (float)model->shape.norm_epsilon;
     if (norm->bias)
-        b->ws->kernels->layer_norm(out, x, norm->gain, norm->bias, share.end - share.begin, width, epsilon);
+        kernels->layer_norm(out + at, x + at, norm->gain, norm->bias, rows, width, epsilon);
     else
-        b->ws->kernels->rms_norm(out, x, norm->gain, share.end - share.begin, width, epsilon);
+        kernels->rms_norm(out + at, x + at, norm->gain, rows, width, epsilon);
 }
 
 static void norm_segments(const block *b, rrt__norm_place place)
 {
     for (size_t s = 0; s < b->n_segments; s++)
-        norm_rows(b, &b->model->depths[b->segments[s].depth].norm[place], b->ws->normed[place],
-                  b->segments[s].begin, b->segments[s].end);
+        rrt__forward_norm(b->team, b->model, b->ws->kernels,
+                          &b->model->depths[b->segments[s].depth].norm[place], b->ws->normed[place],
+                          b->ws->hidden, b->segments[s].begin, b->segments[s].end);
 }
 
 // y[i] += B·(A·x) for each segment that has a LoRA on the matrix; low_rank holds A·x. Segments lie one after
@@ -235,8 +229,8 @@ static block open_block(rrt__team team, const rrt_model *model, rrt__workspace *
                         size_t n_segments)
 {
     const rrt__slot *slot = &model->slots[model->plan.slot[segments[0].depth]];
-    return (block){team, model, workspace, spans, n_spans, segments, n_segments, count_rows(spans, n_spans),
-                   slot};
+    return (block){
+        team, model, workspace, spans, n_spans, segments, n_segments, rrt__spans_rows(spans, n_spans), slot};
 }
 
 void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
@@ -289,7 +283,7 @@ void rrt__forward_block(rrt__team team, const rrt_model *model, rrt__workspace *
 void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                          const rrt__span *spans, size_t n_spans, const short *depths, int n_depths)
 {
-    size_t rows = count_rows(spans, n_spans);
+    size_t rows = rrt__spans_rows(spans, n_spans);
     for (int i = 0; i < n_depths; i++) {
         rrt__segment segment = {depths[i], 0, rows};
         rrt__forward_block(team, model, workspace, spans, n_spans, &segment, 1);
@@ -300,9 +294,9 @@ void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace 
                          size_t count, float *logits)
 {
     size_t hidden = model->shape.hidden;
-    block b = {.team = team, .model = model, .ws = ws};
     rrt__team_barrier(team);
-    norm_rows(&b, &model->final_norm, ws->normed[0], begin, begin + count);
+    rrt__forward_norm(team, model, ws->kernels, &model->final_norm, ws->normed[0], ws->hidden, begin,
+                      begin + count);
     rrt__team_barrier(team);
     rrt__gemm(team, logits, ws->normed[0] + begin * hidden, model->head, count, model->shape.vocab, hidden,
               0);

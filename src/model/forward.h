@@ -50,6 +50,17 @@ rrt_status rrt__workspace_create(rrt__workspace *workspace, const rrt_model *mod
                                  size_t positions, int n_threads, rrt_error *err);
 void rrt__workspace_free(rrt__workspace *workspace);
 
+static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < n_spans; i++) rows += spans[i].count;
+    return rows;
+}
+
+// out[begin..end) = the norm of x's rows, of which this thread does its share. No barrier.
+void rrt__forward_norm(rrt__team team, const rrt_model *model, const rrt__kernels *kernels,
+                       const rrt__norm *norm, float *out, const float *x, size_t begin, size_t end);
+
 // hidden[row,:] = embedding of ids[row]; also sets cos_sin for the spans' positions. Ends with a barrier.
 void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                         const rrt__span *spans, size_t n_spans, const int32_t *ids);

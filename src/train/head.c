@@ -43,21 +43,6 @@ typedef struct chunk {
     float weight;
 } chunk;
 
-// Final norm of the chunk's rows, into normed, which is left for the weight gradient.
-static void norm_rows(const chunk *c)
-{
-    const rrt__norm *norm = &c->tape->model->final_norm;
-    size_t width = c->tape->model->shape.hidden;
-    rrt__share share = rrt__team_share(c->team, c->rows, 1);
-    size_t at = (c->begin + share.begin) * width, rows = share.end - share.begin;
-    float epsilon = (float)c->tape->model->shape.norm_epsilon, *out = c->tape->shared.normed[0] + at;
-    const rrt__kernels *kernels = c->tape->shared.kernels;
-    if (norm->bias)
-        kernels->layer_norm(out, c->hidden + at, norm->gain, norm->bias, rows, width, epsilon);
-    else
-        kernels->rms_norm(out, c->hidden + at, norm->gain, rows, width, epsilon);
-}
-
 // The row's logits become their gradient.
 static void score_row(const chunk *c, size_t row)
 {
@@ -91,7 +76,8 @@ static void run_chunk(const chunk *c)
     const rrt_model *model = tape->model;
     size_t hidden = model->shape.hidden, vocab = model->shape.vocab, at = c->begin * hidden;
     const float *normed = tape->shared.normed[0] + at;
-    norm_rows(c);
+    rrt__forward_norm(c->team, model, tape->shared.kernels, &model->final_norm, tape->shared.normed[0],
+                      c->hidden, c->begin, c->begin + c->rows);
     rrt__team_barrier(c->team);
     rrt__gemm(c->team, c->head->logits, normed, model->head, c->rows, vocab, hidden, 0);
     if (c->teaching->model)
