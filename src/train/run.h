@@ -1,0 +1,43 @@
+// A run in the making, inside the room: open.c opens it and keeps its state, run.c makes its steps.
+#ifndef RRT__RUN_H
+#define RRT__RUN_H
+
+#include "train/log.h"
+#include "train/settings.h"
+
+// What a checkpoint keeps besides weights and moments.
+typedef struct rrt__place {
+    uint64_t drawn;      // windows taken from the text so far
+    double seconds;      // of training so far
+    double mean_loss;    // running mean, over about ten steps
+    uint64_t mean_steps; // that it has seen
+    uint64_t step;
+} rrt__place;
+
+typedef struct rrt__run {
+    rrt_model *model;
+    const char *out;
+    const rrt_train_options *options;
+    rrt__settings settings;
+    rrt__dataset *dataset;
+    rrt__store *store;
+    rrt__optimizer optimizer;
+    rrt__stepper stepper;
+    rrt__log log;
+    int32_t *ids, *targets; // [at a time, context]
+    rrt__store_row *rows;
+    rrt__place now;
+    int rollbacks;                 // since the last checkpoint
+    double saved_at, step_seconds; // of the last step
+    char checkpoints[4096];
+} rrt__run;
+
+// Folder, text, engine, and the last checkpoint of a run that is resumed; the first one of a run that is not.
+rrt_status rrt__run_open(rrt__run *run, rrt_error *err);
+void rrt__run_close(rrt__run *run);
+
+// Writes a checkpoint; loads the last one, or says that there is none.
+rrt_status rrt__run_save(rrt__run *run, rrt_error *err);
+rrt_status rrt__run_load(rrt__run *run, bool *found, rrt_error *err);
+
+#endif
