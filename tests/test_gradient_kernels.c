@@ -191,17 +191,18 @@ static void test_losses(void **state)
 // A store that holds every token is the teacher itself; a store of some is a coarser teacher.
 static double sparse_by_place(const float *x, void *context)
 {
-    float unused[VOCAB] = {0};
+    float unused[VOCAB] = {0}, scratch[VOCAB];
     rrt__store_row *row = ((void **)context)[0];
     const int *kind = ((void **)context)[1];
-    return rrt__sparse_distil((rrt__divergence)*kind, unused, x, VOCAB, *row, 4, 1);
+    return rrt__sparse_distil((rrt__divergence)*kind, unused, x, VOCAB, *row, 4, 1, scratch);
 }
 
 static void test_stored_teacher(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RRT__DIVERGENCE_COUNT; kind++) {
-        float student[VOCAB], teacher[VOCAB], full[VOCAB] = {0}, sparse[VOCAB] = {0}, expected[VOCAB];
+        float student[VOCAB], teacher[VOCAB], full[VOCAB] = {0}, sparse[VOCAB] = {0}, expected[VOCAB],
+                                              scratch[VOCAB];
         uint32_t ids[VOCAB];
         uint16_t log_p[VOCAB];
         fill(student, VOCAB, 1, 0, 2);
@@ -211,11 +212,12 @@ static void test_stored_teacher(void **state)
         for (uint32_t i = 0; i < VOCAB; i++) log_p[i] = rrt__f32_to_f16((float)(teacher[ids[i]] - total));
         rrt__store_row row = {ids, log_p};
         double whole = truth->distil[kind](full, student, teacher, VOCAB, 1, 0.5f);
-        double stored = rrt__sparse_distil((rrt__divergence)kind, sparse, student, VOCAB, row, VOCAB, 0.5f);
+        double stored =
+            rrt__sparse_distil((rrt__divergence)kind, sparse, student, VOCAB, row, VOCAB, 0.5f, scratch);
         assert_near(stored, whole, 5e-3 * fabs(whole));
         assert_values("all stored", sparse, full, VOCAB, 1e-2); // f16 logarithms
         memset(sparse, 0, sizeof sparse);
-        stored = rrt__sparse_distil((rrt__divergence)kind, sparse, student, VOCAB, row, 4, 1);
+        stored = rrt__sparse_distil((rrt__divergence)kind, sparse, student, VOCAB, row, 4, 1, scratch);
         assert_true(stored <= whole * 1.005 && stored >= 0);
         void *context[2] = {&row, &kind};
         differentiate(sparse_by_place, context, student, VOCAB, expected);

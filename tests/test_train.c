@@ -304,6 +304,65 @@ static void test_refusals(void **state)
     assert_false(rrt__path_exists(in_folder("r6")));
 }
 
+static void overwrite_byte(const char *path, long at)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, at, SEEK_SET);
+    int byte = fgetc(file);
+    fseek(file, at, SEEK_SET);
+    fputc(byte ^ 1, file);
+    fclose(file);
+}
+
+// Text and shards that are not what they were: refused, and the run goes on once they are back.
+static void test_changed_data(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    const char *out = in_folder("data-run"), *shard = in_folder("data-run/data/0000.tokens");
+    assert_ok(train(out, &options, &result, &err));
+    options.resume = 1;
+    options.tokens *= 2;
+    overwrite_byte(shard, 700);
+    assert_fails(RRT_STATUS_FORMAT, "0000.tokens", train(out, &options, &result, &err));
+    overwrite_byte(shard, 700);
+    overwrite_byte(text_path, 5);
+    assert_fails(RRT_STATUS_MISMATCH, "other text", train(out, &options, &result, &err));
+    overwrite_byte(text_path, 5);
+    unlink(shard); // made again from the text
+    assert_ok(train(out, &options, &result, &err));
+    assert_int_equal(result.steps, 2 * STEPS);
+}
+
+// A stored teacher that knows every token teaches what the teacher itself does, but for f16.
+static void test_stored_teacher(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result online, stored;
+    rrt_model *teacher = open_golden("llama");
+    rrt_train_options options = usual();
+    const rrt_teach_options teach = {.context = CONTEXT, .top = 97, .threads = 1};
+    rrt_teach_result taught;
+    assert_ok(rrt_teach(teacher, options.files, 1, in_folder("store"), &teach, &taught, &err));
+    options.teacher = teacher;
+    assert_ok(train(in_folder("online"), &options, &online, &err));
+    options.teacher = NULL;
+    options.store = in_folder("store");
+    options.n_files = 0;
+    assert_ok(train(in_folder("stored"), &options, &stored, &err));
+    assert_near(stored.loss, online.loss, 0.01 * online.loss);
+    options.kd_temperature = 2;
+    assert_fails(RRT_STATUS_UNSUPPORTED, "temperature", train(in_folder("s2"), &options, &stored, &err));
+    options.kd_temperature = 0;
+    options.context = 8;
+    assert_fails(RRT_STATUS_MISMATCH, "context of 16", train(in_folder("s3"), &options, &stored, &err));
+    rrt_model_close(teacher);
+}
+
 // A disk that is full while a checkpoint is written: an error, and the checkpoint before is still good.
 static void test_full_disk(void **state)
 {
@@ -376,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_a_run),        cmocka_unit_test(test_stop_and_resume),
         cmocka_unit_test(test_kill),         cmocka_unit_test(test_rollback),
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_changed_data), cmocka_unit_test(test_stored_teacher),
         cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -7,8 +7,8 @@
 
 enum { CHUNK_ROWS = 256 };
 
-rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, int n_threads,
-                            rrt_error *err)
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, size_t stored_top,
+                            int n_threads, rrt_error *err)
 {
     size_t vocab = model->shape.vocab, threads = (size_t)rrt__team_threads(n_threads);
     rrt__arena *arena = &head->arena;
@@ -19,6 +19,7 @@ rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_te
         RRT__GOTO(
             rrt__arena_alloc(arena, &head->teacher_logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->row_gradient, threads, vocab * sizeof(float), "logits", err));
+    RRT__GOTO(rrt__arena_alloc(arena, &head->stored, threads, stored_top * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->sums, threads, sizeof *head->sums, "loss sums", err));
 done:
     if (status) rrt__head_free(head);
@@ -60,9 +61,9 @@ static void score_row(const chunk *c, size_t row)
         sums->cross_entropy +=
             kernels->cross_entropy(gradient, logits, vocab, (size_t)target, c->weight - distil);
         if (c->teaching->rows)
-            sums->divergence +=
-                rrt__sparse_distil(o->divergence, gradient, logits, vocab, c->teaching->rows[c->begin + row],
-                                   c->teaching->top, distil);
+            sums->divergence += rrt__sparse_distil(
+                o->divergence, gradient, logits, vocab, c->teaching->rows[c->begin + row], c->teaching->top,
+                distil, c->head->stored + (size_t)c->team.ith * c->teaching->top);
         else if (c->teaching->model)
             sums->divergence += kernels->distil[o->divergence](
                 gradient, logits, c->head->teacher_logits + row * vocab, vocab, o->temperature, distil);

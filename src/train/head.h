@@ -30,13 +30,14 @@ typedef struct rrt__loss_sums {
 
 typedef struct rrt__head {
     float *logits, *teacher_logits; // [chunk, vocab]
-    float *row_gradient;            // [threads, vocab]
+    float *row_gradient, *stored;   // [threads, vocab], [threads, top of a stored teacher]
     rrt__loss_sums *sums;           // [threads]
     rrt__arena arena;
 } rrt__head;
 
-rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, int n_threads,
-                            rrt_error *err);
+// has_teacher: a model; stored_top: answers per row of a stored teacher.
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, size_t stored_top,
+                            int n_threads, rrt_error *err);
 void rrt__head_free(rrt__head *head);
 
 // The loss at a hidden state [rows, hidden] (after the last block; at a loop boundary for an exit), times

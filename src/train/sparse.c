@@ -31,32 +31,43 @@ static double at_least(double probability)
     return probability > 1e-12 ? probability : 1e-12;
 }
 
-double rrt__sparse_distil(rrt__divergence kind, float *gradient, const float *student, size_t vocab,
-                          rrt__store_row teacher, size_t top, float weight)
+static double student_probability(const float *student, double total, uint32_t id)
 {
-    double total = rrt__kernels_get()->log_sum_exp(student, vocab), slope, rest_slope;
+    return at_least(exp(student[id] - total));
+}
+
+static double teacher_probability(rrt__store_row teacher, size_t i)
+{
+    return at_least(exp((double)rrt__f16_to_f32(teacher.log_p[i])));
+}
+
+// dD/ds[j] = q[j] · (slope of j's outcome - Σ q · slope).
+double rrt__sparse_distil(rrt__divergence kind, float *gradient, const float *student, size_t vocab,
+                          rrt__store_row teacher, size_t top, float weight, float *scratch)
+{
+    double total = rrt__kernels_get()->log_sum_exp(student, vocab), slope, rest_slope = 0;
     double p_rest = 1, q_rest = 1, sum = 0, through = 0;
     for (size_t i = 0; i < top; i++) {
-        double p = at_least(exp((double)rrt__f16_to_f32(teacher.log_p[i])));
-        double q = at_least(exp(student[teacher.ids[i]] - total));
+        double p = teacher_probability(teacher, i), q = student_probability(student, total, teacher.ids[i]);
         sum += outcome(kind, p, q, &slope);
         through += q * slope;
         p_rest -= p;
         q_rest -= q;
     }
-    p_rest = at_least(p_rest);
-    q_rest = at_least(q_rest);
-    sum += outcome(kind, p_rest, q_rest, &rest_slope);
-    through += q_rest * rest_slope;
-    // dD/ds[j] = q[j] · (slope of j's outcome - Σ q · slope): for all as if they were of the rest, then those
-    // that are not are put right.
+    if (top < vocab) {
+        q_rest = at_least(q_rest);
+        sum += outcome(kind, at_least(p_rest), q_rest, &rest_slope);
+        through += q_rest * rest_slope;
+    }
+    for (size_t i = 0; i < top; i++) {
+        double p = teacher_probability(teacher, i), q = student_probability(student, total, teacher.ids[i]);
+        outcome(kind, p, q, &slope);
+        scratch[i] = gradient[teacher.ids[i]] + (float)(weight * q * (slope - through));
+    }
+    // All tokens as if they were of the rest, then those that are not: the rest's slope may be huge and must
+    // not touch them.
     float rest = (float)(weight * (rest_slope - through));
     for (size_t j = 0; j < vocab; j++) gradient[j] += rest * expf(student[j] - (float)total);
-    for (size_t i = 0; i < top; i++) {
-        double p = at_least(exp((double)rrt__f16_to_f32(teacher.log_p[i])));
-        double q = at_least(exp(student[teacher.ids[i]] - total));
-        outcome(kind, p, q, &slope);
-        gradient[teacher.ids[i]] += (float)(weight * q * (slope - rest_slope));
-    }
+    for (size_t i = 0; i < top; i++) gradient[teacher.ids[i]] = scratch[i];
     return sum;
 }

@@ -12,7 +12,7 @@ rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_mode
                                options->recompute, options->threads, err));
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
         s->tape.trains[kind] = optimizer->options.scale[kind] != 0;
-    RRT__GOTO(rrt__head_create(&s->head, model, teacher != NULL, options->threads, err));
+    RRT__GOTO(rrt__head_create(&s->head, model, teacher != NULL, options->stored_top, options->threads, err));
     if (teacher)
         RRT__GOTO(rrt__workspace_create(&s->teacher_workspace, teacher, rows, options->context,
                                         options->threads, err));
