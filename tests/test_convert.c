@@ -453,6 +453,31 @@ static void the_result_is_the_same_for_any_number_of_threads(void **state)
     rrt_model_close(source);
 }
 
+static int note_share(void *user, const char *stage, double done, double total)
+{
+    assert_string_equal(stage, "convert");
+    assert_true(done <= total);
+    *(double *)user = done / total;
+    return 0;
+}
+
+// Whichever thread finishes last, the last that is heard is that all is done.
+static void progress_ends_at_its_total(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    for (int i = 0; i < 30; i++) {
+        double share = 0;
+        const rrt_progress progress = {note_share, &share};
+        rrt_model_close(must_convert(
+            source,
+            (rrt_convert_options){
+                .loops = 2, .init = RRT_INIT_AVERAGE, .rank = 8, .threads = 3, .progress = &progress}));
+        assert_true(share == 1);
+    }
+    rrt_model_close(source);
+}
+
 static void saving_is_atomic_and_keeps_what_is_there(void **state)
 {
     (void)state;
@@ -591,6 +616,7 @@ int main(void)
         cmocka_unit_test(a_search_skips_what_is_not_finite),
         cmocka_unit_test(pruning_keeps_layers_stepwise),
         cmocka_unit_test(the_result_is_the_same_for_any_number_of_threads),
+        cmocka_unit_test(progress_ends_at_its_total),
         cmocka_unit_test(saving_is_atomic_and_keeps_what_is_there),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),

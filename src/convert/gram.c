@@ -3,6 +3,8 @@
 #include <cblas.h>
 #include <lapacke.h>
 
+#include "base/progress.h"
+
 enum { TILE = 192 };
 
 rrt__gram_place rrt__gram_of(rrt__matrix matrix)
@@ -84,9 +86,8 @@ static rrt_status run_windows(collection *c, int threads, const rrt_progress *pr
     for (c->at = 0; c->at < count; c->at += RRT__TRACE_WINDOW) {
         c->span.count = count - c->at < RRT__TRACE_WINDOW ? count - c->at : RRT__TRACE_WINDOW;
         rrt__team_run(threads, run_window, c);
-        if (progress && progress->report &&
-            progress->report(progress->user, "calibrate", (double)(c->at + c->span.count), (double)count))
-            return rrt__fail(err, RRT_STATUS_CANCELLED, "the conversion was cancelled");
+        RRT__TRY(
+            rrt__progress_report(progress, "calibrate", (double)(c->at + c->span.count), (double)count, err));
     }
     return RRT_STATUS_OK;
 }

@@ -8,6 +8,7 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "convert/convert.h"
 #include "convert/fit.h"
 #include "kernels/gemm.h"
@@ -240,9 +241,8 @@ rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rr
         status = h.fit.status;
         if (status && err) *err = h.fit.error;
         if (status) rrt__at(err, status, "healing depth %d", h.depth);
-        if (!status && o->progress && o->progress->report &&
-            o->progress->report(o->progress->user, "heal", h.depth + 1, model->plan.n_depths))
-            status = rrt__fail(err, RRT_STATUS_CANCELLED, "the conversion was cancelled");
+        if (!status)
+            status = rrt__progress_report(o->progress, "heal", h.depth + 1, model->plan.n_depths, err);
     }
     close_healer(&h);
     return status;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "convert/convert.h"
 #include "convert/heal.h"
 #include "model/parameters.h"
@@ -98,7 +99,6 @@ static rrt_status measure(const search *s, rrt_convert_candidate *c, rrt_error *
 
 static rrt_status judge(search *s, rrt_convert_candidate *c, rrt_error *err)
 {
-    const rrt_progress *progress = s->options.progress;
     rrt_error why = {0};
     rrt_status status = measure(s, c, &why);
     c->failed = status == RRT_STATUS_NUMERIC;
@@ -107,10 +107,7 @@ static rrt_status judge(search *s, rrt_convert_candidate *c, rrt_error *err)
     if (status && !c->failed) return status;
     s->count++;
     if (s->most < s->count) s->most = s->count;
-    if (progress && progress->report &&
-        progress->report(progress->user, "search", (double)s->count, (double)s->most))
-        return rrt__fail(err, RRT_STATUS_CANCELLED, "the search was cancelled");
-    return RRT_STATUS_OK;
+    return rrt__progress_report(s->options.progress, "search", (double)s->count, (double)s->most, err);
 }
 
 // Judges a plan, if it is possible, small enough and new, with LoRA for all that it leaves of the target.

@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "convert/base.h"
 #include "convert/convert.h"
 #include "convert/tie.h"
@@ -164,9 +165,16 @@ static void report(const job *j)
 typedef struct queue {
     rrt__conversion *conversion;
     float *const *energies; // NULL: solve for real
+    int count;
     atomic_int next, done, failed;
     rrt_error error; // of the first that failed
 } queue;
+
+static rrt_status report_progress(const queue *q, int done, rrt_error *err)
+{
+    return rrt__progress_report(q->conversion->options.progress, q->energies ? "spectra" : "convert", done,
+                                q->count, err);
+}
 
 static rrt_status run_job(queue *q, int index, rrt_error *err)
 {
@@ -187,25 +195,23 @@ static rrt_status run_job(queue *q, int index, rrt_error *err)
 static void work(rrt__team team, void *argument)
 {
     queue *q = argument;
-    const rrt_progress *progress = q->conversion->options.progress;
-    int count = q->conversion->model->plan.n_slots * RRT__MATRIX_COUNT, index;
-    while (!atomic_load(&q->failed) && (index = atomic_fetch_add(&q->next, 1)) < count) {
+    int index;
+    while (!atomic_load(&q->failed) && (index = atomic_fetch_add(&q->next, 1)) < q->count) {
         rrt_error err = {0};
         rrt_status status = run_job(q, index, &err);
         int done = atomic_fetch_add(&q->done, 1) + 1;
-        if (!status && team.ith == 0 && progress && progress->report &&
-            progress->report(progress->user, q->energies ? "spectra" : "convert", done, count))
-            status = rrt__fail(&err, RRT_STATUS_CANCELLED, "the conversion was cancelled");
+        if (!status && team.ith == 0 && done < q->count) status = report_progress(q, done, &err);
         if (status && !atomic_exchange(&q->failed, 1)) q->error = err;
     }
 }
 
 static rrt_status run(rrt__conversion *c, float *const *energies, rrt_error *err)
 {
-    queue q = {.conversion = c, .energies = energies};
+    queue q = {.conversion = c, .energies = energies, .count = c->model->plan.n_slots * RRT__MATRIX_COUNT};
     rrt__team_run(c->options.threads, work, &q);
     if (q.failed && err) *err = q.error;
-    return q.failed ? q.error.status : RRT_STATUS_OK;
+    if (q.failed) return q.error.status;
+    return report_progress(&q, q.count, err); // the thread that reports need not be the last to finish
 }
 
 rrt_status rrt__convert_weights(rrt__conversion *c, rrt_error *err)
