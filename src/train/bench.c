@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "base/rng.h"
 #include "train/step.h"
 
@@ -48,7 +49,6 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
 static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
 {
     double rows = (double)(b->batch.n_sequences * b->batch.context), sum = 0, squares = 0;
-    const rrt_progress *progress = b->options->progress;
     for (int i = 0; i <= b->repeats; i++) {
         rrt__loss_sums sums = {0};
         double start = rrt__now_seconds();
@@ -56,8 +56,7 @@ static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
                                                                           (float)(1 / rows), &sums);
         rrt__stepper_update(&b->stepper, rrt__stepper_norm(&b->stepper), 1e-6);
         double rate = rows / (rrt__now_seconds() - start);
-        if (progress && progress->report && progress->report(progress->user, "bench", i + 1, b->repeats + 1))
-            return rrt__fail(err, RRT_STATUS_CANCELLED, "the measurement was cancelled");
+        RRT__TRY(rrt__progress_report(b->options->progress, "bench", i + 1, b->repeats + 1, err));
         if (i == 0) continue;
         sum += rate;
         squares += rate * rate;

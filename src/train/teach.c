@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "format/dtype.h"
 #include "model/forward.h"
 #include "rrt/train.h"
@@ -97,16 +98,14 @@ static rrt_status write_step(const teaching *t, rrt__store_writer *writer, size_
 static rrt_status answer_windows(teaching *t, rrt__store_writer *writer, rrt_error *err)
 {
     size_t context = t->shape.context, windows = t->shape.windows;
-    const rrt_progress *progress = t->options->progress;
     for (size_t window = 0; window < windows; window += t->n_windows) {
         t->n_windows = windows - window < t->step_windows ? windows - window : t->step_windows;
         for (size_t w = 0; w < t->n_windows; w++)
             rrt__dataset_window(t->dataset, window + w, t->ids + w * context, t->targets + w * context);
         rrt__team_run(t->options->threads, run_step, t);
         RRT__TRY(write_step(t, writer, window, err));
-        if (progress && progress->report &&
-            progress->report(progress->user, "teach", (double)(window + t->n_windows), (double)windows))
-            return rrt__fail(err, RRT_STATUS_CANCELLED, "the teaching was cancelled");
+        RRT__TRY(rrt__progress_report(t->options->progress, "teach", (double)(window + t->n_windows),
+                                      (double)windows, err));
     }
     return RRT_STATUS_OK;
 }
