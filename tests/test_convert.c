@@ -569,6 +569,25 @@ static void impossible_requests_are_refused(void **state)
     calibrated.loops = 2;
     calibrated.lora_budget = 100;
     assert_fails(RRT_STATUS_ARGUMENT, "units", rrt_convert(&model, source, &calibrated, NULL, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "init 42",
+                 rrt_convert(&model, source, &(rrt_convert_options){.init = (rrt_init)42}, NULL, &err));
+    assert_fails(
+        RRT_STATUS_ARGUMENT, "init 7",
+        rrt_convert(&model, source, &(rrt_convert_options){.lora_init = (rrt_lora_init)7}, NULL, &err));
+    // What a failure leaves can be freed; without options they are all zero.
+    rrt_convert_frontier frontier = {(void *)&model, 9};
+    rrt_convert_report report = {(void *)&model, 9, 0};
+    assert_fails(RRT_STATUS_ARGUMENT, "calibration text",
+                 rrt_convert_search(&model, source, NULL, 20000, &frontier, &report, &err));
+    rrt_convert_frontier_free(&frontier);
+    rrt_convert_report_free(&report);
+    assert_fails(RRT_STATUS_ARGUMENT, "at least 8",
+                 rrt_convert_search(&model, source,
+                                    &(rrt_convert_options){.calibration_ids = text, .calibration_count = 7},
+                                    20000, NULL, NULL, &err));
+    assert_ok(rrt_convert(&model, source, NULL, NULL, &err));
+    assert_int_equal(model->plan.loops, 2);
+    rrt_model_close(model);
     model = must_convert(source, (rrt_convert_options){.loops = 2});
     assert_fails(RRT_STATUS_UNSUPPORTED, "converted already",
                  rrt_convert(&again, model, &(rrt_convert_options){.loops = 2}, NULL, &err));

@@ -54,6 +54,10 @@ rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options
         rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the source is converted already");
         return rrt__hint(err, status, "convert from the original model");
     }
+    if (o->init < RRT_INIT_STEPWISE || o->init > RRT_INIT_CALIBRATED || o->lora_init < RRT_LORA_INIT_SVD ||
+        o->lora_init > RRT_LORA_INIT_ZERO)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "init %d and LoRA init %d: there is no such init",
+                         (int)o->init, (int)o->lora_init);
     if (o->rank < 0) return rrt__fail(err, RRT_STATUS_ARGUMENT, "rank is %d: 0 or more is possible", o->rank);
     if (o->rank && o->lora_budget)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "either a rank or a LoRA budget, not both");
@@ -193,7 +197,9 @@ static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt
 rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                        rrt_convert_report *report, rrt_error *err)
 {
+    const rrt_convert_options defaults = {0};
     double start = rrt__now_seconds();
+    if (!options) options = &defaults;
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
     RRT__TRY(rrt__convert_check(source, options, err));

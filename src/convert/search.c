@@ -15,6 +15,7 @@
 enum {
     MAX_CANDIDATES = 64,
     SEARCH_ROUNDS = 3,    // the order of plans shows early
+    LEAST_TOKENS = 8,     // a quarter of them has to be a text
     JUDGE_TOKENS = 1024,  // held back from calibration
     MAX_SEARCH_LOOPS = 3, // without --loops
 };
@@ -226,6 +227,10 @@ static rrt_status open_search(search *s, rrt_error *err)
     RRT__TRY(rrt__sharing_parse(&s->sharing, o->sharing ? o->sharing : "cycle", err));
     if (s->sharing == RRT__SHARING_NONE)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a search is over shared plans: cycle or sequence");
+    if (o->calibration_count < LEAST_TOKENS)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the calibration text has %zu tokens: a search needs at least %d",
+                         o->calibration_count, LEAST_TOKENS);
     s->judge_count = o->calibration_count / 4 < JUDGE_TOKENS ? o->calibration_count / 4 : JUDGE_TOKENS;
     size_t left = o->calibration_count - s->judge_count, seen = rrt__convert_seen(left);
     s->judge_ids = o->calibration_ids + left;
@@ -238,15 +243,17 @@ rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rr
                               uint64_t target_body, rrt_convert_frontier *frontier,
                               rrt_convert_report *report, rrt_error *err)
 {
+    const rrt_convert_options defaults = {0};
     double start = rrt__now_seconds();
-    search s = {.source = source, .options = *options, .target = target_body};
+    search s = {.source = source, .options = options ? *options : defaults, .target = target_body};
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
+    if (frontier) *frontier = (rrt_convert_frontier){0};
     rrt_status status = open_search(&s, err);
     if (!status) status = run(&s, err);
     if (!status)
-        status = convert(&s, best_of(&s), options->calibration_count, RRT__CONVERT_ROUNDS, options->progress,
-                         out, report, err);
+        status = convert(&s, best_of(&s), s.options.calibration_count, RRT__CONVERT_ROUNDS,
+                         s.options.progress, out, report, err);
     rrt__grams_free(&s.grams);
     rrt__trace_free(&s.trace);
     if (!status && report) report->seconds = rrt__now_seconds() - start;
