@@ -439,6 +439,29 @@ static void pruning_keeps_layers_stepwise(void **state)
     rrt_model_close(source);
 }
 
+// Whatever the rule of the block, and also where that is chance.
+static void ends_keep_their_layers(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    const size_t up = source->shape.ffn * source->shape.hidden * sizeof(float),
+                 gain = source->shape.hidden * sizeof(float);
+    for (int init = RRT_INIT_STEPWISE; init <= RRT_INIT_RANDOM; init++) {
+        rrt_model *model = must_convert(
+            source, (rrt_convert_options){.loops = 2, .prelude = 1, .coda = 1, .init = (rrt_init)init});
+        for (int d = 0; d < 4; d++) {
+            const float *weight = model->slots[model->plan.slot[d]].matrix[RRT__MATRIX_UP].weight;
+            bool is_own = memcmp(weight, source->slots[d].matrix[RRT__MATRIX_UP].weight, up) == 0;
+            if (d == 0 || d == 3) assert_true(is_own);
+            if (d == 0 || d == 3)
+                assert_memory_equal(model->depths[d].norm[0].gain, source->depths[d].norm[0].gain, gain);
+            if (init == RRT_INIT_RANDOM && d % 3 != 0) assert_false(is_own);
+        }
+        rrt_model_close(model);
+    }
+    rrt_model_close(source);
+}
+
 static void the_result_is_the_same_for_any_number_of_threads(void **state)
 {
     (void)state;
@@ -634,6 +657,7 @@ int main(void)
         cmocka_unit_test(a_search_meets_its_target),
         cmocka_unit_test(a_search_skips_what_is_not_finite),
         cmocka_unit_test(pruning_keeps_layers_stepwise),
+        cmocka_unit_test(ends_keep_their_layers),
         cmocka_unit_test(the_result_is_the_same_for_any_number_of_threads),
         cmocka_unit_test(progress_ends_at_its_total),
         cmocka_unit_test(saving_is_atomic_and_keeps_what_is_there),

@@ -16,7 +16,7 @@ typedef enum rrt_init {
     RRT_INIT_STEPWISE,   // layers at equal spacing, first and last included
     RRT_INIT_AVERAGE,    // mean of the layers that are tied
     RRT_INIT_LOWER,      // the first layers
-    RRT_INIT_RANDOM,     // N(0, 0.02²): a baseline
+    RRT_INIT_RANDOM,     // N(0, 0.02²), vectors stepwise; prelude and coda keep their own: a baseline
     RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text; then o and
                          // down of each depth are fitted again to the student's own inputs (healing)
 } rrt_init;
@@ -60,7 +60,7 @@ typedef struct rrt_convert_report {
 } rrt_convert_report;
 
 // Makes a new model. The source has to be unconverted (UNSUPPORTED otherwise) and is not changed; it may be
-// closed before the result. report may be NULL; free it with rrt_convert_report_free.
+// closed before the result. options NULL: all zero. report may be NULL; free it with rrt_convert_report_free.
 RRT_API rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                                rrt_convert_report *report, rrt_error *err);
 RRT_API void rrt_convert_report_free(rrt_convert_report *report);
@@ -83,7 +83,8 @@ typedef struct rrt_convert_frontier {
 // Searches loops (2 and 3, or options->loops), layers per block, prelude and coda, with LoRA for what is
 // left, for the model of at most target_body body parameters that is nearest to the source; converts by the
 // best. Uses options' sharing, norms and calibration; the init is calibrated. ARGUMENT if no plan is that
-// small; NUMERIC if every candidate failed. Free the frontier with rrt_convert_frontier_free.
+// small, or the text has fewer than 8 tokens; NUMERIC if every candidate failed. Free the frontier with
+// rrt_convert_frontier_free.
 RRT_API rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source,
                                       const rrt_convert_options *options, uint64_t target_body,
                                       rrt_convert_frontier *frontier, rrt_convert_report *report,

@@ -141,7 +141,9 @@ static void zero_init(job *j)
 static rrt_status solve(job *j, rrt_error *err)
 {
     const rrt_convert_options *options = &j->conversion->options;
-    if (j->tie.n == 1 && options->init != RRT_INIT_RANDOM) { // used once: keeps its layer
+    const rrt__plan *plan = &j->conversion->model->plan;
+    bool is_end = j->slot < plan->prelude || j->slot >= plan->n_slots - plan->coda;
+    if (is_end || (j->tie.n == 1 && options->init != RRT_INIT_RANDOM)) { // used once: keeps its layer
         memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
         return RRT_STATUS_OK;
     }
