@@ -260,6 +260,10 @@ static void zero_lora_is_the_plain_recursive_model(void **state)
     assert_near(largest_difference(plain, zero), 0, 1e-6);
     assert_true(zero->depths[0].lora[RRT__MATRIX_Q].a[0] != 0);
     rrt_model_close(zero);
+    zero = must_convert(
+        source, (rrt_convert_options){.loops = 2, .init = RRT_INIT_AVERAGE, .lora_init = RRT_LORA_INIT_ZERO});
+    assert_true(largest_difference(plain, zero) == 0); // no LoRA at all
+    rrt_model_close(zero);
     rrt_model_close(plain);
     rrt_model_close(source);
 }

@@ -142,6 +142,7 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
     copy_ends(c);
     rrt__convert_vectors(c);
     c->model->tokenizer = rrt__tokenizer_share(c->source->tokenizer);
+    c->model->no_tokenizer = c->source->no_tokenizer;
     return rrt__convert_weights(c, err);
 }
 

@@ -133,7 +133,7 @@ static void zero_init(job *j)
         rrt__tie_depth *t = &j->tie.depths[l];
         for (size_t i = 0; i < t->rank * j->tie.in; i++)
             t->a[i] = (float)(rrt__random_gaussian(seed, t->stream, i) / sqrt((double)j->tie.in));
-        memset(t->b, 0, j->tie.out * t->rank * sizeof(float));
+        if (t->rank) memset(t->b, 0, j->tie.out * t->rank * sizeof(float)); // NULL without a LoRA
         t->kept = 0;
     }
 }
