@@ -1,6 +1,7 @@
 #include "base/team.h"
 
 #include <omp.h>
+#include <string.h>
 
 int rrt__team_threads(int asked)
 {
@@ -28,4 +29,11 @@ rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain)
     size_t grains = (count + grain - 1) / grain, nth = (size_t)team.nth, ith = (size_t)team.ith;
     size_t begin = grains * ith / nth * grain, end = grains * (ith + 1) / nth * grain;
     return (rrt__share){begin < count ? begin : count, end < count ? end : count};
+}
+
+void rrt__team_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width)
+{
+    rrt__share share = rrt__team_share(team, rows, 1);
+    memcpy(to + share.begin * width, from + share.begin * width,
+           (share.end - share.begin) * width * sizeof(float));
 }

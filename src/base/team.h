@@ -26,4 +26,7 @@ typedef struct rrt__share {
 } rrt__share;
 rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain);
 
+// Copies this thread's share of rows; a barrier has to follow before others read them.
+void rrt__team_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width);
+
 #endif

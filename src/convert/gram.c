@@ -96,22 +96,14 @@ rrt_status rrt__grams_collect(rrt__grams *grams, rrt__trace *trace, const rrt_mo
                               const int32_t *ids, int threads, const rrt_progress *progress, rrt_error *err)
 {
     *grams = (rrt__grams){0};
-    rrt__sequence sequence;
-    rrt__sequence_init(&sequence, model);
-    collection c = {.grams = grams,
-                    .trace = trace,
-                    .model = model,
-                    .span = {&sequence, 0, 0},
-                    .ids = ids,
-                    .scale = 1 / (float)trace->tokens};
+    collection c = {
+        .grams = grams, .trace = trace, .model = model, .ids = ids, .scale = 1 / (float)trace->tokens};
     rrt_status status;
     RRT__GOTO(allocate(grams, model, err));
     RRT__GOTO(rrt__workspace_create(&c.workspace, model, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW, threads, err));
-    RRT__GOTO(rrt__sequence_reserve(&sequence, RRT__TRACE_WINDOW, err));
     RRT__GOTO(run_windows(&c, threads, progress, err));
 done:
     rrt__workspace_free(&c.workspace);
-    rrt__sequence_free(&sequence);
     if (status) rrt__grams_free(grams);
     return status;
 }

@@ -17,7 +17,6 @@
 typedef struct lane {
     const rrt_model *model;
     rrt__workspace workspace;
-    rrt__sequence sequence;
     float *hidden; // [tokens, hidden]
 } lane;
 
@@ -57,13 +56,13 @@ static void embed(rrt__team team, void *argument)
     lane *t = &h->teacher, *s = &h->student;
     size_t hidden = h->model->shape.hidden;
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) {
-        rrt__span span = {&t->sequence, 0, rows_at(h, at)};
+        rrt__span span = {.count = rows_at(h, at)};
         rrt__forward_embed(team, t->model, &t->workspace, &span, 1, h->ids + at);
-        rrt__trace_copy(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
+        rrt__team_copy(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
         rrt__team_barrier(team);
     }
     // Positions 0 … 511 for the windows to come, the last of which may be shorter.
-    rrt__span spans[2] = {{&t->sequence, 0, rows_at(h, 0)}, {&s->sequence, 0, rows_at(h, 0)}};
+    rrt__span spans[2] = {{.count = rows_at(h, 0)}, {.count = rows_at(h, 0)}};
     rrt__forward_embed(team, t->model, &t->workspace, &spans[0], 1, h->ids);
     rrt__forward_embed(team, s->model, &s->workspace, &spans[1], 1, h->ids);
 }
@@ -73,13 +72,13 @@ static void run_teacher(rrt__team team, healer *h, size_t at)
     lane *t = &h->teacher;
     size_t hidden = h->model->shape.hidden, rows = rows_at(h, at), row = at * hidden;
     if (at + rows <= h->trace->tokens) {
-        rrt__trace_copy(team, h->middle + row, h->trace->middle[h->depth] + row, rows, hidden);
-        rrt__trace_copy(team, t->hidden + row, h->trace->after[h->depth] + row, rows, hidden);
+        rrt__team_copy(team, h->middle + row, h->trace->middle[h->depth] + row, rows, hidden);
+        rrt__team_copy(team, t->hidden + row, h->trace->after[h->depth] + row, rows, hidden);
         rrt__team_barrier(team);
         return;
     }
-    rrt__span span = {&t->sequence, 0, rows};
-    rrt__trace_copy(team, t->workspace.hidden, t->hidden + row, rows, hidden);
+    rrt__span span = {.count = rows};
+    rrt__team_copy(team, t->workspace.hidden, t->hidden + row, rows, hidden);
     // The original's depth: every depth of a shared plan stands for one layer.
     rrt__trace_block(team, t->model, &t->workspace, &span, h->depth, h->middle + row, t->hidden + row);
 }
@@ -89,14 +88,14 @@ static void run_student(rrt__team team, healer *h, size_t at, bool attention, bo
     lane *s = &h->student;
     const rrt__shape *shape = &h->model->shape;
     size_t rows = rows_at(h, at), q = shape->heads * shape->head_dim;
-    rrt__span span = {&s->sequence, 0, rows};
+    rrt__span span = {.count = rows};
     rrt__segment segment = {0, 0, rows};
-    rrt__trace_copy(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
+    rrt__team_copy(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
     rrt__team_barrier(team);
     if (attention) rrt__forward_attention(team, s->model, &s->workspace, &span, 1, &segment, 1);
     if (mlp) rrt__forward_mlp_input(team, s->model, &s->workspace, &span, 1, &segment, 1);
-    if (attention) rrt__trace_copy(team, h->attended + at * q, s->workspace.attended, rows, q);
-    if (mlp) rrt__trace_copy(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
+    if (attention) rrt__team_copy(team, h->attended + at * q, s->workspace.attended, rows, q);
+    if (mlp) rrt__team_copy(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
     rrt__team_barrier(team);
 }
 
@@ -160,7 +159,7 @@ static void run_depth(rrt__team team, void *argument)
     size_t hidden = h->model->shape.hidden;
     bool parallel = h->model->family->parallel_residual; // the MLP then reads the block's input: both at once
     if (h->depth == h->model->plan.prelude)              // until here the two are the same
-        rrt__trace_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
+        rrt__team_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
     rrt__team_barrier(team);
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_teacher(team, h, at);
     if (h->depth < h->model->plan.prelude) return;
@@ -176,10 +175,8 @@ static void run_depth(rrt__team team, void *argument)
 static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, int threads, rrt_error *err)
 {
     side->model = model;
-    rrt__sequence_init(&side->sequence, model);
     RRT__TRY(
         rrt__workspace_create(&side->workspace, model, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW, threads, err));
-    RRT__TRY(rrt__sequence_reserve(&side->sequence, RRT__TRACE_WINDOW, err));
     return rrt__arena_alloc(&h->arena, &side->hidden, h->tokens, model->shape.hidden * sizeof(float),
                             "hidden states", err);
 }
@@ -221,10 +218,7 @@ static rrt_status open_healer(healer *h, const rrt_model *source, int threads, r
 static void close_healer(healer *h)
 {
     lane *lanes[2] = {&h->teacher, &h->student};
-    for (int i = 0; i < 2; i++) {
-        rrt__workspace_free(&lanes[i]->workspace);
-        rrt__sequence_free(&lanes[i]->sequence);
-    }
+    for (int i = 0; i < 2; i++) rrt__workspace_free(&lanes[i]->workspace);
     rrt__fit_close(&h->fit);
     rrt__arena_free(&h->arena);
 }

@@ -25,21 +25,14 @@ void rrt__trace_free(rrt__trace *trace)
     *trace = (rrt__trace){0};
 }
 
-void rrt__trace_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width)
-{
-    rrt__share share = rrt__team_share(team, rows, 1);
-    memcpy(to + share.begin * width, from + share.begin * width,
-           (share.end - share.begin) * width * sizeof(float));
-}
-
 void rrt__trace_block(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *span,
                       int depth, float *middle, float *after)
 {
     rrt__segment segment = {depth, 0, span->count};
     size_t hidden = model->shape.hidden;
     rrt__forward_attention(team, model, ws, span, 1, &segment, 1);
-    rrt__trace_copy(team, middle, ws->hidden, span->count, hidden);
+    rrt__team_copy(team, middle, ws->hidden, span->count, hidden);
     rrt__forward_mlp(team, model, ws, span, 1, &segment, 1); // waits before it changes the hidden state
-    rrt__trace_copy(team, after, ws->hidden, span->count, hidden);
+    rrt__team_copy(team, after, ws->hidden, span->count, hidden);
     rrt__team_barrier(team);
 }

@@ -23,7 +23,4 @@ void rrt__trace_free(rrt__trace *trace);
 void rrt__trace_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                       const rrt__span *span, int depth, float *middle, float *after);
 
-// Copies this thread's share of rows; a barrier has to follow before others read them.
-void rrt__trace_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width);
-
 #endif

@@ -16,13 +16,6 @@ typedef struct back {
     const float *middle; // input of the MLP's norm
 } back;
 
-static void copy_rows(rrt__team team, float *to, const float *from, size_t rows, size_t width)
-{
-    rrt__share share = rrt__team_share(team, rows, 1);
-    memcpy(to + share.begin * width, from + share.begin * width,
-           (share.end - share.begin) * width * sizeof(float));
-}
-
 // effective = W + B·A for the matrices of this depth that have a LoRA.
 static void form_effective(rrt__team team, rrt__tape *tape, int depth)
 {
@@ -31,8 +24,8 @@ static void form_effective(rrt__team team, rrt__tape *tape, int depth)
     rrt__team_barrier(team);
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (loras[m].rank)
-            copy_rows(team, tape->effective[m], slot->matrix[m].weight, slot->matrix[m].out,
-                      slot->matrix[m].in);
+            rrt__team_copy(team, tape->effective[m], slot->matrix[m].weight, slot->matrix[m].out,
+                           slot->matrix[m].in);
     rrt__team_barrier(team);
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (loras[m].rank)
@@ -46,9 +39,9 @@ void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__sp
     rrt__segment segment = {depth, 0, rows};
     rrt__workspace *ws = &tape->at[depth];
     form_effective(team, tape, depth);
-    copy_rows(team, tape->before[depth], ws->hidden, rows, hidden);
+    rrt__team_copy(team, tape->before[depth], ws->hidden, rows, hidden);
     rrt__forward_attention(team, &tape->unrolled, ws, spans, n_spans, &segment, 1);
-    copy_rows(team, tape->middle[depth], ws->hidden, rows, hidden);
+    rrt__team_copy(team, tape->middle[depth], ws->hidden, rows, hidden);
     rrt__forward_mlp(team, &tape->unrolled, ws, spans, n_spans, &segment, 1);
 }
 
@@ -58,9 +51,9 @@ static void run_again(const back *b)
     size_t hidden = b->tape->model->shape.hidden;
     rrt__segment segment = {b->depth, 0, b->rows};
     rrt__workspace *ws = &b->tape->at[b->depth];
-    copy_rows(b->team, ws->hidden, b->tape->before[b->depth], b->rows, hidden);
+    rrt__team_copy(b->team, ws->hidden, b->tape->before[b->depth], b->rows, hidden);
     rrt__forward_attention(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
-    copy_rows(b->team, b->tape->middle[b->depth], ws->hidden, b->rows, hidden);
+    rrt__team_copy(b->team, b->tape->middle[b->depth], ws->hidden, b->rows, hidden);
     rrt__forward_mlp_input(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
 }
 
