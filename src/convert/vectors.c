@@ -30,9 +30,9 @@ static void fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, con
     size_t hidden = c->source->shape.hidden;
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         const rrt__linear *linear = &weights->matrix[m];
-        bool reads_norm = m != RRT__MATRIX_O && m != RRT__MATRIX_DOWN;
-        const float *bias = from->norm[m <= RRT__MATRIX_V ? RRT__NORM_ATTENTION : RRT__NORM_MLP].bias;
-        if (to->bias[m] && bias && reads_norm)
+        rrt__norm_place place = rrt__matrix_norm(m);
+        const float *bias = place == RRT__NORM_COUNT ? NULL : from->norm[place].bias;
+        if (to->bias[m] && bias)
             cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)linear->out, (int)linear->in, 1, linear->weight,
                         (int)linear->in, bias, 1, 1, to->bias[m], 1);
     }

@@ -23,9 +23,12 @@ typedef struct job {
     rrt__arena arena;
 } job;
 
-static bool reads_norm(rrt__matrix matrix)
+// The gain that is folded into what the matrix of this layer reads; NULL where none is.
+static const float *folded_gain(const job *j, int layer)
 {
-    return matrix != RRT__MATRIX_O && matrix != RRT__MATRIX_DOWN;
+    rrt__norm_place place = rrt__matrix_norm(j->matrix);
+    if (j->conversion->norms != RRT__NORMS_FOLDED || place == RRT__NORM_COUNT) return NULL;
+    return j->conversion->source->depths[layer].norm[place].gain;
 }
 
 // W_l, with the gain of the norm before it multiplied in where norms are folded.
@@ -33,11 +36,10 @@ static rrt_status original_weight(job *j, int layer, const float **out, rrt_erro
 {
     const rrt_model *source = j->conversion->source;
     const rrt__linear *linear = &source->slots[source->plan.slot[layer]].matrix[j->matrix];
-    *out = linear->weight;
-    if (j->conversion->norms != RRT__NORMS_FOLDED || !reads_norm(j->matrix)) return RRT_STATUS_OK;
-    const float *gain =
-        source->depths[layer].norm[j->matrix <= RRT__MATRIX_V ? RRT__NORM_ATTENTION : RRT__NORM_MLP].gain;
+    const float *gain = folded_gain(j, layer);
     float *folded;
+    *out = linear->weight;
+    if (!gain) return RRT_STATUS_OK;
     RRT__TRY(rrt__arena_alloc(&j->arena, &folded, linear->out * linear->in, sizeof(float), "a folded weight",
                               err));
     for (size_t r = 0; r < linear->out; r++)
@@ -55,10 +57,8 @@ static rrt_status input_gram(job *j, int layer, const float **out, rrt_error *er
     float *gram;
     RRT__TRY(rrt__arena_alloc(&j->arena, &gram, width * width, sizeof(float), "a gram", err));
     memcpy(gram, rrt__grams_at(j->conversion->grams, layer, place), width * width * sizeof(float));
-    const float *gain = j->conversion->source->depths[layer]
-                            .norm[place == RRT__GRAM_MLP ? RRT__NORM_MLP : RRT__NORM_ATTENTION]
-                            .gain;
-    for (size_t r = 0; r < width && j->conversion->norms == RRT__NORMS_FOLDED && reads_norm(j->matrix); r++)
+    const float *gain = folded_gain(j, layer);
+    for (size_t r = 0; gain && r < width; r++)
         for (size_t c = 0; c <= r; c++)
             gram[r * width + c] = gain[r] * gain[c] != 0 ? gram[r * width + c] / (gain[r] * gain[c]) : 0;
     rrt__gram_damp(gram, width);

@@ -74,6 +74,12 @@ bool rrt__family_has(const rrt__family *family, rrt__matrix matrix)
     return family->hf.matrices[matrix] != NULL;
 }
 
+rrt__norm_place rrt__matrix_norm(rrt__matrix matrix)
+{
+    if (matrix == RRT__MATRIX_O || matrix == RRT__MATRIX_DOWN) return RRT__NORM_COUNT;
+    return matrix <= RRT__MATRIX_V ? RRT__NORM_ATTENTION : RRT__NORM_MLP;
+}
+
 const char *rrt__matrix_name(rrt__matrix matrix)
 {
     static const char *const names[RRT__MATRIX_COUNT] = {"q", "k", "v", "o", "gate", "up", "down"};

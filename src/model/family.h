@@ -49,6 +49,9 @@ rrt_status rrt__family_by_gguf_name(const rrt__family **out, const char *name, r
 
 bool rrt__family_has(const rrt__family *family, rrt__matrix matrix);
 
+// The norm whose output the matrix reads; RRT__NORM_COUNT for o and down, which read none.
+rrt__norm_place rrt__matrix_norm(rrt__matrix matrix);
+
 // "q", "k", "v", "o", "gate", "up", "down"
 const char *rrt__matrix_name(rrt__matrix matrix);
 
