@@ -59,10 +59,8 @@ rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int
     return RRT_STATUS_OK;
 }
 
-// An absent key and a null both mean the default: that is how Hugging Face writes its configs.
-static bool is_absent(const json_t *json, const char *key)
+bool rrt__json_is_absent(const json_t *value)
 {
-    const json_t *value = json_object_get(json, key);
     return !value || json_is_null(value);
 }
 
@@ -70,15 +68,16 @@ rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t least, 
                             int64_t fallback, int64_t *out, rrt_error *err)
 {
     *out = fallback;
-    return is_absent(json, key) ? RRT_STATUS_OK : rrt__json_int(json, key, least, most, out, err);
+    return rrt__json_is_absent(json_object_get(json, key)) ? RRT_STATUS_OK
+                                                           : rrt__json_int(json, key, least, most, out, err);
 }
 
 rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallback, double *out,
                              rrt_error *err)
 {
     *out = fallback;
-    if (is_absent(json, key)) return RRT_STATUS_OK;
     const json_t *value = json_object_get(json, key);
+    if (rrt__json_is_absent(value)) return RRT_STATUS_OK;
     if (!json_is_number(value)) return fail_type(err, key, "a number");
     *out = json_number_value(value);
     return RRT_STATUS_OK;
@@ -87,8 +86,8 @@ rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallbac
 rrt_status rrt__json_bool_or(const json_t *json, const char *key, bool fallback, bool *out, rrt_error *err)
 {
     *out = fallback;
-    if (is_absent(json, key)) return RRT_STATUS_OK;
     const json_t *value = json_object_get(json, key);
+    if (rrt__json_is_absent(value)) return RRT_STATUS_OK;
     if (!json_is_boolean(value)) return fail_type(err, key, "true or false");
     *out = json_is_true(value);
     return RRT_STATUS_OK;
@@ -109,7 +108,8 @@ rrt_status rrt__json_string_or(const json_t *json, const char *key, const char *
                                rrt_error *err)
 {
     *out = fallback;
-    return is_absent(json, key) ? RRT_STATUS_OK : rrt__json_string(json, key, out, err);
+    return rrt__json_is_absent(json_object_get(json, key)) ? RRT_STATUS_OK
+                                                           : rrt__json_string(json, key, out, err);
 }
 
 rrt_status rrt__json_object(const json_t *json, const char *key, json_t **out, rrt_error *err)

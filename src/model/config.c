@@ -67,7 +67,7 @@ static rrt_status read_rope(rrt__shape *shape, const json_t *json, const char *b
         RRT__TRY(rrt__json_real_or(parameters, "partial_rotary_factor", fraction, &fraction, err));
     }
     const json_t *scaling = json_object_get(json, "rope_scaling");
-    if (scaling && !json_is_null(scaling))
+    if (!rrt__json_is_absent(scaling))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"rope_scaling\" is not supported");
     if (!(fraction > 0 && fraction <= 1))
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %g: more than 0 and at most 1 is possible",

@@ -65,11 +65,8 @@ static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     loader *load = user;
     const rrt__tensor *tensor;
-    if (load->names->fused_qkv && p->matrix >= 0 && p->matrix <= RRT__MATRIX_V) {
-        char name[256];
-        const char *end = strstr(p->name, load->names->matrices[p->matrix]);
-        snprintf(name, sizeof name, "%.*s%s.%s", (int)(end - p->name), p->name, load->names->fused_qkv,
-                 p->columns ? "weight" : "bias");
+    char name[256];
+    if (rrt__parameter_is_fused(p, load->names, name)) {
         RRT__TRY(read_fused(load, p, name, err));
     } else {
         RRT__TRY(find(load, p->name, &tensor, err));

@@ -7,60 +7,61 @@
 #include "model/load.h"
 #include "tokenizer/tokenizer.h"
 
-static rrt_status gguf_config(rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
+// The key of one of the architecture's settings, "llama.block_count".
+static const char *key_of(char key[128], const char *arch, const char *name)
 {
-    *config = (rrt__config){0};
-    rrt__slice arch;
-    char name[64];
-    RRT__TRY(rrt__gguf_string(gguf, "general.architecture", &arch, err));
-    snprintf(name, sizeof name, "%.*s", (int)(arch.length < 40 ? arch.length : 40), arch.data);
-    RRT__TRY(rrt__family_by_gguf_name(&config->family, name, err));
+    snprintf(key, 128, "%s.%s", arch, name);
+    return key;
+}
 
-    int64_t layers, value[6];
-    double epsilon, base;
-    const char *const keys[6] = {"embedding_length",        "feed_forward_length",  "attention.head_count",
-                                 "attention.head_count_kv", "attention.key_length", "rope.dimension_count"};
-    for (int i = 0; i < 6; i++) {
-        char key[128];
-        snprintf(key, sizeof key, "%s.%s", name, keys[i]);
-        // Later keys default to what earlier ones imply: heads → K/V heads, width → head size → rotated
-        // values.
-        int64_t fallback = i == 3 ? value[2] : i == 4 ? value[0] / value[2] : i == 5 ? value[4] : 0;
-        if (i < 3)
-            RRT__TRY(rrt__gguf_int(gguf, key, 1, 1 << 20, &value[i], err));
-        else
-            RRT__TRY(rrt__gguf_int_or(gguf, key, 1, 1 << 20, fallback, &value[i], err));
-    }
+// fallback 0: the key has to be there.
+static rrt_status gguf_size(const rrt__gguf *gguf, const char *arch, const char *name, int64_t most,
+                            size_t fallback, size_t *out, rrt_error *err)
+{
     char key[128];
-    snprintf(key, sizeof key, "%s.block_count", name);
-    RRT__TRY(rrt__gguf_int(gguf, key, 1, RRT__MAX_DEPTHS, &layers, err));
-    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", name);
-    RRT__TRY(rrt__gguf_real_or(gguf, key, 1e-5, &epsilon, err));
-    snprintf(key, sizeof key, "%s.rope.freq_base", name);
-    RRT__TRY(rrt__gguf_real_or(gguf, key, 10000.0, &base, err));
-    int64_t context;
-    snprintf(key, sizeof key, "%s.context_length", name);
-    RRT__TRY(rrt__gguf_int_or(gguf, key, 1, 1 << 24, 2048, &context, err));
-    snprintf(key, sizeof key, "%s.rope.scaling.type", name);
-    if (rrt__gguf_has(gguf, key)) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "%s is not supported", key);
+    int64_t value;
+    key_of(key, arch, name);
+    RRT__TRY(fallback ? rrt__gguf_int_or(gguf, key, 1, most, (int64_t)fallback, &value, err)
+                      : rrt__gguf_int(gguf, key, 1, most, &value, err));
+    *out = (size_t)value;
+    return RRT_STATUS_OK;
+}
 
+static rrt_status gguf_shape(rrt__shape *s, const rrt__gguf *gguf, const char *arch, rrt_error *err)
+{
+    enum { MOST = 1 << 20, MOST_CONTEXT = 1 << 24 };
+    char key[128];
+    RRT__TRY(gguf_size(gguf, arch, "embedding_length", MOST, 0, &s->hidden, err));
+    RRT__TRY(gguf_size(gguf, arch, "feed_forward_length", MOST, 0, &s->ffn, err));
+    RRT__TRY(gguf_size(gguf, arch, "attention.head_count", MOST, 0, &s->heads, err));
+    RRT__TRY(gguf_size(gguf, arch, "attention.head_count_kv", MOST, s->heads, &s->kv_heads, err));
+    RRT__TRY(gguf_size(gguf, arch, "attention.key_length", MOST, s->hidden / s->heads, &s->head_dim, err));
+    RRT__TRY(gguf_size(gguf, arch, "rope.dimension_count", MOST, s->head_dim, &s->rotary, err));
+    RRT__TRY(gguf_size(gguf, arch, "context_length", MOST_CONTEXT, 2048, &s->context, err));
+    RRT__TRY(rrt__gguf_real_or(gguf, key_of(key, arch, "attention.layer_norm_rms_epsilon"), 1e-5,
+                               &s->norm_epsilon, err));
+    RRT__TRY(rrt__gguf_real_or(gguf, key_of(key, arch, "rope.freq_base"), 10000.0, &s->rope_base, err));
+    if (rrt__gguf_has(gguf, key_of(key, arch, "rope.scaling.type")))
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "%s is not supported", key);
     const rrt__tensor *embedding = rrt__tensor_table_find(rrt__gguf_tensors(gguf), "token_embd.weight");
     if (!embedding || embedding->n_dims != 2)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the tensor 'token_embd.weight' is missing or not a matrix");
-    config->shape = (rrt__shape){
-        .hidden = (size_t)value[0],
-        .ffn = (size_t)value[1],
-        .heads = (size_t)value[2],
-        .kv_heads = (size_t)value[3],
-        .head_dim = (size_t)value[4],
-        .rotary = (size_t)value[5],
-        .vocab = embedding->shape[0],
-        .context = (size_t)context,
-        .rope_base = base,
-        .norm_epsilon = epsilon,
-        .tied_head = !rrt__tensor_table_find(rrt__gguf_tensors(gguf), "output.weight"),
-    };
-    RRT__TRY(rrt__shape_check(&config->shape, err));
+    s->vocab = embedding->shape[0];
+    s->tied_head = !rrt__tensor_table_find(rrt__gguf_tensors(gguf), "output.weight");
+    return rrt__shape_check(s, err);
+}
+
+static rrt_status gguf_config(rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
+{
+    rrt__slice arch;
+    char name[64];
+    size_t layers;
+    *config = (rrt__config){0};
+    RRT__TRY(rrt__gguf_string(gguf, "general.architecture", &arch, err));
+    snprintf(name, sizeof name, "%.*s", (int)(arch.length < 40 ? arch.length : 40), arch.data);
+    RRT__TRY(rrt__family_by_gguf_name(&config->family, name, err));
+    RRT__TRY(gguf_shape(&config->shape, gguf, name, err));
+    RRT__TRY(gguf_size(gguf, name, "block_count", RRT__MAX_DEPTHS, 0, &layers, err));
     return rrt__plan_make(&config->plan, RRT__SHARING_NONE, 1, (int)layers, 0, 0, err);
 }
 

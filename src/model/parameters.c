@@ -1,6 +1,7 @@
 #include "model/parameters.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct walk {
     const rrt_model *model;
@@ -175,4 +176,13 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .params_norm = counts[RRT__PARAMETER_NORM],
         .file_bytes = model->file_bytes,
     };
+}
+
+bool rrt__parameter_is_fused(const rrt__parameter *p, const rrt__names *names, char name[256])
+{
+    if (!names->fused_qkv || p->matrix < 0 || p->matrix > RRT__MATRIX_V) return false;
+    const char *end = strstr(p->name, names->matrices[p->matrix]);
+    snprintf(name, 256, "%.*s%s.%s", (int)(end - p->name), p->name, names->fused_qkv,
+             p->columns ? "weight" : "bias");
+    return true;
 }

@@ -28,6 +28,9 @@ typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *par
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit visit, void *user, rrt_error *err);
 
+// Whether the file holds this parameter as a part of one tensor for q, k and v; name then gets that tensor's.
+bool rrt__parameter_is_fused(const rrt__parameter *parameter, const rrt__names *names, char name[256]);
+
 // The number of parameters that a model of this shape and plan has outside LoRA, without building it.
 uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
                                rrt__norms_mode norms);

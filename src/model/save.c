@@ -31,13 +31,8 @@ static rrt_status add_entry(saver *save, const char *name, size_t rows, size_t c
 
 // Q, K and V of a family that stores them as one tensor [heads, 3, head_dim, hidden]. They come one after
 // the other: Q makes the entry, K and V fill their places in it.
-static rrt_status add_fused(saver *save, const rrt__parameter *p, rrt_error *err)
+static rrt_status add_fused(saver *save, const char *name, const rrt__parameter *p, rrt_error *err)
 {
-    const rrt__names *names = &save->model->family->hf;
-    char name[256];
-    const char *end = strstr(p->name, names->matrices[p->matrix]);
-    snprintf(name, sizeof name, "%.*s%s.%s", (int)(end - p->name), p->name, names->fused_qkv,
-             p->columns ? "weight" : "bias");
     size_t columns = p->columns ? p->columns : 1, head_values = save->model->shape.head_dim * columns;
     if (p->matrix == RRT__MATRIX_Q) {
         float *fresh;
@@ -55,8 +50,8 @@ static rrt_status add_fused(saver *save, const rrt__parameter *p, rrt_error *err
 static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     saver *save = user;
-    if (save->model->family->hf.fused_qkv && p->matrix >= 0 && p->matrix <= RRT__MATRIX_V)
-        return add_fused(save, p, err);
+    char name[256];
+    if (rrt__parameter_is_fused(p, &save->model->family->hf, name)) return add_fused(save, name, p, err);
     return add_entry(save, p->name, p->rows, p->columns, p->values, err);
 }
 

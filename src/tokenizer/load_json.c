@@ -8,11 +8,6 @@ static rrt__slice slice(const char *text)
     return (rrt__slice){text, strlen(text)};
 }
 
-static bool is_absent(const json_t *value)
-{
-    return !value || json_is_null(value);
-}
-
 // The settings of the BPE model that change ids, and that rrt has no use for.
 static rrt_status check_model(const json_t *model, rrt_error *err)
 {
@@ -31,7 +26,7 @@ static rrt_status check_model(const json_t *model, rrt_error *err)
         RRT__TRY(rrt__json_bool_or(model, flags[i], false, &flag, err));
         if (flag) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" is not supported", flags[i]);
     }
-    if (!is_absent(json_object_get(model, "dropout")))
+    if (!rrt__json_is_absent(json_object_get(model, "dropout")))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"dropout\" is not supported");
     return RRT_STATUS_OK;
 }
@@ -122,7 +117,7 @@ static rrt_status read_tokens(rrt_tokenizer *tokenizer, const json_t *json, rrt_
     if (status) return rrt__at(err, status, "model");
     RRT__TRY(rrt__json_object(model, "vocab", &tokens, err));
     RRT__TRY(rrt__json_bool_or(model, "ignore_merges", false, &tokenizer->ignores_merges, err));
-    if (!is_absent(added)) RRT__TRY(rrt__json_array(json, "added_tokens", &added, err));
+    if (!rrt__json_is_absent(added)) RRT__TRY(rrt__json_array(json, "added_tokens", &added, err));
     RRT__TRY(rrt__vocab_open(&tokenizer->vocab, json_object_size(tokens) + count_fresh(added, tokens), err));
     RRT__TRY(read_vocab(&tokenizer->vocab, tokens, err));
     RRT__TRY(read_merges(tokenizer, model, err));
@@ -152,7 +147,7 @@ static rrt_status read_named(const rrt__vocab *vocab, const json_t *config, cons
     const json_t *value = json_object_get(config, key);
     const char *text;
     *id = -1;
-    if (is_absent(value)) return RRT_STATUS_OK;
+    if (rrt__json_is_absent(value)) return RRT_STATUS_OK;
     rrt_status status = json_is_object(value) ? rrt__json_string(value, "content", &text, err)
                                               : rrt__json_string(config, key, &text, err);
     if (!status) status = find_any(vocab, text, id, err);

@@ -138,7 +138,7 @@ rrt_status rrt__pipeline_read(rrt_tokenizer *tokenizer, json_t *json, const char
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         json_t *part = json_object_get(json, parts[i].key);
-        if ((!part || json_is_null(part)) && !parts[i].required) continue;
+        if (rrt__json_is_absent(part) && !parts[i].required) continue;
         rrt_status status = parts[i].read(tokenizer, part, parts[i].user, err);
         if (status) return rrt__at(err, status, "%s", parts[i].key);
     }
