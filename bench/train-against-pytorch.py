@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Training step of SmolLM2-135M: rrt against PyTorch eager (f32, sdpa, fused AdamW), interleaved.
+"""A training step of SmolLM2-135M, 4 x 512 tokens: rrt against PyTorch eager (f32, sdpa, fused AdamW) and against itself.
 
-    bench/train-against-pytorch.py MODEL [--rounds 5] [--teacher] [--recompute] [--student FOLDER]
+    bench/train-against-pytorch.py MODEL [--rounds 5] [--steps 1] [--work FOLDER]
 
-MODEL is an original (SmolLM2 as GGUF). Prints tokens/s and peak memory of both, medians over rounds, and the ratios.
-Each run is a process of its own: two warm steps, then the mean of the timed ones. --teacher: forward KL from an online
-teacher of the same size. --recompute: rrt recomputes activations, PyTorch does not. Needs torch and transformers.
+MODEL is the original (SmolLM2 as GGUF). Every round runs each case once, in turns, each in a process of its own: a warm
+step, then the mean of the timed ones. Prints medians of tokens/s and of peak memory, and the ratios that targets are
+about. The recursive students (2 x 15 layers, plain and with a LoRA of rank 64) are made in FOLDER. Needs torch and
+transformers.
 """
 import argparse
 import json
@@ -55,45 +56,75 @@ def torch_step(with_teacher, steps):
     print(json.dumps({"tokens_per_s": rate, "peak_rss_bytes": peak}))
 
 
-def run_torch(arguments):
-    command = [sys.executable, __file__, arguments.model, "--torch", str(arguments.steps)]
-    found = subprocess.run(command + ["--teacher"] * arguments.teacher, check=True, capture_output=True, text=True)
+def run_torch(model, steps, teacher):
+    command = [sys.executable, __file__, model, "--torch", str(steps)] + ["--teacher"] * teacher
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
     row = json.loads(found.stdout.splitlines()[-1])
     return row["tokens_per_s"], row["peak_rss_bytes"]
 
 
-def run_rrt(arguments):
-    command = ["build/rrt", "bench", "-m", arguments.student or arguments.model, "--train", "-r", str(arguments.steps),
-               "-t", "2", "--json"]
-    command += ["--teacher", arguments.model] if arguments.teacher else []
-    command += ["--recompute"] if arguments.recompute else []
+def run_rrt(model, steps, *options):
+    command = ["build/rrt", "bench", "-m", model, "--train", "-r", str(steps), "-t", "2", "--json", *options]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     row = json.loads(found.stdout)["rows"][0]
     return row["tokens_per_s_mean"], row["peak_rss_bytes"]
+
+
+def make_student(original, folder, *options):
+    subprocess.run(["build/rrt", "convert", original, folder, "--loops", "2", "--init", "average", *options, "--force"],
+                   check=True, capture_output=True)
+    return folder
+
+
+def cases_of(model, work, steps):
+    plain = make_student(model, f"{work}/bench-plain")
+    relaxed = make_student(model, f"{work}/bench-relaxed", "--rank", "64")
+    return {
+        "PyTorch, cross-entropy": lambda: run_torch(model, steps, False),
+        "rrt, cross-entropy": lambda: run_rrt(model, steps),
+        "rrt, cross-entropy, --recompute": lambda: run_rrt(model, steps, "--recompute"),
+        "PyTorch, online teacher": lambda: run_torch(model, steps, True),
+        "rrt, online teacher": lambda: run_rrt(model, steps, "--teacher", model),
+        "rrt, layer matching": lambda: run_rrt(model, steps, "--teacher", model, "--match"),
+        "rrt, recursive 2 x 15": lambda: run_rrt(plain, steps),
+        "rrt, recursive 2 x 15, rank 64": lambda: run_rrt(relaxed, steps),
+    }
+
+
+RATIOS = [
+    ("rrt, cross-entropy", "PyTorch, cross-entropy"),
+    ("rrt, cross-entropy, --recompute", "PyTorch, cross-entropy"),
+    ("rrt, online teacher", "PyTorch, online teacher"),
+    ("rrt, layer matching", "rrt, online teacher"),
+    ("rrt, recursive 2 x 15, rank 64", "rrt, recursive 2 x 15"),
+]
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--teacher", action="store_true")
-    parser.add_argument("--recompute", action="store_true")
-    parser.add_argument("--student")
-    parser.add_argument("--torch", type=int)
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--work", default="models")
+    parser.add_argument("--teacher", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--torch", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.torch:
         torch_step(arguments.teacher, arguments.torch)
         return
-    ours, theirs = [], []
+    cases = cases_of(arguments.model, arguments.work, arguments.steps)
+    results = {name: [] for name in cases}
     for number in range(arguments.rounds):
-        ours.append(run_rrt(arguments))
-        theirs.append(run_torch(arguments))
-        print(f"round {number + 1}: rrt {ours[-1][0]:.0f} tokens/s, PyTorch {theirs[-1][0]:.0f}", file=sys.stderr)
-    rate, peak = ([statistics.median(r[i] for r in rows) for rows in (ours, theirs)] for i in (0, 1))
-    print(f"rrt     {rate[0]:6.1f} tokens/s  {peak[0] / 1e9:5.2f} GB")
-    print(f"PyTorch {rate[1]:6.1f} tokens/s  {peak[1] / 1e9:5.2f} GB")
-    print(f"ratio   {rate[0] / rate[1]:6.2f}           {peak[0] / peak[1]:5.2f}")
+        for name, run in cases.items():
+            results[name].append(run())
+            print(f"round {number + 1}: {name}: {results[name][-1][0]:.1f} tokens/s", file=sys.stderr, flush=True)
+    print(f"{'case':34} {'tokens/s':>9} {'memory':>9}")
+    for name, rows in results.items():
+        rate, peak = (statistics.median(row[i] for row in rows) for i in (0, 1))
+        print(f"{name:34} {rate:9.1f} {peak / 1e9:6.2f} GB")
+    for ours, theirs in RATIOS:
+        rate, peak = (statistics.median(a[i] / b[i] for a, b in zip(results[ours], results[theirs])) for i in (0, 1))
+        print(f"{ours} / {theirs}: {rate:.2f} x tokens/s, {peak:.2f} x memory")
 
 
 main()

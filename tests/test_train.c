@@ -281,6 +281,11 @@ static void test_refusals(void **state)
     options.learning_rate = 1e-3;
     assert_fails(RRT_STATUS_MISMATCH, "learning_rate 0.003, now it is 0.001",
                  train(in_folder("base"), &options, &result, &err));
+    // Somebody's model is no run to go on with.
+    rrt_model_close(open_student());
+    options = usual();
+    options.resume = 1;
+    assert_fails(RRT_STATUS_EXISTS, "exists already", train(in_folder("student"), &options, &result, &err));
     options = usual();
     options.files = nothing;
     assert_fails(RRT_STATUS_IO, "nothing.txt", train(in_folder("r1"), &options, &result, &err));

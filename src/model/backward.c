@@ -21,16 +21,17 @@ static void form_effective(rrt__team team, rrt__tape *tape, int depth)
 {
     const rrt__lora *loras = tape->model->depths[depth].lora;
     const rrt__slot *slot = &tape->model->slots[tape->model->plan.slot[depth]];
+    const rrt__slot *effective = &tape->unrolled.slots[depth];
     rrt__team_barrier(team);
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (loras[m].rank)
-            rrt__team_copy(team, tape->effective[m], slot->matrix[m].weight, slot->matrix[m].out,
+            rrt__team_copy(team, effective->matrix[m].weight, slot->matrix[m].weight, slot->matrix[m].out,
                            slot->matrix[m].in);
     rrt__team_barrier(team);
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (loras[m].rank)
-            rrt__gemm_input_gradient(team, tape->effective[m], loras[m].b, loras[m].a, slot->matrix[m].out,
-                                     loras[m].rank, slot->matrix[m].in, 1);
+            rrt__gemm_input_gradient(team, effective->matrix[m].weight, loras[m].b, loras[m].a,
+                                     slot->matrix[m].out, loras[m].rank, slot->matrix[m].in, 1);
 }
 
 void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans)
@@ -51,6 +52,7 @@ static void run_again(const back *b)
     size_t hidden = b->tape->model->shape.hidden;
     rrt__segment segment = {b->depth, 0, b->rows};
     rrt__workspace *ws = &b->tape->at[b->depth];
+    form_effective(b->team, b->tape, b->depth);
     rrt__team_copy(b->team, ws->hidden, b->tape->before[b->depth], b->rows, hidden);
     rrt__forward_attention(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
     rrt__team_copy(b->team, b->tape->middle[b->depth], ws->hidden, b->rows, hidden);
@@ -244,7 +246,6 @@ void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__s
               rrt__spans_rows(spans, n_spans),
               &tape->at[depth],
               parallel ? tape->before[depth] : tape->middle[depth]};
-    if (!is_fresh) form_effective(team, tape, depth);
     rrt__team_barrier(team);
     if (!is_fresh && tape->recompute) run_again(&b);
     backward_mlp(&b);

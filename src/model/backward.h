@@ -1,9 +1,9 @@
 // The backward pass: the gradient of a loss with respect to every parameter, beside forward.h.
 //
 // A tape runs blocks forward and keeps what the way back needs: the hidden state before each block and
-// between attention and MLP, q, k, v, the attention's output, and gate and up before the activation. What is
-// cheap to make again (norms, activations, softmax) is made again. With recompute only the hidden state
-// before each block is kept, and the block runs a second time (gradient checkpointing).
+// between attention and MLP, q, k, v, the attention's output, gate and up before the activation, and the
+// effective matrices. What is cheap to make again (norms, activations, softmax) is made again. With recompute
+// only the hidden state before each block is kept, and the block runs a second time (gradient checkpointing).
 //
 // LoRA costs nothing per token: the effective matrix W + B·A of a depth is formed once per pass, and with
 // G = dyᵀ·x, its gradient, dW += G, dB += G·Aᵀ, dA += Bᵀ·G (paper eq. 3). Shared weights gather the G of all
@@ -20,12 +20,11 @@ typedef struct rrt__tape {
     rrt_model *gradient; // like model; gradients are added to it
     bool trains[RRT__PARAMETER_KIND_COUNT];
     bool recompute;
-    rrt_model unrolled; // the model as forward.h sees it: a slot per depth, LoRA already in the matrices
-    float *effective[RRT__MATRIX_COUNT]; // [out, in]: W + B·A of the depth that is being worked on
-    rrt__workspace shared;               // what depths need not keep
-    rrt__workspace *at;                  // [n_depths]: views of shared with the depth's own buffers
-    float **before, **middle;            // [n_depths] of [rows, hidden]
-    float *d_hidden; // [rows, hidden]: gradient of the hidden state, in and out of every block
+    rrt_model unrolled;    // the model as forward.h sees it: a slot per depth, LoRA already in the matrices
+    rrt__workspace shared; // what depths need not keep
+    rrt__workspace *at;    // [n_depths]: views of shared with the depth's own buffers
+    float **before, **middle; // [n_depths] of [rows, hidden]
+    float *d_hidden;          // [rows, hidden]: gradient of the hidden state, in and out of every block
     float *d_normed[RRT__NORM_COUNT];    // [rows, hidden]
     float *d_q, *d_k, *d_v, *d_attended; // as q, k, v, attended
     float *d_matrix;                     // [largest out·in]: G

@@ -8,11 +8,13 @@ static rrt_status take(rrt__tape *tape, float **buffer, size_t rows, size_t widt
                             err);
 }
 
-// A slot per depth that borrows the model's weights, or the effective matrix where the depth has a LoRA.
+// A slot per depth that borrows the model's weights, or has an effective matrix where the depth has a LoRA;
+// with recompute all depths share one.
 static rrt_status unroll(rrt__tape *tape, rrt_error *err)
 {
     const rrt_model *model = tape->model;
     size_t n = (size_t)model->plan.n_depths, largest = 0;
+    float *shared[RRT__MATRIX_COUNT] = {NULL};
     rrt_model *flat = &tape->unrolled;
     *flat = *model;
     flat->plan.n_slots = (int)n;
@@ -26,8 +28,9 @@ static rrt_status unroll(rrt__tape *tape, rrt_error *err)
             rrt__linear *linear = &flat->slots[d].matrix[m];
             if (!flat->depths[d].lora[m].rank) continue;
             if (linear->out * linear->in > largest) largest = linear->out * linear->in;
-            if (!tape->effective[m]) RRT__TRY(take(tape, &tape->effective[m], linear->out, linear->in, err));
-            linear->weight = tape->effective[m];
+            if (!tape->recompute || !shared[m])
+                RRT__TRY(take(tape, &shared[m], linear->out, linear->in, err));
+            linear->weight = shared[m];
             flat->depths[d].lora[m] = (rrt__lora){0};
         }
     }

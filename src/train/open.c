@@ -1,9 +1,11 @@
 // Opening a run and keeping its state.
 #include "train/run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "train/checkpoint.h"
@@ -11,7 +13,7 @@
 static rrt_status fail_exists(const char *out, rrt_error *err)
 {
     rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
-    rrt__hint(err, status, "go on with --resume auto, replace it with --force, or choose another name");
+    rrt__hint(err, status, "a run goes on with --resume auto; --force replaces it, or choose another name");
     return rrt__at(err, status, "%s", out);
 }
 
@@ -33,14 +35,42 @@ static rrt_status clear_folder(const rrt__run *r, rrt_error *err)
     return rrt__at(err, rrt__fail_errno(err, "cannot replace the folder"), "%s", r->out);
 }
 
+static bool has(const char *folder, const char *name)
+{
+    char path[4096];
+    return rrt__path_join(path, folder, name, NULL) == RRT_STATUS_OK && rrt__path_exists(path);
+}
+
+// Whether a folder is what a run left, however early it ended.
+static bool is_run(const char *folder)
+{
+    return has(folder, "log.jsonl") || has(folder, "checkpoints") || has(folder, "data") ||
+           rmdir(folder) == 0;
+}
+
+// Removes what a run that was killed had half written.
+static void sweep(const char *folder)
+{
+    char path[4096];
+    DIR *entries = opendir(folder);
+    for (const struct dirent *entry; entries && (entry = readdir(entries));)
+        if (strstr(entry->d_name, ".tmp-") && !rrt__path_join(path, folder, entry->d_name, NULL))
+            rrt__path_remove(path);
+    if (entries) closedir(entries);
+}
+
 static rrt_status open_folder(const rrt__run *r, rrt_error *err)
 {
-    if (rrt__path_exists(r->out) && !r->options->resume) {
-        if (!r->options->overwrite) return fail_exists(r->out, err);
-        RRT__TRY(clear_folder(r, err));
-    }
-    if (mkdir(r->out, 0777) == 0 || errno == EEXIST) return RRT_STATUS_OK;
-    return rrt__at(err, rrt__fail_errno(err, "cannot create the folder"), "%s", r->out);
+    char data[4096];
+    bool exists = rrt__path_exists(r->out), goes_on = r->options->resume && exists && is_run(r->out);
+    if (exists && !goes_on && !r->options->overwrite) return fail_exists(r->out, err);
+    if (exists && !goes_on) RRT__TRY(clear_folder(r, err));
+    if (mkdir(r->out, 0777) != 0 && errno != EEXIST)
+        return rrt__at(err, rrt__fail_errno(err, "cannot create the folder"), "%s", r->out);
+    RRT__TRY(rrt__path_join(data, r->out, "data", err));
+    sweep(r->out);
+    sweep(data);
+    return RRT_STATUS_OK;
 }
 
 static rrt_status open_store(rrt__run *r, rrt_error *err)

@@ -1,6 +1,7 @@
 // A run: batches, steps, checkpoints, and going back when a step goes wrong.
 #include "train/run.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -155,24 +156,38 @@ static rrt_status keep_on(rrt__run *r, rrt_error *err)
     return r->optimizer.step > r->now.step ? rrt__run_save(r, err) : RRT_STATUS_OK;
 }
 
-// The trained model under the run's own name. Files are written aside and renamed, the weights before
-// config.json, so that a run that dies here leaves nothing that looks complete and is not.
+static rrt_status move(const char *from_folder, const char *to_folder, const char *name, rrt_error *err)
+{
+    char from[4096], to[4096];
+    RRT__TRY(rrt__path_join(from, from_folder, name, err));
+    RRT__TRY(rrt__path_join(to, to_folder, name, err));
+    if (rename(from, to) == 0) return RRT_STATUS_OK;
+    return rrt__at(err, rrt__fail_errno(err, "cannot move into place"), "%s", to);
+}
+
+// config.json last: a run that dies here leaves nothing that looks complete and is not.
+static rrt_status move_all(const char *from, const char *to, rrt_error *err)
+{
+    rrt_status status = RRT_STATUS_OK;
+    DIR *entries = opendir(from);
+    if (!entries) return rrt__at(err, rrt__fail_errno(err, "cannot read the folder"), "%s", from);
+    for (const struct dirent *entry; !status && (entry = readdir(entries));)
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "config.json") != 0)
+            status = move(from, to, entry->d_name, err);
+    closedir(entries);
+    return status ? status : move(from, to, "config.json", err);
+}
+
+// The trained model under the run's own name: written aside, then moved.
 static rrt_status publish(const rrt__run *r, rrt_error *err)
 {
-    static const char *const names[] = {"model.safetensors", "tokenizer.json", "tokenizer_config.json",
-                                        "config.json"};
     const rrt__safetensors_options whole = {RRT__DTYPE_F32, UINT64_MAX, NULL};
-    char path[4096], from[4096], to[4096];
+    char path[4096];
     rrt__destination destination;
     RRT__TRY(rrt__path_join(path, r->out, "model", err));
     RRT__TRY(rrt__destination_open(&destination, path, true, false, err));
     rrt_status status = rrt__model_write(r->model, destination.temporary, &whole, err);
-    for (size_t i = 0; !status && i < sizeof names / sizeof *names; i++) {
-        status = rrt__path_join(from, destination.temporary, names[i], err);
-        if (!status) status = rrt__path_join(to, r->out, names[i], err);
-        if (!status && rename(from, to) != 0)
-            status = rrt__at(err, rrt__fail_errno(err, "cannot move into place"), "%s", to);
-    }
+    if (!status) status = move_all(destination.temporary, r->out, err);
     rrt__destination_discard(&destination);
     return status;
 }
