@@ -1,6 +1,5 @@
 #include "convert/trace.h"
 
-
 rrt_status rrt__trace_open(rrt__trace *trace, const rrt_model *model, size_t tokens, rrt_error *err)
 {
     int n = model->plan.n_depths;
