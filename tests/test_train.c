@@ -304,7 +304,8 @@ static void test_refusals(void **state)
     options = usual();
     rrt_model *other = open_in_gradients("llama"); // a vocabulary of 29
     options.teacher = other;
-    assert_fails(RRT_STATUS_MISMATCH, "vocabulary of 29", train(in_folder("r6"), &options, &result, &err));
+    assert_fails(RRT_STATUS_MISMATCH, "vocabularies: 97 and 29",
+                 train(in_folder("r6"), &options, &result, &err));
     rrt_model_close(other);
     assert_false(rrt__path_exists(in_folder("r6")));
 }

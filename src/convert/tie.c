@@ -115,8 +115,7 @@ static rrt_status solve_alone(room *r, const rrt__tie *tie, rrt_error *err)
 }
 
 // Better low-rank parts for the shared weight as it stands: one step finds the best B for A, then the best A
-// for B. Between here and the end of the alternation, b
-// holds orthonormal rows [rank, out].
+// for B. Until the alternation ends, b holds orthonormal rows [rank, out].
 static rrt_status improve_low_rank(room *r, const rrt__tie *tie, int steps, rrt_error *err)
 {
     for (int l = 0; l < tie->n; l++) {

@@ -118,13 +118,7 @@ static rrt_status check_models(const rrt_model *const *models, int n_models, con
                                rrt_error *err)
 {
     size_t vocab = models[0]->shape.vocab;
-    for (int m = 1; m < n_models; m++) {
-        if (models[m]->shape.vocab != vocab)
-            return rrt__fail(err, RRT_STATUS_MISMATCH,
-                             "the models have different vocabularies: %zu and %zu tokens", vocab,
-                             models[m]->shape.vocab);
-        RRT__TRY(rrt__tokenizer_check_same(models[0]->tokenizer, models[m]->tokenizer, err));
-    }
+    for (int m = 1; m < n_models; m++) RRT__TRY(rrt__model_check_vocabulary(models[0], models[m], err));
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || (size_t)ids[i] >= vocab)
             return rrt__fail(err, RRT_STATUS_ARGUMENT, "token %zu is id %d: the vocabulary has 0 to %zu", i,

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "tokenizer/tokenizer.h"
+
 static const char *const norms_names[] = {"tied", "per-depth", "folded"};
 
 const char *rrt__norms_name(rrt__norms_mode norms)
@@ -149,6 +151,15 @@ rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_e
         *out = NULL;
     }
     return status;
+}
+
+rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err)
+{
+    if (a->shape.vocab != b->shape.vocab)
+        return rrt__fail(err, RRT_STATUS_MISMATCH,
+                         "the models have different vocabularies: %zu and %zu tokens", a->shape.vocab,
+                         b->shape.vocab);
+    return rrt__tokenizer_check_same(a->tokenizer, b->tokenizer, err);
 }
 
 void rrt_model_close(rrt_model *model)

@@ -82,6 +82,10 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
 // Whether the depth's vectors are stored under the depth itself and not with its slot.
 bool rrt__model_owns_vectors(const rrt_model *model);
 
+// Whether two models speak of the same tokens, so that they can be compared or distilled: MISMATCH if their
+// vocabularies differ in size, or their tokenizers, where both have one, in an id.
+rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err);
+
 // The first depth that uses the slot.
 int rrt__model_first_depth(const rrt_model *model, int slot);
 

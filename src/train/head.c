@@ -62,8 +62,8 @@ static void score_row(const chunk *c, size_t row)
             kernels->cross_entropy(gradient, logits, vocab, (size_t)target, c->weight - distil);
         if (c->teaching->rows)
             sums->divergence += rrt__sparse_distil(
-                o->divergence, gradient, logits, vocab, c->teaching->rows[c->begin + row], c->teaching->top,
-                distil, c->head->stored + (size_t)c->team.ith * c->teaching->top);
+                kernels, o->divergence, gradient, logits, vocab, c->teaching->rows[c->begin + row],
+                c->teaching->top, distil, c->head->stored + (size_t)c->team.ith * c->teaching->top);
         else if (c->teaching->model)
             sums->divergence += kernels->distil[o->divergence](
                 gradient, logits, c->head->teacher_logits + row * vocab, vocab, o->temperature, distil);

@@ -124,7 +124,7 @@ rrt_status rrt__run_save(rrt__run *r, rrt_error *err)
                               "settings", rrt__settings_to_json(&r->settings));
     rrt_status status = rrt__checkpoint_save(r->checkpoints, r->model, &r->optimizer, state, err);
     json_decref(state);
-    r->now.step = r->optimizer.step;
+    r->saved_step = r->optimizer.step;
     r->saved_at = r->now.seconds;
     r->rollbacks = 0;
     return status;
@@ -151,7 +151,7 @@ static rrt_status read_state(rrt__run *r, const json_t *state, rrt_error *err)
     RRT__TRY(rrt__json_int(state, "mean_steps", 0, INT64_MAX, &mean_steps, err));
     r->now.mean_steps = (uint64_t)mean_steps;
     r->now.drawn = (uint64_t)windows;
-    r->now.step = r->optimizer.step;
+    r->saved_step = r->optimizer.step;
     r->saved_at = r->now.seconds;
     return RRT_STATUS_OK;
 }
@@ -173,10 +173,7 @@ rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
     bool found = false;
     if (!r->model->tokenizer)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no tokenizer to read text with");
-    if (r->options->teacher && r->options->teacher->shape.vocab != r->model->shape.vocab)
-        return rrt__fail(err, RRT_STATUS_MISMATCH,
-                         "the teacher has a vocabulary of %zu tokens, the student of %zu",
-                         r->options->teacher->shape.vocab, r->model->shape.vocab);
+    if (r->options->teacher) RRT__TRY(rrt__model_check_vocabulary(r->model, r->options->teacher, err));
     RRT__TRY(rrt__path_join(r->checkpoints, r->out, "checkpoints", err));
     RRT__TRY(open_folder(r, err));
     RRT__TRY(open_data(r, err));

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "model/load.h"
 
 enum { SETTLED = 20, MOST_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
@@ -113,18 +114,16 @@ static void learn(rrt__run *r, const rrt_train_step *step)
 
 static rrt_status tell(rrt__run *r, const rrt_train_step *step, rrt_error *err)
 {
-    const rrt_progress *progress = r->options->progress;
     rrt__log_row row = {step->step,       step->tokens,        step->loss, step->cross_entropy,
                         step->divergence, step->learning_rate, step->norm, step->tokens_per_s,
                         r->now.seconds,   step->event};
     RRT__TRY(rrt__log_write(&r->log, &row, err));
     if (r->options->report) r->options->report(r->options->user, step);
-    if (!progress || !progress->report || !progress->report(progress->user, "train", share_done(r, 0), 1))
-        return RRT_STATUS_OK;
+    rrt_status status = rrt__progress_report(r->options->progress, "train", share_done(r, 0), 1, err);
+    if (!status) return RRT_STATUS_OK;
     RRT__TRY(rrt__run_save(r, err));
-    rrt_status status = rrt__fail(err, RRT_STATUS_CANCELLED, "the run was stopped at step %llu",
-                                  (unsigned long long)r->optimizer.step);
-    return rrt__hint(err, status, "it goes on where it stopped with --resume auto");
+    return rrt__hint(err, status, "stopped at step %llu; it goes on there with --resume auto",
+                     (unsigned long long)r->optimizer.step);
 }
 
 static rrt_status make_step(rrt__run *r, rrt_error *err)
@@ -151,9 +150,9 @@ static rrt_status keep_on(rrt__run *r, rrt_error *err)
         RRT__TRY(make_step(r, err));
         bool due = r->now.seconds - r->saved_at >= 60 * s->checkpoint_minutes;
         if (s->checkpoint_steps && r->optimizer.step % s->checkpoint_steps == 0) due = true;
-        if (due && r->optimizer.step > r->now.step) RRT__TRY(rrt__run_save(r, err));
+        if (due && r->optimizer.step > r->saved_step) RRT__TRY(rrt__run_save(r, err));
     }
-    return r->optimizer.step > r->now.step ? rrt__run_save(r, err) : RRT_STATUS_OK;
+    return r->optimizer.step > r->saved_step ? rrt__run_save(r, err) : RRT_STATUS_OK;
 }
 
 static rrt_status move(const char *from_folder, const char *to_folder, const char *name, rrt_error *err)

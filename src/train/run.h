@@ -11,7 +11,6 @@ typedef struct rrt__place {
     double seconds;      // of training so far
     double mean_loss;    // running mean, over about ten steps
     uint64_t mean_steps; // that it has seen
-    uint64_t step;
 } rrt__place;
 
 typedef struct rrt__run {
@@ -27,8 +26,10 @@ typedef struct rrt__run {
     int32_t *ids, *targets; // [at a time, context]
     rrt__store_row *rows;
     rrt__place now;
-    int rollbacks;                 // since the last checkpoint
-    double saved_at, step_seconds; // of the last step
+    int rollbacks;       // since the last checkpoint
+    uint64_t saved_step; // of the last checkpoint
+    double saved_at;     // in seconds of training
+    double step_seconds; // of the last step
     char checkpoints[4096];
 } rrt__run;
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/progress.h"
 #include "train/data.h"
 #include "train/documents.h"
 
@@ -112,10 +113,7 @@ typedef struct maker {
 
 static rrt_status report(const maker *m, size_t done, rrt_error *err)
 {
-    const rrt_progress *p = m->progress;
-    if (!p || !p->report || !p->report(p->user, "tokenize", (double)done, (double)m->total))
-        return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_CANCELLED, "the tokenizing was cancelled");
+    return rrt__progress_report(m->progress, "tokenize", (double)done, (double)m->total, err);
 }
 
 static rrt_status encode(const maker *m, rrt__documents *documents, writer *w, rrt_error *err)

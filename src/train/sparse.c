@@ -42,8 +42,9 @@ static double teacher_probability(rrt__store_row teacher, size_t i)
 }
 
 // dD/ds[j] = q[j] · (slope of j's outcome - Σ q · slope).
-double rrt__sparse_distil(rrt__divergence kind, float *gradient, const float *student, size_t vocab,
-                          rrt__store_row teacher, size_t top, float weight, float *scratch)
+double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence kind, float *gradient,
+                          const float *student, size_t vocab, rrt__store_row teacher, size_t top,
+                          float weight, float *scratch)
 {
     double total = rrt__kernels_get()->log_sum_exp(student, vocab), slope, rest_slope = 0;
     double p_rest = 1, q_rest = 1, sum = 0, through = 0;
@@ -65,9 +66,10 @@ double rrt__sparse_distil(rrt__divergence kind, float *gradient, const float *st
         scratch[i] = gradient[teacher.ids[i]] + (float)(weight * q * (slope - through));
     }
     // All tokens as if they were of the rest, then those that are not: the rest's slope may be huge and must
-    // not touch them.
+    // not touch them. rest · softmax(student) is the gradient of a cross-entropy but for its target, which is
+    // one of those.
     float rest = (float)(weight * (rest_slope - through));
-    for (size_t j = 0; j < vocab; j++) gradient[j] += rest * expf(student[j] - (float)total);
+    kernels->cross_entropy(gradient, student, vocab, teacher.ids[0], rest);
     for (size_t i = 0; i < top; i++) gradient[teacher.ids[i]] = scratch[i];
     return sum;
 }
