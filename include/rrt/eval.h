@@ -1,8 +1,8 @@
-// Measuring a model on text: perplexity, and how far it is from another model.
+// Measuring a model: perplexity on a text, how far it is from another model, and questions.
 //
-// The text's ids are cut into windows of `context` tokens, end to end, without overlap. Where the model's
-// tokenizer adds BOS, each window starts with it. Tokens 2 … context of a window are scored, each given those
-// before it. A last shorter window is dropped, unless it is the only one.
+// For the first two the text's ids are cut into windows of `context` tokens, end to end, without overlap.
+// Where the model's tokenizer adds BOS, each window starts with it. Tokens 2 … context of a window are
+// scored, each given those before it. A last shorter window is dropped, unless it is the only one.
 #ifndef RRT_EVAL_H
 #define RRT_EVAL_H
 
@@ -44,6 +44,59 @@ typedef struct rrt_eval_kl_result {
 RRT_API rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher, const int32_t *ids,
                                size_t count, const rrt_eval_options *options, rrt_eval_kl_result *result,
                                rrt_error *err);
+
+// --- questions: zero-shot tasks by the rules of EleutherAI's lm-evaluation-harness, sample by sample
+//
+// An answer is scored by ln p of its tokens after the question's context. Context and answer are encoded
+// together, and cut after as many tokens as the context has when it is encoded on its own; spaces at its end
+// go to the answer. BOS comes first where the tokenizer adds it; a text that the model cannot see whole loses
+// tokens on the left.
+
+// The tasks' names by index, from 0 on: lambada_openai, hellaswag, piqa, winogrande, arc_easy, arc_challenge,
+// openbookqa. NULL behind the last.
+RRT_API const char *rrt_task_name(size_t index);
+
+typedef struct rrt_task_answer {
+    double log_likelihood; // ln p of all its tokens, in nats
+    size_t characters;     // of the choice, without the space before it: what acc_norm divides by
+    int is_greedy;         // each of its tokens was the most likely one
+} rrt_task_answer;
+
+// One question with what was found.
+typedef struct rrt_task_sample {
+    const char *task;
+    size_t index;                   // in its file, from 0 on
+    const rrt_task_answer *answers; // [n_answers]
+    size_t n_answers, gold;         // gold: which of them is right
+    int acc, acc_norm;              // 1 or 0; a task without acc_norm has 0 there
+} rrt_task_sample;
+
+typedef struct rrt_task_options {
+    int threads;  // 0: one per core
+    int loops;    // of the model; 0: all
+    size_t limit; // ask only the first questions; 0: all
+    const rrt_progress *progress;
+    void (*report)(void *user, const rrt_task_sample *sample); // each question, in order; NULL: none
+    void *user;
+} rrt_task_options;
+
+// NAN stands where a task has no such figure, and for errors of fewer than two questions.
+typedef struct rrt_task_result {
+    uint64_t n;        // questions
+    double acc;        // share of right answers: the most likely one, or (lambada) the greedy one
+    double acc_norm;   // the same by ln p per character
+    double perplexity; // lambada: exp(-mean ln p of the answer)
+    double score;      // what an average over tasks takes (paper App. E): acc_norm, or acc where none is
+    double acc_stderr; // standard errors of the means, from the samples' deviation (n - 1)
+    double acc_norm_stderr;
+    double perplexity_stderr; // perplexity · standard error of the mean ln p; the harness bootstraps it
+} rrt_task_result;
+
+// Asks the questions in `folder`/`task`.jsonl (docs/FORMATS.md). ARGUMENT if there is no task of that name,
+// UNSUPPORTED if the model has no tokenizer; FORMAT with file and line if a line is no question, NUMERIC if
+// the model's output is not finite.
+RRT_API rrt_status rrt_eval_task(const rrt_model *model, const char *task, const char *folder,
+                                 const rrt_task_options *options, rrt_task_result *result, rrt_error *err);
 
 #ifdef __cplusplus
 }

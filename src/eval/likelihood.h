@@ -1,0 +1,21 @@
+// How likely a model finds continuations of contexts, many in a pass.
+//
+// Requests that have the same context, one after the other, share its run: keys and values of the context
+// stay, and those of one continuation after the other go behind them.
+#ifndef RRT__LIKELIHOOD_H
+#define RRT__LIKELIHOOD_H
+
+#include "model/forward.h"
+
+typedef struct rrt__request {
+    const int32_t *ids;    // [count]: context, then continuation
+    size_t context, count; // tokens; 1 ≤ context < count ≤ what the model can see + 1, ids of the vocabulary
+    double log_likelihood; // result: Σ ln p of the continuation's tokens, each given those before it
+    bool is_greedy;        // result: each of them was the most likely one, the first of equals
+} rrt__request;
+
+// NUMERIC if the model's output is not finite. Progress is reported as `stage`, in requests.
+rrt_status rrt__likelihoods(const rrt_model *model, rrt__request *requests, size_t count, int threads,
+                            int loops, const rrt_progress *progress, const char *stage, rrt_error *err);
+
+#endif
