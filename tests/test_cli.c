@@ -358,8 +358,8 @@ static void test_help(void **state)
 {
     (void)state;
     static const char *const verbs[] = {"",         "inspect", "convert",  "tokenize", "logits",
-                                        "generate", "eval",    "eval ppl", "eval kl",  "teach",
-                                        "train",    "report",  "bench"};
+                                        "generate", "eval",    "eval ppl", "eval kl",  "eval tasks",
+                                        "teach",    "train",   "report",   "bench"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         result *r = run("%s --help", verbs[i]);
         assert_int_equal(r->code, 0);

@@ -15,6 +15,7 @@ int rrt__cli_tokenize(int argc, char **argv);
 int rrt__cli_logits(int argc, char **argv);
 int rrt__cli_generate(int argc, char **argv);
 int rrt__cli_eval(int argc, char **argv);
+int rrt__cli_eval_tasks(int argc, char **argv);
 int rrt__cli_bench(int argc, char **argv);
 int rrt__cli_teach(int argc, char **argv);
 int rrt__cli_train(int argc, char **argv);

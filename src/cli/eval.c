@@ -90,14 +90,17 @@ int rrt__cli_eval(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "ppl") == 0) return run(argc - 1, argv + 1, false);
     if (strcmp(what, "kl") == 0) return run(argc - 1, argv + 1, true);
+    if (strcmp(what, "tasks") == 0) return rrt__cli_eval_tasks(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
-        printf(
-            "usage: rrt eval ppl|kl …\n\n  ppl  perplexity on a text\n  kl   distance from another model\n");
+        printf("usage: rrt eval ppl|kl|tasks …\n\n"
+               "  ppl    perplexity on a text\n"
+               "  kl     distance from another model\n"
+               "  tasks  zero-shot questions\n");
         return rrt__cli_finish(RRT_STATUS_OK, NULL);
     }
     rrt_error err = {0};
     rrt_status status =
         rrt__fail(&err, RRT_STATUS_ARGUMENT, *what ? "eval: '%s' is not known" : "eval what%s?", what);
-    rrt__hint(&err, status, "ppl or kl: rrt eval --help");
+    rrt__hint(&err, status, "ppl, kl or tasks: rrt eval --help");
     return rrt__cli_finish(status, &err);
 }
