@@ -354,6 +354,23 @@ static void test_teach(void **state)
     assert_error(1, "tokenizer", "teach -m %s --data text -o new", golden_path("neox"));
 }
 
+static void test_train_usage(void **state)
+{
+    (void)state;
+    write_text("text", "the cat sat on the mat and the rat ate the fat oat");
+    const char *const bad[] = {"some", "weighted:1", "aggressive:", "aggressive:x", "aggressive:-1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_error(2, "aggressive:0.1 (any weight)",
+                     "train %s -o new --data text --tokens 64 --exit-loss %s", recursive, bad[i]);
+    assert_error(2, "--exit-loss", "train %s -o new --data text --tokens 64 --exit-kd", recursive);
+    assert_false(is_there("new"));
+    assert_int_equal(run("train %s -o new --data text --tokens 64 --ctx 16 --batch 2 -t 1 --exit-loss "
+                         "aggressive:0.3 --exit-kd",
+                         recursive)
+                         ->code,
+                     0);
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -445,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_convert_destinations),
         cmocka_unit_test(test_convert_usage),
         cmocka_unit_test(test_teach),
+        cmocka_unit_test(test_train_usage),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_failures),

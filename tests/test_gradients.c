@@ -11,10 +11,24 @@
 
 enum { SEQUENCES = 2, CONTEXT = 9, ROWS = SEQUENCES * CONTEXT, STEPS = 20 };
 static const float temperature = 1.7f, kd_weight = 0.7f;
-static const char *const losses[] = {"fkl", "rkl", "jsd", "tvd", "ce"}; // as rrt__divergence, then none
-enum { LOSSES = sizeof losses / sizeof *losses, CROSS_ENTROPY = RRT__DIVERGENCE_COUNT };
+static const struct {
+    const char *name;
+    int divergence; // of the main loss; RRT__DIVERGENCE_COUNT: none
+    rrt__exit_options exits;
+} losses[] = {
+    {"fkl", RRT__DIVERGENCE_FORWARD_KL, {0}},
+    {"rkl", RRT__DIVERGENCE_REVERSE_KL, {0}},
+    {"jsd", RRT__DIVERGENCE_JENSEN_SHANNON, {0}},
+    {"tvd", RRT__DIVERGENCE_TOTAL_VARIATION, {0}},
+    {"ce", RRT__DIVERGENCE_COUNT, {0}},
+    {"weighted", RRT__DIVERGENCE_COUNT, {RRT_EXIT_LOSS_WEIGHTED, 0, false}},
+    {"aggressive", RRT__DIVERGENCE_FORWARD_KL, {RRT_EXIT_LOSS_AGGRESSIVE, 0.3f, false}},
+    {"exit-kd", RRT__DIVERGENCE_REVERSE_KL, {RRT_EXIT_LOSS_AGGRESSIVE, 0.3f, true}},
+};
+enum { FORWARD_KL, CROSS_ENTROPY = 4, FIRST_OF_EXITS, LOSSES = sizeof losses / sizeof *losses };
 static const char *const families[] = {"llama", "neox"};
 static const char *const plans[] = {"cycle", "sequence", "ends"};
+static const char *const plans_with_exits[] = {"cycle", "ends", "loops"}; // the last with 3 loops and a coda
 
 // The batch that the script makes for a salt.
 static void make_batch(int salt, size_t vocab, int32_t ids[ROWS], int32_t targets[ROWS])
@@ -31,7 +45,6 @@ typedef struct training {
     rrt_model *model, *teacher;
     rrt__optimizer optimizer;
     rrt__stepper stepper;
-    int loss;
 } training;
 
 static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
@@ -40,16 +53,17 @@ static void open_training(training *t, const char *family, const char *plan, int
     char name[64];
     rrt_error err = {0};
     snprintf(name, sizeof name, "%s-%s", family, plan);
-    *t = (training){.model = open_in_gradients(name), .teacher = open_in_gradients(family), .loss = loss};
+    *t = (training){.model = open_in_gradients(name), .teacher = open_in_gradients(family)};
     const rrt__optimizer_options adam = {
         .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1, .scale = {1, 1, 1, 1}};
-    bool plain = loss == CROSS_ENTROPY;
-    const rrt__step_options step = {
-        .sequences = SEQUENCES,
-        .context = CONTEXT,
-        .recompute = recompute,
-        .threads = threads,
-        .objective = {plain ? 0 : (rrt__divergence)loss, plain ? 0 : kd_weight, temperature}};
+    bool plain = losses[loss].divergence == RRT__DIVERGENCE_COUNT;
+    const rrt__step_options step = {.sequences = SEQUENCES,
+                                    .context = CONTEXT,
+                                    .recompute = recompute,
+                                    .threads = threads,
+                                    .objective = {plain ? 0 : (rrt__divergence)losses[loss].divergence,
+                                                  plain ? 0 : kd_weight, temperature},
+                                    .exits = losses[loss].exits};
     assert_ok(rrt__optimizer_create(&t->optimizer, t->model, &adam, threads, &err));
     assert_ok(
         rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &t->optimizer, &step, &err));
@@ -72,8 +86,7 @@ static double run_batch(training *t, int salt)
     rrt__batch batch = {SEQUENCES, CONTEXT, ids, targets, NULL};
     rrt__stepper_gradients(&t->stepper, &batch, 1.0f / ROWS, &sums);
     assert_int_equal(sums.rows, ROWS);
-    double weight = t->loss == CROSS_ENTROPY ? 0 : (double)kd_weight;
-    return ((1 - weight) * sums.cross_entropy + weight * sums.divergence) / ROWS;
+    return sums.loss / ROWS;
 }
 
 static json_t *open_golden_json(const char *family, const char *plan)
@@ -161,12 +174,12 @@ static void check_gradients(const char *family, const char *plan, int loss, bool
     char what[128];
     open_training(&t, family, plan, loss, recompute, threads);
     json_t *json = open_golden_json(family, plan);
-    double expected = json_number_value(json_object_get(json_object_get(json, "losses"), losses[loss]));
+    double expected = json_number_value(json_object_get(json_object_get(json, "losses"), losses[loss].name));
     double got = run_batch(&t, 0);
-    snprintf(what, sizeof what, "%s-%s %s%s, %d threads", family, plan, losses[loss],
+    snprintf(what, sizeof what, "%s-%s %s%s, %d threads", family, plan, losses[loss].name,
              recompute ? " recomputed" : "", threads);
     if (!(fabs(got - expected) < 1e-5 * expected)) fail_msg("%s: loss %.8g, not %.8g", what, got, expected);
-    rrt_model *gradient = open_golden_gradient(t.model, family, plan, losses[loss]);
+    rrt_model *gradient = open_golden_gradient(t.model, family, plan, losses[loss].name);
     double worst = compare(t.optimizer.gradient, gradient, what, 1e-4);
     if (!recompute && threads == 1) print_message("%s: gradients within %.1e relative\n", what, worst);
     rrt_model_close(gradient);
@@ -179,7 +192,8 @@ static void test_every_gradient(void **state)
     (void)state;
     for (int f = 0; f < 2; f++)
         for (int p = 0; p < 3; p++)
-            for (int loss = 0; loss < LOSSES; loss++) check_gradients(families[f], plans[p], loss, false, 1);
+            for (int loss = 0; loss <= CROSS_ENTROPY; loss++)
+                check_gradients(families[f], plans[p], loss, false, 1);
 }
 
 static void test_recompute_and_threads(void **state)
@@ -188,9 +202,20 @@ static void test_recompute_and_threads(void **state)
     for (int f = 0; f < 2; f++)
         for (int p = 0; p < 3; p++) {
             check_gradients(families[f], plans[p], CROSS_ENTROPY, true, 1);
-            check_gradients(families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, false, 3);
-            check_gradients(families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, true, 2);
+            check_gradients(families[f], plans[p], FORWARD_KL, false, 3);
+            check_gradients(families[f], plans[p], FORWARD_KL, true, 2);
         }
+}
+
+static void test_exits(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++)
+            for (int loss = FIRST_OF_EXITS; loss < LOSSES; loss++) {
+                check_gradients(families[f], plans_with_exits[p], loss, false, 1);
+                check_gradients(families[f], plans_with_exits[p], loss, true, 2);
+            }
 }
 
 static void test_loss_curve(void **state)
@@ -199,7 +224,7 @@ static void test_loss_curve(void **state)
     for (int f = 0; f < 2; f++)
         for (int p = 0; p < 3; p++) {
             training t;
-            open_training(&t, families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, false, 2);
+            open_training(&t, families[f], plans[p], FORWARD_KL, false, 2);
             json_t *json = open_golden_json(families[f], plans[p]);
             const json_t *curve = json_object_get(json, "curve");
             for (int step = 0; step < STEPS; step++) {
@@ -234,7 +259,7 @@ static void test_layer_matching(void **state)
         for (int p = 0; p < 3; p++) {
             training t;
             listing values = {.count = 0}, found = {.count = 0};
-            open_training(&t, families[f], plans[p], RRT__DIVERGENCE_FORWARD_KL, p == 1, 2);
+            open_training(&t, families[f], plans[p], FORWARD_KL, p == 1, 2);
             rrt__model_each_parameter(t.model, &t.model->family->hf, list_one, &values, NULL);
             rrt__model_each_parameter(t.optimizer.gradient, &t.model->family->hf, list_one, &found, NULL);
             for (size_t i = 0; i < values.count; i++) {
@@ -291,8 +316,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_gradient), cmocka_unit_test(test_recompute_and_threads),
-        cmocka_unit_test(test_loss_curve),     cmocka_unit_test(test_layer_matching),
-        cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_exits),          cmocka_unit_test(test_loss_curve),
+        cmocka_unit_test(test_layer_matching), cmocka_unit_test(test_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

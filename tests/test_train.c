@@ -415,6 +415,58 @@ static void test_from_scratch(void **state)
     assert_fails(RRT_STATUS_IO, "config.json", rrt_model_create(&model, in_folder("nowhere"), 5, &err));
 }
 
+// Mean -ln p with so many loops, on the text that was trained on.
+static double nll_with_loops(const char *path, int loops)
+{
+    rrt_error err = {0};
+    rrt__string text = {0};
+    rrt_model *model = open_path(path);
+    int32_t *ids;
+    size_t count;
+    rrt_eval_ppl_result result;
+    assert_ok(rrt__file_read(&text, text_path, &err));
+    assert_ok(rrt_encode(rrt_model_tokenizer(model), text.data, text.length, NULL, &ids, &count, &err));
+    const rrt_eval_options options = {.threads = 1, .loops = loops, .context = CONTEXT, .max_tokens = 800};
+    assert_ok(rrt_eval_ppl(model, ids, count, &options, &result, &err));
+    rrt_ids_free(ids);
+    rrt__string_free(&text);
+    rrt_model_close(model);
+    return result.nll_per_token;
+}
+
+// An exit that is trained gets better than one that is not, whatever it learns from.
+static void test_exits(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    assert_ok(train(in_folder("exits-none"), &options, &result, &err));
+    double untrained = nll_with_loops(in_folder("exits-none"), 1);
+    options.exit_loss = RRT_EXIT_LOSS_WEIGHTED;
+    assert_ok(train(in_folder("exits-weighted"), &options, &result, &err));
+    assert_true(nll_with_loops(in_folder("exits-weighted"), 1) < untrained - 0.1);
+    options.exit_loss = RRT_EXIT_LOSS_AGGRESSIVE;
+    options.exit_kd = 1;
+    options.exit_weight = 1;
+    assert_ok(train(in_folder("exits-kd"), &options, &result, &err));
+    assert_true(nll_with_loops(in_folder("exits-kd"), 1) < untrained - 0.1);
+
+    options.resume = 1;
+    options.exit_weight = 0.3;
+    assert_fails(RRT_STATUS_MISMATCH, "exit_weight 1, now it is 0.3",
+                 train(in_folder("exits-kd"), &options, &result, &err));
+    options = usual();
+    options.exit_kd = 1;
+    assert_fails(RRT_STATUS_ARGUMENT, "choose an exit loss", train(in_folder("e1"), &options, &result, &err));
+    options = usual();
+    options.exit_loss = RRT_EXIT_LOSS_WEIGHTED;
+    rrt_model *plain = open_golden("llama");
+    assert_fails(RRT_STATUS_UNSUPPORTED, "no loop boundary",
+                 rrt_train(plain, in_folder("e2"), &options, &result, &err));
+    rrt_model_close(plain);
+}
+
 static void test_report(void **state)
 {
     (void)state;
@@ -442,7 +494,8 @@ int main(void)
         cmocka_unit_test(test_kill),         cmocka_unit_test(test_rollback),
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_changed_data), cmocka_unit_test(test_stored_teacher),
-        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_report),
+        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_exits),
+        cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -31,6 +31,13 @@ PLANS = {
     "cycle": ("cycle", 2, 2, 0, 0, [0, 1, 0, 1], "tied"),
     "sequence": ("sequence", 2, 2, 0, 0, [0, 0, 1, 1], "per-depth"),
     "ends": ("cycle", 2, 1, 1, 1, [0, 1, 1, 2], "tied"),
+    "loops": ("cycle", 3, 1, 0, 1, [0, 0, 0, 1], "per-depth"),
+}
+# Losses of exits: the main loss, the weights of the exits after loop 1, 2 …, whether they learn from the last one.
+EXITS = {
+    "weighted": ("ce", lambda loops: [2 * n / (loops * (loops + 1)) for n in range(1, loops + 1)], False),
+    "aggressive": ("fkl", lambda loops: [0.3] * (loops - 1) + [1.0], False),
+    "exit-kd": ("rkl", lambda loops: [0.3] * (loops - 1) + [1.0], True),
 }
 
 
@@ -81,7 +88,7 @@ class Student:
     def __init__(self, family, plan, generator):
         self.family, self.plan = FAMILIES[family], PLANS[plan]
         self.model = AutoModelForCausalLM.from_config(self.family["config"](), attn_implementation="eager").double().eval()
-        self.leaves = {}
+        self.leaves, self.shorter = {}, {}
         for name, p in self.model.named_parameters():
             self.leaves.setdefault(self.stored(name), noise_of(name, p.shape, generator))
         for depth in range(DEPTHS):
@@ -131,9 +138,23 @@ class Student:
             parts.append((b @ a).view(HEADS, 1, HEAD_DIM, HIDDEN))
         return leaf + torch.cat(parts, 1).reshape(leaf.shape)
 
-    def logits(self, ids):
-        names = [n for n, _ in self.model.named_parameters()]
-        return functional_call(self.model, {n: self.weight(n) for n in names}, (ids,)).logits
+    def logits(self, ids, loops=None):
+        """With fewer loops: a shorter model, whose layer i is depths[i] of this one."""
+        _, all_loops, block, prelude, coda, _, _ = self.plan
+        loops = loops or all_loops
+        depths = [*range(prelude + loops * block), *range(DEPTHS - coda, DEPTHS)]
+        if loops not in self.shorter:
+            config = self.family["config"]()
+            config.num_hidden_layers = len(depths)
+            self.shorter[loops] = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double().eval()
+        model, weights = self.shorter[loops], {}
+        for name, _ in model.named_parameters():
+            long = name
+            if name.startswith(self.family["layers"]):
+                layer, rest = self.split(name)
+                long = f"{self.family['layers']}{depths[layer]}.{rest}"
+            weights[name] = self.weight(long)
+        return functional_call(model, weights, (ids,)).logits
 
     def unfuse(self, tensors):
         """Biases of q, k and v of a depth stand one by one in our file."""
@@ -180,13 +201,31 @@ def divergence(kind, student, teacher):
 
 def loss_of(kind, student, teacher, salt):
     ids, targets = batch(salt)
-    logits = student.logits(ids)
+    return loss_of_logits(kind, student.logits(ids), ids, targets, teacher)
+
+
+def loss_of_logits(kind, logits, ids, targets, teacher):
     ce = torch.nn.functional.cross_entropy(logits.reshape(-1, VOCAB), targets.reshape(-1))
     if kind == "ce":
         return ce
     with torch.no_grad():
         goal = teacher(ids).logits
     return (1 - KD_WEIGHT) * ce + KD_WEIGHT * divergence(kind, logits, goal)
+
+
+def loss_of_exits(kind, student, teacher, salt):
+    ids, targets = batch(salt)
+    main, weights, learn_from_last = EXITS[kind]
+    loops = student.plan[1]
+    last = student.logits(ids).detach()
+    loss = 0
+    for n, weight in enumerate(weights(loops), 1):
+        logits = student.logits(ids, n)
+        if learn_from_last and n < loops:
+            loss = loss + weight * divergence("fkl", logits, last)
+        else:
+            loss = loss + weight * loss_of_logits(main, logits, ids, targets, teacher)
+    return loss
 
 
 def schedule(progress):
@@ -239,14 +278,16 @@ def make_student(family, plan, teacher, seed):
     (folder / "config.json").write_text(json.dumps(student.config(), indent=1, default=str) + "\n")
     save_file(student.unfuse(student.leaves), folder / "model.safetensors", metadata={"format": "pt"})
     golden, gradients = {"losses": {}}, {}
-    for kind in ("ce", "fkl", "rkl", "jsd", "tvd"):
-        loss = loss_of(kind, student, teacher, 0)
+    kinds = ["ce", "fkl", "rkl", "jsd", "tvd"] if plan != "loops" else []
+    for kind in kinds + (list(EXITS) if PLANS[plan][0] == "cycle" else []):
+        loss = (loss_of_exits if kind in EXITS else loss_of)(kind, student, teacher, 0)
         found = torch.autograd.grad(loss, list(student.leaves.values()))
         golden["losses"][kind] = loss.item()
         named = student.unfuse(dict(zip(student.leaves, found)))
         gradients |= {f"{kind}.{n}": t for n, t in named.items()}
     save_file(gradients, folder / "gradients.safetensors", metadata={"format": "pt"})
-    golden["curve"] = curve(student, teacher)
+    if plan != "loops":
+        golden["curve"] = curve(student, teacher)
     (folder / "golden.json").write_text(json.dumps(golden) + "\n")
 
 

@@ -47,12 +47,22 @@ typedef enum rrt_divergence {
     RRT_DIVERGENCE_TOTAL_VARIATION,
 } rrt_divergence;
 
+// The losses of the exits at loop boundaries: after n of B loops, coda, norm and head give an answer too,
+// which is the one of `rrt logits --loops n` (paper §2.4, App. E, Table J.1). Each has the main loss, times a
+// weight.
+typedef enum rrt_exit_loss {
+    RRT_EXIT_LOSS_NONE,       // only the last exit is trained
+    RRT_EXIT_LOSS_AGGRESSIVE, // the last exit 1, each one before it exit_weight
+    RRT_EXIT_LOSS_WEIGHTED,   // exit n: n / (1 + 2 + … + B)
+} rrt_exit_loss;
+
 // What one step did.
 typedef struct rrt_train_step {
     uint64_t step, tokens;            // so far
-    double loss;                      // of this step, in nats per token; of layer matching: the squared error
-                                      // of hidden states, relative to their square
-    double cross_entropy, divergence; // its parts, before their weights
+    double loss;                      // of this step, in nats per token, all exits with their weights; of
+                                      // layer matching: the squared error of hidden states, relative to
+                                      // their square
+    double cross_entropy, divergence; // the last exit's parts of it, before their weights
     double learning_rate;
     double norm; // of the gradient, before clipping
     double tokens_per_s;
@@ -69,6 +79,11 @@ typedef struct rrt_train_options {
     rrt_divergence divergence;
     double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence; 0: 1 with a teacher
     double kd_temperature; // 0: 1
+
+    rrt_exit_loss exit_loss; // the model has to have a loop boundary, unless it is NONE
+    double exit_weight;      // of aggressive; 0: 0.1 (the paper's choice)
+    int exit_kd;             // exits before the last learn the last one's output, by forward KL at
+                             // kd_temperature, instead of the main loss; no gradient goes into that output
 
     uint64_t match_tokens; // first so many tokens of layer matching: each depth is trained to do with the
                            // teacher's hidden state what the teacher does with it

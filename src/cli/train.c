@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,10 +10,10 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt_train_options train;
     rrt__list files;
-    const char *out, *teacher, *scratch, *kd, *resume;
+    const char *out, *teacher, *scratch, *kd, *exit_loss, *resume;
     double rates[4]; // shared, LoRA, norms, embeddings
     size_t tokens, match_tokens, checkpoint_steps;
-    bool recompute, force;
+    bool exit_kd, recompute, force;
     char *student;
 } arguments;
 
@@ -27,6 +28,7 @@ static rrt_status check_usage(arguments *a, rrt_error *err)
         {a->student && a->scratch, "STUDENT and --from-scratch: one of them is trained"},
         {!a->teacher && (a->kd || a->train.kd_weight != 0 || a->train.kd_temperature != 0),
          "--kd, --kd-weight and --kd-temp need --teacher"},
+        {a->exit_kd && !a->exit_loss, "--exit-kd needs --exit-loss aggressive:0.1 or weighted"},
         {a->resume && strcmp(a->resume, "auto") != 0, "--resume: only 'auto' is known"},
         {a->resume && a->force, "--resume goes on with a run, --force replaces it: one of them"},
     };
@@ -48,6 +50,25 @@ static rrt_status choose_divergence(arguments *a, rrt_error *err)
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "--kd: '%s' is not known: fkl, rkl, jsd or tvd", a->kd);
 }
 
+// none, weighted, aggressive, aggressive:0.1
+static rrt_status choose_exit_loss(arguments *a, rrt_error *err)
+{
+    static const char *const names[] = {"none", "aggressive", "weighted"};
+    const char *text = a->exit_loss ? a->exit_loss : "none", *colon = strchr(text, ':');
+    char *end = NULL;
+    int kind = 0;
+    while (kind < 3 && strcmp(text, names[kind]) != 0) kind++;
+    if (colon && strncmp(text, "aggressive:", strlen("aggressive:")) == 0) {
+        kind = RRT_EXIT_LOSS_AGGRESSIVE;
+        a->train.exit_weight = strtod(colon + 1, &end);
+        if (end == colon + 1 || *end || !(a->train.exit_weight > 0)) kind = 3;
+    }
+    a->train.exit_loss = (rrt_exit_loss)kind;
+    if (kind < 3) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                     "--exit-loss: '%s' is not known: aggressive:0.1 (any weight), weighted or none", text);
+}
+
 // The library's options, in which 0 stands for the default.
 static void fill(arguments *a)
 {
@@ -62,11 +83,31 @@ static void fill(arguments *a)
     o->tokens = a->tokens;
     o->match_tokens = a->match_tokens;
     o->checkpoint_steps = a->checkpoint_steps;
+    o->exit_kd = a->exit_kd;
     o->recompute = a->recompute;
     o->resume = a->resume != NULL;
     o->overwrite = a->force;
     o->threads = a->common.threads;
     o->progress = rrt__cli_progress();
+}
+
+static rrt_status read_arguments(arguments *a, const rrt__option *options, int n_options, int argc,
+                                 char **argv, rrt_error *err)
+{
+    const rrt__cli_usage usage = {"rrt train STUDENT -o OUT --data FILE… --tokens N",
+                                  "Uptrains a model on text, by cross-entropy or by distillation from a "
+                                  "teacher. Ctrl-C saves; --resume\n"
+                                  "auto goes on, also after a crash.",
+                                  options,
+                                  n_options,
+                                  1,
+                                  1};
+    RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, &a->student, err));
+    RRT__TRY(check_usage(a, err));
+    RRT__TRY(choose_divergence(a, err));
+    RRT__TRY(choose_exit_loss(a, err));
+    fill(a);
+    return RRT_STATUS_OK;
 }
 
 static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
@@ -85,6 +126,10 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "loss = (1 - W) cross-entropy + W divergence (default 1)"},
         {0, "kd-temp", "T", RRT__OPTION_REAL, &o->kd_temperature, 0.01, 100,
          "temperature of both (default 1)"},
+        {0, "exit-loss", "KIND", RRT__OPTION_STRING, &a->exit_loss, 0, 0,
+         "train the exits at loop boundaries too: aggressive:0.1, weighted or none (default)"},
+        {0, "exit-kd", NULL, RRT__OPTION_FLAG, &a->exit_kd, 0, 0,
+         "earlier exits learn what the last one says, not what it learns"},
         {0, "match-tokens", "N", RRT__OPTION_SIZE, &a->match_tokens, 1, 1e18,
          "begin with layer matching for N tokens (needs --teacher MODEL)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens of a sequence (default 512)"},
@@ -116,19 +161,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0,
          "of the text's order, and of --from-scratch (default 0)"},
     };
-    const rrt__cli_usage usage = {"rrt train STUDENT -o OUT --data FILE… --tokens N",
-                                  "Uptrains a model on text, by cross-entropy or by distillation from a "
-                                  "teacher. Ctrl-C saves; --resume\n"
-                                  "auto goes on, also after a crash.",
-                                  options,
-                                  sizeof options / sizeof *options,
-                                  1,
-                                  1};
-    RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, &a->student, err));
-    RRT__TRY(check_usage(a, err));
-    RRT__TRY(choose_divergence(a, err));
-    fill(a);
-    return RRT_STATUS_OK;
+    return read_arguments(a, options, sizeof options / sizeof *options, argc, argv, err);
 }
 
 // Beside the bar; where there is none, a line now and then.

@@ -83,10 +83,10 @@ rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT
     if (n_loops < 1 || n_loops > plan->loops)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d loops cannot be run: the model has 1 to %d", n_loops,
                          plan->loops);
-    int body_end = plan->prelude + n_loops * plan->layers_per_block;
     *count = 0;
     for (int d = 0; d < plan->n_depths; d++)
-        if (d < body_end || d >= plan->n_depths - plan->coda) depths[(*count)++] = (short)d;
+        if (d < rrt__plan_loop_end(plan, n_loops) || d >= plan->n_depths - plan->coda)
+            depths[(*count)++] = (short)d;
     return RRT_STATUS_OK;
 }
 

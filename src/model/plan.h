@@ -35,6 +35,12 @@ rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers,
 // Whether the hidden state passes a point between loops, where a token may leave.
 bool rrt__plan_has_boundary(const rrt__plan *plan);
 
+// The depth that follows loop n, 1 … loops: the next loop's first, the coda's, or n_depths.
+static inline int rrt__plan_loop_end(const rrt__plan *plan, int n)
+{
+    return plan->prelude + n * plan->layers_per_block;
+}
+
 // The depths that run with n loops: prelude, n loops, coda. Writes them to depths[0..*count).
 // Fails with UNSUPPORTED where the plan has no loop boundary, with ARGUMENT if n is not 1 … loops.
 rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT__MAX_DEPTHS], int *count,

@@ -36,37 +36,38 @@ typedef struct chunk {
     rrt__team team;
     rrt__head *head;
     rrt__tape *tape;
-    const rrt__objective *objective;
-    const rrt__teaching *teaching;
-    const float *hidden; // of the whole batch
-    const int32_t *targets;
+    const rrt__question *question; // of the whole batch
+    rrt__loss_sums *sums;
     size_t begin, rows;
-    float weight;
 } chunk;
 
 // The row's logits become their gradient.
 static void score_row(const chunk *c, size_t row)
 {
-    const rrt__objective *o = c->objective;
+    const rrt__objective *o = c->question->objective;
+    const rrt__teaching *teaching = c->question->teaching;
     size_t vocab = c->tape->model->shape.vocab;
     float *logits = c->head->logits + row * vocab;
     float *gradient = c->head->row_gradient + (size_t)c->team.ith * vocab;
-    rrt__loss_sums *sums = &c->head->sums[c->team.ith];
     const rrt__gradient_kernels *kernels = c->tape->kernels;
-    int32_t target = c->targets[c->begin + row];
+    int32_t target = c->question->targets[c->begin + row];
     memset(gradient, 0, vocab * sizeof *gradient);
     if (target >= 0) {
-        float distil = c->weight * o->kd_weight;
-        sums->rows++;
-        sums->cross_entropy +=
-            kernels->cross_entropy(gradient, logits, vocab, (size_t)target, c->weight - distil);
-        if (c->teaching->rows)
-            sums->divergence += rrt__sparse_distil(
-                kernels, o->divergence, gradient, logits, vocab, c->teaching->rows[c->begin + row],
-                c->teaching->top, distil, c->head->stored + (size_t)c->team.ith * c->teaching->top);
-        else if (c->teaching->model)
-            sums->divergence += kernels->distil[o->divergence](
+        float weight = c->question->weight, distil = weight * o->kd_weight;
+        double cross_entropy =
+            kernels->cross_entropy(gradient, logits, vocab, (size_t)target, weight - distil);
+        double divergence = 0;
+        if (teaching->rows)
+            divergence = rrt__sparse_distil(kernels, o->divergence, gradient, logits, vocab,
+                                            teaching->rows[c->begin + row], teaching->top, distil,
+                                            c->head->stored + (size_t)c->team.ith * teaching->top);
+        else if (teaching->model)
+            divergence = kernels->distil[o->divergence](
                 gradient, logits, c->head->teacher_logits + row * vocab, vocab, o->temperature, distil);
+        c->sums->rows++;
+        c->sums->cross_entropy += cross_entropy;
+        c->sums->divergence += divergence;
+        c->sums->loss += (1 - (double)o->kd_weight) * cross_entropy + (double)o->kd_weight * divergence;
     }
     memcpy(logits, gradient, vocab * sizeof *logits);
 }
@@ -75,14 +76,15 @@ static void run_chunk(const chunk *c)
 {
     rrt__tape *tape = c->tape;
     const rrt_model *model = tape->model;
+    const rrt__teaching *teaching = c->question->teaching;
     size_t hidden = model->shape.hidden, vocab = model->shape.vocab, at = c->begin * hidden;
     const float *normed = tape->shared.normed[0] + at;
     rrt__forward_norm(c->team, model, tape->shared.kernels, &model->final_norm, tape->shared.normed[0],
-                      c->hidden, c->begin, c->begin + c->rows);
+                      c->question->hidden, c->begin, c->begin + c->rows);
     rrt__team_barrier(c->team);
     rrt__gemm(c->team, c->head->logits, normed, model->head, c->rows, vocab, hidden, 0);
-    if (c->teaching->model)
-        rrt__forward_logits(c->team, c->teaching->model, c->teaching->workspace, c->begin, c->rows,
+    if (teaching->model)
+        rrt__forward_logits(c->team, teaching->model, teaching->workspace, c->begin, c->rows,
                             c->head->teacher_logits);
     rrt__team_barrier(c->team);
     for (size_t r = (size_t)c->team.ith; r < c->rows; r += (size_t)c->team.nth) score_row(c, r);
@@ -95,16 +97,16 @@ static void run_chunk(const chunk *c)
     rrt__team_barrier(c->team);
 }
 
-void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__objective *objective,
-                        const rrt__teaching *teaching, const float *hidden, const int32_t *targets,
-                        size_t rows, float weight)
+void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__question *question,
+                        rrt__loss_sums *sums)
 {
+    size_t rows = question->rows;
     rrt__team_barrier(team);
     for (size_t begin = 0; begin < rows; begin += CHUNK_ROWS) {
         size_t count = rows - begin < CHUNK_ROWS ? rows - begin : CHUNK_ROWS;
-        chunk c = {team, head, tape, objective, teaching, hidden, targets, begin, count, weight};
+        chunk c = {team, head, tape, question, sums, begin, count};
         run_chunk(&c);
     }
-    rrt__tape_backward_norm(team, tape, &tape->model->final_norm, &tape->gradient->final_norm, hidden,
-                            tape->d_normed[0], tape->d_hidden, rows);
+    rrt__tape_backward_norm(team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
+                            question->hidden, tape->d_normed[0], tape->d_hidden, rows);
 }

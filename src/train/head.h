@@ -23,10 +23,21 @@ typedef struct rrt__teaching {
 
 // Sums over rows.
 typedef struct rrt__loss_sums {
-    double cross_entropy, divergence; // nats
+    double loss;                      // of all exits, with their weights
+    double cross_entropy, divergence; // of the last exit; nats
     double match;                     // relative squared error of layer matching
     size_t rows;
 } rrt__loss_sums;
+
+// What the head is asked.
+typedef struct rrt__question {
+    const float *hidden;    // [rows, hidden], before the final norm
+    const int32_t *targets; // [rows], -1 for a row that is not scored
+    size_t rows;
+    const rrt__objective *objective;
+    const rrt__teaching *teaching;
+    float weight; // of a row's loss
+} rrt__question;
 
 typedef struct rrt__head {
     float *logits, *teacher_logits; // [chunk, vocab]
@@ -40,12 +51,10 @@ rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_te
                             int n_threads, rrt_error *err);
 void rrt__head_free(rrt__head *head);
 
-// The loss at a hidden state [rows, hidden] (after the last block; at a loop boundary for an exit), times
-// weight per row. Adds its gradient to the tape's d_hidden, and those of the final norm and the head to the
-// tape's gradient. targets: [rows], -1 for a row that is not scored. Adds to the sums of the calling thread.
-// All threads of a team call it; starts and ends with a barrier.
-void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__objective *objective,
-                        const rrt__teaching *teaching, const float *hidden, const int32_t *targets,
-                        size_t rows, float weight);
+// The loss at a hidden state, times weight per row. Adds its gradient to the tape's d_hidden, and those of
+// the final norm and the head to the tape's gradient. Adds to *sums, which is the calling thread's, the loss
+// before that weight. All threads of a team call it; starts and ends with a barrier.
+void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__question *question,
+                        rrt__loss_sums *sums);
 
 #endif

@@ -58,7 +58,6 @@ static bool is_matching(const rrt__run *r)
 static rrt_train_step compute(rrt__run *r)
 {
     const rrt__step_options *step = &r->settings.step;
-    double weight = (double)step->objective.kd_weight;
     rrt__loss_sums sums = {0};
     rrt__batch batch = {step->sequences, step->context, r->ids, r->targets, r->rows};
     for (size_t done = 0; done < r->settings.batch; done += step->sequences) {
@@ -67,13 +66,13 @@ static rrt_train_step compute(rrt__run *r)
                                                                        1.0f / (float)step_tokens(r), &sums);
     }
     double rows = (double)(sums.rows ? sums.rows : 1);
-    return (rrt_train_step){
-        .cross_entropy = sums.cross_entropy / rows,
-        .divergence = sums.divergence / rows,
-        .loss = ((1 - weight) * sums.cross_entropy + weight * sums.divergence + sums.match) / rows,
-        .norm = rrt__stepper_norm(&r->stepper),
-        .learning_rate = r->settings.learning_rate *
-                         rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.least_rate)};
+    return (rrt_train_step){.cross_entropy = sums.cross_entropy / rows,
+                            .divergence = sums.divergence / rows,
+                            .loss = (sums.loss + sums.match) / rows,
+                            .norm = rrt__stepper_norm(&r->stepper),
+                            .learning_rate =
+                                r->settings.learning_rate *
+                                rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.least_rate)};
 }
 
 static const char *judge(const rrt__run *r, const rrt_train_step *step)

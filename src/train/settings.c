@@ -30,6 +30,8 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     RRT__TRY(check_range("the weight of distillation", (double)s->step.objective.kd_weight, 0, 1, err));
     RRT__TRY(check_range("the temperature", (double)s->step.objective.temperature, 0.01, 100, err));
     RRT__TRY(check_range("the weight decay", s->optimizer.weight_decay, 0, 10, err));
+    RRT__TRY(check_range("the weight of exits", (double)s->step.exits.early, 1e-6, 1e3, err));
+    RRT__TRY(check_range("the loss of exits", (double)o->exit_loss, 0, RRT_EXIT_LOSS_WEIGHTED, err));
     RRT__TRY(check_range("the divergence", o->divergence, 0, RRT__DIVERGENCE_COUNT - 1, err));
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
         RRT__TRY(check_range("a rate's factor", s->optimizer.scale[kind], 0, 1e6, err));
@@ -48,6 +50,13 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
             "layer matching needs a teacher that is a model with a layer for each of the student's "
             "%d depths",
             model->plan.n_depths);
+    if (s->step.exits.loss != RRT_EXIT_LOSS_NONE && !rrt__plan_has_boundary(&model->plan))
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "there are no exits to train: the plan (sharing: %s, %d loops) has no loop boundary",
+                         rrt__sharing_name(model->plan.sharing), model->plan.loops);
+    if (s->step.exits.kd && s->step.exits.loss == RRT_EXIT_LOSS_NONE)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "exits are to learn from the last one, but none has a loss: choose an exit loss");
     if (o->store && s->step.objective.temperature != 1)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "stored answers are of temperature 1: another needs the teacher itself");
@@ -67,7 +76,8 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                  .recompute = o->recompute != 0,
                  .threads = o->threads,
                  .objective = {(rrt__divergence)o->divergence, taught ? (float) or (o->kd_weight, 1) : 0,
-                               (float) or (o->kd_temperature, 1)}},
+                               (float) or (o->kd_temperature, 1)},
+                 .exits = {o->exit_loss, (float) or (o->exit_weight, 0.1), o->exit_kd != 0}},
         .optimizer = {.beta1 = 0.9,
                       .beta2 = 0.95,
                       .epsilon = 1e-8,
@@ -96,20 +106,32 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
 json_t *rrt__settings_to_json(const rrt__settings *s)
 {
     const double *scale = s->optimizer.scale;
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", //
-        "match_tokens", (json_int_t)s->match_tokens,                                             //
-        "context", (json_int_t)s->step.context,                                                  //
-        "batch", (json_int_t)s->batch,                                                           //
-        "at_a_time", (json_int_t)s->step.sequences,                                              //
-        "divergence", (int)s->step.objective.divergence,                                         //
-        "kd_weight", (double)s->step.objective.kd_weight,                                        //
-        "temperature", (double)s->step.objective.temperature,                                    //
-        "learning_rate", s->learning_rate, "warmup", s->warmup, "least_rate", s->least_rate,     //
-        "weight_decay", s->optimizer.weight_decay, "clip", s->optimizer.clip,                    //
-        "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                        //
-        scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",      //
-        scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", //
+                  "match_tokens", (json_int_t)s->match_tokens,                                             //
+                  "context", (json_int_t)s->step.context,                                                  //
+                  "batch", (json_int_t)s->batch,                                                           //
+                  "at_a_time", (json_int_t)s->step.sequences,                                              //
+                  "divergence", (int)s->step.objective.divergence,                                         //
+                  "kd_weight", (double)s->step.objective.kd_weight,                                        //
+                  "temperature", (double)s->step.objective.temperature,                                    //
+                  "learning_rate", s->learning_rate, "warmup", s->warmup, "least_rate", s->least_rate,     //
+                  "weight_decay", s->optimizer.weight_decay, "clip", s->optimizer.clip,                    //
+                  "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                        //
+                  scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",      //
+                  scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
+    json_object_set_new(json, "exit_loss", json_integer(s->step.exits.loss));
+    json_object_set_new(json, "exit_weight", json_real((double)s->step.exits.early));
+    json_object_set_new(json, "exit_kd", json_integer(s->step.exits.kd));
+    return json;
+}
+
+// Files hold nine digits.
+static bool is_same(const json_t *now, const json_t *before)
+{
+    double value = json_number_value(now);
+    return json_equal(now, before) ||
+           (json_is_real(now) && fabs(value - json_number_value(before)) <= 1e-8 * fabs(value));
 }
 
 rrt_status rrt__settings_compare(const rrt__settings *settings, const json_t *saved, rrt_error *err)
@@ -120,7 +142,7 @@ rrt_status rrt__settings_compare(const rrt__settings *settings, const json_t *sa
     json_object_foreach(now, key, value)
     {
         const json_t *before = json_object_get(saved, key);
-        if (status || json_equal(value, before)) continue;
+        if (status || is_same(value, before)) continue;
         status = rrt__fail(err, RRT_STATUS_MISMATCH, "the run that is resumed had %s %g, now it is %g", key,
                            json_number_value(before), json_number_value(value));
         rrt__hint(err, status, "resume with the options of before, or start another run under another name");

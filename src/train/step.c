@@ -12,7 +12,9 @@ rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_mode
                                options->recompute, options->threads, err));
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
         s->tape.trains[kind] = optimizer->options.scale[kind] != 0;
-    RRT__GOTO(rrt__head_create(&s->head, model, teacher != NULL, options->stored_top, options->threads, err));
+    RRT__GOTO(rrt__head_create(&s->head, model, teacher || options->exits.kd, options->stored_top,
+                               options->threads, err));
+    RRT__GOTO(rrt__exits_create(&s->exits, &s->tape, &s->head, &options->exits, rows, err));
     if (teacher)
         RRT__GOTO(rrt__workspace_create(&s->teacher_workspace, teacher, rows, options->context,
                                         options->threads, err));
@@ -27,6 +29,7 @@ void rrt__stepper_free(rrt__stepper *s)
 {
     rrt__tape_free(&s->tape);
     rrt__head_free(&s->head);
+    rrt__exits_free(&s->exits);
     rrt__workspace_free(&s->teacher_workspace);
     rrt__free(s->spans);
     *s = (rrt__stepper){0};
@@ -57,17 +60,27 @@ static void run_gradients(rrt__team team, void *argument)
     rrt__stepper *s = p->stepper;
     rrt__tape *tape = &s->tape;
     const rrt__batch *batch = p->batch;
+    const rrt__plan *plan = &s->model->plan;
     size_t n = batch->n_sequences, rows = n * batch->context, hidden = s->model->shape.hidden;
-    int n_depths = s->model->plan.n_depths;
     rrt__teaching teaching = {s->teacher, &s->teacher_workspace, batch->stored, s->options.stored_top};
+    rrt__question question = {.targets = batch->targets,
+                              .rows = rows,
+                              .objective = &s->options.objective,
+                              .teaching = &teaching,
+                              .weight = p->weight};
+    int depth = rrt__plan_loop_end(plan, plan->loops);
     if (s->teacher) run_teacher(team, p);
     rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, batch->ids);
-    for (int d = 0; d < n_depths; d++) rrt__tape_forward(team, tape, d, s->spans, n);
+    for (int d = 0; d < depth; d++) rrt__tape_forward(team, tape, d, s->spans, n);
     rrt__share share = rrt__team_share(team, rows, 1);
     memset(tape->d_hidden + share.begin * hidden, 0, (share.end - share.begin) * hidden * sizeof(float));
-    rrt__head_backward(team, &s->head, tape, &s->options.objective, &teaching, tape->shared.hidden,
-                       batch->targets, rows, p->weight);
-    for (int d = n_depths - 1; d >= 0; d--) rrt__tape_backward(team, tape, d, s->spans, n, d == n_depths - 1);
+    for (int loop = plan->loops; loop >= 1; loop--) {
+        rrt__exits_backward(team, &s->exits, loop, s->spans, n, &question, &s->head.sums[team.ith]);
+        int begin = loop > 1 ? rrt__plan_loop_end(plan, loop - 1) : 0; // the prelude goes with the first
+        while (depth-- > begin)
+            rrt__tape_backward(team, tape, depth, s->spans, n, depth == plan->n_depths - 1);
+        depth = begin;
+    }
     rrt__tape_backward_embed(team, tape, batch->ids, rows);
 }
 
@@ -124,6 +137,7 @@ static void run_pass(rrt__stepper *s, const rrt__batch *batch, float weight,
     for (size_t i = 0; i < batch->n_sequences; i++) s->spans[i].count = batch->context;
     rrt__team_run(s->options.threads, work, &p);
     for (int t = 0; t < threads; t++) {
+        sums->loss += s->head.sums[t].loss;
         sums->cross_entropy += s->head.sums[t].cross_entropy;
         sums->divergence += s->head.sums[t].divergence;
         sums->match += s->head.sums[t].match;

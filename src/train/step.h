@@ -3,7 +3,7 @@
 #ifndef RRT__STEP_H
 #define RRT__STEP_H
 
-#include "train/head.h"
+#include "train/exits.h"
 #include "train/optimizer.h"
 
 typedef struct rrt__step_options {
@@ -11,6 +11,7 @@ typedef struct rrt__step_options {
     bool recompute;            // activations are made again on the way back
     int threads;               // ≤ 0: one per core
     rrt__objective objective;
+    rrt__exit_options exits;
     size_t stored_top; // answers per row of a stored teacher; 0: none
 } rrt__step_options;
 
@@ -27,6 +28,7 @@ typedef struct rrt__stepper {
     rrt__optimizer *optimizer;
     rrt__tape tape;
     rrt__head head;
+    rrt__exits exits;
     rrt__workspace teacher_workspace;
     rrt__span *spans;
 } rrt__stepper;
@@ -36,7 +38,7 @@ rrt_status rrt__stepper_create(rrt__stepper *stepper, rrt_model *model, const rr
                                rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err);
 void rrt__stepper_free(rrt__stepper *stepper);
 
-// Adds the gradients of weight · (the sum of the batch's row losses), and its sums to *sums.
+// Adds the gradients of weight · (the sum of the batch's row losses, of all exits), and its sums to *sums.
 void rrt__stepper_gradients(rrt__stepper *stepper, const rrt__batch *batch, float weight,
                             rrt__loss_sums *sums);
 

@@ -1,0 +1,39 @@
+// Training the exits: the model can be left at every loop boundary, through coda, final norm and head, and
+// each of these exits can have a loss of its own (paper §2.4, App. E, Table J.1).
+#ifndef RRT__EXITS_H
+#define RRT__EXITS_H
+
+#include "rrt/train.h"
+#include "train/head.h"
+
+typedef struct rrt__exit_options {
+    rrt_exit_loss loss;
+    float early; // aggressive: the weight of each exit before the last
+    bool kd;     // exits before the last learn from the last one's output
+} rrt__exit_options;
+
+// The weight of the exit after n of the model's loops.
+float rrt__exit_weight(const rrt__exit_options *options, int loops, int n);
+
+typedef struct rrt__exits {
+    rrt__exit_options options;
+    rrt__tape *tape;
+    rrt__head *head;
+    float *chain;         // [rows, hidden]: the gradient of deeper loops, while an exit's coda is on the tape
+    rrt__workspace taken; // hidden: the last exit's, for the exits before it to learn from
+    rrt__arena arena;
+} rrt__exits;
+
+// Tape and head outlive it.
+rrt_status rrt__exits_create(rrt__exits *exits, rrt__tape *tape, rrt__head *head,
+                             const rrt__exit_options *options, size_t rows, rrt_error *err);
+void rrt__exits_free(rrt__exits *exits);
+
+// The exit after n loops, on the way back: its loss, and from there back to the loop boundary, where its
+// gradient is added to the tape's d_hidden. The last exit comes first, on the tape's hidden state; the others
+// start from what the tape kept. question: of the last exit, without its hidden state. Adds to *sums, the
+// calling thread's. All threads of a team call it.
+void rrt__exits_backward(rrt__team team, rrt__exits *exits, int n, const rrt__span *spans, size_t n_spans,
+                         const rrt__question *question, rrt__loss_sums *sums);
+
+#endif
