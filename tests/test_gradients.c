@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "format/safetensors.h"
+#include "model/exit.h"
 #include "model/load.h"
 #include "models.h"
 #include "train/step.h"
@@ -24,8 +25,10 @@ static const struct {
     {"weighted", RRT__DIVERGENCE_COUNT, {RRT_EXIT_LOSS_WEIGHTED, 0, false}},
     {"aggressive", RRT__DIVERGENCE_FORWARD_KL, {RRT_EXIT_LOSS_AGGRESSIVE, 0.3f, false}},
     {"exit-kd", RRT__DIVERGENCE_REVERSE_KL, {RRT_EXIT_LOSS_AGGRESSIVE, 0.3f, true}},
+    {"exit-kd and gates", RRT__DIVERGENCE_REVERSE_KL, {RRT_EXIT_LOSS_AGGRESSIVE, 0.3f, true, true}},
+    {"gates", RRT__DIVERGENCE_COUNT, {RRT_EXIT_LOSS_NONE, 0, false, true}},
 };
-enum { FORWARD_KL, CROSS_ENTROPY = 4, FIRST_OF_EXITS, LOSSES = sizeof losses / sizeof *losses };
+enum { FORWARD_KL, CROSS_ENTROPY = 4, FIRST_OF_EXITS, EXIT_KD = 7, EXIT_KD_AND_GATES, ONLY_GATES };
 static const char *const families[] = {"llama", "neox"};
 static const char *const plans[] = {"cycle", "sequence", "ends"};
 static const char *const plans_with_exits[] = {"cycle", "ends", "loops"}; // the last with 3 loops and a coda
@@ -45,7 +48,18 @@ typedef struct training {
     rrt_model *model, *teacher;
     rrt__optimizer optimizer;
     rrt__stepper stepper;
+    double gates; // mean loss of the last batch
 } training;
+
+static void add_gates(rrt_model *model)
+{
+    rrt_error err = {0};
+    assert_ok(rrt__model_add_gates(model, &err));
+    for (int n = 0; n < model->plan.loops - 1; n++) {
+        fill_gaussian(model->gates[n].weight, model->shape.hidden, (uint64_t)n, 0, 0.3);
+        model->gates[n].bias[0] = 0.3f;
+    }
+}
 
 static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
                           int threads)
@@ -54,8 +68,13 @@ static void open_training(training *t, const char *family, const char *plan, int
     rrt_error err = {0};
     snprintf(name, sizeof name, "%s-%s", family, plan);
     *t = (training){.model = open_in_gradients(name), .teacher = open_in_gradients(family)};
-    const rrt__optimizer_options adam = {
-        .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .clip = 1, .scale = {1, 1, 1, 1}};
+    const rrt__optimizer_options adam = {.beta1 = 0.9,
+                                         .beta2 = 0.95,
+                                         .epsilon = 1e-8,
+                                         .weight_decay = 0.1,
+                                         .clip = 1,
+                                         .scale = {1, 1, 1, 1, 1}};
+    if (losses[loss].exits.gates) add_gates(t->model);
     bool plain = losses[loss].divergence == RRT__DIVERGENCE_COUNT;
     const rrt__step_options step = {.sequences = SEQUENCES,
                                     .context = CONTEXT,
@@ -86,6 +105,7 @@ static double run_batch(training *t, int salt)
     rrt__batch batch = {SEQUENCES, CONTEXT, ids, targets, NULL};
     rrt__stepper_gradients(&t->stepper, &batch, 1.0f / ROWS, &sums);
     assert_int_equal(sums.rows, ROWS);
+    t->gates = sums.gates / ROWS;
     return sums.loss / ROWS;
 }
 
@@ -212,7 +232,7 @@ static void test_exits(void **state)
     (void)state;
     for (int f = 0; f < 2; f++)
         for (int p = 0; p < 3; p++)
-            for (int loss = FIRST_OF_EXITS; loss < LOSSES; loss++) {
+            for (int loss = FIRST_OF_EXITS; loss <= EXIT_KD; loss++) {
                 check_gradients(families[f], plans_with_exits[p], loss, false, 1);
                 check_gradients(families[f], plans_with_exits[p], loss, true, 2);
             }
@@ -249,6 +269,79 @@ static double match(training *t)
     rrt__batch batch = {SEQUENCES, CONTEXT, ids, targets, NULL};
     rrt__stepper_match(&t->stepper, &batch, 1.0f / ROWS, &sums);
     return sums.match / ROWS;
+}
+
+// The most likely token at every position of the batch, by a session with so many loops.
+static void find_best(const rrt_model *model, int loops, int best[ROWS])
+{
+    int32_t ids[ROWS], targets[ROWS];
+    size_t vocab = model->shape.vocab;
+    float *logits = must_alloc(CONTEXT * vocab, sizeof *logits);
+    make_batch(0, vocab, ids, targets);
+    for (int s = 0; s < SEQUENCES; s++) {
+        step_logits(logits, model, ids + s * CONTEXT, CONTEXT, &(rrt_session_options){1, loops});
+        for (size_t i = 0; i < CONTEXT; i++)
+            best[s * CONTEXT + i] = (int)rrt__argmax(logits + i * vocab, vocab);
+    }
+    free(logits);
+}
+
+// Loss and gradient of the gate after loop n in double, on the hidden states that the tape kept.
+static double check_gate(const training *t, int n)
+{
+    const rrt__gate *gate = &t->model->gates[n - 1], *gradient = &t->optimizer.gradient->gates[n - 1];
+    const float *hidden = t->stepper.tape.before[rrt__plan_loop_end(&t->model->plan, n)];
+    size_t width = t->model->shape.hidden;
+    double expected[64] = {0}, bias = 0, loss = 0;
+    int own[ROWS], last[ROWS];
+    find_best(t->model, n, own);
+    find_best(t->model, 0, last);
+    for (size_t r = 0; r < ROWS; r++) {
+        const float *h = hidden + r * width;
+        double square = 0, logit = gate->bias[0];
+        for (size_t i = 0; i < width; i++) square += (double)h[i] * h[i] / (double)width;
+        for (size_t i = 0; i < width; i++) logit += (double)gate->weight[i] * h[i] / sqrt(square);
+        double p = 1 / (1 + exp(-logit)), y = own[r] == last[r];
+        for (size_t i = 0; i < width; i++) expected[i] += (p - y) * h[i] / sqrt(square) / ROWS;
+        bias += (p - y) / ROWS;
+        loss -= (y * log(p) + (1 - y) * log(1 - p)) / ROWS;
+    }
+    for (size_t i = 0; i < width; i++) assert_near(gradient->weight[i], expected[i], 1e-5);
+    assert_near(gradient->bias[0], bias, 1e-5);
+    return loss;
+}
+
+// Gates get their own gradient, and nothing else gets another than without them.
+static void test_gates(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++)
+            for (int with = EXIT_KD_AND_GATES; with <= ONLY_GATES; with++) {
+                training plain, gated;
+                int without = with == ONLY_GATES ? CROSS_ENTROPY : EXIT_KD, loops;
+                listing a = {.count = 0}, b = {.count = 0};
+                open_training(&plain, families[f], plans_with_exits[p], without, p == 1, 1);
+                open_training(&gated, families[f], plans_with_exits[p], with, p == 1, f + 1);
+                double loss = run_batch(&plain, 0), gates = 0;
+                assert_near(run_batch(&gated, 0), loss, 1e-9);
+                loops = gated.model->plan.loops;
+                for (int n = 1; n < loops; n++) gates += check_gate(&gated, n) / (loops - 1);
+                assert_near(gated.gates, gates, 1e-5);
+                rrt__model_each_parameter(plain.optimizer.gradient, &plain.model->family->hf, list_one, &a,
+                                          NULL);
+                rrt__model_each_parameter(gated.optimizer.gradient, &plain.model->family->hf, list_one, &b,
+                                          NULL);
+                for (size_t i = 0, k = 0; i < a.count; i++, k++) {
+                    while (b.parameters[k].kind == RRT__PARAMETER_GATE) k++;
+                    size_t count = rrt__parameter_count(&a.parameters[i]);
+                    assert_true(norm_of(a.parameters[i].values, b.parameters[k].values, count) <=
+                                1e-6 * norm_of(a.parameters[i].values, NULL, count));
+                }
+                assert_near(rrt__stepper_norm(&gated.stepper), rrt__stepper_norm(&plain.stepper), 1e-5);
+                close_training(&plain);
+                close_training(&gated);
+            }
 }
 
 // Layer matching by central differences: along the gradient of each tensor the loss changes by its norm.
@@ -317,7 +410,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_gradient), cmocka_unit_test(test_recompute_and_threads),
         cmocka_unit_test(test_exits),          cmocka_unit_test(test_loss_curve),
-        cmocka_unit_test(test_layer_matching), cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_gates),          cmocka_unit_test(test_layer_matching),
+        cmocka_unit_test(test_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

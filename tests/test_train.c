@@ -467,6 +467,58 @@ static void test_exits(void **state)
     rrt_model_close(plain);
 }
 
+// Gates are learnt beside a model that stays what it is, and come and go with its files.
+static void test_gates(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    options.gates = 1;
+    options.rate_shared = options.rate_lora = options.rate_norm = options.rate_embedding = -1;
+    assert_ok(train(in_folder("gates"), &options, &result, &err));
+    assert_true(result.loss < 0.6); // ln 2 = 0.69 is what knowing nothing costs
+    rrt_model *before = open_path(in_folder("student")), *after = open_path(in_folder("gates"));
+    assert_null(before->gates);
+    assert_true(after->gates[0].weight[0] != 0 && after->gates[0].bias[0] != 0);
+    assert_same_logits(before, 0, after, 0, 0);
+    assert_same_logits(before, 1, after, 1, 0);
+    rrt_model *again = round_trip(after, "f32");
+    assert_memory_equal(after->gates[0].weight, again->gates[0].weight, after->shape.hidden * sizeof(float));
+    rrt_model_close(before);
+    rrt_model_close(after);
+    rrt_model_close(again);
+
+    // A model that learns beside them becomes the same model.
+    options = usual();
+    assert_ok(train(in_folder("gates-none"), &options, &result, &err));
+    options.gates = 1;
+    assert_ok(train(in_folder("gates-too"), &options, &result, &err));
+    before = open_path(in_folder("gates-none"));
+    after = open_path(in_folder("gates-too"));
+    assert_same_logits(before, 0, after, 0, 0);
+    rrt_model_close(before);
+    rrt_model_close(after);
+    options.tokens *= 2;
+    options.resume = 1;
+    assert_ok(train(in_folder("gates-too"), &options, &result, &err));
+
+    options = usual();
+    options.rate_shared = options.rate_lora = options.rate_norm = options.rate_embedding = -1;
+    assert_fails(RRT_STATUS_ARGUMENT, "nothing is trained", train(in_folder("g1"), &options, &result, &err));
+    options = usual();
+    options.gates = 1;
+    rrt_model *plain = open_golden("llama");
+    assert_fails(RRT_STATUS_UNSUPPORTED, "gates stand at loop boundaries",
+                 rrt_train(plain, in_folder("g2"), &options, &result, &err));
+    rrt_model_close(plain);
+    update_json(in_folder("gates"), "config.json",
+                json_pack("{s:{s:i, s:b, s:s, s:i, s:[iiii], s:s}}", "rrt", "format_version", 1, "gates", 1,
+                          "sharing", "none", "loops", 1, "plan", 0, 1, 2, 3, "norms", "tied"));
+    assert_fails(RRT_STATUS_FORMAT, "no loop boundary",
+                 rrt_model_open(&plain, in_folder("gates"), NULL, &err));
+}
+
 static void test_report(void **state)
 {
     (void)state;
@@ -495,7 +547,7 @@ int main(void)
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_changed_data), cmocka_unit_test(test_stored_teacher),
         cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_exits),
-        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_gates),        cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -34,12 +34,13 @@ typedef struct rrt_model_info {
     int layers;          // depths in all: prelude + loops * layers_per_block + coda
     int loops, layers_per_block, prelude, coda;
     int hidden, heads, kv_heads, head_dim, ffn, vocab, context;
-    // Parameters, each stored one counted once: total = body + embedding, body = shared + lora + norm.
+    // Parameters, each stored one counted once: total = body + embedding + gate, body = shared + lora + norm.
     uint64_t params_total, params_body;
     uint64_t params_embedding; // embedding, and the head where it is a matrix of its own
     uint64_t params_shared;    // linear layers' weights and biases
     uint64_t params_lora;
     uint64_t params_norm; // the final norm included
+    uint64_t params_gate; // probes at loop boundaries (rrt/train.h)
     uint64_t file_bytes;  // of the weight files
 } rrt_model_info;
 

@@ -59,12 +59,12 @@ typedef enum rrt_exit_loss {
 // What one step did.
 typedef struct rrt_train_step {
     uint64_t step, tokens;            // so far
-    double loss;                      // of this step, in nats per token, all exits with their weights; of
-                                      // layer matching: the squared error of hidden states, relative to
-                                      // their square
+    double loss;                      // of this step, in nats per token: all exits with their weights, and
+                                      // gates; of layer matching: the squared error of hidden states,
+                                      // relative to their square
     double cross_entropy, divergence; // the last exit's parts of it, before their weights
     double learning_rate;
-    double norm; // of the gradient, before clipping
+    double norm; // of the gradient, before clipping; without gates, which are not clipped
     double tokens_per_s;
     const char *event; // NULL, or what made the run go back to a checkpoint
 } rrt_train_step;
@@ -85,6 +85,10 @@ typedef struct rrt_train_options {
     int exit_kd;             // exits before the last learn the last one's output, by forward KL at
                              // kd_temperature, instead of the main loss; no gradient goes into that output
 
+    int gates; // train the gates at loop boundaries, which the model gets if it has none: the probability
+               // that the last exit finds the same token most likely, by binary cross-entropy; no gradient
+               // goes on into the model. Where all else is frozen, there is no way back at all
+
     uint64_t match_tokens; // first so many tokens of layer matching: each depth is trained to do with the
                            // teacher's hidden state what the teacher does with it
 
@@ -104,6 +108,7 @@ typedef struct rrt_train_options {
     double clip;          // greatest norm of the gradient; negative: any; 0: 1
     // Learning rates of the parameters of one kind, as a factor; negative: frozen; 0: 1.
     double rate_shared, rate_lora, rate_norm, rate_embedding;
+    double rate_gate; // 0: 10
 
     // The run.
     int threads;                  // 0: one per core

@@ -117,10 +117,10 @@ json_t *rrt__cli_number(double value)
 
 json_t *rrt__cli_params_json(const rrt_model_info *i)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)i->params_total, "body",
                      (json_int_t)i->params_body, "embedding", (json_int_t)i->params_embedding, "shared",
                      (json_int_t)i->params_shared, "lora", (json_int_t)i->params_lora, "norm",
-                     (json_int_t)i->params_norm);
+                     (json_int_t)i->params_norm, "gate", (json_int_t)i->params_gate);
 }
 
 static const char *scaled(uint64_t value, const char *const *units)

@@ -32,6 +32,7 @@ static void print_text(const rrt_model_info *i)
            rrt__cli_count(i->params_total), rrt__cli_count(i->params_body), rrt__cli_count(i->params_shared),
            rrt__cli_count(i->params_lora), rrt__cli_count(i->params_norm),
            rrt__cli_count(i->params_embedding));
+    if (i->params_gate) printf("gates       after each loop but the last\n");
     printf("file        %s\n", rrt__cli_bytes(i->file_bytes));
 }
 

@@ -11,9 +11,9 @@ typedef struct arguments {
     rrt_train_options train;
     rrt__list files;
     const char *out, *teacher, *scratch, *kd, *exit_loss, *resume;
-    double rates[4]; // shared, LoRA, norms, embeddings
+    double rates[5]; // shared, LoRA, norms, embeddings, gates
     size_t tokens, match_tokens, checkpoint_steps;
-    bool exit_kd, recompute, force;
+    bool exit_kd, gates, recompute, force;
     char *student;
 } arguments;
 
@@ -73,8 +73,8 @@ static rrt_status choose_exit_loss(arguments *a, rrt_error *err)
 static void fill(arguments *a)
 {
     rrt_train_options *o = &a->train;
-    double *rates[] = {&o->rate_shared, &o->rate_lora, &o->rate_norm, &o->rate_embedding};
-    for (int i = 0; i < 4; i++) *rates[i] = a->rates[i] > 0 ? a->rates[i] : -1;
+    double *rates[] = {&o->rate_shared, &o->rate_lora, &o->rate_norm, &o->rate_embedding, &o->rate_gate};
+    for (int i = 0; i < 5; i++) *rates[i] = a->rates[i] > 0 ? a->rates[i] : -1;
     double *no_default[] = {&o->warmup, &o->weight_decay, &o->clip, &o->least_rate};
     for (int i = 0; i < 4; i++)
         if (*no_default[i] == 0) *no_default[i] = -1;
@@ -84,6 +84,7 @@ static void fill(arguments *a)
     o->match_tokens = a->match_tokens;
     o->checkpoint_steps = a->checkpoint_steps;
     o->exit_kd = a->exit_kd;
+    o->gates = a->gates;
     o->recompute = a->recompute;
     o->resume = a->resume != NULL;
     o->overwrite = a->force;
@@ -130,6 +131,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "train the exits at loop boundaries too: aggressive:0.1, weighted or none (default)"},
         {0, "exit-kd", NULL, RRT__OPTION_FLAG, &a->exit_kd, 0, 0,
          "earlier exits learn what the last one says, not what it learns"},
+        {0, "gates", NULL, RRT__OPTION_FLAG, &a->gates, 0, 0,
+         "train a gate per loop boundary: would the last loop say the same?"},
         {0, "match-tokens", "N", RRT__OPTION_SIZE, &a->match_tokens, 1, 1e18,
          "begin with layer matching for N tokens (needs --teacher MODEL)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens of a sequence (default 512)"},
@@ -150,6 +153,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "lr-lora", "F", RRT__OPTION_REAL, &a->rates[1], 0, 1e6, "the same for LoRA"},
         {0, "lr-norms", "F", RRT__OPTION_REAL, &a->rates[2], 0, 1e6, "the same for norms"},
         {0, "lr-embeddings", "F", RRT__OPTION_REAL, &a->rates[3], 0, 1e6, "the same for embedding and head"},
+        {0, "lr-gates", "F", RRT__OPTION_REAL, &a->rates[4], 0, 1e6, "the same for --gates (default 10)"},
         {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
          "instead of STUDENT: random weights by a folder's config.json and tokenizer.json"},
         {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0,
@@ -213,7 +217,7 @@ int rrt__cli_train(int argc, char **argv)
 {
     rrt_error err = {0};
     double last_report = 0;
-    arguments a = {.rates = {1, 1, 1, 1},
+    arguments a = {.rates = {1, 1, 1, 1, 10},
                    .train = {.warmup = 0.05, .weight_decay = 0.1, .clip = 1, .least_rate = 0.1}};
     rrt_model *student = NULL, *teacher = NULL;
     rrt_train_result result;

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "eval/windows.h"
+#include "model/exit.h"
 
 // Per-row results are kept and added up in row order at the end: the sum is the same for any number of
 // threads.
@@ -65,14 +66,6 @@ done:
     return status;
 }
 
-static size_t argmax(const float *x, size_t count)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < count; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
-}
-
 static void score_kl(void *user, rrt__team team, size_t first, size_t rows, const float *const *logits,
                      const int32_t *targets)
 {
@@ -81,7 +74,7 @@ static void score_kl(void *user, rrt__team team, size_t first, size_t rows, cons
     for (size_t r = share.begin; r < share.end; r++) {
         const float *student = logits[0] + r * s->vocab, *teacher = logits[1] + r * s->vocab;
         s->kl[first + r] = s->kernels->kl_divergence(teacher, student, s->vocab);
-        s->agrees[first + r] = argmax(student, s->vocab) == argmax(teacher, s->vocab);
+        s->agrees[first + r] = rrt__argmax(student, s->vocab) == rrt__argmax(teacher, s->vocab);
         s->loss[first + r] = s->kernels->log_sum_exp(student, s->vocab) - student[targets[r]];
         s->teacher_loss[first + r] = s->kernels->log_sum_exp(teacher, s->vocab) - teacher[targets[r]];
     }

@@ -139,6 +139,9 @@ static rrt_status read_recursion(rrt__config *config, int layers, const json_t *
                          config->plan.n_depths, layers);
     RRT__TRY(require_string(object, "kv", "per-depth", err));
     RRT__TRY(rrt__json_string_or(object, "norms", "tied", &norms, err));
+    RRT__TRY(rrt__json_bool_or(object, "gates", false, &config->has_gates, err));
+    if (config->has_gates && !rrt__plan_has_boundary(&config->plan))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"gates\" is true, but the plan has no loop boundary");
     return rrt__norms_parse(&config->norms, norms, err);
 }
 
@@ -168,6 +171,7 @@ static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
     }
     json_object_set_new(object, "norms", json_string(rrt__norms_name(model->norms)));
     json_object_set_new(object, "kv", json_string("per-depth"));
+    if (model->gates) json_object_set_new(object, "gates", json_true());
     return object;
 }
 

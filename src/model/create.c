@@ -24,7 +24,7 @@ static rrt_status randomise_one(void *user, const rrt__parameter *p, rrt_error *
     double scale = 0.02 * (writes ? r->residual_scale : 1);
     for (size_t i = 0; i < count; i++)
         p->values[i] = p->columns ? (float)(scale * rrt__random_gaussian(r->seed, r->stream, i))
-                                  : (is_bias ? 0.0f : 1.0f);
+                                  : (is_bias || p->kind == RRT__PARAMETER_GATE ? 0.0f : 1.0f);
     r->stream++;
     return RRT_STATUS_OK;
 }
@@ -49,7 +49,8 @@ rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, 
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
     RRT__TRY(rrt__model_create(out, config.family, &config.shape, &config.plan, config.norms, err));
     randomising r = {seed, 0, 1 / sqrt(2.0 * config.plan.n_depths)};
-    rrt_status status = rrt__model_each_parameter(*out, &config.family->hf, randomise_one, &r, err);
+    rrt_status status = config.has_gates ? rrt__model_add_gates(*out, err) : RRT_STATUS_OK;
+    if (!status) status = rrt__model_each_parameter(*out, &config.family->hf, randomise_one, &r, err);
     if (!status && rrt__path_exists(path)) status = rrt_tokenizer_open(&(*out)->tokenizer, folder, err);
     if (!status && (*out)->tokenizer && (size_t)rrt_tokenizer_vocab((*out)->tokenizer) > config.shape.vocab)
         status = rrt__fail(err, RRT_STATUS_MISMATCH, "the tokenizer has %d ids, but the vocabulary is %zu",

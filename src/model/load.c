@@ -110,6 +110,7 @@ static rrt_status check_size(const rrt__config *config, const rrt__tensor_table 
         if (rrt__tensor_count(&table->tensors[i], &count)) held += count;
     }
     *promised = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
+    if (config->has_gates) *promised += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
     if (*promised <= held) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_MISMATCH,
@@ -128,6 +129,7 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
     RRT__TRY(rrt__model_create(out, config->family, &config->shape, &config->plan, config->norms, err));
     loader load = {*out, table, names, gguf_rope, progress, 0, (double)promised};
     rrt_status status = add_loras(&load, err);
+    if (!status && config->has_gates) status = rrt__model_add_gates(*out, err);
     if (!status) status = rrt__model_each_parameter(*out, names, load_one, &load, err);
     if (status) {
         rrt_model_close(*out);

@@ -137,10 +137,29 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
     return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
 }
 
+rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err)
+{
+    rrt__arena *arena = &model->arena;
+    rrt__gate *gates;
+    size_t count = (size_t)model->plan.loops - 1;
+    if (!rrt__plan_has_boundary(&model->plan))
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "gates stand at loop boundaries: the plan (sharing: %s, %d loops) has none",
+                         rrt__sharing_name(model->plan.sharing), model->plan.loops);
+    RRT__TRY(rrt__arena_alloc(arena, &gates, count, sizeof *gates, "gates", err));
+    for (size_t i = 0; i < count; i++) {
+        RRT__TRY(
+            rrt__arena_alloc(arena, &gates[i].weight, model->shape.hidden, sizeof(float), "a gate", err));
+        RRT__TRY(rrt__arena_alloc(arena, &gates[i].bias, 1, sizeof(float), "a gate", err));
+    }
+    model->gates = gates;
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err)
 {
     RRT__TRY(rrt__model_create(out, model->family, &model->shape, &model->plan, model->norms, err));
-    rrt_status status = RRT_STATUS_OK;
+    rrt_status status = model->gates ? rrt__model_add_gates(*out, err) : RRT_STATUS_OK;
     for (int i = 0; !status && i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;
         size_t rank = model->depths[d].lora[m].rank;

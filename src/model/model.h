@@ -45,6 +45,11 @@ typedef struct rrt__depth {
     rrt__lora lora[RRT__MATRIX_COUNT];
 } rrt__depth;
 
+// A probe of the hidden state at a loop boundary (exit.h): would the last loop say the same?
+typedef struct rrt__gate {
+    float *weight, *bias; // [hidden], [1]
+} rrt__gate;
+
 // Whether depths that share a slot share their vectors. Folded: gains of the norms are multiplied into the
 // linear layers that follow, and are 1; biases are per depth.
 typedef enum rrt__norms_mode { RRT__NORMS_TIED, RRT__NORMS_PER_DEPTH, RRT__NORMS_FOLDED } rrt__norms_mode;
@@ -59,6 +64,7 @@ struct rrt_model {
     float *embedding;   // [vocab, hidden]
     float *head;        // [vocab, hidden]; the embedding where the head is tied
     rrt__norm final_norm;
+    rrt__gate *gates; // [plan.loops - 1], the first after loop 1; NULL: none
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL, where there was one that could not be used
     rrt__arena arena;
@@ -72,12 +78,15 @@ void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out,
 rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                              const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
 
-// A model of the same plan and shapes, LoRA included, all zero and without a tokenizer: room for gradients
-// and for the optimizer's moments.
+// A model of the same plan and shapes, LoRA and gates included, all zero and without a tokenizer: room for
+// gradients and for the optimizer's moments.
 rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err);
 
 // Allocates a zero LoRA for one matrix at one depth. ARGUMENT unless 1 ≤ rank ≤ min(out, in).
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err);
+
+// Allocates zero gates, which say ½ of everything. UNSUPPORTED where the plan has no loop boundary.
+rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err);
 
 // Whether the depth's vectors are stored under the depth itself and not with its slot.
 bool rrt__model_owns_vectors(const rrt_model *model);

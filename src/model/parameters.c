@@ -88,6 +88,23 @@ static rrt_status visit_depth(const walk *w, int d)
     return rrt__model_owns_vectors(w->model) ? visit_vectors(w, d, "rrt.depths.", d, false) : RRT_STATUS_OK;
 }
 
+static rrt_status visit_gates(const walk *w)
+{
+    for (int n = 0; w->model->gates && n < w->model->plan.loops - 1; n++) {
+        const rrt__gate *gate = &w->model->gates[n];
+        rrt__parameter weight = {.kind = RRT__PARAMETER_GATE,
+                                 .matrix = -1,
+                                 .rows = w->model->shape.hidden,
+                                 .values = gate->weight};
+        rrt__parameter bias = {.kind = RRT__PARAMETER_GATE, .matrix = -1, .rows = 1, .values = gate->bias};
+        snprintf(weight.name, sizeof weight.name, "rrt.gates.%d.weight", n);
+        snprintf(bias.name, sizeof bias.name, "rrt.gates.%d.bias", n);
+        RRT__TRY(w->visit(w->user, &weight, w->err));
+        RRT__TRY(w->visit(w->user, &bias, w->err));
+    }
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit function, void *user, rrt_error *err)
 {
@@ -100,6 +117,7 @@ rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *n
     RRT__TRY(visit(&w, p, "", -1, names->embedding, "weight"));
     for (int s = 0; s < model->plan.n_slots; s++) RRT__TRY(visit_slot(&w, s));
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(visit_depth(&w, d));
+    RRT__TRY(visit_gates(&w));
     RRT__TRY(visit_norm(&w, &model->final_norm, "", -1, names->final_norm));
     p.values = model->head;
     return model->shape.tied_head ? RRT_STATUS_OK : visit(&w, p, "", -1, names->head, "weight");
@@ -168,12 +186,13 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .ffn = (int)shape->ffn,
         .vocab = (int)shape->vocab,
         .context = (int)shape->context,
-        .params_total = body + counts[RRT__PARAMETER_EMBEDDING],
+        .params_total = body + counts[RRT__PARAMETER_EMBEDDING] + counts[RRT__PARAMETER_GATE],
         .params_body = body,
         .params_embedding = counts[RRT__PARAMETER_EMBEDDING],
         .params_shared = counts[RRT__PARAMETER_SHARED],
         .params_lora = counts[RRT__PARAMETER_LORA],
         .params_norm = counts[RRT__PARAMETER_NORM],
+        .params_gate = counts[RRT__PARAMETER_GATE],
         .file_bytes = model->file_bytes,
     };
 }

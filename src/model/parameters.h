@@ -9,6 +9,7 @@ typedef enum rrt__parameter_kind {
     RRT__PARAMETER_SHARED,    // weights and biases of linear layers
     RRT__PARAMETER_LORA,
     RRT__PARAMETER_NORM,
+    RRT__PARAMETER_GATE,
     RRT__PARAMETER_KIND_COUNT
 } rrt__parameter_kind;
 
@@ -24,14 +25,16 @@ typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *par
 
 // Visits every stored parameter once, in a fixed order. What a slot holds is named as a layer with the slot's
 // number ("model.layers.3.mlp.up_proj.weight"); what a depth holds is named
-// "rrt.depths.<depth>.<matrix>.lora_A.weight", "rrt.depths.<depth>.<norm>.weight".
+// "rrt.depths.<depth>.<matrix>.lora_A.weight", "rrt.depths.<depth>.<norm>.weight"; the gate after loop n + 1
+// is "rrt.gates.<n>.weight" and ".bias".
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit visit, void *user, rrt_error *err);
 
 // Whether the file holds this parameter as a part of one tensor for q, k and v; name then gets that tensor's.
 bool rrt__parameter_is_fused(const rrt__parameter *parameter, const rrt__names *names, char name[256]);
 
-// The number of parameters that a model of this shape and plan has outside LoRA, without building it.
+// The number of parameters that a model of this shape and plan has outside LoRA and gates, without building
+// it.
 uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
                                rrt__norms_mode norms);
 

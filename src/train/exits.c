@@ -1,6 +1,9 @@
 #include "train/exits.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "model/exit.h"
 
 float rrt__exit_weight(const rrt__exit_options *o, int loops, int n)
 {
@@ -19,13 +22,21 @@ rrt_status rrt__exits_create(rrt__exits *e, rrt__tape *tape, rrt__head *head,
 {
     size_t bytes = tape->model->shape.hidden * sizeof(float);
     rrt_status status = RRT_STATUS_OK;
-    *e = (rrt__exits){.options = *options, .tape = tape, .head = head};
+    *e = (rrt__exits){.options = *options, .tape = tape, .head = head, .only_gates = true};
     e->taken.kernels = tape->shared.kernels;
+    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
+        if (kind != RRT__PARAMETER_GATE && tape->trains[kind]) e->only_gates = false;
     if (options->loss != RRT_EXIT_LOSS_NONE && tape->model->plan.coda)
         RRT__GOTO(rrt__arena_alloc(&e->arena, &e->chain, rows, bytes, "an exit's gradient", err));
     if (options->kd) {
         RRT__GOTO(rrt__arena_alloc(&e->arena, &e->taken.hidden, rows, bytes, "an exit's output", err));
         RRT__GOTO(rrt__arena_alloc(&e->arena, &e->taken.normed[0], rows, bytes, "an exit's output", err));
+    }
+    if (options->gates) {
+        RRT__GOTO(rrt__arena_alloc(&e->arena, &e->best, rows, sizeof *e->best, "a gate's tokens", err));
+        RRT__GOTO(rrt__arena_alloc(&e->arena, &e->last, rows, sizeof *e->last, "a gate's tokens", err));
+        RRT__GOTO(rrt__arena_alloc(&e->arena, &e->miss, rows, sizeof *e->miss, "a gate's gradient", err));
+        RRT__GOTO(rrt__arena_alloc(&e->arena, &e->scale, rows, sizeof *e->scale, "a gate's gradient", err));
     }
 done:
     if (status) rrt__exits_free(e);
@@ -38,65 +49,105 @@ void rrt__exits_free(rrt__exits *e)
     *e = (rrt__exits){0};
 }
 
+// One exit on the way back.
+typedef struct leaving {
+    rrt__team team;
+    rrt__exits *exits;
+    int n; // after so many loops
+    bool is_last, learns;
+    const rrt__span *spans;
+    size_t n_spans;
+} leaving;
+
 // The way from a loop boundary through the coda. d_hidden, which holds the gradient of deeper loops, stands
 // aside meanwhile. Returns where the hidden state is then.
-static const float *enter(rrt__team team, const rrt__exits *e, int n, const rrt__span *spans, size_t n_spans,
-                          size_t rows)
+static const float *enter(const leaving *l, size_t rows)
 {
-    rrt__tape *tape = e->tape;
+    rrt__tape *tape = l->exits->tape;
     const rrt__plan *plan = &tape->model->plan;
     size_t hidden = tape->model->shape.hidden;
-    if (n < plan->loops) {
-        const float *boundary = tape->before[rrt__plan_loop_end(plan, n)];
+    rrt__share share = rrt__team_share(l->team, rows * hidden, 1);
+    if (!l->is_last) {
+        const float *boundary = tape->before[rrt__plan_loop_end(plan, l->n)];
         if (!plan->coda) return boundary;
-        rrt__share share = rrt__team_share(team, rows, 1);
-        rrt__team_copy(team, e->chain, tape->d_hidden, rows, hidden);
-        memset(tape->d_hidden + share.begin * hidden, 0, (share.end - share.begin) * hidden * sizeof(float));
-        rrt__team_copy(team, tape->shared.hidden, boundary, rows, hidden);
-        rrt__team_barrier(team);
+        rrt__team_copy(l->team, tape->shared.hidden, boundary, rows, hidden);
+        for (size_t i = share.begin; i < share.end && l->learns; i++) {
+            l->exits->chain[i] = tape->d_hidden[i];
+            tape->d_hidden[i] = 0;
+        }
+        rrt__team_barrier(l->team);
     }
     for (int d = plan->n_depths - plan->coda; d < plan->n_depths; d++)
-        rrt__tape_forward(team, tape, d, spans, n_spans);
+        rrt__tape_forward(l->team, tape, d, l->spans, l->n_spans);
     return tape->shared.hidden;
 }
 
 // And back to the boundary.
-static void go_back(rrt__team team, const rrt__exits *e, int n, const rrt__span *spans, size_t n_spans,
-                    size_t rows)
+static void go_back(const leaving *l, size_t rows)
 {
-    rrt__tape *tape = e->tape;
+    rrt__tape *tape = l->exits->tape;
     const rrt__plan *plan = &tape->model->plan;
+    rrt__share share = rrt__team_share(l->team, rows * tape->model->shape.hidden, 1);
     for (int d = plan->n_depths - 1; d >= plan->n_depths - plan->coda; d--)
-        rrt__tape_backward(team, tape, d, spans, n_spans, d == plan->n_depths - 1);
-    if (n == plan->loops || !plan->coda) return;
-    rrt__share share = rrt__team_share(team, rows * tape->model->shape.hidden, 1);
-    for (size_t i = share.begin; i < share.end; i++) tape->d_hidden[i] += e->chain[i];
-    rrt__team_barrier(team);
+        rrt__tape_backward(l->team, tape, d, l->spans, l->n_spans, d == plan->n_depths - 1);
+    if (l->is_last || !plan->coda) return;
+    for (size_t i = share.begin; i < share.end; i++) tape->d_hidden[i] += l->exits->chain[i];
+    rrt__team_barrier(l->team);
+}
+
+// Binary cross-entropy of the boundary's gate against "this exit's most likely token is the last one's".
+static void learn_gate(const leaving *l, const rrt__question *question, rrt__loss_sums *sums)
+{
+    const rrt__exits *e = l->exits;
+    const rrt_model *model = e->tape->model;
+    const float *hidden = e->tape->before[rrt__plan_loop_end(&model->plan, l->n)];
+    const rrt__gate *gradient = &e->tape->gradient->gates[l->n - 1];
+    size_t width = model->shape.hidden;
+    rrt__share share = rrt__team_share(l->team, question->rows, 1),
+               columns = rrt__team_share(l->team, width, 1);
+    for (size_t r = share.begin; r < share.end; r++) {
+        float logit = rrt__gate_logit(&model->gates[l->n - 1], hidden + r * width, width, &e->scale[r]);
+        float agrees = e->best[r] == e->last[r] ? 1 : 0;
+        e->miss[r] = question->targets[r] < 0 ? 0 : question->weight * (1 / (1 + expf(-logit)) - agrees);
+        if (question->targets[r] >= 0)
+            sums->gates += (double)(log1pf(expf(-fabsf(logit))) + fmaxf(logit, 0) - agrees * logit) /
+                           (model->plan.loops - 1);
+    }
+    rrt__team_barrier(l->team);
+    for (size_t r = 0; r < question->rows; r++) {
+        for (size_t i = columns.begin; i < columns.end; i++)
+            gradient->weight[i] += e->miss[r] * e->scale[r] * hidden[r * width + i];
+        if (l->team.ith == 0) gradient->bias[0] += e->miss[r];
+    }
+    rrt__team_barrier(l->team);
 }
 
 void rrt__exits_backward(rrt__team team, rrt__exits *e, int n, const rrt__span *spans, size_t n_spans,
                          const rrt__question *last, rrt__loss_sums *sums)
 {
-    bool is_last = n == e->tape->model->plan.loops;
-    float weight = rrt__exit_weight(&e->options, e->tape->model->plan.loops, n);
-    rrt__objective objective = {RRT__DIVERGENCE_FORWARD_KL, 1, last->objective->temperature};
-    rrt__teaching teaching = {.model = e->tape->model, .workspace = &e->taken};
+    const rrt_model *model = e->tape->model;
+    float weight = rrt__exit_weight(&e->options, model->plan.loops, n);
+    leaving l = {team, e, n, n == model->plan.loops, weight > 0 && !e->only_gates, spans, n_spans};
+    const rrt__objective objective = {RRT__DIVERGENCE_FORWARD_KL, 1, last->objective->temperature};
+    const rrt__teaching teaching = {.model = model, .workspace = &e->taken};
     rrt__question question = *last;
     rrt__loss_sums found = {0};
-    if (weight == 0) return;
-    question.weight *= weight;
-    if (e->options.kd && !is_last) {
+    if (weight == 0 && !e->options.gates) return;
+    question.weight *= l.learns ? weight : 0;
+    question.best = l.is_last ? e->last : e->best;
+    if (e->options.kd && !l.is_last) {
         question.objective = &objective;
         question.teaching = &teaching;
     }
-    question.hidden = enter(team, e, n, spans, n_spans, last->rows);
-    if (e->options.kd && is_last)
-        rrt__team_copy(team, e->taken.hidden, question.hidden, last->rows, e->tape->model->shape.hidden);
+    question.hidden = enter(&l, last->rows);
+    if (e->options.kd && l.is_last)
+        rrt__team_copy(team, e->taken.hidden, question.hidden, last->rows, model->shape.hidden);
     rrt__head_backward(team, e->head, e->tape, &question, &found);
-    go_back(team, e, n, spans, n_spans, last->rows);
+    if (l.learns) go_back(&l, last->rows);
+    if (e->options.gates && !l.is_last) learn_gate(&l, last, sums);
 
-    sums->loss += (double)weight * found.loss;
-    if (!is_last) return;
+    if (l.learns) sums->loss += (double)weight * found.loss;
+    if (!l.is_last) return;
     sums->cross_entropy += found.cross_entropy;
     sums->divergence += found.divergence;
     sums->rows += found.rows;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/gemm.h"
+#include "model/exit.h"
 #include "train/sparse.h"
 
 enum { CHUNK_ROWS = 256 };
@@ -51,6 +52,7 @@ static void score_row(const chunk *c, size_t row)
     float *gradient = c->head->row_gradient + (size_t)c->team.ith * vocab;
     const rrt__gradient_kernels *kernels = c->tape->kernels;
     int32_t target = c->question->targets[c->begin + row];
+    if (c->question->best) c->question->best[c->begin + row] = (int32_t)rrt__argmax(logits, vocab);
     memset(gradient, 0, vocab * sizeof *gradient);
     if (target >= 0) {
         float weight = c->question->weight, distil = weight * o->kd_weight;
@@ -89,6 +91,7 @@ static void run_chunk(const chunk *c)
     rrt__team_barrier(c->team);
     for (size_t r = (size_t)c->team.ith; r < c->rows; r += (size_t)c->team.nth) score_row(c, r);
     rrt__team_barrier(c->team);
+    if (c->question->weight == 0) return;
     rrt__gemm_input_gradient(c->team, tape->d_normed[0] + at, c->head->logits, model->head, c->rows, vocab,
                              hidden, 0);
     if (tape->trains[RRT__PARAMETER_EMBEDDING])
@@ -107,6 +110,7 @@ void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const 
         chunk c = {team, head, tape, question, sums, begin, count};
         run_chunk(&c);
     }
+    if (question->weight == 0) return;
     rrt__tape_backward_norm(team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
                             question->hidden, tape->d_normed[0], tape->d_hidden, rows);
 }

@@ -26,6 +26,7 @@ typedef struct rrt__loss_sums {
     double loss;                      // of all exits, with their weights
     double cross_entropy, divergence; // of the last exit; nats
     double match;                     // relative squared error of layer matching
+    double gates;                     // binary cross-entropy, mean over gates; nats
     size_t rows;
 } rrt__loss_sums;
 
@@ -36,7 +37,8 @@ typedef struct rrt__question {
     size_t rows;
     const rrt__objective *objective;
     const rrt__teaching *teaching;
-    float weight; // of a row's loss
+    float weight;  // of a row's loss; 0: nothing is learnt from it
+    int32_t *best; // [rows]: gets the most likely tokens; NULL: not asked
 } rrt__question;
 
 typedef struct rrt__head {

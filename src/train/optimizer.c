@@ -71,6 +71,7 @@ double rrt__optimizer_norm(rrt__team team, rrt__optimizer *o)
     for (size_t i = 0; i < o->n_parameters; i++) {
         const rrt__trained *p = &o->parameters[i];
         rrt__share share = rrt__team_share(team, p->count, 16);
+        if (p->kind == RRT__PARAMETER_GATE) continue; // what gates learn changes nothing else
         sum += rrt__gradient_kernels_get()->sum_squares(p->gradient + share.begin, share.end - share.begin);
     }
     o->squares[team.ith] = sum;
@@ -89,14 +90,14 @@ void rrt__optimizer_update(rrt__team team, rrt__optimizer *o, double norm, doubl
                       .beta2 = (float)options->beta2,
                       .epsilon = (float)options->epsilon,
                       .correction1 = (float)(1 / (1 - pow(options->beta1, n))),
-                      .correction2 = (float)(1 / (1 - pow(options->beta2, n))),
-                      .gradient_scale =
-                          (float)(options->clip > 0 && norm > options->clip ? options->clip / norm : 1)};
+                      .correction2 = (float)(1 / (1 - pow(options->beta2, n)))};
+    float clip = (float)(options->clip > 0 && norm > options->clip ? options->clip / norm : 1);
     for (size_t i = 0; i < o->n_parameters; i++) {
         rrt__trained *p = &o->parameters[i];
         rrt__share share = rrt__team_share(team, p->count, 16);
         size_t at = share.begin, count = share.end - share.begin;
         step.learning_rate = (float)(learning_rate * options->scale[p->kind]);
+        step.gradient_scale = p->kind == RRT__PARAMETER_GATE ? 1 : clip;
         step.weight_decay = p->decays ? (float)options->weight_decay : 0;
         rrt__gradient_kernels_get()->adam(p->values + at, p->mean + at, p->variance + at, p->gradient + at,
                                           count, &step);

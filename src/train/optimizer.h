@@ -35,7 +35,7 @@ rrt_status rrt__optimizer_create(rrt__optimizer *optimizer, rrt_model *model,
                                  const rrt__optimizer_options *options, int n_threads, rrt_error *err);
 void rrt__optimizer_free(rrt__optimizer *optimizer);
 
-// The norm of the gradient as it stands. All threads of a team call it, all get the same.
+// The norm of the gradient as it stands, gates left out. All threads of a team call it, all get the same.
 double rrt__optimizer_norm(rrt__team team, rrt__optimizer *optimizer);
 
 // One update with this gradient norm (for clipping) and learning rate; the gradients become zero. All threads

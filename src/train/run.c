@@ -68,7 +68,7 @@ static rrt_train_step compute(rrt__run *r)
     double rows = (double)(sums.rows ? sums.rows : 1);
     return (rrt_train_step){.cross_entropy = sums.cross_entropy / rows,
                             .divergence = sums.divergence / rows,
-                            .loss = (sums.loss + sums.match) / rows,
+                            .loss = (sums.loss + sums.match + sums.gates) / rows,
                             .norm = rrt__stepper_norm(&r->stepper),
                             .learning_rate =
                                 r->settings.learning_rate *
@@ -209,6 +209,7 @@ rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options 
     const rrt_train_options defaults = {0};
     rrt__run r = {.model = model, .out = out, .options = options ? options : &defaults};
     RRT__TRY(rrt__settings_resolve(&r.settings, model, r.options, err));
+    if (r.options->gates && !model->gates) RRT__TRY(rrt__model_add_gates(model, err));
     rrt_status status = rrt__run_open(&r, err);
     if (!status) status = keep_on(&r, err);
     if (!status) status = publish(&r, err);

@@ -33,8 +33,12 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     RRT__TRY(check_range("the weight of exits", (double)s->step.exits.early, 1e-6, 1e3, err));
     RRT__TRY(check_range("the loss of exits", (double)o->exit_loss, 0, RRT_EXIT_LOSS_WEIGHTED, err));
     RRT__TRY(check_range("the divergence", o->divergence, 0, RRT__DIVERGENCE_COUNT - 1, err));
-    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
+    double any = 0;
+    for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) {
         RRT__TRY(check_range("a rate's factor", s->optimizer.scale[kind], 0, 1e6, err));
+        any += s->optimizer.scale[kind];
+    }
+    if (any == 0) return rrt__fail(err, RRT_STATUS_ARGUMENT, "nothing is trained: all rates' factors are 0");
     if (s->tokens == 0 && !(s->minutes > 0))
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "how long is the run? Neither tokens nor minutes are given");
@@ -77,7 +81,7 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                  .threads = o->threads,
                  .objective = {(rrt__divergence)o->divergence, taught ? (float) or (o->kd_weight, 1) : 0,
                                (float) or (o->kd_temperature, 1)},
-                 .exits = {o->exit_loss, (float) or (o->exit_weight, 0.1), o->exit_kd != 0}},
+                 .exits = {o->exit_loss, (float) or (o->exit_weight, 0.1), o->exit_kd != 0, o->gates != 0}},
         .optimizer = {.beta1 = 0.9,
                       .beta2 = 0.95,
                       .epsilon = 1e-8,
@@ -88,7 +92,8 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                                 [RRT__PARAMETER_LORA] = or_none(o->rate_lora, 1),
                                 // Folded gains are 1 and stay it.
                                 [RRT__PARAMETER_NORM] =
-                                    model->norms == RRT__NORMS_FOLDED ? 0 : or_none(o->rate_norm, 1)}},
+                                    model->norms == RRT__NORMS_FOLDED ? 0 : or_none(o->rate_norm, 1),
+                                [RRT__PARAMETER_GATE] = o->gates ? or_none(o->rate_gate, 10) : 0}},
         .batch = batch,
         .learning_rate = or (o->learning_rate, 3e-4),
         .warmup = or_none(o->warmup, 0.05),
@@ -122,6 +127,7 @@ json_t *rrt__settings_to_json(const rrt__settings *s)
                   scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
     json_object_set_new(json, "exit_loss", json_integer(s->step.exits.loss));
     json_object_set_new(json, "exit_weight", json_real((double)s->step.exits.early));
+    json_object_set_new(json, "rate_gate", json_real(scale[RRT__PARAMETER_GATE]));
     json_object_set_new(json, "exit_kd", json_integer(s->step.exits.kd));
     return json;
 }

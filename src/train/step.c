@@ -62,14 +62,16 @@ static void run_gradients(rrt__team team, void *argument)
     const rrt__batch *batch = p->batch;
     const rrt__plan *plan = &s->model->plan;
     size_t n = batch->n_sequences, rows = n * batch->context, hidden = s->model->shape.hidden;
-    rrt__teaching teaching = {s->teacher, &s->teacher_workspace, batch->stored, s->options.stored_top};
+    bool only_gates = s->exits.only_gates;
+    rrt__teaching teaching = {only_gates ? NULL : s->teacher, &s->teacher_workspace, batch->stored,
+                              s->options.stored_top};
     rrt__question question = {.targets = batch->targets,
                               .rows = rows,
                               .objective = &s->options.objective,
                               .teaching = &teaching,
                               .weight = p->weight};
     int depth = rrt__plan_loop_end(plan, plan->loops);
-    if (s->teacher) run_teacher(team, p);
+    if (teaching.model) run_teacher(team, p);
     rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, batch->ids);
     for (int d = 0; d < depth; d++) rrt__tape_forward(team, tape, d, s->spans, n);
     rrt__share share = rrt__team_share(team, rows, 1);
@@ -77,11 +79,11 @@ static void run_gradients(rrt__team team, void *argument)
     for (int loop = plan->loops; loop >= 1; loop--) {
         rrt__exits_backward(team, &s->exits, loop, s->spans, n, &question, &s->head.sums[team.ith]);
         int begin = loop > 1 ? rrt__plan_loop_end(plan, loop - 1) : 0; // the prelude goes with the first
-        while (depth-- > begin)
+        while (depth-- > begin && !only_gates)
             rrt__tape_backward(team, tape, depth, s->spans, n, depth == plan->n_depths - 1);
         depth = begin;
     }
-    rrt__tape_backward_embed(team, tape, batch->ids, rows);
+    if (!only_gates) rrt__tape_backward_embed(team, tape, batch->ids, rows);
 }
 
 // Mean over depths and rows of the squared error relative to the square of what it should be: how the next
@@ -141,6 +143,7 @@ static void run_pass(rrt__stepper *s, const rrt__batch *batch, float weight,
         sums->cross_entropy += s->head.sums[t].cross_entropy;
         sums->divergence += s->head.sums[t].divergence;
         sums->match += s->head.sums[t].match;
+        sums->gates += s->head.sums[t].gates;
         sums->rows += s->head.sums[t].rows;
     }
 }
