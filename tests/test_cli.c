@@ -185,6 +185,36 @@ static void test_eval(void **state)
 }
 
 // A model that has diverged: its perplexity is beyond what a number can hold, which JSON has to say too.
+static void test_eval_exits(void **state)
+{
+    (void)state;
+    char text[2048] = "";
+    while (strlen(text) < 1000) strcat(text, "the cat sat on the mat and the rat ate the fat oat. ");
+    write_text("text", text);
+    json_t *json = run_json("eval exits -m %s -f text --ctx 32 --max-tokens 100", recursive);
+    assert_int_equal(json_array_size(json_object_get(json, "loops")), 2);
+    assert_number(json, "mean_loops", 2, 0);
+    assert_number(json, "tokens", 93, 0);
+    assert_null(json_object_get(json, "sweep"));
+    json_decref(json);
+    json = run_json("eval exits -m %s -f text --ctx 32 --max-tokens 100 --exit confidence:0 --kv copy",
+                    recursive);
+    const json_t *first = json_array_get(json_object_get(json, "loops"), 0);
+    assert_number(json, "mean_loops", 1, 1e-6); // every token is as sure as that
+    assert_number(first, "share", 1, 1e-6);
+    assert_number(json, "ppl", json_number_value(json_object_get(first, "ppl")), 1e-3);
+    assert_int_equal(json_array_size(json_object_get(json, "calibrated")), 3);
+    json_decref(json);
+    result *r = run("eval exits -m %s -f text --ctx 32 --max-tokens 100 --exit state:0.5 -t 1", recursive);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out.data, "left by rule"));
+    assert_error(2, "loops:N, confidence:P", "eval exits -m %s -f text --exit sure:1", recursive);
+    assert_error(2, "propagate, copy", "eval exits -m %s -f text --exit oracle --kv some", recursive);
+    assert_error(2, "--exit RULE", "eval exits -m %s -f text --kv copy", recursive);
+    assert_error(1, "rrt train MODEL --gates", "eval exits -m %s -f text --exit gate:0.5", recursive);
+    assert_error(1, "no loop boundary", "eval exits -m %s -f text --exit margin:0.5", golden_path("llama"));
+}
+
 static void test_eval_of_a_diverged_model(void **state)
 {
     (void)state;
@@ -374,9 +404,9 @@ static void test_train_usage(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"",         "inspect", "convert",  "tokenize", "logits",
-                                        "generate", "eval",    "eval ppl", "eval kl",  "eval tasks",
-                                        "teach",    "train",   "report",   "bench"};
+    static const char *const verbs[] = {"",           "inspect", "convert",  "tokenize", "logits",
+                                        "generate",   "eval",    "eval ppl", "eval kl",  "eval exits",
+                                        "eval tasks", "teach",   "train",    "report",   "bench"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         result *r = run("%s --help", verbs[i]);
         assert_int_equal(r->code, 0);
@@ -456,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_logits),
         cmocka_unit_test(test_generate),
         cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_eval_exits),
         cmocka_unit_test(test_eval_of_a_diverged_model),
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_convert_in_shards),

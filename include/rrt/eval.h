@@ -45,6 +45,45 @@ RRT_API rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher,
                                size_t count, const rrt_eval_options *options, rrt_eval_kl_result *result,
                                rrt_error *err);
 
+// One of the model's exits: after n loops, then coda, norm, head.
+typedef struct rrt_eval_exit {
+    double ppl, agreement; // if all tokens leave here: perplexity, and how often the most likely token is the
+                           // last exit's
+    double share, oracle_share; // of tokens that leave here by the rule; by the oracle, at the first exit
+                                // whose most likely token is the last one's
+} rrt_eval_exit;
+
+// What a rule would do with another threshold: each token as if all tokens left where it does, whatever the
+// K/V policy.
+typedef struct rrt_eval_exits_point {
+    double threshold, agreement, mean_loops, ppl;
+} rrt_eval_exits_point;
+
+enum { RRT_EVAL_EXITS_POINTS = 21, RRT_EVAL_EXITS_WANTED = 3 };
+
+typedef struct rrt_eval_exits_result {
+    int loops;
+    rrt_eval_exit *exits;                 // [loops]
+    double mean_loops, oracle_mean_loops; // per token
+    double ppl, agreement; // by the rule: perplexity, and agreement with the model that runs all loops
+    uint64_t tokens;       // scored
+    int n_points;          // 0 where the rule has no threshold
+    rrt_eval_exits_point points[RRT_EVAL_EXITS_POINTS];
+    // The threshold by which most tokens leave while 90, 95, 99 % agree; NaN where none does. Only with
+    // points.
+    rrt_eval_exits_point calibrated[RRT_EVAL_EXITS_WANTED];
+} rrt_eval_exits_result;
+
+// What the model's exits say, and where tokens leave by a rule. The rule's tokens are decoded one by one, as
+// a session would: what a token's attention sees of those before it is what their exits left. exits NULL: no
+// token leaves. options->loops is not used. ARGUMENT for a rule or policy that is not known, UNSUPPORTED for
+// one that the model cannot follow. Free the result with rrt_eval_exits_free; after a failure there is
+// nothing to free.
+RRT_API rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t count,
+                                  const rrt_eval_options *options, const rrt_exit_options *exits,
+                                  rrt_eval_exits_result *result, rrt_error *err);
+RRT_API void rrt_eval_exits_free(rrt_eval_exits_result *result);
+
 // --- questions: zero-shot tasks by the rules of EleutherAI's lm-evaluation-harness, sample by sample
 //
 // An answer is scored by ln p of its tokens after the question's context. Context and answer are encoded

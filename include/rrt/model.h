@@ -44,6 +44,20 @@ typedef struct rrt_model_info {
     uint64_t file_bytes;  // of the weight files
 } rrt_model_info;
 
+// Where tokens leave the loops, decided at every loop boundary but the last.
+typedef struct rrt_exit_options {
+    // NULL: nowhere. Else one of: loops:N (after N loops) · confidence:P (the most likely token has at least
+    // this probability) · margin:P (so much more than the second) · entropy:H (at most H nats) · unchanged
+    // (the most likely token is the one of a loop before) · state:D (the hidden state changed by at most the
+    // part D in the last loop) · gate:P (the model's gate says that the last loop agrees; rrt/train.h) ·
+    // oracle (it does: for analysis, as in the paper's App. K)
+    const char *rule;
+    // Keys and values of a token in loops that it did not run. propagate (NULL): made of the state that it
+    // left with · copy: those of the same slot in the last loop that it ran · recompute: as if it had run
+    // them, so that later tokens see no difference
+    const char *kv;
+} rrt_exit_options;
+
 RRT_API void rrt_model_describe(const rrt_model *model, rrt_model_info *info);
 
 #ifdef __cplusplus

@@ -16,6 +16,7 @@ int rrt__cli_logits(int argc, char **argv);
 int rrt__cli_generate(int argc, char **argv);
 int rrt__cli_eval(int argc, char **argv);
 int rrt__cli_eval_tasks(int argc, char **argv);
+int rrt__cli_eval_exits(int argc, char **argv);
 int rrt__cli_bench(int argc, char **argv);
 int rrt__cli_teach(int argc, char **argv);
 int rrt__cli_train(int argc, char **argv);
@@ -74,6 +75,10 @@ rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)
 // BOS. FORMAT if there are fewer than `least`. Free with rrt_ids_free, after a failure too.
 rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
                              size_t *count, rrt_error *err);
+
+// The fewest tokens that a text to measure a model on may have: the first of a window is not scored, but it
+// may be BOS.
+size_t rrt__cli_least_tokens(const rrt_model *model);
 
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);

@@ -65,6 +65,12 @@ rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)
     return rrt__at(err, status, "%s", path && strcmp(path, "-") != 0 ? path : "standard input");
 }
 
+size_t rrt__cli_least_tokens(const rrt_model *model)
+{
+    const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
+    return tokenizer && rrt_tokenizer_adds_bos(tokenizer) ? 1 : 2;
+}
+
 rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
                              size_t *count, rrt_error *err)
 {

@@ -29,13 +29,6 @@ static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *er
     return RRT_STATUS_OK;
 }
 
-// Of a text: the first token of a window is not scored, but it may be BOS.
-static size_t least_tokens(const rrt_model *model)
-{
-    const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
-    return tokenizer && rrt_tokenizer_adds_bos(tokenizer) ? 1 : 2;
-}
-
 // `rrt eval ppl …` and `rrt eval kl …` differ in the teacher alone.
 static int run(int argc, char **argv, bool is_kl)
 {
@@ -67,7 +60,7 @@ static int run(int argc, char **argv, bool is_kl)
     eval.threads = common.threads;
     if (is_kl && !teacher_path) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--teacher MODEL is missing"));
     RRT__GOTO(rrt__cli_open_model(&model, path, &err));
-    RRT__GOTO(rrt__cli_read_ids(model, file, least_tokens(model), &ids, &count, &err));
+    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_least_tokens(model), &ids, &count, &err));
     if (is_kl) {
         rrt_eval_kl_result result;
         RRT__GOTO(rrt_model_open(&teacher, teacher_path, rrt__cli_progress(), &err));
@@ -90,17 +83,19 @@ int rrt__cli_eval(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "ppl") == 0) return run(argc - 1, argv + 1, false);
     if (strcmp(what, "kl") == 0) return run(argc - 1, argv + 1, true);
+    if (strcmp(what, "exits") == 0) return rrt__cli_eval_exits(argc - 1, argv + 1);
     if (strcmp(what, "tasks") == 0) return rrt__cli_eval_tasks(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
-        printf("usage: rrt eval ppl|kl|tasks …\n\n"
+        printf("usage: rrt eval ppl|kl|exits|tasks …\n\n"
                "  ppl    perplexity on a text\n"
                "  kl     distance from another model\n"
+               "  exits  what each exit says, and where tokens leave by a rule\n"
                "  tasks  zero-shot questions\n");
         return rrt__cli_finish(RRT_STATUS_OK, NULL);
     }
     rrt_error err = {0};
     rrt_status status =
         rrt__fail(&err, RRT_STATUS_ARGUMENT, *what ? "eval: '%s' is not known" : "eval what%s?", what);
-    rrt__hint(&err, status, "ppl, kl or tasks: rrt eval --help");
+    rrt__hint(&err, status, "ppl, kl, exits or tasks: rrt eval --help");
     return rrt__cli_finish(status, &err);
 }

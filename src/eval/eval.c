@@ -55,7 +55,7 @@ rrt_status rrt_eval_ppl(const rrt_model *model, const int32_t *ids, size_t count
     scores s = {0};
     size_t n_scored;
     rrt_status status;
-    RRT__GOTO(rrt__windows_count(model, count, options, &n_scored, err));
+    RRT__GOTO(rrt__windows_count(model, ids, count, options, &n_scored, err));
     RRT__GOTO(scores_open(&s, model, n_scored, err));
     RRT__GOTO(rrt__windows_run(&model, 1, ids, count, options, score_loss, &s, err));
     RRT__GOTO(mean_of(s.loss, n_scored, &result->nll_per_token, err));
@@ -88,7 +88,7 @@ rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher, const i
     scores s = {0};
     size_t n_scored, agreed = 0;
     rrt_status status;
-    RRT__GOTO(rrt__windows_count(model, count, options, &n_scored, err));
+    RRT__GOTO(rrt__windows_count(model, ids, count, options, &n_scored, err));
     RRT__GOTO(scores_open(&s, model, n_scored, err));
     RRT__GOTO(
         rrt__windows_run((const rrt_model *[]){model, teacher}, 2, ids, count, options, score_kl, &s, err));

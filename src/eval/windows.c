@@ -7,13 +7,18 @@
 
 enum { DEFAULT_CONTEXT = 512, STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_MODELS = 2 };
 
-// The cut of a text into windows.
-typedef struct layout {
-    size_t context, n_bos, n_windows, length; // length: tokens of each window, BOS included
-} layout;
+static rrt_status check_ids(const rrt_model *model, const int32_t *ids, size_t count, rrt_error *err)
+{
+    size_t vocab = model->shape.vocab;
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= vocab)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT, "token %zu is id %d: the vocabulary has 0 to %zu", i,
+                             ids[i], vocab - 1);
+    return RRT_STATUS_OK;
+}
 
-static rrt_status make_layout(layout *cut, const rrt_model *model, size_t count,
-                              const rrt_eval_options *options, rrt_error *err)
+rrt_status rrt__cut_make(rrt__cut *cut, const rrt_model *model, const int32_t *ids, size_t count,
+                         const rrt_eval_options *options, rrt_error *err)
 {
     size_t most = model->shape.context;
     size_t context = options->context ? options->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
@@ -21,10 +26,13 @@ static rrt_status make_layout(layout *cut, const rrt_model *model, size_t count,
     if (context < 2 || context > most)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "windows of %zu tokens: the model can see 2 to %zu",
                          context, model->shape.context);
-    cut->context = context;
-    cut->n_bos = model->tokenizer && rrt_tokenizer_adds_bos(model->tokenizer) ? 1 : 0;
+    RRT__TRY(check_ids(model, ids, count, err));
+    *cut = (rrt__cut){.ids = ids, .length = context};
+    if (model->tokenizer && rrt_tokenizer_adds_bos(model->tokenizer)) {
+        cut->n_bos = 1;
+        cut->bos = rrt_tokenizer_bos(model->tokenizer);
+    }
     cut->n_windows = count / (context - cut->n_bos);
-    cut->length = context;
     if (cut->n_windows > 0) return RRT_STATUS_OK;
     cut->n_windows = 1;
     cut->length = count + cut->n_bos;
@@ -33,11 +41,18 @@ static rrt_status make_layout(layout *cut, const rrt_model *model, size_t count,
                      2 - cut->n_bos);
 }
 
-rrt_status rrt__windows_count(const rrt_model *model, size_t count, const rrt_eval_options *options,
-                              size_t *scored, rrt_error *err)
+void rrt__cut_window(const rrt__cut *cut, size_t window, int32_t *ids)
 {
-    layout cut;
-    RRT__TRY(make_layout(&cut, model, count, options, err));
+    size_t text = cut->length - cut->n_bos;
+    if (cut->n_bos) ids[0] = cut->bos;
+    memcpy(ids + cut->n_bos, cut->ids + window * text, text * sizeof *ids);
+}
+
+rrt_status rrt__windows_count(const rrt_model *model, const int32_t *ids, size_t count,
+                              const rrt_eval_options *options, size_t *scored, rrt_error *err)
+{
+    rrt__cut cut;
+    RRT__TRY(rrt__cut_make(&cut, model, ids, count, options, err));
     *scored = cut.n_windows * (cut.length - 1);
     return RRT_STATUS_OK;
 }
@@ -55,7 +70,7 @@ typedef struct lane {
 typedef struct run {
     lane lanes[MAX_MODELS];
     int n_lanes;
-    layout cut;
+    rrt__cut cut;
     size_t step_windows; // most windows per step
     int32_t *ids;        // [step_windows, length], BOS in place
     size_t n_windows;    // in this step
@@ -114,28 +129,13 @@ static void close_lane(lane *side)
     rrt__workspace_free(&side->workspace);
 }
 
-static rrt_status check_models(const rrt_model *const *models, int n_models, const int32_t *ids, size_t count,
-                               rrt_error *err)
+static rrt_status run_windows(run *r, const rrt_eval_options *options, rrt_error *err)
 {
-    size_t vocab = models[0]->shape.vocab;
-    for (int m = 1; m < n_models; m++) RRT__TRY(rrt__model_check_vocabulary(models[0], models[m], err));
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= vocab)
-            return rrt__fail(err, RRT_STATUS_ARGUMENT, "token %zu is id %d: the vocabulary has 0 to %zu", i,
-                             ids[i], vocab - 1);
-    return RRT_STATUS_OK;
-}
-
-static rrt_status run_windows(run *r, const int32_t *ids, const rrt_eval_options *options, rrt_error *err)
-{
-    size_t length = r->cut.length, n_bos = r->cut.n_bos, text = length - n_bos;
+    size_t length = r->cut.length;
     for (size_t window = 0; window < r->cut.n_windows; window += r->n_windows) {
         size_t left = r->cut.n_windows - window;
         r->n_windows = left < r->step_windows ? left : r->step_windows;
-        for (size_t w = 0; w < r->n_windows; w++) {
-            if (n_bos) r->ids[w * length] = rrt_tokenizer_bos(r->lanes[0].model->tokenizer);
-            memcpy(r->ids + w * length + n_bos, ids + (window + w) * text, text * sizeof *ids);
-        }
+        for (size_t w = 0; w < r->n_windows; w++) rrt__cut_window(&r->cut, window + w, r->ids + w * length);
         rrt__team_run(options->threads, run_step, r);
         r->scored += r->n_windows * (length - 1);
         RRT__TRY(rrt__progress_report(options->progress, "evaluate", (double)(window + r->n_windows),
@@ -150,13 +150,13 @@ rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const 
 {
     run r = {.n_lanes = n_models, .score = score, .user = user};
     rrt_status status;
-    RRT__TRY(check_models(models, n_models, ids, count, err));
-    RRT__TRY(make_layout(&r.cut, models[0], count, options, err));
+    for (int m = 1; m < n_models; m++) RRT__TRY(rrt__model_check_vocabulary(models[0], models[m], err));
+    RRT__TRY(rrt__cut_make(&r.cut, models[0], ids, count, options, err));
     r.step_windows = r.cut.length < STEP_ROWS ? STEP_ROWS / r.cut.length : 1;
     for (int m = 0; m < n_models; m++)
         RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], m == 0 ? options->loops : 0, options->threads, err));
     RRT__GOTO(rrt__alloc(&r.ids, r.step_windows * r.cut.length, sizeof *r.ids, "window ids", err));
-    RRT__GOTO(run_windows(&r, ids, options, err));
+    RRT__GOTO(run_windows(&r, options, err));
 done:
     for (int m = 0; m < n_models; m++) close_lane(&r.lanes[m]);
     rrt__free(r.ids);

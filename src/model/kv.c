@@ -52,3 +52,18 @@ void rrt__sequence_store(rrt__sequence *sequence, size_t position, int depth, co
         memcpy(page + view.value_offset + lane * head_dim, values + h * head_dim, head_dim * sizeof(float));
     }
 }
+
+void rrt__sequence_copy(rrt__sequence *sequence, size_t position, int to_depth, int from_depth)
+{
+    size_t head_dim = sequence->shape->head_dim, lane = position % RRT__PAGE_TOKENS;
+    float *page = sequence->pages[position / RRT__PAGE_TOKENS];
+    for (size_t h = 0; h < sequence->shape->kv_heads; h++) {
+        rrt__kv_view to = rrt__sequence_view(sequence, to_depth, h),
+                     from = rrt__sequence_view(sequence, from_depth, h);
+        for (size_t d = 0; d < head_dim; d++)
+            page[to.key_offset + d * RRT__PAGE_TOKENS + lane] =
+                page[from.key_offset + d * RRT__PAGE_TOKENS + lane];
+        memcpy(page + to.value_offset + lane * head_dim, page + from.value_offset + lane * head_dim,
+               head_dim * sizeof(float));
+    }
+}

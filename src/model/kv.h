@@ -24,6 +24,9 @@ rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_e
 void rrt__sequence_store(rrt__sequence *sequence, size_t position, int depth, const float *keys,
                          const float *values);
 
+// The keys and values of one token at a depth become those that it has at another.
+void rrt__sequence_copy(rrt__sequence *sequence, size_t position, int to_depth, int from_depth);
+
 // What the attention kernel reads for one K/V head at one depth.
 rrt__kv_view rrt__sequence_view(const rrt__sequence *sequence, int depth, size_t kv_head);
 

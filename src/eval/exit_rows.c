@@ -1,0 +1,237 @@
+#include <string.h>
+
+#include "base/progress.h"
+#include "eval/exits.h"
+#include "model/decoder.h"
+
+enum { STEP_ROWS = 512, LOGIT_ROWS = 64, MOST_SEQUENCES = 32 };
+static const size_t most_kv_bytes = (size_t)1 << 30; // of the windows that are decoded at once
+
+rrt_status rrt__exit_rows_create(rrt__exit_rows *r, const rrt_model *model, const rrt__cut *cut,
+                                 rrt_error *err)
+{
+    *r = (rrt__exit_rows){.count = cut->n_windows * (cut->length - 1), .loops = model->plan.loops};
+    size_t all = (size_t)r->loops;
+    rrt_status status;
+    RRT__GOTO(rrt__arena_alloc(&r->arena, &r->loss, r->count, all * sizeof *r->loss, "scores", err));
+    RRT__GOTO(rrt__arena_alloc(&r->arena, &r->best, r->count, all * sizeof *r->best, "scores", err));
+    RRT__GOTO(rrt__arena_alloc(&r->arena, &r->score, r->count, all * sizeof *r->score, "scores", err));
+    RRT__GOTO(rrt__arena_alloc(&r->arena, &r->rule_loss, r->count, sizeof *r->rule_loss, "scores", err));
+    RRT__GOTO(rrt__arena_alloc(&r->arena, &r->rule_best, r->count, sizeof *r->rule_best, "scores", err));
+    RRT__GOTO(rrt__arena_alloc(&r->arena, &r->left, r->count, sizeof *r->left, "scores", err));
+done:
+    if (status) rrt__exit_rows_free(r);
+    return status;
+}
+
+void rrt__exit_rows_free(rrt__exit_rows *r)
+{
+    rrt__arena_free(&r->arena);
+    *r = (rrt__exit_rows){0};
+}
+
+static double loss_of(const float *logits, size_t vocab, int32_t target)
+{
+    return rrt__kernels_get()->log_sum_exp(logits, vocab) - (double)logits[target];
+}
+
+// --- every exit
+// ----------------------------------------------------------------------------------------------
+
+typedef struct measuring {
+    rrt__exit_rows *rows;
+    const rrt_model *model;
+    const rrt__cut *cut;
+    rrt__exit_kind kind;
+    rrt__workspace workspace;
+    rrt__span *spans;
+    int32_t *ids;            // [windows, length]
+    size_t first, n_windows; // of this step
+    float *before,
+        *boundary; // [windows · length, hidden]: hidden states one loop before, and at the boundary
+    float *logits; // [LOGIT_ROWS, vocab]
+    rrt__arena arena;
+} measuring;
+
+static void run_depths(rrt__team team, measuring *m, int first, int end)
+{
+    short depths[RRT__MAX_DEPTHS];
+    for (int d = first; d < end; d++) depths[d - first] = (short)d;
+    rrt__forward_depths(team, m->model, &m->workspace, m->spans, m->n_windows, depths, end - first);
+}
+
+// Rows [at, at + count) of a window at the exit after loop n.
+static void measure_rows(rrt__team team, measuring *m, int n, size_t window, size_t at, size_t count)
+{
+    const rrt__shape *shape = &m->model->shape;
+    size_t scored = m->cut->length - 1, row = window * m->cut->length + at;
+    size_t result = (m->first + window) * scored + at;
+    double *loss = m->rows->loss + (size_t)(n - 1) * m->rows->count + result;
+    int32_t *best = m->rows->best + (size_t)(n - 1) * m->rows->count + result;
+    double *score = m->rows->score + (size_t)(n - 1) * m->rows->count + result;
+    rrt__forward_logits(team, m->model, &m->workspace, row, count, m->logits);
+    rrt__share share = rrt__team_share(team, count, 1);
+    for (size_t i = share.begin; i < share.end; i++) {
+        const float *logits = m->logits + i * shape->vocab;
+        loss[i] = loss_of(logits, shape->vocab, m->ids[row + i + 1]);
+        best[i] = (int32_t)rrt__argmax(logits, shape->vocab);
+        if (n == m->rows->loops || !rrt__exit_has_threshold(m->kind)) continue;
+        const rrt__exit_view view = {.n = n,
+                                     .hidden = m->boundary + (row + i) * shape->hidden,
+                                     .before = m->before + (row + i) * shape->hidden,
+                                     .logits = logits,
+                                     .best = best[i]};
+        score[i] = rrt__exit_score(m->kind, m->model, &view);
+    }
+    rrt__team_barrier(team);
+}
+
+static void measure_step(rrt__team team, void *argument)
+{
+    measuring *m = argument;
+    const rrt__plan *plan = &m->model->plan;
+    size_t length = m->cut->length, rows = m->n_windows * length, width = m->model->shape.hidden;
+    rrt__forward_embed(team, m->model, &m->workspace, m->spans, m->n_windows, m->ids);
+    run_depths(team, m, 0, plan->prelude);
+    for (int n = 1; n <= plan->loops; n++) {
+        rrt__team_copy(team, m->before, m->workspace.hidden, rows, width);
+        run_depths(team, m, rrt__plan_loop_end(plan, n - 1), rrt__plan_loop_end(plan, n));
+        rrt__team_copy(team, m->boundary, m->workspace.hidden, rows, width);
+        run_depths(team, m, rrt__plan_loop_end(plan, plan->loops), plan->n_depths);
+        for (size_t w = 0; w < m->n_windows; w++)
+            for (size_t at = 0; at < length - 1; at += LOGIT_ROWS)
+                measure_rows(team, m, n, w, at, length - 1 - at < LOGIT_ROWS ? length - 1 - at : LOGIT_ROWS);
+        rrt__team_copy(team, m->workspace.hidden, m->boundary, rows, width);
+        rrt__team_barrier(team);
+    }
+}
+
+static rrt_status open_measuring(measuring *m, size_t windows, int threads, rrt_error *err)
+{
+    const rrt__shape *shape = &m->model->shape;
+    size_t length = m->cut->length, rows = windows * length, width = shape->hidden * sizeof(float);
+    RRT__TRY(rrt__workspace_create(&m->workspace, m->model, rows, length, threads, err));
+    RRT__TRY(rrt__arena_alloc(&m->arena, &m->spans, windows, sizeof *m->spans, "spans", err));
+    RRT__TRY(rrt__arena_alloc(&m->arena, &m->ids, rows, sizeof *m->ids, "window ids", err));
+    RRT__TRY(rrt__arena_alloc(&m->arena, &m->before, rows, width, "hidden states", err));
+    RRT__TRY(rrt__arena_alloc(&m->arena, &m->boundary, rows, width, "hidden states", err));
+    for (size_t w = 0; w < windows; w++) m->spans[w].count = length;
+    return rrt__arena_alloc(&m->arena, &m->logits, LOGIT_ROWS, shape->vocab * sizeof(float), "logits", err);
+}
+
+rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
+                                  const rrt__exit_rule *rule, const rrt_eval_options *options, rrt_error *err)
+{
+    measuring m = {.rows = rows, .model = model, .cut = cut, .kind = rule->kind};
+    size_t at_once = cut->length < STEP_ROWS ? STEP_ROWS / cut->length : 1;
+    rrt_status status = open_measuring(&m, at_once, options->threads, err);
+    for (m.first = 0; !status && m.first < cut->n_windows; m.first += m.n_windows) {
+        m.n_windows = cut->n_windows - m.first < at_once ? cut->n_windows - m.first : at_once;
+        for (size_t w = 0; w < m.n_windows; w++) rrt__cut_window(cut, m.first + w, m.ids + w * cut->length);
+        rrt__team_run(options->threads, measure_step, &m);
+        status = rrt__progress_report(options->progress, "evaluate", (double)(m.first + m.n_windows),
+                                      (double)cut->n_windows, err);
+    }
+    rrt__workspace_free(&m.workspace);
+    rrt__arena_free(&m.arena);
+    return status;
+}
+
+// --- the rule
+// ------------------------------------------------------------------------------------------------
+
+typedef struct decoding {
+    rrt__exit_rows *rows;
+    const rrt__cut *cut;
+    rrt__decoder decoder;
+    rrt__sequence *sequences;
+    rrt__span *spans;
+    int32_t *ids;            // [windows, length]
+    int32_t *token, *last;   // [windows]: at this position
+    size_t first, n_windows; // of this step
+    size_t at;               // position
+    rrt__arena arena;
+} decoding;
+
+static size_t row_of(const decoding *d, size_t window)
+{
+    return (d->first + window) * (d->cut->length - 1) + d->at;
+}
+
+static void decode_step(rrt__team team, void *argument)
+{
+    decoding *d = argument;
+    size_t vocab = d->decoder.model->shape.vocab;
+    rrt__decoder_step(team, &d->decoder, d->spans, d->n_windows, d->token, d->last);
+    rrt__share share = rrt__team_share(team, d->n_windows, 1);
+    for (size_t w = share.begin; w < share.end; w++) {
+        const float *logits = d->decoder.logits + w * vocab;
+        size_t row = row_of(d, w);
+        d->rows->left[row] = d->decoder.left[w];
+        d->rows->rule_best[row] = (int32_t)rrt__argmax(logits, vocab);
+        d->rows->rule_loss[row] = loss_of(logits, vocab, d->ids[w * d->cut->length + d->at + 1]);
+    }
+}
+
+static rrt_status decode_windows(decoding *d, const rrt_eval_options *options, rrt_error *err)
+{
+    size_t length = d->cut->length, all = d->cut->n_windows * (length - 1);
+    const int32_t *last = d->rows->best + (size_t)(d->rows->loops - 1) * d->rows->count;
+    for (size_t w = 0; w < d->n_windows; w++) {
+        rrt__cut_window(d->cut, d->first + w, d->ids + w * length);
+        RRT__TRY(rrt__sequence_reserve(&d->sequences[w], length - 1, err));
+    }
+    for (d->at = 0; d->at < length - 1; d->at++) {
+        for (size_t w = 0; w < d->n_windows; w++) {
+            d->spans[w] = (rrt__span){&d->sequences[w], d->at, 1};
+            d->token[w] = d->ids[w * length + d->at];
+            d->last[w] = last[row_of(d, w)];
+        }
+        rrt__team_run(options->threads, decode_step, d);
+        size_t done = d->first * (length - 1) + d->n_windows * (d->at + 1);
+        RRT__TRY(rrt__progress_report(options->progress, "decode", (double)done, (double)all, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
+{
+    RRT__TRY(rrt__arena_alloc(&d->arena, &d->sequences, windows, sizeof *d->sequences, "sequences", err));
+    RRT__TRY(rrt__arena_alloc(&d->arena, &d->spans, windows, sizeof *d->spans, "spans", err));
+    RRT__TRY(rrt__arena_alloc(&d->arena, &d->token, windows, sizeof *d->token, "ids", err));
+    RRT__TRY(rrt__arena_alloc(&d->arena, &d->last, windows, sizeof *d->last, "ids", err));
+    return rrt__arena_alloc(&d->arena, &d->ids, windows, d->cut->length * sizeof *d->ids, "window ids", err);
+}
+
+// Windows that are decoded at once: many fill the GEMMs, but each takes keys and values.
+static size_t windows_at_once(const rrt_model *model, const rrt__cut *cut)
+{
+    rrt__sequence one;
+    rrt__sequence_init(&one, model);
+    size_t bytes = one.page_floats * sizeof(float) * (cut->length / RRT__PAGE_TOKENS + 1);
+    size_t most = most_kv_bytes / bytes < MOST_SEQUENCES ? most_kv_bytes / bytes : MOST_SEQUENCES;
+    most = most > 0 ? most : 1;
+    return cut->n_windows < most ? cut->n_windows : most;
+}
+
+rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
+                                 const rrt__exit_rule *rule, rrt__kv_policy policy,
+                                 const rrt_eval_options *options, rrt_error *err)
+{
+    decoding d = {.rows = rows, .cut = cut};
+    size_t at_once = windows_at_once(model, cut);
+    rrt_status status;
+    RRT__GOTO(
+        rrt__decoder_create(&d.decoder, model, rule, policy, at_once, cut->length, options->threads, err));
+    RRT__GOTO(open_decoding(&d, at_once, err));
+    for (size_t w = 0; w < at_once; w++) rrt__sequence_init(&d.sequences[w], model);
+    for (d.first = 0; d.first < cut->n_windows; d.first += d.n_windows) {
+        d.n_windows = cut->n_windows - d.first < at_once ? cut->n_windows - d.first : at_once;
+        RRT__GOTO(decode_windows(&d, options, err));
+    }
+done:
+    for (size_t w = 0; d.sequences && w < at_once; w++) rrt__sequence_free(&d.sequences[w]);
+    rrt__decoder_free(&d.decoder);
+    rrt__arena_free(&d.arena);
+    return status;
+}

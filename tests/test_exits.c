@@ -1,0 +1,399 @@
+// Leaving the loops: rules, keys and values of what is not run, and how they are measured. The truth is a
+// decoder in double that takes one token after the other and computes only what that token needs.
+#include "eval/exits.h"
+#include "models.h"
+
+enum { WINDOWS = 3, LENGTH = 14, ROWS = WINDOWS * (LENGTH - 1), MOST_WIDTH = 256, MOST_DEPTHS = 16 };
+
+typedef struct layout {
+    int loops, layers_per_block, prelude, coda;
+} layout;
+
+static const layout layouts[] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
+static const char *const rules[] = {"loops",     "confidence", "margin", "entropy",
+                                    "unchanged", "state",      "gate",   "oracle"};
+static const char *const policies[] = {"propagate", "copy", "recompute"};
+
+static rrt_model *build(const layout *l)
+{
+    rrt_error err = {0};
+    rrt__plan plan;
+    rrt_model *original = open_golden("llama");
+    assert_ok(
+        rrt__plan_make(&plan, RRT__SHARING_CYCLE, l->loops, l->layers_per_block, l->prelude, l->coda, &err));
+    rrt_model *model = tie(original, &plan, RRT__NORMS_PER_DEPTH);
+    add_random_loras(model);
+    assert_ok(rrt__model_add_gates(model, &err));
+    for (int n = 0; n < l->loops - 1; n++)
+        fill_gaussian(model->gates[n].weight, model->shape.hidden, (uint64_t)(500 + n), 0, 0.2);
+    rrt_model_close(original);
+    return model;
+}
+
+static void make_ids(const rrt_model *model, int32_t ids[WINDOWS * LENGTH])
+{
+    for (int i = 0; i < WINDOWS * LENGTH; i++) ids[i] = (i * i * 3 + i * 31 + 7) % (int)model->shape.vocab;
+}
+
+// --- the reference
+// ------------------------------------------------------------------------------------------
+
+typedef struct reference {
+    const rrt_model *model;
+    double k[MOST_DEPTHS][LENGTH][MOST_WIDTH], v[MOST_DEPTHS][LENGTH][MOST_WIDTH];
+} reference;
+
+static void norm(const rrt_model *model, const rrt__norm *with, double *out, const double *x)
+{
+    size_t width = model->shape.hidden;
+    double square = 0;
+    for (size_t i = 0; i < width; i++) square += x[i] * x[i] / (double)width;
+    for (size_t i = 0; i < width; i++)
+        out[i] = x[i] / sqrt(square + model->shape.norm_epsilon) * with->gain[i];
+}
+
+static void apply(double *y, const float *w, const double *x, size_t out, size_t in)
+{
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++) y[o] += (double)w[o * in + i] * x[i];
+}
+
+// y = (W + B·A)·x
+static void project(const rrt_model *model, int depth, rrt__matrix m, double *y, const double *x)
+{
+    const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[m];
+    const rrt__lora *lora = &model->depths[depth].lora[m];
+    double low[MOST_WIDTH] = {0};
+    memset(y, 0, linear->out * sizeof *y);
+    apply(y, linear->weight, x, linear->out, linear->in);
+    apply(low, lora->a, x, lora->rank, linear->in);
+    apply(y, lora->b, low, linear->out, lora->rank);
+}
+
+static void rotate(const rrt_model *model, double *x, size_t heads, size_t position)
+{
+    size_t half = model->shape.rotary / 2;
+    for (size_t h = 0; h < heads; h++)
+        for (size_t p = 0; p < half; p++) {
+            double angle = (double)position * pow(model->shape.rope_base, -(double)p / (double)half);
+            double *a = x + h * model->shape.head_dim + p, *b = a + half, first = *a;
+            *a = first * cos(angle) - *b * sin(angle);
+            *b = *b * cos(angle) + first * sin(angle);
+        }
+}
+
+// Keys and values of one token at one depth.
+static void store(reference *r, int depth, const double *h, size_t t)
+{
+    double x[MOST_WIDTH];
+    norm(r->model, &r->model->depths[depth].norm[RRT__NORM_ATTENTION], x, h);
+    project(r->model, depth, RRT__MATRIX_K, r->k[depth][t], x);
+    project(r->model, depth, RRT__MATRIX_V, r->v[depth][t], x);
+    rotate(r->model, r->k[depth][t], r->model->shape.kv_heads, t);
+}
+
+static void block(reference *r, int depth, double *h, size_t t)
+{
+    const rrt__shape *s = &r->model->shape;
+    double x[MOST_WIDTH], q[MOST_WIDTH], mixed[MOST_WIDTH] = {0}, y[MOST_WIDTH], up[MOST_WIDTH], p[LENGTH];
+    store(r, depth, h, t);
+    norm(r->model, &r->model->depths[depth].norm[RRT__NORM_ATTENTION], x, h);
+    project(r->model, depth, RRT__MATRIX_Q, q, x);
+    rotate(r->model, q, s->heads, t);
+    for (size_t head = 0; head < s->heads; head++) {
+        size_t at = head * s->head_dim, kv = head / (s->heads / s->kv_heads) * s->head_dim;
+        double total = 0;
+        for (size_t j = 0; j <= t; j++) {
+            double dot = 0;
+            for (size_t i = 0; i < s->head_dim; i++) dot += q[at + i] * r->k[depth][j][kv + i];
+            total += p[j] = exp(dot / sqrt((double)s->head_dim));
+        }
+        for (size_t j = 0; j <= t; j++)
+            for (size_t i = 0; i < s->head_dim; i++) mixed[at + i] += p[j] / total * r->v[depth][j][kv + i];
+    }
+    project(r->model, depth, RRT__MATRIX_O, y, mixed);
+    for (size_t i = 0; i < s->hidden; i++) h[i] += y[i];
+    norm(r->model, &r->model->depths[depth].norm[RRT__NORM_MLP], x, h);
+    project(r->model, depth, RRT__MATRIX_GATE, y, x);
+    project(r->model, depth, RRT__MATRIX_UP, up, x);
+    for (size_t i = 0; i < s->ffn; i++) up[i] *= y[i] / (1 + exp(-y[i]));
+    project(r->model, depth, RRT__MATRIX_DOWN, y, up);
+    for (size_t i = 0; i < s->hidden; i++) h[i] += y[i];
+}
+
+static void run_coda(reference *r, double *h, size_t t)
+{
+    for (int d = r->model->plan.n_depths - r->model->plan.coda; d < r->model->plan.n_depths; d++)
+        block(r, d, h, t);
+}
+
+// Probabilities of the exit at h; returns the most likely token.
+static int answer(reference *r, const double *h, size_t t, double *p)
+{
+    size_t vocab = r->model->shape.vocab, width = r->model->shape.hidden;
+    double x[MOST_WIDTH], total = 0;
+    int best = 0;
+    memcpy(x, h, sizeof x);
+    run_coda(r, x, t);
+    norm(r->model, &r->model->final_norm, x, x);
+    memset(p, 0, vocab * sizeof *p);
+    apply(p, r->model->head, x, vocab, width);
+    for (size_t i = 0; i < vocab; i++) total += p[i] = exp(p[i]);
+    for (size_t i = 0; i < vocab; i++) p[i] /= total;
+    for (size_t i = 0; i < vocab; i++)
+        if (p[i] > p[best]) best = (int)i;
+    return best;
+}
+
+// What the rule measures after loop n.
+static double measure(const rrt_model *model, rrt__exit_kind kind, int n, const double *h,
+                      const double *before, const double *p, int best, int best_before, int last)
+{
+    size_t width = model->shape.hidden;
+    double square = 0, change = 0, second = 0, entropy = 0, logit = 0;
+    for (size_t i = 0; i < model->shape.vocab; i++) {
+        if ((int)i != best && p[i] > second) second = p[i];
+        entropy -= p[i] * log(p[i]);
+    }
+    for (size_t i = 0; i < width; i++) {
+        square += h[i] * h[i];
+        change += (h[i] - before[i]) * (h[i] - before[i]);
+        logit += model->gates[n - 1].weight[i] * h[i];
+    }
+    logit = logit / sqrt(square / (double)width) + model->gates[n - 1].bias[0];
+    const double found[] = {n,
+                            p[best],
+                            p[best] - second,
+                            -entropy,
+                            best == best_before,
+                            -sqrt(change / square),
+                            1 / (1 + exp(-logit)),
+                            best == last};
+    return found[kind];
+}
+
+typedef struct outcome {
+    int left, best;
+    double loss;
+} outcome;
+
+static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int32_t id, int32_t target,
+                      int last, size_t t)
+{
+    const rrt__plan *plan = &r->model->plan;
+    size_t width = r->model->shape.hidden, bytes = width * sizeof(double);
+    double h[MOST_WIDTH], before[MOST_WIDTH], deep[MOST_WIDTH],
+        *p = must_alloc(r->model->shape.vocab, sizeof *p);
+    outcome out = {.left = plan->loops};
+    int best = -1;
+    for (size_t i = 0; i < width; i++) h[i] = r->model->embedding[(size_t)id * width + i];
+    for (int d = 0; d < plan->prelude; d++) block(r, d, h, t);
+    for (int n = 1; n <= plan->loops; n++) {
+        memcpy(before, h, bytes);
+        for (int d = rrt__plan_loop_end(plan, n - 1); d < rrt__plan_loop_end(plan, n); d++) block(r, d, h, t);
+        if (n == plan->loops) break;
+        int best_before = best;
+        best = answer(r, h, t, p);
+        if (measure(r->model, rule->kind, n, h, before, p, best, best_before, last) < rule->limit) continue;
+        out.left = n;
+        break;
+    }
+    memcpy(deep, h, bytes);
+    for (int d = rrt__plan_loop_end(plan, out.left); d < rrt__plan_loop_end(plan, plan->loops); d++) {
+        if (policy == RRT__KV_RECOMPUTE) block(r, d, deep, t);
+        if (policy == RRT__KV_PROPAGATE) store(r, d, h, t);
+        if (policy == RRT__KV_COPY) {
+            memcpy(r->k[d][t], r->k[d - plan->layers_per_block][t], sizeof r->k[d][t]);
+            memcpy(r->v[d][t], r->v[d - plan->layers_per_block][t], sizeof r->v[d][t]);
+        }
+    }
+    out.best = answer(r, h, t, p);
+    out.loss = -log(p[target]);
+    if (policy == RRT__KV_RECOMPUTE) run_coda(r, deep, t);
+    free(p);
+    return out;
+}
+
+// --- the tests
+// ----------------------------------------------------------------------------------------------
+
+// A threshold that some tokens reach: between two scores, so that rounding decides nothing.
+static double between_scores(const rrt__exit_rows *rows)
+{
+    double low = rows->score[ROWS / 3], high = INFINITY;
+    for (int i = 0; i < ROWS; i++)
+        if (rows->score[i] > low && rows->score[i] < high) high = rows->score[i];
+    return isfinite(high) ? (low + high) / 2 : low + 1e-3;
+}
+
+static void check_rule(const rrt_model *model, const rrt__cut *cut, rrt__exit_rows *rows, rrt__exit_kind kind,
+                       rrt__kv_policy policy)
+{
+    rrt_error err = {0};
+    rrt__exit_rule rule = {kind, kind == RRT__EXIT_LOOPS ? 2 : 1};
+    const rrt_eval_options options = {.threads = 1 + (int)kind % 3};
+    reference *r = must_alloc(1, sizeof *r);
+    int early = 0;
+    assert_ok(rrt__exit_rows_measure(rows, model, cut, &rule, &options, &err));
+    if (rrt__exit_has_threshold(kind) && kind != RRT__EXIT_LOOPS) rule.limit = between_scores(rows);
+    assert_ok(rrt__exit_rows_decode(rows, model, cut, &rule, policy, &options, &err));
+    for (size_t w = 0, row = 0; w < WINDOWS; w++) {
+        int32_t ids[LENGTH];
+        rrt__cut_window(cut, w, ids);
+        r->model = model;
+        for (size_t t = 0; t < LENGTH - 1; t++, row++) {
+            int last = rows->best[(model->plan.loops - 1) * ROWS + row];
+            outcome expected = decode(r, &rule, (int)policy, ids[t], ids[t + 1], last, t);
+            early += expected.left < model->plan.loops;
+            if (rows->left[row] != expected.left || rows->rule_best[row] != expected.best ||
+                !(fabs(rows->rule_loss[row] - expected.loss) < 1e-4))
+                fail_msg(
+                    "%s, %s, token %zu: left after %d loops with token %d, %.6f nats; %d, %d, %.6f expected",
+                    rules[kind], policies[policy], row, rows->left[row], rows->rule_best[row],
+                    rows->rule_loss[row], expected.left, expected.best, expected.loss);
+        }
+    }
+    if (kind != RRT__EXIT_ORACLE && kind != RRT__EXIT_UNCHANGED && model->plan.loops > 2)
+        assert_true(early > 3 && early <= ROWS);
+    free(r);
+}
+
+static void test_every_rule_and_policy(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    for (int l = 0; l < 3; l++) {
+        rrt_model *model = build(&layouts[l]);
+        int32_t ids[WINDOWS * LENGTH];
+        rrt__cut cut;
+        rrt__exit_rows rows;
+        make_ids(model, ids);
+        assert_ok(
+            rrt__cut_make(&cut, model, ids, WINDOWS * LENGTH, &(rrt_eval_options){.context = LENGTH}, &err));
+        assert_ok(rrt__exit_rows_create(&rows, model, &cut, &err));
+        for (int kind = 0; kind < RRT__EXIT_KIND_COUNT; kind++)
+            for (int policy = 0; policy < 3; policy++)
+                check_rule(model, &cut, &rows, (rrt__exit_kind)kind, (rrt__kv_policy)policy);
+        rrt__exit_rows_free(&rows);
+        rrt_model_close(model);
+    }
+}
+
+// The public function: what each exit says is what fewer loops say, and the rest follows.
+static void test_summary(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build(&layouts[0]);
+    int32_t ids[WINDOWS * LENGTH];
+    rrt_eval_options options = {.threads = 2, .context = LENGTH};
+    rrt_eval_exits_result all, some;
+    rrt_eval_ppl_result plain;
+    make_ids(model, ids);
+    assert_ok(rrt_eval_exits(model, ids, WINDOWS * LENGTH, &options, NULL, &all, &err));
+    assert_int_equal(all.tokens, ROWS);
+    for (int n = 1; n <= 3; n++) {
+        options.loops = n;
+        assert_ok(rrt_eval_ppl(model, ids, WINDOWS * LENGTH, &options, &plain, &err));
+        assert_near(all.exits[n - 1].ppl, plain.ppl, 1e-6 * plain.ppl);
+        // All tokens leave at one exit, whatever becomes of keys and values that nobody reads.
+        char rule[16];
+        snprintf(rule, sizeof rule, "loops:%d", n);
+        const rrt_exit_options exits = {rule, policies[n - 1]};
+        assert_ok(rrt_eval_exits(model, ids, WINDOWS * LENGTH, &options, &exits, &some, &err));
+        if (n < 3) assert_near(some.exits[n - 1].share, 1, 1e-9);
+        if (n < 3) assert_near(some.ppl, plain.ppl, 1e-4 * plain.ppl);
+        assert_near(some.mean_loops, n, 1e-9);
+        rrt_eval_exits_free(&some);
+    }
+    assert_near(all.mean_loops, 3, 1e-9);
+    assert_near(all.ppl, plain.ppl, 1e-6 * plain.ppl);
+    assert_near(all.agreement, 1, 1e-9);
+    assert_near(all.exits[2].agreement, 1, 1e-9);
+    assert_int_equal(all.n_points, 0);
+    assert_near(all.exits[0].oracle_share, all.exits[0].agreement, 1e-9);
+
+    // The oracle changes no token where the rest is as if all loops had run (paper App. K).
+    const rrt_exit_options oracle = {"oracle", "recompute"};
+    assert_ok(rrt_eval_exits(model, ids, WINDOWS * LENGTH, &options, &oracle, &some, &err));
+    assert_near(some.agreement, 1, 1e-9);
+    rrt_eval_exits_free(&some);
+    rrt_eval_exits_free(&all);
+    rrt_model_close(model);
+}
+
+// Without a coda, a threshold of the sweep is what the rule does with recomputed keys and values.
+static void test_sweep(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build(&layouts[1]);
+    int32_t ids[WINDOWS * LENGTH];
+    static const double wanted[] = {0.9, 0.95, 0.99};
+    const rrt_eval_options options = {.threads = 1, .context = LENGTH};
+    make_ids(model, ids);
+    for (int kind = RRT__EXIT_CONFIDENCE; kind <= RRT__EXIT_GATE; kind++) {
+        rrt_eval_exits_result swept, found;
+        char rule[64];
+        if (!rrt__exit_has_threshold((rrt__exit_kind)kind)) continue;
+        snprintf(rule, sizeof rule, "%s:0.5", rules[kind]);
+        assert_ok(rrt_eval_exits(model, ids, WINDOWS * LENGTH, &options,
+                                 &(rrt_exit_options){rule, "recompute"}, &swept, &err));
+        assert_true(swept.n_points > 10);
+        assert_near(swept.points[0].mean_loops, 1, 1e-9);
+        const rrt_eval_exits_point *middle = &swept.points[swept.n_points / 2];
+        // A token stands on the threshold itself.
+        double step = kind == RRT__EXIT_ENTROPY || kind == RRT__EXIT_STATE ? 1e-6 : -1e-6;
+        snprintf(rule, sizeof rule, "%s:%.9g", rules[kind], middle->threshold + step);
+        assert_ok(rrt_eval_exits(model, ids, WINDOWS * LENGTH, &options,
+                                 &(rrt_exit_options){rule, "recompute"}, &found, &err));
+        assert_near(found.mean_loops, middle->mean_loops, 1e-9);
+        assert_near(found.agreement, middle->agreement, 1e-9);
+        assert_near(found.ppl, middle->ppl, 1e-4 * middle->ppl);
+        for (int i = 0; i < RRT_EVAL_EXITS_WANTED; i++)
+            assert_true(swept.calibrated[i].agreement >= wanted[i]);
+        rrt_eval_exits_free(&swept);
+        rrt_eval_exits_free(&found);
+    }
+    rrt_model_close(model);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build(&layouts[0]), *plain = open_golden("llama");
+    rrt__exit_rule rule;
+    rrt__kv_policy policy;
+    const char *const unknown[] = {"", "some", "confidences:1", "unchanged:1", "oracle:", "conf:0.5"};
+    const char *const numbers[] = {"confidence", "confidence:", "confidence:x", "confidence:0.5x",
+                                   "margin:1.1", "gate:nan",    "entropy:-1",   "state:-0.1",
+                                   "loops:1.5",  "loops:0"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        assert_fails(RRT_STATUS_ARGUMENT, "is not known: loops:N",
+                     rrt__exit_rule_parse(&rule, unknown[i], model, &err));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        assert_fails(RRT_STATUS_ARGUMENT, "number from",
+                     rrt__exit_rule_parse(&rule, numbers[i], model, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "4 loops", rrt__exit_rule_parse(&rule, "loops:4", model, &err));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "no loop boundary",
+                 rrt__exit_rule_parse(&rule, "margin:0.5", plain, &err));
+    model->gates = NULL;
+    assert_fails(RRT_STATUS_UNSUPPORTED, "rrt train MODEL --gates",
+                 rrt__exit_rule_parse(&rule, "gate:0.5", model, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "propagate, copy or recompute",
+                 rrt__kv_policy_parse(&policy, "keep", &err));
+    rrt_model_close(model);
+    rrt_model_close(plain);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_rule_and_policy),
+        cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_sweep),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
