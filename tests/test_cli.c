@@ -211,6 +211,7 @@ static void test_eval_exits(void **state)
     assert_error(2, "loops:N, confidence:P", "eval exits -m %s -f text --exit sure:1", recursive);
     assert_error(2, "propagate, copy", "eval exits -m %s -f text --exit oracle --kv some", recursive);
     assert_error(2, "--exit RULE", "eval exits -m %s -f text --kv copy", recursive);
+    assert_error(1, "--kv shared", "eval exits -m %s -f text --exit oracle --kv shared", recursive);
     assert_error(1, "rrt train MODEL --gates", "eval exits -m %s -f text --exit gate:0.5", recursive);
     assert_error(1, "no loop boundary", "eval exits -m %s -f text --exit margin:0.5", golden_path("llama"));
 }
@@ -393,6 +394,7 @@ static void test_train_usage(void **state)
         assert_error(2, "aggressive:0.1 (any weight)",
                      "train %s -o new --data text --tokens 64 --exit-loss %s", recursive, bad[i]);
     assert_error(2, "--exit-loss", "train %s -o new --data text --tokens 64 --exit-kd", recursive);
+    assert_error(2, "only 'shared'", "train %s -o new --data text --tokens 64 --kv per-depth", recursive);
     assert_false(is_there("new"));
     assert_int_equal(run("train %s -o new --data text --tokens 64 --ctx 16 --batch 2 -t 1 --exit-loss "
                          "aggressive:0.3 --exit-kd",

@@ -12,7 +12,7 @@ typedef struct layout {
 static const layout layouts[] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
 static const char *const rules[] = {"loops",     "confidence", "margin", "entropy",
                                     "unchanged", "state",      "gate",   "oracle"};
-static const char *const policies[] = {"propagate", "copy", "recompute"};
+static const char *const policies[] = {"propagate", "copy", "recompute", "shared"};
 
 static rrt_model *build(const layout *l)
 {
@@ -95,8 +95,12 @@ static void store(reference *r, int depth, const double *h, size_t t)
 static void block(reference *r, int depth, double *h, size_t t)
 {
     const rrt__shape *s = &r->model->shape;
+    const rrt__plan *plan = &r->model->plan;
+    int from = depth; // whose keys and values are read
+    if (r->model->shares_kv && depth < rrt__plan_loop_end(plan, plan->loops))
+        while (from - plan->layers_per_block >= plan->prelude) from -= plan->layers_per_block;
     double x[MOST_WIDTH], q[MOST_WIDTH], mixed[MOST_WIDTH] = {0}, y[MOST_WIDTH], up[MOST_WIDTH], p[LENGTH];
-    store(r, depth, h, t);
+    if (from == depth) store(r, depth, h, t);
     norm(r->model, &r->model->depths[depth].norm[RRT__NORM_ATTENTION], x, h);
     project(r->model, depth, RRT__MATRIX_Q, q, x);
     rotate(r->model, q, s->heads, t);
@@ -105,11 +109,11 @@ static void block(reference *r, int depth, double *h, size_t t)
         double total = 0;
         for (size_t j = 0; j <= t; j++) {
             double dot = 0;
-            for (size_t i = 0; i < s->head_dim; i++) dot += q[at + i] * r->k[depth][j][kv + i];
+            for (size_t i = 0; i < s->head_dim; i++) dot += q[at + i] * r->k[from][j][kv + i];
             total += p[j] = exp(dot / sqrt((double)s->head_dim));
         }
         for (size_t j = 0; j <= t; j++)
-            for (size_t i = 0; i < s->head_dim; i++) mixed[at + i] += p[j] / total * r->v[depth][j][kv + i];
+            for (size_t i = 0; i < s->head_dim; i++) mixed[at + i] += p[j] / total * r->v[from][j][kv + i];
     }
     project(r->model, depth, RRT__MATRIX_O, y, mixed);
     for (size_t i = 0; i < s->hidden; i++) h[i] += y[i];
@@ -272,7 +276,11 @@ static void test_every_rule_and_policy(void **state)
             rrt__cut_make(&cut, model, ids, WINDOWS * LENGTH, &(rrt_eval_options){.context = LENGTH}, &err));
         assert_ok(rrt__exit_rows_create(&rows, model, &cut, &err));
         for (int kind = 0; kind < RRT__EXIT_KIND_COUNT; kind++)
-            for (int policy = 0; policy < 3; policy++)
+            for (int policy = 0; policy < RRT__KV_SHARED; policy++)
+                check_rule(model, &cut, &rows, (rrt__exit_kind)kind, (rrt__kv_policy)policy);
+        assert_ok(rrt__model_share_kv(model, &err));
+        for (int kind = 0; kind < RRT__EXIT_KIND_COUNT; kind++)
+            for (int policy = RRT__KV_RECOMPUTE; policy <= RRT__KV_SHARED; policy++)
                 check_rule(model, &cut, &rows, (rrt__exit_kind)kind, (rrt__kv_policy)policy);
         rrt__exit_rows_free(&rows);
         rrt_model_close(model);
@@ -381,8 +389,15 @@ static void test_refusals(void **state)
     model->gates = NULL;
     assert_fails(RRT_STATUS_UNSUPPORTED, "rrt train MODEL --gates",
                  rrt__exit_rule_parse(&rule, "gate:0.5", model, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "propagate, copy or recompute",
-                 rrt__kv_policy_parse(&policy, "keep", &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "propagate, copy, recompute or shared",
+                 rrt__kv_policy_parse(&policy, "keep", model, &err));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "--kv shared", rrt__kv_policy_parse(&policy, "shared", model, &err));
+    assert_ok(rrt__model_share_kv(model, &err));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "share those of the first",
+                 rrt__kv_policy_parse(&policy, "copy", model, &err));
+    assert_ok(rrt__kv_policy_parse(&policy, NULL, model, &err));
+    assert_int_equal(policy, RRT__KV_SHARED);
+    assert_fails(RRT_STATUS_UNSUPPORTED, "none that could", rrt__model_share_kv(plain, &err));
     rrt_model_close(model);
     rrt_model_close(plain);
 }

@@ -61,8 +61,8 @@ static void add_gates(rrt_model *model)
     }
 }
 
-static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
-                          int threads)
+static void open_training_of(training *t, const char *family, const char *plan, int loss, bool recompute,
+                             int threads, bool share_kv)
 {
     char name[64];
     rrt_error err = {0};
@@ -75,6 +75,7 @@ static void open_training(training *t, const char *family, const char *plan, int
                                          .clip = 1,
                                          .scale = {1, 1, 1, 1, 1}};
     if (losses[loss].exits.gates) add_gates(t->model);
+    if (share_kv) assert_ok(rrt__model_share_kv(t->model, &err));
     bool plain = losses[loss].divergence == RRT__DIVERGENCE_COUNT;
     const rrt__step_options step = {.sequences = SEQUENCES,
                                     .context = CONTEXT,
@@ -86,6 +87,12 @@ static void open_training(training *t, const char *family, const char *plan, int
     assert_ok(rrt__optimizer_create(&t->optimizer, t->model, &adam, threads, &err));
     assert_ok(
         rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &t->optimizer, &step, &err));
+}
+
+static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
+                          int threads)
+{
+    open_training_of(t, family, plan, loss, recompute, threads, false);
 }
 
 static void close_training(training *t)
@@ -271,6 +278,63 @@ static double match(training *t)
     return sums.match / ROWS;
 }
 
+typedef double (*loss_function)(training *t);
+
+// By central differences: along the gradient of each tensor the loss changes by its norm.
+static void check_along_gradients(training *t, loss_function loss, const char *what)
+{
+    listing values = {.count = 0}, found = {.count = 0};
+    rrt__model_each_parameter(t->model, &t->model->family->hf, list_one, &values, NULL);
+    rrt__model_each_parameter(t->optimizer.gradient, &t->model->family->hf, list_one, &found, NULL);
+    for (size_t i = 0; i < values.count; i++) {
+        size_t count = rrt__parameter_count(&values.parameters[i]);
+        float *x = values.parameters[i].values, gradient[1024];
+        assert_true(count <= 1024);
+        rrt__stepper_discard(&t->stepper);
+        loss(t);
+        memcpy(gradient, found.parameters[i].values, count * sizeof *gradient);
+        double norm = norm_of(gradient, NULL, count), change[2];
+        if (norm < 1e-4) continue; // some have none
+        for (int side = 0; side < 2; side++) {
+            float step = (side ? -3e-3f : 3e-3f) / (float)norm;
+            for (size_t k = 0; k < count; k++) x[k] += step * gradient[k];
+            change[side] = loss(t);
+            for (size_t k = 0; k < count; k++) x[k] -= step * gradient[k];
+        }
+        double slope = (change[0] - change[1]) / 6e-3;
+        if (!(fabs(slope - norm) < 0.02 * norm + 2e-4))
+            fail_msg("%s: %s: %.5g along the gradient, not %.5g", what, values.parameters[i].name, slope,
+                     norm);
+    }
+}
+
+static double first_batch(training *t)
+{
+    return run_batch(t, 0);
+}
+
+// Loops that share keys and values, with exits: what all loops read gathers the gradients of all.
+static void test_shared_kv(void **state)
+{
+    (void)state;
+    for (int f = 0; f < 2; f++)
+        for (int p = 0; p < 3; p++)
+            for (int recompute = 0; recompute < 2; recompute++) {
+                training t;
+                open_training_of(&t, families[f], plans_with_exits[p], FIRST_OF_EXITS, recompute,
+                                 1 + recompute, true);
+                check_along_gradients(&t, first_batch, plans_with_exits[p]);
+                // Of k and v nothing but the first loop's is there to be trained.
+                rrt__lora *none = t.model->depths[t.model->plan.n_depths - 1 - t.model->plan.coda].lora;
+                assert_true(none[RRT__MATRIX_K].rank == 0 && none[RRT__MATRIX_Q].rank == 2);
+                rrt_model *again = round_trip(t.model, "f32");
+                assert_true(again->shares_kv);
+                assert_same_logits(t.model, 0, again, 0, 0);
+                rrt_model_close(again);
+                close_training(&t);
+            }
+}
+
 // The most likely token at every position of the batch, by a session with so many loops.
 static void find_best(const rrt_model *model, int loops, int best[ROWS])
 {
@@ -344,37 +408,14 @@ static void test_gates(void **state)
             }
 }
 
-// Layer matching by central differences: along the gradient of each tensor the loss changes by its norm.
 static void test_layer_matching(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
         for (int p = 0; p < 3; p++) {
             training t;
-            listing values = {.count = 0}, found = {.count = 0};
             open_training(&t, families[f], plans[p], FORWARD_KL, p == 1, 2);
-            rrt__model_each_parameter(t.model, &t.model->family->hf, list_one, &values, NULL);
-            rrt__model_each_parameter(t.optimizer.gradient, &t.model->family->hf, list_one, &found, NULL);
-            for (size_t i = 0; i < values.count; i++) {
-                size_t count = rrt__parameter_count(&values.parameters[i]);
-                float *x = values.parameters[i].values, gradient[1024];
-                assert_true(count <= 1024);
-                rrt__stepper_discard(&t.stepper);
-                match(&t);
-                memcpy(gradient, found.parameters[i].values, count * sizeof *gradient);
-                double norm = norm_of(gradient, NULL, count), change[2];
-                if (norm < 1e-4) continue; // embedding and head have none
-                for (int side = 0; side < 2; side++) {
-                    float step = (side ? -3e-3f : 3e-3f) / (float)norm;
-                    for (size_t k = 0; k < count; k++) x[k] += step * gradient[k];
-                    change[side] = match(&t);
-                    for (size_t k = 0; k < count; k++) x[k] -= step * gradient[k];
-                }
-                double slope = (change[0] - change[1]) / 6e-3;
-                if (!(fabs(slope - norm) < 0.02 * norm + 2e-4))
-                    fail_msg("%s-%s %s: %.5g along the gradient, not %.5g", families[f], plans[p],
-                             values.parameters[i].name, slope, norm);
-            }
+            check_along_gradients(&t, match, plans[p]);
             close_training(&t);
         }
 }
@@ -410,8 +451,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_gradient), cmocka_unit_test(test_recompute_and_threads),
         cmocka_unit_test(test_exits),          cmocka_unit_test(test_loss_curve),
-        cmocka_unit_test(test_gates),          cmocka_unit_test(test_layer_matching),
-        cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_gates),          cmocka_unit_test(test_shared_kv),
+        cmocka_unit_test(test_layer_matching), cmocka_unit_test(test_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,8 +132,11 @@ static void test_recursion_that_contradicts_itself(void **state)
     json_object_set_new(json_object_get(norms, "rrt"), "norms", json_string("wild"));
     refuse_config("llama", norms, format, "wild");
     json_t *kv = plan("cycle", 2, 0, json_pack("[i,i,i,i]", 0, 1, 0, 1));
+    json_object_set_new(json_object_get(kv, "rrt"), "kv", json_string("wild"));
+    refuse_config("llama", kv, RRT_STATUS_UNSUPPORTED, "wild");
+    kv = plan("sequence", 2, 0, json_pack("[i,i,i,i]", 0, 0, 1, 1));
     json_object_set_new(json_object_get(kv, "rrt"), "kv", json_string("shared"));
-    refuse_config("llama", kv, RRT_STATUS_UNSUPPORTED, "shared");
+    refuse_config("llama", kv, format, "no loops that could share");
 }
 
 // --- weights

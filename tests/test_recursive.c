@@ -249,32 +249,56 @@ static void close_batch(batch *b)
     rrt__workspace_free(&b->workspace);
 }
 
+// The block at one depth on the rows of one sequence.
+static void run_alone(batch *single, rrt__sequence *sequence, const int32_t *ids, int depth)
+{
+    const rrt__team alone = {0, 1};
+    const rrt__segment segment = {depth, 0, ROWS};
+    single->spans[0] = (rrt__span){sequence, 0, ROWS};
+    rrt__forward_embed(alone, single->model, &single->workspace, single->spans, 1, ids);
+    rrt__forward_block(alone, single->model, &single->workspace, single->spans, 1, &segment, 1);
+}
+
+static void check_two_loops(const rrt_model *model)
+{
+    const size_t hidden = model->shape.hidden;
+    const rrt__team alone = {0, 1};
+    const int32_t ids[2 * ROWS] = {5, 9, 2, 40, 11, 60, 3, 3, 77, 12};
+    const rrt__segment segments[2] = {{0, 0, ROWS}, {2, ROWS, 2 * ROWS}}; // depths 0 and 2 are slot 0
+    batch both, single;
+    open_batch(&both, model, 2 * ROWS);
+    open_batch(&single, model, ROWS);
+    // A sequence in its second loop has been through the first.
+    run_alone(&single, &both.sequences[1], ids + ROWS, 0);
+    run_alone(&single, &single.sequences[1], ids + ROWS, 0);
+    for (size_t i = 0; i < 2; i++) both.spans[i] = (rrt__span){&both.sequences[i], 0, ROWS};
+    rrt__forward_embed(alone, model, &both.workspace, both.spans, 2, ids);
+    rrt__forward_block(alone, model, &both.workspace, both.spans, 2, segments, 2);
+    for (size_t i = 0; i < 2; i++) {
+        run_alone(&single, &single.sequences[i], ids + i * ROWS, segments[i].depth);
+        const float *rows = both.workspace.hidden + i * ROWS * hidden;
+        assert_near(greatest_difference(single.workspace.hidden, rows, ROWS * hidden), 0, 1e-5);
+    }
+    close_batch(&single);
+    close_batch(&both);
+}
+
 static void test_segments_of_two_loops(void **state)
 {
     (void)state;
+    rrt_error err = {0};
     for (int f = 0; f < 2; f++) {
         rrt_model *original = open_golden(families[f]);
         rrt_model *model = build(original, &layouts[1]); // norms and LoRA per depth
-        const size_t hidden = model->shape.hidden;
-        const rrt__team alone = {0, 1};
-        const int32_t ids[2 * ROWS] = {5, 9, 2, 40, 11, 60, 3, 3, 77, 12};
-        batch both, single;
-        open_batch(&both, model, 2 * ROWS);
-        for (size_t i = 0; i < 2; i++) both.spans[i] = (rrt__span){&both.sequences[i], 0, ROWS};
-        rrt__forward_embed(alone, model, &both.workspace, both.spans, 2, ids);
-        const rrt__segment segments[2] = {{0, 0, ROWS}, {2, ROWS, 2 * ROWS}}; // depths 0 and 2 are slot 0
-        rrt__forward_block(alone, model, &both.workspace, both.spans, 2, segments, 2);
-        for (size_t i = 0; i < 2; i++) {
-            open_batch(&single, model, ROWS);
-            single.spans[0] = (rrt__span){&single.sequences[0], 0, ROWS};
-            rrt__forward_embed(alone, model, &single.workspace, single.spans, 1, ids + i * ROWS);
-            const rrt__segment segment = {segments[i].depth, 0, ROWS};
-            rrt__forward_block(alone, model, &single.workspace, single.spans, 1, &segment, 1);
-            const float *rows = both.workspace.hidden + i * ROWS * hidden;
-            assert_near(greatest_difference(single.workspace.hidden, rows, ROWS * hidden), 0, 1e-5);
-            close_batch(&single);
-        }
-        close_batch(&both);
+        check_two_loops(model);
+        rrt__sequence own, shared;
+        rrt__sequence_init(&own, model);
+        assert_ok(rrt__model_share_kv(model, &err));
+        rrt__sequence_init(&shared, model);
+        assert_int_equal(own.page_floats, 2 * shared.page_floats);
+        check_two_loops(model);
+        assert_fails(RRT_STATUS_ARGUMENT, "reads the keys and values of depth 1",
+                     rrt__model_add_lora(model, 3, RRT__MATRIX_V, 1, &err));
         rrt_model_close(model);
         rrt_model_close(original);
     }

@@ -519,6 +519,35 @@ static void test_gates(void **state)
                  rrt_model_open(&plain, in_folder("gates"), NULL, &err));
 }
 
+// Loops that share keys and values learn, and stay so.
+static void test_shared_kv(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    options.share_kv = 1;
+    options.exit_loss = RRT_EXIT_LOSS_WEIGHTED;
+    options.recompute = 1;
+    assert_ok(train(in_folder("shared-kv"), &options, &result, &err));
+    assert_true(result.loss < 4.0);
+    rrt_model *model = open_path(in_folder("shared-kv"));
+    assert_true(model->shares_kv && model->depths[2].lora[RRT__MATRIX_K].rank == 0);
+    rrt_model_close(model);
+    assert_true(nll_with_loops(in_folder("shared-kv"), 0) < 4.0);
+    options.tokens *= 2;
+    options.resume = 1;
+    assert_ok(train(in_folder("shared-kv"), &options, &result, &err));
+
+    rrt_model *teacher = open_golden("llama");
+    options = usual();
+    options.share_kv = 1;
+    options.teacher = teacher;
+    options.match_tokens = 100;
+    assert_fails(RRT_STATUS_UNSUPPORTED, "layer matching", train(in_folder("k1"), &options, &result, &err));
+    rrt_model_close(teacher);
+}
+
 static void test_report(void **state)
 {
     (void)state;
@@ -547,7 +576,8 @@ int main(void)
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_changed_data), cmocka_unit_test(test_stored_teacher),
         cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_exits),
-        cmocka_unit_test(test_gates),        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_gates),        cmocka_unit_test(test_shared_kv),
+        cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

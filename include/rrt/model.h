@@ -31,6 +31,7 @@ typedef struct rrt_model_info {
     const char *family;  // "llama", "gpt_neox"
     const char *sharing; // "none", "cycle", "sequence"
     const char *norms;   // "tied", "per-depth", "folded"
+    const char *kv;      // "per-depth"; "shared": all loops read the first one's keys and values
     int layers;          // depths in all: prelude + loops * layers_per_block + coda
     int loops, layers_per_block, prelude, coda;
     int hidden, heads, kv_heads, head_dim, ffn, vocab, context;
@@ -52,9 +53,10 @@ typedef struct rrt_exit_options {
     // part D in the last loop) · gate:P (the model's gate says that the last loop agrees; rrt/train.h) ·
     // oracle (it does: for analysis, as in the paper's App. K)
     const char *rule;
-    // Keys and values of a token in loops that it did not run. propagate (NULL): made of the state that it
-    // left with · copy: those of the same slot in the last loop that it ran · recompute: as if it had run
-    // them, so that later tokens see no difference
+    // Keys and values of a token in loops that it did not run. propagate: made of the state that it left with
+    // · copy: those of the same slot in the last loop that it ran · recompute: as if it had run them, so that
+    // later tokens see no difference · shared: there are none, the model's loops share those of the first.
+    // NULL: shared where they do, else propagate.
     const char *kv;
 } rrt_exit_options;
 

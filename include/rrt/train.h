@@ -89,6 +89,9 @@ typedef struct rrt_train_options {
                // that the last exit finds the same token most likely, by binary cross-entropy; no gradient
                // goes on into the model. Where all else is frozen, there is no way back at all
 
+    int share_kv; // from here on all loops read the first one's keys and values: a property of the model,
+                  // kept with it. LoRA of k and v in later loops is dropped
+
     uint64_t match_tokens; // first so many tokens of layer matching: each depth is trained to do with the
                            // teacher's hidden state what the teacher does with it
 

@@ -80,7 +80,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
         {0, "exit", "RULE", RRT__OPTION_STRING, &exits.rule, 0, 0,
          "loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, gate:P or oracle"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0,
-         "K/V of loops that a token did not run: propagate (default), copy or recompute"},
+         "K/V of loops that a token did not run: propagate (default), copy, recompute, shared"},
     };
     const rrt__cli_usage usage = {
         "rrt eval exits -m MODEL -f FILE [--exit RULE]",

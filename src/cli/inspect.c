@@ -4,9 +4,10 @@
 
 static rrt_status print_json(const rrt_model_info *i, rrt_error *err)
 {
-    json_t *plan = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s}", "family", i->family, "layers",
-                             i->layers, "loops", i->loops, "layers_per_block", i->layers_per_block, "prelude",
-                             i->prelude, "coda", i->coda, "sharing", i->sharing, "norms", i->norms);
+    json_t *plan =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s}", "family", i->family, "layers", i->layers,
+                  "loops", i->loops, "layers_per_block", i->layers_per_block, "prelude", i->prelude, "coda",
+                  i->coda, "sharing", i->sharing, "norms", i->norms, "kv", i->kv);
     json_t *shape = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "hidden", i->hidden, "heads", i->heads,
                               "kv_heads", i->kv_heads, "head_dim", i->head_dim, "ffn", i->ffn, "vocab",
                               i->vocab, "context", i->context);
@@ -21,9 +22,9 @@ static void print_text(const rrt_model_info *i)
 {
     printf("family      %s\n", i->family);
     if (i->loops > 1)
-        printf("plan        %d x %d (loops x layers), prelude %d, coda %d, sharing %s, norms %s: %d layers "
-               "deep\n",
-               i->loops, i->layers_per_block, i->prelude, i->coda, i->sharing, i->norms, i->layers);
+        printf("plan        %d x %d (loops x layers), prelude %d, coda %d, sharing %s, norms %s, K/V %s: %d "
+               "layers deep\n",
+               i->loops, i->layers_per_block, i->prelude, i->coda, i->sharing, i->norms, i->kv, i->layers);
     else
         printf("plan        %d layers, each used once\n", i->layers);
     printf("shape       hidden %d, heads %d of %d, K/V heads %d, MLP %d, vocabulary %d, context %d\n",

@@ -10,7 +10,7 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt_train_options train;
     rrt__list files;
-    const char *out, *teacher, *scratch, *kd, *exit_loss, *resume;
+    const char *out, *teacher, *scratch, *kd, *exit_loss, *kv, *resume;
     double rates[5]; // shared, LoRA, norms, embeddings, gates
     size_t tokens, match_tokens, checkpoint_steps;
     bool exit_kd, gates, recompute, force;
@@ -28,6 +28,7 @@ static rrt_status check_usage(arguments *a, rrt_error *err)
         {a->student && a->scratch, "STUDENT and --from-scratch: one of them is trained"},
         {!a->teacher && (a->kd || a->train.kd_weight != 0 || a->train.kd_temperature != 0),
          "--kd, --kd-weight and --kd-temp need --teacher"},
+        {a->kv && strcmp(a->kv, "shared") != 0, "--kv: only 'shared' is known; it cannot be taken back"},
         {a->exit_kd && !a->exit_loss, "--exit-kd needs --exit-loss aggressive:0.1 or weighted"},
         {a->resume && strcmp(a->resume, "auto") != 0, "--resume: only 'auto' is known"},
         {a->resume && a->force, "--resume goes on with a run, --force replaces it: one of them"},
@@ -85,6 +86,7 @@ static void fill(arguments *a)
     o->checkpoint_steps = a->checkpoint_steps;
     o->exit_kd = a->exit_kd;
     o->gates = a->gates;
+    o->share_kv = a->kv != NULL;
     o->recompute = a->recompute;
     o->resume = a->resume != NULL;
     o->overwrite = a->force;
@@ -133,6 +135,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "earlier exits learn what the last one says, not what it learns"},
         {0, "gates", NULL, RRT__OPTION_FLAG, &a->gates, 0, 0,
          "train a gate per loop boundary: would the last loop say the same?"},
+        {0, "kv", "shared", RRT__OPTION_STRING, &a->kv, 0, 0,
+         "all loops read the first one's keys and values"},
         {0, "match-tokens", "N", RRT__OPTION_SIZE, &a->match_tokens, 1, 1e18,
          "begin with layer matching for N tokens (needs --teacher MODEL)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens of a sequence (default 512)"},

@@ -129,7 +129,7 @@ static rrt_status parse(const rrt_model *model, const rrt_exit_options *exits, r
 {
     *rule = (rrt__exit_rule){RRT__EXIT_LOOPS, model->plan.loops};
     if (exits && exits->rule) RRT__TRY(rrt__exit_rule_parse(rule, exits->rule, model, err));
-    return rrt__kv_policy_parse(policy, exits ? exits->kv : NULL, err);
+    return rrt__kv_policy_parse(policy, exits ? exits->kv : NULL, model, err);
 }
 
 rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t count,

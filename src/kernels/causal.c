@@ -79,11 +79,7 @@ static void backward_block(const rrt__gradient_kernels *kernels, const rrt__caus
 void rrt__causal_backward(const rrt__gradient_kernels *kernels, const rrt__causal *a,
                           const rrt__causal_gradient *g, size_t kv_head, float *scratch)
 {
-    size_t d = a->head_dim, kv_stride = a->kv_heads * d, group = a->heads / a->kv_heads;
-    for (size_t t = 0; t < a->tokens; t++) {
-        memset(g->dk + t * kv_stride + kv_head * d, 0, d * sizeof(float));
-        memset(g->dv + t * kv_stride + kv_head * d, 0, d * sizeof(float));
-    }
+    size_t group = a->heads / a->kv_heads;
     for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
         for (size_t begin = 0; begin < a->tokens; begin += BLOCK_ROWS) {
             size_t end = begin + BLOCK_ROWS < a->tokens ? begin + BLOCK_ROWS : a->tokens;

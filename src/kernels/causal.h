@@ -24,7 +24,7 @@ size_t rrt__causal_scratch(size_t tokens);
 void rrt__causal_forward(const rrt__kernels *kernels, const rrt__causal *attention, size_t head, float *out,
                          float *log_sums, float *scratch);
 
-// What the forward pass left, and where the gradients go. dq, dk, dv are overwritten.
+// What the forward pass left, and where the gradients go. dq is overwritten, dk and dv are added to.
 typedef struct rrt__causal_gradient {
     const float *out, *dout; // [tokens, heads, head_dim]
     const float *log_sums;   // [tokens, heads]

@@ -176,6 +176,31 @@ static void backward_mlp(const back *b)
     rrt__team_barrier(b->team);
 }
 
+static bool has_own_kv(const back *b)
+{
+    return rrt__model_kv_depth(b->tape->model, b->depth) == b->depth;
+}
+
+static rrt__kv_rows kv_gradient(const back *b)
+{
+    const rrt__workspace gathered = {.kv = b->tape->d_kv, .shared_kv = b->tape->d_shared_kv};
+    return rrt__workspace_kv(&gathered, b->tape->model, b->depth);
+}
+
+// The way back meets a depth's keys and values first at the last loop that reads them.
+static void clear_kv_gradient(const back *b)
+{
+    const rrt__plan *plan = &b->tape->model->plan;
+    rrt__kv_rows rows = kv_gradient(b);
+    bool is_read_later = rows.k != b->tape->d_kv.k && b->depth < rrt__plan_loop_end(plan, plan->loops - 1);
+    rrt__share share = rrt__team_share(b->team, b->rows, 1);
+    size_t width = b->tape->model->shape.kv_heads * b->tape->model->shape.head_dim;
+    size_t at = share.begin * width, bytes = (share.end - share.begin) * width * sizeof(float);
+    if (is_read_later) return;
+    memset(rows.k + at, 0, bytes);
+    memset(rows.v + at, 0, bytes);
+}
+
 // Heads are dealt out to the threads.
 static void backward_softmax(const back *b)
 {
@@ -185,13 +210,14 @@ static void backward_softmax(const back *b)
     size_t q_width = shape->heads * shape->head_dim, kv_width = shape->kv_heads * shape->head_dim;
     size_t row = 0, item = 0;
     float scale = 1.0f / sqrtf((float)shape->head_dim);
+    rrt__kv_rows rows = rrt__workspace_kv(ws, tape->model, b->depth), d_rows = kv_gradient(b);
     for (size_t s = 0; s < b->n_spans; row += b->spans[s++].count) {
         size_t q = row * q_width, kv = row * kv_width;
         rrt__causal whole = {b->spans[s].count, shape->heads, shape->kv_heads, shape->head_dim, scale,
-                             ws->q + q,         ws->k + kv,   ws->v + kv};
+                             ws->q + q,         rows.k + kv,  rows.v + kv};
         rrt__causal_gradient gradient = {
             ws->attended + q, tape->d_attended + q, ws->log_sums + row * shape->heads,
-            tape->d_q + q,    tape->d_k + kv,       tape->d_v + kv};
+            tape->d_q + q,    d_rows.k + kv,        d_rows.v + kv};
         for (size_t h = 0; h < shape->kv_heads; h++, item++)
             if (item % (size_t)b->team.nth == (size_t)b->team.ith)
                 rrt__causal_backward(tape->kernels, &whole, &gradient, h,
@@ -206,9 +232,10 @@ static void backward_rope(const back *b)
     for (size_t r = share.begin; r < share.end; r++) {
         const float *cos_sin = b->ws->cos_sin + r * shape->rotary;
         float *d_q = b->tape->d_q + r * shape->heads * shape->head_dim;
-        float *d_k = b->tape->d_k + r * shape->kv_heads * shape->head_dim;
+        float *d_k = kv_gradient(b).k + r * shape->kv_heads * shape->head_dim;
         b->tape->kernels->rope(d_q, cos_sin, shape->heads, shape->head_dim, shape->rotary);
-        b->tape->kernels->rope(d_k, cos_sin, shape->kv_heads, shape->head_dim, shape->rotary);
+        if (has_own_kv(b))
+            b->tape->kernels->rope(d_k, cos_sin, shape->kv_heads, shape->head_dim, shape->rotary);
     }
 }
 
@@ -220,13 +247,14 @@ static void backward_attention(const back *b)
     norm_again(b, RRT__NORM_ATTENTION, tape->before[b->depth]);
     backward_input(b, RRT__MATRIX_O, tape->d_hidden, tape->d_attended, 0);
     backward_linear(b, RRT__MATRIX_O, tape->d_hidden, b->ws->attended);
+    clear_kv_gradient(b);
     rrt__team_barrier(b->team);
     backward_softmax(b);
     rrt__team_barrier(b->team);
     backward_rope(b);
     rrt__team_barrier(b->team);
-    const float *dy[3] = {tape->d_q, tape->d_k, tape->d_v};
-    for (int i = 0; i < 3; i++) {
+    const float *dy[3] = {tape->d_q, kv_gradient(b).k, kv_gradient(b).v};
+    for (int i = 0; i < (has_own_kv(b) ? 3 : 1); i++) {
         rrt__matrix m = RRT__MATRIX_Q + (rrt__matrix)i;
         backward_linear(b, m, dy[i], x);
         backward_input(b, m, dy[i], tape->d_normed[RRT__NORM_ATTENTION], i > 0);

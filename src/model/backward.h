@@ -25,10 +25,11 @@ typedef struct rrt__tape {
     rrt__workspace *at;    // [n_depths]: views of shared with the depth's own buffers
     float **before, **middle; // [n_depths] of [rows, hidden]
     float *d_hidden;          // [rows, hidden]: gradient of the hidden state, in and out of every block
-    float *d_normed[RRT__NORM_COUNT];    // [rows, hidden]
-    float *d_q, *d_k, *d_v, *d_attended; // as q, k, v, attended
-    float *d_matrix;                     // [largest out·in]: G
-    float *partial;                      // [threads, 2, hidden]: each thread's part of a norm's gradient
+    float *d_normed[RRT__NORM_COUNT]; // [rows, hidden]
+    float *d_q, *d_attended;          // as q, attended
+    rrt__kv_rows d_kv, *d_shared_kv;  // as the workspace's; what all loops read gathers their gradients
+    float *d_matrix;                  // [largest out·in]: G
+    float *partial;                   // [threads, 2, hidden]: each thread's part of a norm's gradient
     const rrt__gradient_kernels *kernels;
     rrt__arena arena;
 } rrt__tape;

@@ -118,6 +118,17 @@ static rrt_status read_neox(rrt__shape *shape, const json_t *json, rrt_error *er
     return require_bool(json, "use_parallel_residual", true, err);
 }
 
+static rrt_status read_kv(rrt__config *config, const json_t *object, rrt_error *err)
+{
+    const char *kv;
+    RRT__TRY(rrt__json_string_or(object, "kv", "per-depth", &kv, err));
+    config->shares_kv = strcmp(kv, "shared") == 0;
+    if (!config->shares_kv) return require_string(object, "kv", "per-depth", err);
+    if (rrt__plan_has_boundary(&config->plan)) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT,
+                     "\"kv\" is 'shared', but the plan has no loops that could share");
+}
+
 static rrt_status read_recursion(rrt__config *config, int layers, const json_t *json, rrt_error *err)
 {
     if (!json_object_get(json, "rrt"))
@@ -137,7 +148,7 @@ static rrt_status read_recursion(rrt__config *config, int layers, const json_t *
     if (config->plan.n_depths != layers)
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"plan\" lists %d depths, but num_hidden_layers is %d",
                          config->plan.n_depths, layers);
-    RRT__TRY(require_string(object, "kv", "per-depth", err));
+    RRT__TRY(read_kv(config, object, err));
     RRT__TRY(rrt__json_string_or(object, "norms", "tied", &norms, err));
     RRT__TRY(rrt__json_bool_or(object, "gates", false, &config->has_gates, err));
     if (config->has_gates && !rrt__plan_has_boundary(&config->plan))
@@ -170,7 +181,7 @@ static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
         return NULL;
     }
     json_object_set_new(object, "norms", json_string(rrt__norms_name(model->norms)));
-    json_object_set_new(object, "kv", json_string("per-depth"));
+    json_object_set_new(object, "kv", json_string(model->shares_kv ? "shared" : "per-depth"));
     if (model->gates) json_object_set_new(object, "gates", json_true());
     return object;
 }

@@ -156,15 +156,25 @@ double rrt__exit_score(rrt__exit_kind kind, const rrt_model *model, const rrt__e
     return kinds[kind].falls ? -value : value;
 }
 
-rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, rrt_error *err)
+rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
+                                rrt_error *err)
 {
-    static const char *const names[] = {"propagate", "copy", "recompute"};
-    for (int i = 0; i < 3; i++) {
-        *policy = (rrt__kv_policy)i;
-        if (!text || strcmp(text, names[i]) == 0) return RRT_STATUS_OK;
-    }
-    return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                     "the K/V policy '%s' is not known: propagate, copy or recompute", text);
+    static const char *const names[] = {"propagate", "copy", "recompute", "shared"};
+    int i = 0;
+    *policy = model->shares_kv ? RRT__KV_SHARED : RRT__KV_PROPAGATE;
+    if (!text) return RRT_STATUS_OK;
+    while (i < 4 && strcmp(text, names[i]) != 0) i++;
+    if (i == 4)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the K/V policy '%s' is not known: propagate, copy, recompute or shared", text);
+    *policy = (rrt__kv_policy)i;
+    if (*policy == RRT__KV_RECOMPUTE || (*policy == RRT__KV_SHARED) == model->shares_kv) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     model->shares_kv
+                         ? "the K/V policy '%s' is for loops with keys and values of their own: the "
+                           "model's share those of the first"
+                         : "the K/V policy '%s' is for a model that was trained with --kv shared",
+                     text);
 }
 
 float rrt__gate_logit(const rrt__gate *gate, const float *hidden, size_t width, float *scale)

@@ -55,10 +55,14 @@ typedef enum rrt__kv_policy {
     RRT__KV_PROPAGATE, // of the state that it left with, by each depth's own weights
     RRT__KV_COPY,      // of the same slot in the last loop that it ran
     RRT__KV_RECOMPUTE, // as if it had run them: tokens that come later see no difference
+    RRT__KV_SHARED,    // there are none: the model's loops share those of the first
 } rrt__kv_policy;
 
-// ARGUMENT if there is no such policy. NULL: propagate.
-rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, rrt_error *err);
+// NULL: propagate, or shared where the model's loops share keys and values. ARGUMENT if there is no such
+// policy; UNSUPPORTED for shared with a model whose loops do not, and for propagate and copy with one whose
+// loops do.
+rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
+                                rrt_error *err);
 
 // The gate's logit for one hidden state [width] at its boundary: weight · h / rms(h) + bias. Through a
 // sigmoid it is the probability that the last loop finds the same token most likely. *scale gets 1 / rms(h).

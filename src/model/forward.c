@@ -143,11 +143,14 @@ static void rotate_and_store(const block *b, const rrt__span *span, size_t posit
     const rrt__shape *shape = &b->model->shape;
     const float *cos_sin = b->ws->cos_sin + row * shape->rotary;
     float *q = b->ws->q + row * shape->heads * shape->head_dim;
-    float *k = b->ws->k + row * shape->kv_heads * shape->head_dim;
-    const float *v = b->ws->v + row * shape->kv_heads * shape->head_dim;
+    int depth = depth_of_row(b, row);
     b->ws->kernels->rope(q, cos_sin, shape->heads, shape->head_dim, shape->rotary);
+    if (rrt__model_kv_depth(b->model, depth) != depth) return;
+    rrt__kv_rows kv = rrt__workspace_kv(b->ws, b->model, depth);
+    float *k = kv.k + row * shape->kv_heads * shape->head_dim;
+    const float *v = kv.v + row * shape->kv_heads * shape->head_dim;
     b->ws->kernels->rope(k, cos_sin, shape->kv_heads, shape->head_dim, shape->rotary);
-    if (span->sequence) rrt__sequence_store(span->sequence, position, depth_of_row(b, row), k, v);
+    if (span->sequence) rrt__sequence_store(span->sequence, position, depth, k, v);
 }
 
 static void attend(const block *b, const rrt__span *span, size_t position, size_t row)
@@ -173,6 +176,7 @@ static void attend_whole(const block *b)
     size_t heads = shape->heads, q_width = heads * shape->head_dim,
            kv_width = shape->kv_heads * shape->head_dim;
     size_t row = 0, item = 0;
+    rrt__kv_rows kv = rrt__workspace_kv(ws, b->model, b->segments[0].depth);
     for (size_t s = 0; s < b->n_spans; row += b->spans[s++].count) {
         if (b->spans[s].sequence) continue;
         rrt__causal whole = {b->spans[s].count,
@@ -181,8 +185,8 @@ static void attend_whole(const block *b)
                              shape->head_dim,
                              1.0f / sqrtf((float)shape->head_dim),
                              ws->q + row * q_width,
-                             ws->k + row * kv_width,
-                             ws->v + row * kv_width};
+                             kv.k + row * kv_width,
+                             kv.v + row * kv_width};
         for (size_t h = 0; h < heads; h++, item++)
             if (item % (size_t)b->team.nth == (size_t)b->team.ith)
                 rrt__causal_forward(ws->kernels, &whole, h, ws->attended + row * q_width,
@@ -191,10 +195,33 @@ static void attend_whole(const block *b)
     }
 }
 
+// Keys and values only for segments that have some of their own: where loops share them, those of the first,
+// which come first.
+static void project_qkv(const block *b)
+{
+    rrt__workspace *ws = b->ws;
+    const float *x = ws->normed[RRT__NORM_ATTENTION];
+    rrt__kv_rows kv = rrt__workspace_kv(ws, b->model, b->segments[0].depth);
+    block own = *b;
+    own.n_segments = own.n_rows = 0;
+    while (own.n_segments < b->n_segments) {
+        const rrt__segment *next = &b->segments[own.n_segments];
+        if (rrt__model_kv_depth(b->model, next->depth) != next->depth) break;
+        own.n_rows = next->end;
+        own.n_segments++;
+    }
+    if (own.n_segments == b->n_segments) {
+        project(b, RRT__MATRIX_Q, 3, x, (float *[]){ws->q, kv.k, kv.v}, 0);
+        return;
+    }
+    project(b, RRT__MATRIX_Q, 1, x, &ws->q, 0);
+    if (own.n_segments) project(&own, RRT__MATRIX_K, 2, x, (float *[]){kv.k, kv.v}, 0);
+}
+
 static void attention(const block *b)
 {
     rrt__workspace *ws = b->ws;
-    project(b, RRT__MATRIX_Q, 3, ws->normed[RRT__NORM_ATTENTION], (float *[]){ws->q, ws->k, ws->v}, 0);
+    project_qkv(b);
     rrt__team_barrier(b->team);
     each_row(b, rotate_and_store);
     rrt__team_barrier(b->team);

@@ -26,6 +26,10 @@ typedef struct rrt__segment {
     size_t begin, end;
 } rrt__segment;
 
+typedef struct rrt__kv_rows {
+    float *k, *v; // [rows, kv_heads·head_dim]
+} rrt__kv_rows;
+
 // Buffers for up to `rows` rows, reused from block to block. After a block has run they hold its inner
 // values, which are the inputs of its linear layers: what calibration and the backward pass read.
 typedef struct rrt__workspace {
@@ -33,7 +37,9 @@ typedef struct rrt__workspace {
     size_t rows;
     float *hidden;                      // [rows, hidden]: in and out of every block
     float *normed[RRT__NORM_COUNT];     // [rows, hidden]: input of q, k, v and of gate, up
-    float *q, *k, *v;                   // [rows, heads·head_dim], [rows, kv_heads·head_dim] twice
+    float *q;                           // [rows, heads·head_dim]
+    rrt__kv_rows kv;                    // of the depth that runs
+    rrt__kv_rows *shared_kv;            // [layers_per_block]: of the first loop, where loops share them
     float *attended;                    // [rows, heads·head_dim]: input of o
     float *log_sums;                    // [rows, heads]: of a whole text's attention, for the way back
     float *gate, *up;                   // [rows, ffn]; gate only where the family has one
@@ -45,10 +51,23 @@ typedef struct rrt__workspace {
     rrt__arena arena;
 } rrt__workspace;
 
+// Keys and values of each layer of the block.
+rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_model *model, size_t rows,
+                               rrt_error *err);
+
 // positions: one more than the last position that attention will see.
 rrt_status rrt__workspace_create(rrt__workspace *workspace, const rrt_model *model, size_t rows,
                                  size_t positions, int n_threads, rrt_error *err);
 void rrt__workspace_free(rrt__workspace *workspace);
+
+// Where a depth's keys and values are: written by depths that have some of their own, read by all.
+static inline rrt__kv_rows rrt__workspace_kv(const rrt__workspace *workspace, const rrt_model *model,
+                                             int depth)
+{
+    int i = depth - model->plan.prelude, layers = model->plan.layers_per_block;
+    bool shared = workspace->shared_kv && i >= 0 && i < layers * model->plan.loops;
+    return shared ? workspace->shared_kv[i % layers] : workspace->kv;
+}
 
 static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
 {

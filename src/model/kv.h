@@ -1,5 +1,5 @@
-// Keys and values of one sequence, in pages of 16 tokens that hold all depths. A page is the unit of
-// allocation: what a sequence needs is reserved before a step, and nothing is allocated inside it.
+// Keys and values of one sequence, in pages of 16 tokens that hold all depths that have some. A page is the
+// unit of allocation: what a sequence needs is reserved before a step, and nothing is allocated inside it.
 #ifndef RRT__KV_H
 #define RRT__KV_H
 
@@ -7,8 +7,9 @@
 #include "model/model.h"
 
 typedef struct rrt__sequence {
-    const rrt__shape *shape;
-    float **pages; // [n_pages], each [n_depths][kv_heads][key: head_dim x 16, value: 16 x head_dim]
+    const rrt_model *model;
+    float **pages; // [n_pages], each [depths with keys of their own][kv_heads][key: head_dim x 16, value: 16
+                   // x head_dim]
     size_t n_pages, page_capacity;
     size_t page_floats;
 } rrt__sequence;

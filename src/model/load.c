@@ -127,6 +127,7 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
     *out = NULL;
     RRT__TRY(check_size(config, table, &promised, err));
     RRT__TRY(rrt__model_create(out, config->family, &config->shape, &config->plan, config->norms, err));
+    (*out)->shares_kv = config->shares_kv;
     loader load = {*out, table, names, gguf_rope, progress, 0, (double)promised};
     rrt_status status = add_loras(&load, err);
     if (!status && config->has_gates) status = rrt__model_add_gates(*out, err);

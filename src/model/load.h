@@ -12,7 +12,7 @@ typedef struct rrt__config {
     rrt__shape shape;
     rrt__plan plan;
     rrt__norms_mode norms;
-    bool has_gates;
+    bool has_gates, shares_kv;
 } rrt__config;
 
 // Fails with UNSUPPORTED, by name, for settings that would change the result and that we do not handle.

@@ -131,10 +131,36 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "a LoRA of rank %zu on %s at depth %d: 1 to %zu is possible", rank,
                          rrt__matrix_name(matrix), depth, most);
+    bool is_kv = matrix == RRT__MATRIX_K || matrix == RRT__MATRIX_V;
+    if (is_kv && rrt__model_kv_depth(model, depth) != depth)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "a LoRA on %s at depth %d, which reads the keys and values of depth %d",
+                         rrt__matrix_name(matrix), depth, rrt__model_kv_depth(model, depth));
     rrt__lora *lora = &model->depths[depth].lora[matrix];
     lora->rank = rank;
     RRT__TRY(rrt__arena_alloc(&model->arena, &lora->a, rank * linear->in, sizeof(float), "LoRA A", err));
     return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
+}
+
+int rrt__model_kv_depth(const rrt_model *model, int depth)
+{
+    const rrt__plan *plan = &model->plan;
+    bool in_block = depth >= plan->prelude && depth < rrt__plan_loop_end(plan, plan->loops);
+    if (!model->shares_kv || !in_block) return depth;
+    return plan->prelude + (depth - plan->prelude) % plan->layers_per_block;
+}
+
+rrt_status rrt__model_share_kv(rrt_model *model, rrt_error *err)
+{
+    if (!rrt__plan_has_boundary(&model->plan))
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "loops share keys and values: the plan (sharing: %s, %d loops) has none that could",
+                         rrt__sharing_name(model->plan.sharing), model->plan.loops);
+    model->shares_kv = true;
+    for (int d = 0; d < model->plan.n_depths; d++)
+        for (int m = RRT__MATRIX_K; m <= RRT__MATRIX_V; m++)
+            if (rrt__model_kv_depth(model, d) != d) model->depths[d].lora[m] = (rrt__lora){0};
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err)
@@ -159,6 +185,7 @@ rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err)
 rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err)
 {
     RRT__TRY(rrt__model_create(out, model->family, &model->shape, &model->plan, model->norms, err));
+    (*out)->shares_kv = model->shares_kv;
     rrt_status status = model->gates ? rrt__model_add_gates(*out, err) : RRT_STATUS_OK;
     for (int i = 0; !status && i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;

@@ -59,6 +59,7 @@ struct rrt_model {
     rrt__shape shape;
     rrt__plan plan;
     rrt__norms_mode norms;
+    bool shares_kv;     // all loops read the first one's keys and values
     rrt__slot *slots;   // [plan.n_slots]
     rrt__depth *depths; // [plan.n_depths]
     float *embedding;   // [vocab, hidden]
@@ -82,11 +83,20 @@ rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const r
 // gradients and for the optimizer's moments.
 rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err);
 
-// Allocates a zero LoRA for one matrix at one depth. ARGUMENT unless 1 ≤ rank ≤ min(out, in).
+// Allocates a zero LoRA for one matrix at one depth. ARGUMENT unless 1 ≤ rank ≤ min(out, in), and for k and v
+// of a depth that has none.
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err);
 
 // Allocates zero gates, which say ½ of everything. UNSUPPORTED where the plan has no loop boundary.
 rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err);
+
+// From here on all loops read the first one's keys and values; LoRA of k and v in later loops is dropped.
+// UNSUPPORTED where the plan has no loop boundary.
+rrt_status rrt__model_share_kv(rrt_model *model, rrt_error *err);
+
+// The depth whose keys and values a depth reads: the same layer's in the first loop where they are shared,
+// else its own.
+int rrt__model_kv_depth(const rrt_model *model, int depth);
 
 // Whether the depth's vectors are stored under the depth itself and not with its slot.
 bool rrt__model_owns_vectors(const rrt_model *model);

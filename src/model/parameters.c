@@ -174,6 +174,7 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .family = model->family->name,
         .sharing = rrt__sharing_name(plan->sharing),
         .norms = rrt__norms_name(model->norms),
+        .kv = model->shares_kv ? "shared" : "per-depth",
         .layers = plan->n_depths,
         .loops = plan->loops,
         .layers_per_block = plan->layers_per_block,

@@ -38,16 +38,18 @@ static rrt_status unroll(rrt__tape *tape, rrt_error *err)
 }
 
 // What one depth keeps.
-static rrt_status take_depth(rrt__tape *tape, rrt__workspace *at, size_t rows, rrt_error *err)
+static rrt_status take_depth(rrt__tape *tape, int depth, size_t rows, rrt_error *err)
 {
     const rrt__shape *s = &tape->model->shape;
-    size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    rrt__workspace *at = &tape->at[depth];
+    bool shared = rrt__workspace_kv(at, tape->model, depth).k != at->kv.k;
+    size_t q = s->heads * s->head_dim, kv = shared ? 0 : s->kv_heads * s->head_dim;
     const struct {
         float **buffer;
         size_t width;
     } buffers[] = {{&at->q, q},
-                   {&at->k, kv},
-                   {&at->v, kv},
+                   {&at->kv.k, kv},
+                   {&at->kv.v, kv},
                    {&at->attended, q},
                    {&at->log_sums, s->heads},
                    {&at->gate, tape->model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0},
@@ -70,7 +72,7 @@ static rrt_status take_depths(rrt__tape *tape, size_t rows, rrt_error *err)
         tape->middle[d] = tape->middle[0];
         RRT__TRY(take(tape, &tape->before[d], rows, hidden, err));
         if (d == 0 || own) RRT__TRY(take(tape, &tape->middle[d], rows, hidden, err));
-        if (own) RRT__TRY(take_depth(tape, &tape->at[d], rows, err));
+        if (own) RRT__TRY(take_depth(tape, (int)d, rows, err));
     }
     return RRT_STATUS_OK;
 }
@@ -82,8 +84,10 @@ static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rr
     RRT__TRY(take(tape, &tape->d_hidden, rows, s->hidden, err));
     for (int i = 0; i < RRT__NORM_COUNT; i++) RRT__TRY(take(tape, &tape->d_normed[i], rows, s->hidden, err));
     RRT__TRY(take(tape, &tape->d_q, rows, q, err));
-    RRT__TRY(take(tape, &tape->d_k, rows, kv, err));
-    RRT__TRY(take(tape, &tape->d_v, rows, kv, err));
+    RRT__TRY(take(tape, &tape->d_kv.k, rows, kv, err));
+    RRT__TRY(take(tape, &tape->d_kv.v, rows, kv, err));
+    if (tape->model->shares_kv)
+        RRT__TRY(rrt__kv_rows_create(&tape->arena, &tape->d_shared_kv, tape->model, rows, err));
     RRT__TRY(take(tape, &tape->d_attended, rows, q, err));
     return take(tape, &tape->partial, (size_t)n_threads, 2 * s->hidden, err);
 }

@@ -15,6 +15,19 @@ static rrt_status allocate(rrt__workspace *ws, float **buffer, size_t rows, size
                             err);
 }
 
+rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_model *model, size_t rows,
+                               rrt_error *err)
+{
+    size_t layers = (size_t)model->plan.layers_per_block,
+           width = model->shape.kv_heads * model->shape.head_dim * sizeof(float);
+    RRT__TRY(rrt__arena_alloc(arena, out, layers, sizeof **out, "keys and values", err));
+    for (size_t i = 0; i < layers; i++) {
+        RRT__TRY(rrt__arena_alloc(arena, &(*out)[i].k, rows, width, "keys and values", err));
+        RRT__TRY(rrt__arena_alloc(arena, &(*out)[i].v, rows, width, "keys and values", err));
+    }
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, size_t rows, size_t positions,
                                  int n_threads, rrt_error *err)
 {
@@ -32,8 +45,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
                    {&ws->normed[0], s->hidden, rows},
                    {&ws->normed[1], s->hidden, rows},
                    {&ws->q, q, rows},
-                   {&ws->k, kv, rows},
-                   {&ws->v, kv, rows},
+                   {&ws->kv.k, kv, rows},
+                   {&ws->kv.v, kv, rows},
                    {&ws->attended, q, rows},
                    {&ws->log_sums, s->heads, rows},
                    {&ws->gate, model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0, rows},
@@ -46,6 +59,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
         status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
     for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
         status = allocate(ws, &ws->low_rank[m], rows, greatest_rank(model, m), err);
+    if (!status && model->shares_kv)
+        status = rrt__kv_rows_create(&ws->arena, &ws->shared_kv, model, rows, err);
     if (status) rrt__workspace_free(ws);
     return status;
 }

@@ -209,6 +209,7 @@ rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options 
     const rrt_train_options defaults = {0};
     rrt__run r = {.model = model, .out = out, .options = options ? options : &defaults};
     RRT__TRY(rrt__settings_resolve(&r.settings, model, r.options, err));
+    if (r.options->share_kv) RRT__TRY(rrt__model_share_kv(model, err));
     if (r.options->gates && !model->gates) RRT__TRY(rrt__model_add_gates(model, err));
     rrt_status status = rrt__run_open(&r, err);
     if (!status) status = keep_on(&r, err);

@@ -54,6 +54,10 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
             "layer matching needs a teacher that is a model with a layer for each of the student's "
             "%d depths",
             model->plan.n_depths);
+    if (o->match_tokens && (o->share_kv || model->shares_kv))
+        return rrt__fail(
+            err, RRT_STATUS_UNSUPPORTED,
+            "layer matching trains each depth by itself: loops that share keys and values cannot");
     if (s->step.exits.loss != RRT_EXIT_LOSS_NONE && !rrt__plan_has_boundary(&model->plan))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "there are no exits to train: the plan (sharing: %s, %d loops) has no loop boundary",
