@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "format/safetensors.h"
+#include "kernels/gemm_bf16.h"
 #include "model/exit.h"
 #include "model/load.h"
 #include "models.h"
@@ -62,18 +63,19 @@ static void add_gates(rrt_model *model)
 }
 
 static void open_training_of(training *t, const char *family, const char *plan, int loss, bool recompute,
-                             int threads, bool share_kv)
+                             int threads, bool share_kv, bool muon)
 {
     char name[64];
     rrt_error err = {0};
     snprintf(name, sizeof name, "%s-%s", family, plan);
     *t = (training){.model = open_in_gradients(name), .teacher = open_in_gradients(family)};
-    const rrt__optimizer_options adam = {.beta1 = 0.9,
-                                         .beta2 = 0.95,
-                                         .epsilon = 1e-8,
-                                         .weight_decay = 0.1,
-                                         .clip = 1,
-                                         .scale = {1, 1, 1, 1, 1}};
+    const rrt__optimizer_options options = {.muon = muon,
+                                            .beta1 = 0.9,
+                                            .beta2 = 0.95,
+                                            .epsilon = 1e-8,
+                                            .weight_decay = 0.1,
+                                            .clip = 1,
+                                            .scale = {1, 1, 1, 1, 1}};
     if (losses[loss].exits.gates) add_gates(t->model);
     if (share_kv) assert_ok(rrt__model_share_kv(t->model, &err));
     bool plain = losses[loss].divergence == RRT__DIVERGENCE_COUNT;
@@ -84,7 +86,7 @@ static void open_training_of(training *t, const char *family, const char *plan, 
                                     .objective = {plain ? 0 : (rrt__divergence)losses[loss].divergence,
                                                   plain ? 0 : kd_weight, temperature},
                                     .exits = losses[loss].exits};
-    assert_ok(rrt__optimizer_create(&t->optimizer, t->model, &adam, threads, &err));
+    assert_ok(rrt__optimizer_create(&t->optimizer, t->model, &options, threads, &err));
     assert_ok(
         rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &t->optimizer, &step, &err));
 }
@@ -92,7 +94,7 @@ static void open_training_of(training *t, const char *family, const char *plan, 
 static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
                           int threads)
 {
-    open_training_of(t, family, plan, loss, recompute, threads, false);
+    open_training_of(t, family, plan, loss, recompute, threads, false, false);
 }
 
 static void close_training(training *t)
@@ -245,27 +247,32 @@ static void test_exits(void **state)
             }
 }
 
+static void check_curve(const char *family, const char *plan, bool muon, const char *key, double allowed)
+{
+    training t;
+    open_training_of(&t, family, plan, FORWARD_KL, false, 2, false, muon);
+    json_t *json = open_golden_json(family, plan);
+    const json_t *curve = json_object_get(json, key);
+    for (int step = 0; step < STEPS; step++) {
+        double expected = json_number_value(json_array_get(curve, (size_t)step));
+        double got = run_batch(&t, step);
+        if (!(fabs(got - expected) < allowed))
+            fail_msg("%s-%s: %s, step %d: loss %.6f, not %.6f", family, plan, key, step, got, expected);
+        rrt__stepper_update(&t.stepper, rrt__stepper_norm(&t.stepper),
+                            2e-2 * rrt__schedule((step + 1.0) / STEPS, 0.2, 0.1));
+    }
+    json_decref(json);
+    close_training(&t);
+}
+
 static void test_loss_curve(void **state)
 {
     (void)state;
-    for (int f = 0; f < 2; f++)
-        for (int p = 0; p < 3; p++) {
-            training t;
-            open_training(&t, families[f], plans[p], FORWARD_KL, false, 2);
-            json_t *json = open_golden_json(families[f], plans[p]);
-            const json_t *curve = json_object_get(json, "curve");
-            for (int step = 0; step < STEPS; step++) {
-                double expected = json_number_value(json_array_get(curve, (size_t)step));
-                double got = run_batch(&t, step);
-                if (!(fabs(got - expected) < 1e-3))
-                    fail_msg("%s-%s: step %d: loss %.6f, not %.6f", families[f], plans[p], step, got,
-                             expected);
-                rrt__stepper_update(&t.stepper, rrt__stepper_norm(&t.stepper),
-                                    2e-2 * rrt__schedule((step + 1.0) / STEPS, 0.2, 0.1));
-            }
-            json_decref(json);
-            close_training(&t);
-        }
+    for (int p = 0; p < 3; p++) {
+        check_curve("llama", plans[p], false, "curve", 1e-3);
+        check_curve("neox", plans[p], false, "curve", 1e-3);
+        check_curve("llama", plans[p], true, "muon_curve", 1e-3);
+    }
 }
 
 static double match(training *t)
@@ -322,7 +329,7 @@ static void test_shared_kv(void **state)
             for (int recompute = 0; recompute < 2; recompute++) {
                 training t;
                 open_training_of(&t, families[f], plans_with_exits[p], FIRST_OF_EXITS, recompute,
-                                 1 + recompute, true);
+                                 1 + recompute, true, false);
                 check_along_gradients(&t, first_batch, plans_with_exits[p]);
                 // Of k and v nothing but the first loop's is there to be trained.
                 rrt__lora *none = t.model->depths[t.model->plan.n_depths - 1 - t.model->plan.coda].lora;
@@ -446,6 +453,23 @@ static void test_frozen(void **state)
     }
 }
 
+// Rounded factors: the same gradients as far as 8 bits of mantissa go.
+static void test_bf16(void **state)
+{
+    (void)state;
+    if (!rrt__gemm_bf16_is_available()) skip();
+    for (int family = 0; family < 2; family++) {
+        training t;
+        open_training(&t, families[family], "cycle", 0, false, 2);
+        t.stepper.options.bf16 = true;
+        run_batch(&t, 0);
+        rrt_model *expected = open_golden_gradient(t.model, families[family], "cycle", losses[0].name);
+        assert_true(compare(t.optimizer.gradient, expected, "bf16", 0.1) > 1e-4);
+        rrt_model_close(expected);
+        close_training(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_exits),          cmocka_unit_test(test_loss_curve),
         cmocka_unit_test(test_gates),          cmocka_unit_test(test_shared_kv),
         cmocka_unit_test(test_layer_matching), cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_bf16.h"
 #include "kernels/kernels.h"
 #include "test.h"
 
@@ -334,6 +335,49 @@ static void test_gemm(void **state)
     check_gemm(0, 16, 16, 1, 0);
 }
 
+// To the nearest bfloat16, ties to even.
+static float round_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static float factor_at(rrt__factor f, size_t i, size_t k)
+{
+    return round_bf16(f.values[f.is_transposed ? k * f.stride + i : i * f.stride + k]);
+}
+
+static void check_gemm_bf16(size_t rows, size_t columns, size_t inner, bool left, bool right, bool accumulate)
+{
+    size_t stride = columns + 3; // what lies beside the result stays
+    float *x = make(rows * inner, 21, 0, 1), *w = make(columns * inner, 22, 0, 1),
+          *y = make(rows * stride, 23, 0, 1);
+    float *start = copy(y, rows * stride);
+    rrt__factor a = {x, left ? rows : inner, left}, b = {w, right ? columns : inner, right};
+    rrt__gemm_bf16(y, stride, a, b, rows, columns, inner, accumulate);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < stride; j++) {
+            double sum = accumulate || j >= columns ? start[i * stride + j] : 0;
+            for (size_t k = 0; k < inner && j < columns; k++)
+                sum += (double)factor_at(a, i, k) * factor_at(b, j, k);
+            assert_near(y[i * stride + j], sum, 1e-6 * (1 + (double)inner / 4));
+        }
+    free(x), free(w), free(y), free(start);
+}
+
+static void test_gemm_bf16(void **state)
+{
+    (void)state;
+    if (!rrt__gemm_bf16_is_available()) skip();
+    const size_t sizes[][3] = {{1, 1, 1}, {3, 7, 5}, {8, 48, 16}, {9, 49, 17}, {130, 390, 33}, {7, 50, 1300}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int kind = 0; kind < 8; kind++)
+            check_gemm_bf16(sizes[s][0], sizes[s][1], sizes[s][2], kind & 1, kind & 2, kind & 4);
+}
+
 static void test_self_test(void **state)
 {
     (void)state;
@@ -360,10 +404,11 @@ static void test_forced_kernels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norms),       cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_sums),        cmocka_unit_test(test_gemm),
-        cmocka_unit_test(test_self_test),   cmocka_unit_test(test_forced_kernels),
+        cmocka_unit_test(test_norms),          cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_activations),    cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_sums),           cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_gemm_bf16),      cmocka_unit_test(test_self_test),
+        cmocka_unit_test(test_forced_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

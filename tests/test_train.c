@@ -152,16 +152,16 @@ static int stop_after(void *user, const char *stage, double done, double total)
 }
 
 // Broken off after every third step and resumed, with a teacher: the same bytes.
-static void test_stop_and_resume(void **state)
+static void check_stop_and_resume(rrt_optimizer optimizer, const char *whole, const char *pieces)
 {
-    (void)state;
     rrt_error err = {0};
     rrt_train_result result;
     rrt_model *teacher = open_golden("llama");
     rrt_train_options options = usual();
     options.teacher = teacher;
     options.kd_weight = 0.5;
-    assert_ok(train(in_folder("whole"), &options, &result, &err));
+    options.optimizer = optimizer;
+    assert_ok(train(in_folder(whole), &options, &result, &err));
     options.resume = 1;
     rrt_status status = RRT_STATUS_CANCELLED;
     int times = 0;
@@ -169,13 +169,20 @@ static void test_stop_and_resume(void **state)
         int left = 3;
         const rrt_progress progress = {stop_after, &left};
         options.progress = &progress;
-        status = train(in_folder("pieces"), &options, &result, &err);
+        status = train(in_folder(pieces), &options, &result, &err);
     }
     assert_ok(status);
     assert_in_range(times, STEPS / 3, STEPS / 3 + 1);
-    assert_same_file(in_folder("whole"), in_folder("pieces"), "model.safetensors");
-    assert_int_equal(count_lines(in_folder("pieces/log.jsonl")), STEPS);
+    assert_same_file(in_folder(whole), in_folder(pieces), "model.safetensors");
     rrt_model_close(teacher);
+}
+
+static void test_stop_and_resume(void **state)
+{
+    (void)state;
+    check_stop_and_resume(RRT_OPTIMIZER_ADAMW, "whole", "pieces");
+    assert_int_equal(count_lines(in_folder("pieces/log.jsonl")), STEPS);
+    check_stop_and_resume(RRT_OPTIMIZER_MUON, "whole-muon", "pieces-muon");
 }
 
 static pid_t start_training(const char *out)

@@ -234,21 +234,34 @@ def schedule(progress):
     return LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP)))
 
 
-def curve(student, teacher):
-    """The losses of STEPS steps of AdamW, norms and biases not decayed."""
+def adamw(matrices, vectors):
+    """Norms and biases are not decayed."""
+    return [torch.optim.AdamW([{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}],
+                              betas=BETAS, eps=EPSILON)]
+
+
+def muon(matrices, vectors):
+    """Muon for the matrices of layers and LoRA, AdamW for the rest."""
+    return [torch.optim.Muon(matrices[1:], weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
+            *adamw(matrices[:1], vectors)]
+
+
+def curve(student, teacher, make_optimizers):
+    """The losses of STEPS steps."""
     vectors = [t for t in student.leaves.values() if t.dim() == 1]
-    matrices = [t for t in student.leaves.values() if t.dim() == 2]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}],
-                                  betas=BETAS, eps=EPSILON)
+    matrices = [t for t in student.leaves.values() if t.dim() == 2]  # the embedding first
+    optimizers = make_optimizers(matrices, vectors)
     losses = []
     for step in range(STEPS):
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss = loss_of("fkl", student, teacher, step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.leaves.values(), CLIP)
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * schedule((step + 1) / STEPS)
-        optimizer.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * schedule((step + 1) / STEPS)
+            optimizer.step()
         losses.append(loss.item())
     return losses
 
@@ -287,10 +300,14 @@ def make_student(family, plan, teacher, seed):
         gradients |= {f"{kind}.{n}": t for n, t in named.items()}
     save_file(gradients, folder / "gradients.safetensors", metadata={"format": "pt"})
     if plan != "loops":
-        golden["curve"] = curve(student, teacher)
+        golden["curve"] = curve(student, teacher, adamw)
+    if plan != "loops" and family == "llama":  # neox has q, k and v in one matrix, which Muon would take as one
+        student = Student(family, plan, torch.Generator().manual_seed(seed))
+        golden["muon_curve"] = curve(student, teacher, muon)
     (folder / "golden.json").write_text(json.dumps(golden) + "\n")
 
 
+torch.Tensor.bfloat16 = lambda self: self  # PyTorch's Muon rounds to it on its way: here everything is double
 shutil.rmtree(DATA, ignore_errors=True)
 for number, name in enumerate(FAMILIES):
     original = make_teacher(name)

@@ -18,6 +18,7 @@ typedef struct rrt_bench_options {
     size_t context;           // tokens of each; 0: 512, or what the model can see if that is less
     const rrt_model *teacher; // training: distillation from it by forward KL; NULL: cross-entropy
     int match;                // training: layer matching with the teacher
+    int bf16;                 // training: matrix products in bfloat16 where the processor can
     int recompute;            // training: make activations again on the way back
     const rrt_progress *progress;
 } rrt_bench_options;

@@ -56,6 +56,11 @@ typedef enum rrt_exit_loss {
     RRT_EXIT_LOSS_WEIGHTED,   // exit n: n / (1 + 2 + … + B)
 } rrt_exit_loss;
 
+typedef enum rrt_optimizer {
+    RRT_OPTIMIZER_ADAMW,
+    RRT_OPTIMIZER_MUON, // Muon for the matrices of layers and LoRA, AdamW for the rest
+} rrt_optimizer;
+
 // What one step did.
 typedef struct rrt_train_step {
     uint64_t step, tokens;            // so far
@@ -100,10 +105,13 @@ typedef struct rrt_train_options {
     double minutes; // of training, those before a resumption included
 
     // The steps.
-    size_t context;       // tokens of a sequence; 0: 512, or what the model can see if that is less
-    size_t batch;         // sequences per step; 0: 4
-    size_t at_a_time;     // sequences whose activations are held at once, a divisor of batch; 0: batch
-    int recompute;        // hold less: make activations again on the way back
+    size_t context;   // tokens of a sequence; 0: 512, or what the model can see if that is less
+    size_t batch;     // sequences per step; 0: 4
+    size_t at_a_time; // sequences whose activations are held at once, a divisor of batch; 0: batch
+    int bf16;         // round the factors of matrix products to bfloat16, sums in f32 (mixed precision):
+                      // faster where the processor has AVX-512 BF16, nothing elsewhere
+    int recompute;    // hold less: make activations again on the way back
+    rrt_optimizer optimizer;
     double learning_rate; // greatest; 0: 3e-4
     double warmup;        // share of the run over which it rises; negative: none; 0: 0.05
     double least_rate;    // where the cosine ends, as a share of the greatest; 0: 0.1

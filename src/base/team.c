@@ -14,7 +14,7 @@ void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), 
 #pragma omp parallel num_threads(rrt__team_threads(n_threads))
     {
         omp_set_num_threads(1); // a BLAS call in here stays on its thread, also where the team is one thread
-        work((rrt__team){omp_get_thread_num(), omp_get_num_threads()}, argument);
+        work((rrt__team){.ith = omp_get_thread_num(), .nth = omp_get_num_threads()}, argument);
     }
 }
 

@@ -3,10 +3,12 @@
 #ifndef RRT__TEAM_H
 #define RRT__TEAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct rrt__team {
     int ith, nth; // this thread, and how many there are
+    bool bf16;    // matrix products may round their factors to bfloat16 (kernels/gemm.h)
 } rrt__team;
 
 enum { RRT__MAX_THREADS = 1024 }; // OpenMP keeps a record of each on the stack: 100,000 overflow it

@@ -19,7 +19,7 @@ static rrt_status print_row(const rrt_bench_options *o, const rrt_bench_result *
 int rrt__cli_bench(int argc, char **argv)
 {
     const char *path = NULL, *teacher_path = NULL;
-    bool train = false, match = false, recompute = false;
+    bool train = false, match = false, recompute = false, bf16 = false;
     rrt_bench_options bench = {.repeats = 5, .batch = 4, .progress = rrt__cli_progress()};
     const rrt__option options[] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
@@ -30,6 +30,8 @@ int rrt__cli_bench(int argc, char **argv)
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0,
          "training: distil from it (default: cross-entropy)"},
         {0, "match", NULL, RRT__OPTION_FLAG, &match, 0, 0, "training: layer matching with the teacher"},
+        {0, "bf16", NULL, RRT__OPTION_FLAG, &bf16, 0, 0,
+         "with --train: products in bfloat16, where the processor can"},
         {0, "recompute", NULL, RRT__OPTION_FLAG, &recompute, 0, 0,
          "training: less memory, activations are made again"},
     };
@@ -44,6 +46,7 @@ int rrt__cli_bench(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     bench.threads = common.threads;
     bench.recompute = recompute;
+    bench.bf16 = bf16;
     bench.match = match;
     if (!train) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "bench what? Training so far: --train"));
     RRT__GOTO(rrt__cli_open_model(&model, path, &err));

@@ -41,6 +41,10 @@ typedef struct rrt__cli_usage {
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
                           char **positional, rrt_error *err);
 
+// The number of a word among those that an option takes; NULL is the first.
+rrt_status rrt__cli_choose(const char *option, const char *word, const char *const *words, int count,
+                           int *chosen, rrt_error *err);
+
 // Prints the one line for a failure and returns the exit code: 2 for wrong usage, 1 for the rest. OK gives 0,
 // after stdout was flushed without error.
 int rrt__cli_finish(rrt_status status, const rrt_error *err);

@@ -35,6 +35,18 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
     return rrt__hint(err, status, "usage: %s", usage->line);
 }
 
+rrt_status rrt__cli_choose(const char *option, const char *word, const char *const *words, int count,
+                           int *chosen, rrt_error *err)
+{
+    char known[128] = "";
+    for (int i = 0; i < count; i++) {
+        *chosen = i;
+        if (!word || strcmp(word, words[i]) == 0) return RRT_STATUS_OK;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", words[i]);
+    }
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: '%s' is not known: %s", option, word, known);
+}
+
 int rrt__cli_finish(rrt_status status, const rrt_error *err)
 {
     rrt__cli_progress_end();

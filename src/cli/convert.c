@@ -11,18 +11,6 @@ enum {
     LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
 
-static rrt_status choose(const char *option, const char *text, const char *const *names, int count,
-                         int *chosen, rrt_error *err)
-{
-    char known[128] = "";
-    for (int i = 0; i < count; i++) {
-        *chosen = i;
-        if (strcmp(text, names[i]) == 0) return RRT_STATUS_OK;
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", names[i]);
-    }
-    return rrt__fail(err, RRT_STATUS_ARGUMENT, "--%s: '%s' is not known: %s", option, text, known);
-}
-
 static const char *plan_text(const rrt_model_info *i)
 {
     static char text[96];
@@ -121,9 +109,9 @@ static rrt_status choose_words(arguments *a, rrt_error *err)
     static const char *const lora_inits[] = {"svd", "zero"};
     static const char *const dtypes[] = {"f32", "bf16", "f16"};
     int init, lora_init, dtype;
-    RRT__TRY(choose("init", a->init ? a->init : "stepwise", inits, 5, &init, err));
-    RRT__TRY(choose("lora-init", a->lora_init, lora_inits, 2, &lora_init, err));
-    RRT__TRY(choose("dtype", a->save.dtype, dtypes, 3, &dtype, err));
+    RRT__TRY(rrt__cli_choose("init", a->init, inits, 5, &init, err));
+    RRT__TRY(rrt__cli_choose("lora-init", a->lora_init, lora_inits, 2, &lora_init, err));
+    RRT__TRY(rrt__cli_choose("dtype", a->save.dtype, dtypes, 3, &dtype, err));
     a->convert.init = (rrt_init)init;
     a->convert.lora_init = (rrt_lora_init)lora_init;
     return RRT_STATUS_OK;

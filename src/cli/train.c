@@ -10,10 +10,10 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt_train_options train;
     rrt__list files;
-    const char *out, *teacher, *scratch, *kd, *exit_loss, *kv, *resume;
+    const char *out, *teacher, *scratch, *kd, *optimizer, *exit_loss, *kv, *resume;
     double rates[5]; // shared, LoRA, norms, embeddings, gates
     size_t tokens, match_tokens, checkpoint_steps;
-    bool exit_kd, gates, recompute, force;
+    bool exit_kd, gates, recompute, bf16, force;
     char *student;
 } arguments;
 
@@ -41,14 +41,16 @@ static rrt_status check_usage(arguments *a, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status choose_divergence(arguments *a, rrt_error *err)
+static rrt_status choose_kinds(arguments *a, rrt_error *err)
 {
-    static const char *const names[] = {"fkl", "rkl", "jsd", "tvd"};
-    for (int i = 0; i < 4; i++) {
-        a->train.divergence = (rrt_divergence)i;
-        if (!a->kd || strcmp(a->kd, names[i]) == 0) return RRT_STATUS_OK;
-    }
-    return rrt__fail(err, RRT_STATUS_ARGUMENT, "--kd: '%s' is not known: fkl, rkl, jsd or tvd", a->kd);
+    static const char *const divergences[] = {"fkl", "rkl", "jsd", "tvd"};
+    static const char *const optimizers[] = {"adamw", "muon"};
+    int divergence, optimizer;
+    RRT__TRY(rrt__cli_choose("kd", a->kd, divergences, 4, &divergence, err));
+    RRT__TRY(rrt__cli_choose("optimizer", a->optimizer, optimizers, 2, &optimizer, err));
+    a->train.divergence = (rrt_divergence)divergence;
+    a->train.optimizer = (rrt_optimizer)optimizer;
+    return RRT_STATUS_OK;
 }
 
 // none, weighted, aggressive, aggressive:0.1
@@ -88,6 +90,7 @@ static void fill(arguments *a)
     o->gates = a->gates;
     o->share_kv = a->kv != NULL;
     o->recompute = a->recompute;
+    o->bf16 = a->bf16;
     o->resume = a->resume != NULL;
     o->overwrite = a->force;
     o->threads = a->common.threads;
@@ -107,7 +110,7 @@ static rrt_status read_arguments(arguments *a, const rrt__option *options, int n
                                   1};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, &a->student, err));
     RRT__TRY(check_usage(a, err));
-    RRT__TRY(choose_divergence(a, err));
+    RRT__TRY(choose_kinds(a, err));
     RRT__TRY(choose_exit_loss(a, err));
     fill(a);
     return RRT_STATUS_OK;
@@ -143,8 +146,12 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {'b', "batch", "N", RRT__OPTION_SIZE, &o->batch, 1, 1e6, "sequences per step (default 4)"},
         {0, "micro", "N", RRT__OPTION_SIZE, &o->at_a_time, 1, 1e6,
          "sequences in memory at once (default: the batch)"},
+        {0, "bf16", NULL, RRT__OPTION_FLAG, &a->bf16, 0, 0,
+         "matrix products in bfloat16: faster, where the processor can"},
         {0, "recompute", NULL, RRT__OPTION_FLAG, &a->recompute, 0, 0,
          "less memory, slower: activations are made again"},
+        {0, "optimizer", "KIND", RRT__OPTION_STRING, &a->optimizer, 0, 0,
+         "adamw (default), or muon for the layers' matrices"},
         {0, "lr", "R", RRT__OPTION_REAL, &o->learning_rate, 1e-12, 10,
          "greatest learning rate (default 3e-4)"},
         {0, "warmup", "SHARE", RRT__OPTION_REAL, &o->warmup, 0, 1, "share of the run (default 0.05)"},

@@ -2,7 +2,8 @@
 
 #include <cblas.h>
 #include <math.h>
-#include <stdbool.h>
+
+#include "kernels/gemm_bf16.h"
 
 // A thread's part of a matrix: some of its rows or some of its columns.
 typedef struct tile {
@@ -30,6 +31,9 @@ void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t 
     if (rows == 1)
         cblas_sgemv(CblasRowMajor, CblasNoTrans, own.columns, k, 1.0f, w_share, k, x_share, 1, beta, y_share,
                     1);
+    else if (team.bf16)
+        rrt__gemm_bf16(y_share, out, (rrt__factor){x_share, in, false}, (rrt__factor){w_share, in, false},
+                       (size_t)own.rows, (size_t)own.columns, in, accumulate);
     else
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, own.rows, own.columns, k, 1.0f, x_share, k,
                     w_share, k, beta, y_share, (int)out);
@@ -40,9 +44,14 @@ void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const 
 {
     tile own = share_tile(team, rows, in);
     if (own.rows == 0 || own.columns == 0) return;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, own.rows, own.columns, (int)out, 1,
-                dy + own.row * out, (int)out, w + own.column, (int)in, accumulate ? 1 : 0,
-                dx + own.row * in + own.column, (int)in);
+    const float *dy_share = dy + own.row * out, *w_share = w + own.column;
+    float *dx_share = dx + own.row * in + own.column;
+    if (team.bf16)
+        rrt__gemm_bf16(dx_share, in, (rrt__factor){dy_share, out, false}, (rrt__factor){w_share, in, true},
+                       (size_t)own.rows, (size_t)own.columns, out, accumulate);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, own.rows, own.columns, (int)out, 1, dy_share,
+                    (int)out, w_share, (int)in, accumulate ? 1 : 0, dx_share, (int)in);
 }
 
 void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,
@@ -50,9 +59,14 @@ void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const
 {
     tile own = share_tile(team, out, in);
     if (own.rows == 0 || own.columns == 0 || rows == 0) return;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, own.rows, own.columns, (int)rows, 1, dy + own.row,
-                (int)out, x + own.column, (int)in, accumulate ? 1 : 0, dw + own.row * in + own.column,
-                (int)in);
+    const float *dy_share = dy + own.row, *x_share = x + own.column;
+    float *dw_share = dw + own.row * in + own.column;
+    if (team.bf16)
+        rrt__gemm_bf16(dw_share, in, (rrt__factor){dy_share, out, true}, (rrt__factor){x_share, in, true},
+                       (size_t)own.rows, (size_t)own.columns, rows, accumulate);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, own.rows, own.columns, (int)rows, 1, dy_share,
+                    (int)out, x_share, (int)in, accumulate ? 1 : 0, dw_share, (int)in);
 }
 
 rrt_status rrt__gemm_self_test(rrt_error *err)

@@ -2,6 +2,9 @@
 // inner sum), so that one parallel region serves a whole step. OpenBLAS runs such a call on one thread.
 // Threads share the longer side of the result, so that each packs as little as possible: a barrier comes
 // before anybody reads it.
+//
+// A team with bf16 set has its factors rounded to bfloat16 (gemm_bf16.h): 8 bits of mantissa instead of 24,
+// sums still f32. It may be set only where rrt__gemm_bf16_is_available.
 #ifndef RRT__GEMM_H
 #define RRT__GEMM_H
 

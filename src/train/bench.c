@@ -26,6 +26,7 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
     rrt__step_options step = {.sequences = o->batch ? o->batch : 4,
                               .context = context,
                               .recompute = o->recompute != 0,
+                              .bf16 = o->bf16 != 0,
                               .threads = o->threads,
                               .objective = {RRT__DIVERGENCE_FORWARD_KL, o->teacher ? 1.0f : 0, 1}};
     if (context > most)

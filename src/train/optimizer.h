@@ -1,12 +1,14 @@
-// AdamW over a model's parameters, in groups by kind, with the learning rate's schedule.
+// AdamW over a model's parameters, or Muon over the matrices of its layers and AdamW over the rest; in groups
+// by kind, with the learning rate's schedule.
 #ifndef RRT__OPTIMIZER_H
 #define RRT__OPTIMIZER_H
 
-#include "base/team.h"
 #include "kernels/gradients.h"
 #include "model/parameters.h"
+#include "train/muon.h"
 
 typedef struct rrt__optimizer_options {
+    bool muon; // for matrices of layers and LoRA
     double beta1, beta2, epsilon;
     double weight_decay;                     // of matrices; norms and biases are not decayed
     double clip;                             // greatest norm of the whole gradient; 0: any
@@ -16,9 +18,8 @@ typedef struct rrt__optimizer_options {
 // One parameter with all that belongs to it.
 typedef struct rrt__trained {
     float *values, *gradient, *mean, *variance; // [count]
-    size_t count;
+    size_t count, rows, columns;                // columns 0: a vector
     rrt__parameter_kind kind;
-    bool decays;
 } rrt__trained;
 
 typedef struct rrt__optimizer {
@@ -28,6 +29,7 @@ typedef struct rrt__optimizer {
     size_t n_parameters;
     double *squares; // [threads]
     uint64_t step;   // steps made
+    rrt__muon muon;
     rrt__arena arena;
 } rrt__optimizer;
 

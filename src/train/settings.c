@@ -32,6 +32,7 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     RRT__TRY(check_range("the weight decay", s->optimizer.weight_decay, 0, 10, err));
     RRT__TRY(check_range("the weight of exits", (double)s->step.exits.early, 1e-6, 1e3, err));
     RRT__TRY(check_range("the loss of exits", (double)o->exit_loss, 0, RRT_EXIT_LOSS_WEIGHTED, err));
+    RRT__TRY(check_range("the optimizer", o->optimizer, 0, RRT_OPTIMIZER_MUON, err));
     RRT__TRY(check_range("the divergence", o->divergence, 0, RRT__DIVERGENCE_COUNT - 1, err));
     double any = 0;
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) {
@@ -82,11 +83,13 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                             : most < 512 ? most
                                          : 512,
                  .recompute = o->recompute != 0,
+                 .bf16 = o->bf16 != 0,
                  .threads = o->threads,
                  .objective = {(rrt__divergence)o->divergence, taught ? (float) or (o->kd_weight, 1) : 0,
                                (float) or (o->kd_temperature, 1)},
                  .exits = {o->exit_loss, (float) or (o->exit_weight, 0.1), o->exit_kd != 0, o->gates != 0}},
-        .optimizer = {.beta1 = 0.9,
+        .optimizer = {.muon = o->optimizer == RRT_OPTIMIZER_MUON,
+                      .beta1 = 0.9,
                       .beta2 = 0.95,
                       .epsilon = 1e-8,
                       .weight_decay = or_none(o->weight_decay, 0.1),
@@ -129,6 +132,8 @@ json_t *rrt__settings_to_json(const rrt__settings *s)
                   "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                        //
                   scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",      //
                   scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
+    json_object_set_new(json, "muon", json_integer(s->optimizer.muon));
+    json_object_set_new(json, "bf16", json_integer(s->step.bf16));
     json_object_set_new(json, "exit_loss", json_integer(s->step.exits.loss));
     json_object_set_new(json, "exit_weight", json_real((double)s->step.exits.early));
     json_object_set_new(json, "rate_gate", json_real(scale[RRT__PARAMETER_GATE]));

@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "kernels/gemm_bf16.h"
+
 rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_model *teacher,
                                rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err)
 {
     *s = (rrt__stepper){.model = model, .teacher = teacher, .options = *options, .optimizer = optimizer};
+    s->options.bf16 = options->bf16 && rrt__gemm_bf16_is_available();
     size_t rows = options->sequences * options->context;
     rrt_status status;
     RRT__GOTO(rrt__tape_create(&s->tape, model, optimizer->gradient, rows, options->context,
@@ -71,6 +74,7 @@ static void run_gradients(rrt__team team, void *argument)
                               .teaching = &teaching,
                               .weight = p->weight};
     int depth = rrt__plan_loop_end(plan, plan->loops);
+    team.bf16 = s->options.bf16;
     if (teaching.model) run_teacher(team, p);
     rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, batch->ids);
     for (int d = 0; d < depth; d++) rrt__tape_forward(team, tape, d, s->spans, n);
@@ -118,6 +122,7 @@ static void run_match(rrt__team team, void *argument)
     size_t n = p->batch->n_sequences, rows = n * p->batch->context, width = s->model->shape.hidden;
     rrt__share share = rrt__team_share(team, rows, 1);
     size_t at = share.begin * width, bytes = (share.end - share.begin) * width * sizeof(float);
+    team.bf16 = s->options.bf16;
     rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, p->batch->ids); // for the rotary angles
     rrt__forward_embed(team, s->teacher, &s->teacher_workspace, s->spans, n, p->batch->ids);
     for (int d = 0; d < s->model->plan.n_depths; d++) {
@@ -175,6 +180,7 @@ double rrt__stepper_norm(rrt__stepper *s)
 static void run_update(rrt__team team, void *argument)
 {
     const pass *p = argument;
+    team.bf16 = p->stepper->options.bf16;
     rrt__optimizer_update(team, p->stepper->optimizer, p->norm, p->learning_rate);
 }
 

@@ -9,6 +9,7 @@
 typedef struct rrt__step_options {
     size_t sequences, context; // the largest batch
     bool recompute;            // activations are made again on the way back
+    bool bf16;                 // factors of matrix products are rounded, where the processor can
     int threads;               // ≤ 0: one per core
     rrt__objective objective;
     rrt__exit_options exits;
