@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "model/exit.h"
 
 enum { STEP_ROWS = 1024, STEP_GROUPS = 64, LOGIT_ROWS = 64 };
 
@@ -77,11 +78,9 @@ static void gather_wanted(rrt__team team, run *r)
 
 static void score(const run *r, target *t, const float *logits)
 {
-    size_t vocab = r->model->shape.vocab, best = 0;
-    for (size_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best]) best = i;
+    size_t vocab = r->model->shape.vocab;
     t->log_p = logits[t->id] - r->workspace.kernels->log_sum_exp(logits, vocab);
-    t->is_greedy = best == (size_t)t->id;
+    t->is_greedy = rrt__argmax(logits, vocab) == (size_t)t->id;
 }
 
 static void run_step(rrt__team team, void *argument)

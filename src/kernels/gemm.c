@@ -19,54 +19,46 @@ static tile share_tile(rrt__team team, size_t rows, size_t columns)
     return by_rows ? (tile){share.begin, 0, length, (int)columns} : (tile){0, share.begin, (int)rows, length};
 }
 
+// A tile of c[rows, columns] = a · bᵀ, or +=, as rrt__gemm_bf16 has it.
+static void multiply(rrt__team team, float *c, size_t stride, tile own, rrt__factor a, rrt__factor b,
+                     size_t inner, int accumulate)
+{
+    c += own.row * stride + own.column;
+    a.values += own.row * (a.is_transposed ? 1 : a.stride);
+    b.values += own.column * (b.is_transposed ? 1 : b.stride);
+    if (own.rows == 0 || own.columns == 0) return;
+    if (team.bf16)
+        rrt__gemm_bf16(c, stride, a, b, (size_t)own.rows, (size_t)own.columns, inner, accumulate);
+    else
+        cblas_sgemm(CblasRowMajor, a.is_transposed ? CblasTrans : CblasNoTrans,
+                    b.is_transposed ? CblasNoTrans : CblasTrans, own.rows, own.columns, (int)inner, 1,
+                    a.values, (int)a.stride, b.values, (int)b.stride, accumulate ? 1 : 0, c, (int)stride);
+}
+
 void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
                int accumulate)
 {
     tile own = share_tile(team, rows, out);
-    int k = (int)in;
-    if (own.rows == 0 || own.columns == 0) return;
-    float beta = accumulate ? 1.0f : 0.0f;
-    const float *x_share = x + own.row * in, *w_share = w + own.column * in;
-    float *y_share = y + own.row * out + own.column;
-    if (rows == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, own.columns, k, 1.0f, w_share, k, x_share, 1, beta, y_share,
-                    1);
-    else if (team.bf16)
-        rrt__gemm_bf16(y_share, out, (rrt__factor){x_share, in, false}, (rrt__factor){w_share, in, false},
-                       (size_t)own.rows, (size_t)own.columns, in, accumulate);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, own.rows, own.columns, k, 1.0f, x_share, k,
-                    w_share, k, beta, y_share, (int)out);
+    if (rows != 1)
+        multiply(team, y, out, own, (rrt__factor){x, in, false}, (rrt__factor){w, in, false}, in, accumulate);
+    else if (own.columns > 0)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, own.columns, (int)in, 1, w + own.column * in, (int)in, x, 1,
+                    accumulate ? 1 : 0, y + own.column, 1);
 }
 
 void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
                               size_t out, size_t in, int accumulate)
 {
-    tile own = share_tile(team, rows, in);
-    if (own.rows == 0 || own.columns == 0) return;
-    const float *dy_share = dy + own.row * out, *w_share = w + own.column;
-    float *dx_share = dx + own.row * in + own.column;
-    if (team.bf16)
-        rrt__gemm_bf16(dx_share, in, (rrt__factor){dy_share, out, false}, (rrt__factor){w_share, in, true},
-                       (size_t)own.rows, (size_t)own.columns, out, accumulate);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, own.rows, own.columns, (int)out, 1, dy_share,
-                    (int)out, w_share, (int)in, accumulate ? 1 : 0, dx_share, (int)in);
+    multiply(team, dx, in, share_tile(team, rows, in), (rrt__factor){dy, out, false},
+             (rrt__factor){w, in, true}, out, accumulate);
 }
 
 void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,
                                size_t out, size_t in, int accumulate)
 {
-    tile own = share_tile(team, out, in);
-    if (own.rows == 0 || own.columns == 0 || rows == 0) return;
-    const float *dy_share = dy + own.row, *x_share = x + own.column;
-    float *dw_share = dw + own.row * in + own.column;
-    if (team.bf16)
-        rrt__gemm_bf16(dw_share, in, (rrt__factor){dy_share, out, true}, (rrt__factor){x_share, in, true},
-                       (size_t)own.rows, (size_t)own.columns, rows, accumulate);
-    else
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, own.rows, own.columns, (int)rows, 1, dy_share,
-                    (int)out, x_share, (int)in, accumulate ? 1 : 0, dw_share, (int)in);
+    if (rows > 0)
+        multiply(team, dw, in, share_tile(team, out, in), (rrt__factor){dy, out, true},
+                 (rrt__factor){x, in, true}, rows, accumulate);
 }
 
 rrt_status rrt__gemm_self_test(rrt_error *err)

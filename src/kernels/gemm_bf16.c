@@ -28,9 +28,10 @@ bool rrt__gemm_bf16_is_available(void)
            __builtin_cpu_supports("avx512vl");
 }
 
-static __mmask8 mask_of(size_t count)
+// The first `count` of 16 lanes.
+static __mmask16 mask_of(size_t count)
 {
-    return (__mmask8)(count >= 8 ? 0xff : (1u << count) - 1);
+    return (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1);
 }
 
 // Packs a group of at most 8 lines of a transposed factor: pairs[kp · width + line]. at: its first element.
@@ -38,7 +39,7 @@ TARGET static void pack_transposed(unsigned *pairs, size_t width, const float *a
                                    size_t lines, size_t inner)
 {
     const __m256i interleave = _mm256_set_epi16(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
-    __mmask8 mask = mask_of(lines);
+    __mmask8 mask = (__mmask8)mask_of(lines);
     for (size_t k = 0; k < inner; k += 2, pairs += width) {
         __m256 low = _mm256_maskz_loadu_ps(mask, at + k * stride);
         __m256 high =
@@ -55,7 +56,7 @@ TARGET static void pack_along(unsigned *pairs, size_t width, const float *at, si
     unsigned block[GROUP][8];
     for (size_t k = 0; k < inner; k += 16) {
         size_t left = inner - k, n_pairs = left < 16 ? (left + 1) / 2 : 8;
-        __mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
+        __mmask16 mask = mask_of(left);
         for (size_t line = 0; line < GROUP; line++) {
             __m512 values =
                 line < lines ? _mm512_maskz_loadu_ps(mask, at + line * stride + k) : _mm512_setzero_ps();
@@ -100,7 +101,7 @@ TARGET static void multiply_tile(float *c, size_t stride, const unsigned *a, con
     for (size_t r = 0; r < TILE_ROWS && r < rows; r++)
         for (size_t v = 0; v < 3 && v * 16 < columns; v++) {
             size_t left = columns - v * 16;
-            __mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
+            __mmask16 mask = mask_of(left);
             float *at = c + r * stride + v * 16;
             __m512 sum = sums[r][v];
             if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, at));

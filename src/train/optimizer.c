@@ -60,7 +60,7 @@ static rrt_status create_muon(rrt__optimizer *o, int n_threads, rrt_error *err)
 rrt_status rrt__optimizer_create(rrt__optimizer *o, rrt_model *model, const rrt__optimizer_options *options,
                                  int n_threads, rrt_error *err)
 {
-    *o = (rrt__optimizer){.options = *options};
+    *o = (rrt__optimizer){.options = *options, .kernels = rrt__gradient_kernels_get()};
     size_t threads = (size_t)rrt__team_threads(n_threads);
     rrt_status status;
     RRT__GOTO(rrt__model_create_like(&o->gradient, model, err));
@@ -91,7 +91,7 @@ double rrt__optimizer_norm(rrt__team team, rrt__optimizer *o)
         const rrt__trained *p = &o->parameters[i];
         rrt__share share = rrt__team_share(team, p->count, 16);
         if (p->kind == RRT__PARAMETER_GATE) continue; // what gates learn changes nothing else
-        sum += rrt__gradient_kernels_get()->sum_squares(p->gradient + share.begin, share.end - share.begin);
+        sum += o->kernels->sum_squares(p->gradient + share.begin, share.end - share.begin);
     }
     o->squares[team.ith] = sum;
     rrt__team_barrier(team);
@@ -99,13 +99,6 @@ double rrt__optimizer_norm(rrt__team team, rrt__optimizer *o)
     for (int t = 0; t < team.nth; t++) sum += o->squares[t];
     rrt__team_barrier(team);
     return sqrt(sum);
-}
-
-// AdamW on numbers [begin, end) of a parameter.
-static void update_adam(const rrt__trained *p, size_t begin, size_t end, const rrt__adam *step)
-{
-    rrt__gradient_kernels_get()->adam(p->values + begin, p->mean + begin, p->variance + begin,
-                                      p->gradient + begin, end - begin, step);
 }
 
 // Muon with Nesterov momentum. Of the size of AdamW's updates, so that both share a learning rate (Liu et al.
@@ -146,7 +139,8 @@ void rrt__optimizer_update(rrt__team team, rrt__optimizer *o, double norm, doubl
         if (is_muons(o, p))
             update_muon(team, o, p, &step);
         else
-            update_adam(p, own.begin, own.end, &step);
+            o->kernels->adam(p->values + own.begin, p->mean + own.begin, p->variance + own.begin,
+                             p->gradient + own.begin, own.end - own.begin, &step);
         memset(p->gradient + own.begin, 0, (own.end - own.begin) * sizeof(float));
     }
     rrt__team_barrier(team);

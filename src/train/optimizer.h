@@ -28,7 +28,8 @@ typedef struct rrt__optimizer {
     rrt__trained *parameters;              // those that are not frozen, in the order of parameters.h
     size_t n_parameters;
     double *squares; // [threads]
-    uint64_t step;   // steps made
+    const rrt__gradient_kernels *kernels;
+    uint64_t step; // steps made
     rrt__muon muon;
     rrt__arena arena;
 } rrt__optimizer;

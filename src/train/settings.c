@@ -117,27 +117,42 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
 
 json_t *rrt__settings_to_json(const rrt__settings *s)
 {
+    const rrt__step_options *step = &s->step;
     const double *scale = s->optimizer.scale;
-    json_t *json =
-        json_pack("{s:I, s:I, s:I, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", //
-                  "match_tokens", (json_int_t)s->match_tokens,                                             //
-                  "context", (json_int_t)s->step.context,                                                  //
-                  "batch", (json_int_t)s->batch,                                                           //
-                  "at_a_time", (json_int_t)s->step.sequences,                                              //
-                  "divergence", (int)s->step.objective.divergence,                                         //
-                  "kd_weight", (double)s->step.objective.kd_weight,                                        //
-                  "temperature", (double)s->step.objective.temperature,                                    //
-                  "learning_rate", s->learning_rate, "warmup", s->warmup, "least_rate", s->least_rate,     //
-                  "weight_decay", s->optimizer.weight_decay, "clip", s->optimizer.clip,                    //
-                  "rate_embedding", scale[RRT__PARAMETER_EMBEDDING], "rate_shared",                        //
-                  scale[RRT__PARAMETER_SHARED], "rate_lora", scale[RRT__PARAMETER_LORA], "rate_norm",      //
-                  scale[RRT__PARAMETER_NORM], "seed", (json_int_t)s->seed);
-    json_object_set_new(json, "muon", json_integer(s->optimizer.muon));
-    json_object_set_new(json, "bf16", json_integer(s->step.bf16));
-    json_object_set_new(json, "exit_loss", json_integer(s->step.exits.loss));
-    json_object_set_new(json, "exit_weight", json_real((double)s->step.exits.early));
-    json_object_set_new(json, "rate_gate", json_real(scale[RRT__PARAMETER_GATE]));
-    json_object_set_new(json, "exit_kd", json_integer(s->step.exits.kd));
+    const struct {
+        const char *name;
+        json_int_t value;
+    } counts[] = {{"match_tokens", (json_int_t)s->match_tokens},
+                  {"context", (json_int_t)step->context},
+                  {"batch", (json_int_t)s->batch},
+                  {"at_a_time", (json_int_t)step->sequences},
+                  {"divergence", step->objective.divergence},
+                  {"exit_loss", step->exits.loss},
+                  {"exit_kd", step->exits.kd},
+                  {"muon", s->optimizer.muon},
+                  {"bf16", step->bf16},
+                  {"seed", (json_int_t)s->seed}};
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"kd_weight", (double)step->objective.kd_weight},
+                   {"temperature", (double)step->objective.temperature},
+                   {"exit_weight", (double)step->exits.early},
+                   {"learning_rate", s->learning_rate},
+                   {"warmup", s->warmup},
+                   {"least_rate", s->least_rate},
+                   {"weight_decay", s->optimizer.weight_decay},
+                   {"clip", s->optimizer.clip},
+                   {"rate_embedding", scale[RRT__PARAMETER_EMBEDDING]},
+                   {"rate_shared", scale[RRT__PARAMETER_SHARED]},
+                   {"rate_lora", scale[RRT__PARAMETER_LORA]},
+                   {"rate_norm", scale[RRT__PARAMETER_NORM]},
+                   {"rate_gate", scale[RRT__PARAMETER_GATE]}};
+    json_t *json = json_object();
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        json_object_set_new(json, counts[i].name, json_integer(counts[i].value));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_object_set_new(json, numbers[i].name, json_real(numbers[i].value));
     return json;
 }
 
