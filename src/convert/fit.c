@@ -26,27 +26,17 @@ void rrt__fit_close(rrt__fit *fit)
     rrt__arena_free(&fit->arena);
 }
 
-void rrt__fit_inputs(rrt__team team, rrt__fit *fit, const float *x, size_t in)
+// gram = E[x·xᵀ], cross = E[missing·xᵀ]
+static void gather(rrt__team team, rrt__fit *fit, const float *x, size_t out, size_t in)
 {
     rrt__share own = rrt__team_share(team, in, RRT__GEMM_GRAIN);
+    float scale = 1.0f / (float)fit->tokens;
     for (size_t r = own.begin; r < own.end; r++) memset(fit->gram + r * in, 0, in * sizeof(float));
     rrt__team_barrier(team);
-    rrt__gram_add(team, fit->gram, in, x, fit->tokens, 1.0f / (float)fit->tokens);
-    rrt__team_barrier(team);
-    if (team.ith == 0) {
-        fit->damping = rrt__gram_damp(fit->gram, in);
-        fit->status = rrt__gram_factor(fit->gram, in, &fit->error);
-    }
-    rrt__team_barrier(team);
-}
-
-// cross = E[missing·xᵀ]
-static void gather_cross(rrt__team team, rrt__fit *fit, const float *x, size_t out, size_t in)
-{
-    rrt__share own = rrt__team_share(team, in, RRT__GEMM_GRAIN);
+    rrt__gram_add(team, fit->gram, in, x, fit->tokens, scale);
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)(own.end - own.begin),
-                (int)fit->tokens, 1.0f / (float)fit->tokens, fit->missing, (int)out, x + own.begin, (int)in,
-                0, fit->cross + own.begin, (int)in);
+                (int)fit->tokens, scale, fit->missing, (int)out, x + own.begin, (int)in, 0,
+                fit->cross + own.begin, (int)in);
     rrt__team_barrier(team);
 }
 
@@ -72,6 +62,12 @@ static void solve_rows(rrt__team team, rrt__fit *fit, const rrt__fit_target *t)
     cblas_saxpy((int)size, -1, shared, 1, solved, 1);
 }
 
+static rrt_status factor(rrt__fit *fit, size_t in)
+{
+    fit->damping = rrt__gram_damp(fit->gram, in);
+    return rrt__gram_factor(fit->gram, in, &fit->error);
+}
+
 static rrt_status store(rrt__fit *fit, const rrt__fit_target *t)
 {
     size_t out = t->linear->out, in = t->linear->in;
@@ -85,8 +81,10 @@ static rrt_status store(rrt__fit *fit, const rrt__fit_target *t)
 
 void rrt__fit_matrix(rrt__team team, rrt__fit *fit, const float *x, const rrt__fit_target *target)
 {
+    gather(team, fit, x, target->linear->out, target->linear->in);
+    if (team.ith == 0) fit->status = factor(fit, target->linear->in);
+    rrt__team_barrier(team);
     if (fit->status) return;
-    gather_cross(team, fit, x, target->linear->out, target->linear->in);
     solve_rows(team, fit, target);
     rrt__team_barrier(team);
     if (team.ith == 0) fit->status = store(fit, target);

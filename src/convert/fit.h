@@ -31,11 +31,8 @@ typedef struct rrt__fit_target {
 rrt_status rrt__fit_open(rrt__fit *fit, size_t tokens, size_t out, size_t in, rrt_error *err);
 void rrt__fit_close(rrt__fit *fit);
 
-// What the matrices that are fitted next see: x [tokens, in], which has to be complete. Called by all threads
-// of a team, and the next; both end with a barrier. What went wrong is in fit->status and fit->error.
-void rrt__fit_inputs(rrt__team team, rrt__fit *fit, const float *x, size_t in);
-
-// Fits to these inputs and fit->missing.
+// Fits to x [tokens, in] and fit->missing. Called by all threads of a team; ends with a barrier. What went
+// wrong is in fit->status and fit->error.
 void rrt__fit_matrix(rrt__team team, rrt__fit *fit, const float *x, const rrt__fit_target *target);
 
 #endif

@@ -1,50 +1,137 @@
 // Healing: after the ties are solved, the student's hidden state drifts away from the original's from depth
-// to depth. Depth by depth all matrices are fitted again to the student's own inputs: those that read the
-// hidden state towards what the original's make of the original's, those that write to it (o and down)
-// towards the original's hidden state instead of the original's output, so that each depth takes back what
-// those before it lost. Shared weights stay; the LoRA of a depth, or the whole matrix of an unshared one,
-// moves.
+// to depth. Depth by depth, the two matrices that write to the hidden state (o and down) are fitted again: to
+// the student's own inputs, and towards the original's hidden state instead of the original's output, so that
+// each depth takes back what those before it lost. Shared weights stay; the LoRA of a depth, or the whole
+// matrix of an unshared one, moves.
 #include "convert/heal.h"
+
+#include <cblas.h>
+#include <string.h>
 
 #include "base/progress.h"
 #include "convert/convert.h"
-#include "convert/lanes.h"
+#include "convert/fit.h"
 #include "kernels/gemm.h"
+
+// One of the two models on its way through the depths.
+typedef struct lane {
+    const rrt_model *model;
+    rrt__workspace workspace;
+    float *hidden; // [tokens, hidden]
+} lane;
+
+typedef struct healer {
+    rrt_model *model;
+    lane teacher, student;
+    const rrt__trace *trace;
+    size_t tokens;
+    const int32_t *ids;
+    int depth;
+    // What the student's lane runs: the depth at hand alone, each LoRA merged into the weight. o has no rows:
+    // attention ends with its input.
+    rrt_model view;
+    rrt__slot view_slot;
+    rrt__depth view_depth;
+    float *merged[RRT__MATRIX_COUNT]; // [out, in]
+    float *middle;    // [tokens, hidden]: the teacher's hidden state between attention and MLP
+    float *attended;  // [tokens, heads·head_dim]: the student's input of o
+    float *activated; // [tokens, ffn]: the student's input of down
+    rrt__fit fit;
+    rrt__arena arena;
+} healer;
+
+static size_t rows_at(const healer *h, size_t at)
+{
+    return h->tokens - at < RRT__TRACE_WINDOW ? h->tokens - at : RRT__TRACE_WINDOW;
+}
+
+static const rrt__linear *linear_of(const healer *h, rrt__matrix m)
+{
+    return &h->model->slots[h->model->plan.slot[h->depth]].matrix[m];
+}
 
 static void embed(rrt__team team, void *argument)
 {
-    rrt__lanes_embed(team, argument);
+    healer *h = argument;
+    lane *t = &h->teacher, *s = &h->student;
+    size_t hidden = h->model->shape.hidden;
+    for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) {
+        rrt__span span = {.count = rows_at(h, at)};
+        rrt__forward_embed(team, t->model, &t->workspace, &span, 1, h->ids + at);
+        rrt__team_copy(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
+        rrt__team_barrier(team);
+    }
+    // Positions 0 … 511 for the windows to come, the last of which may be shorter.
+    rrt__span spans[2] = {{.count = rows_at(h, 0)}, {.count = rows_at(h, 0)}};
+    rrt__forward_embed(team, t->model, &t->workspace, &spans[0], 1, h->ids);
+    rrt__forward_embed(team, s->model, &s->workspace, &spans[1], 1, h->ids);
 }
 
-static bool is_unshared(const rrt__healer *h)
+static void run_teacher(rrt__team team, healer *h, size_t at)
 {
-    return h->depth >= h->model->plan.n_depths - h->model->plan.coda;
+    lane *t = &h->teacher;
+    size_t hidden = h->model->shape.hidden, rows = rows_at(h, at), row = at * hidden;
+    if (at + rows <= h->trace->tokens) {
+        rrt__team_copy(team, h->middle + row, h->trace->middle[h->depth] + row, rows, hidden);
+        rrt__team_copy(team, t->hidden + row, h->trace->after[h->depth] + row, rows, hidden);
+        rrt__team_barrier(team);
+        return;
+    }
+    rrt__span span = {.count = rows};
+    rrt__team_copy(team, t->workspace.hidden, t->hidden + row, rows, hidden);
+    // The original's depth: every depth of a shared plan stands for one layer.
+    rrt__trace_block(team, t->model, &t->workspace, &span, h->depth, h->middle + row, t->hidden + row);
 }
 
-// Whether a matrix has something that is this depth's alone.
-static bool can_move(const rrt__healer *h, rrt__matrix m)
+static void run_student(rrt__team team, healer *h, size_t at, bool attention, bool mlp)
 {
-    return is_unshared(h) || h->model->depths[h->depth].lora[m].rank > 0;
-}
-
-// Fits a matrix to inputs that rrt__fit_inputs has seen and to what is missing, as far as it can move.
-static void fit_matrix(rrt__team team, rrt__healer *h, rrt__matrix m, const float *x, const float *original)
-{
-    const rrt__lora *lora = is_unshared(h) ? NULL : &h->model->depths[h->depth].lora[m];
-    rrt__fit_target target = {rrt__lanes_linear(h, m), lora, original, h->merged[m],
-                              rrt__conversion_stream(h->depth, m)};
-    rrt__fit_matrix(team, &h->fit, x, &target);
-    if (h->fit.status) return;
-    rrt__lanes_merge(team, h, m);
+    lane *s = &h->student;
+    const rrt__shape *shape = &h->model->shape;
+    size_t rows = rows_at(h, at), q = shape->heads * shape->head_dim;
+    rrt__span span = {.count = rows};
+    rrt__segment segment = {0, 0, rows};
+    rrt__team_copy(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
+    rrt__team_barrier(team);
+    if (attention) rrt__forward_attention(team, s->model, &s->workspace, &span, 1, &segment, 1);
+    if (mlp) rrt__forward_mlp_input(team, s->model, &s->workspace, &span, 1, &segment, 1);
+    if (attention) rrt__team_copy(team, h->attended + at * q, s->workspace.attended, rows, q);
+    if (mlp) rrt__team_copy(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
     rrt__team_barrier(team);
 }
 
-// Fits a matrix that writes to the hidden state, then adds what it now gives. goal: the teacher's hidden
-// state after it.
-static void refit_writer(rrt__team team, rrt__healer *h, rrt__matrix m, const float *x, const float *goal)
+// merged[m] = W' + B·A, this thread's share of its rows.
+static void merge(rrt__team team, const healer *h, rrt__matrix m)
+{
+    const rrt__linear *linear = linear_of(h, m);
+    const rrt__lora *lora = &h->model->depths[h->depth].lora[m];
+    rrt__share rows = rrt__team_share(team, linear->out, 1);
+    size_t count = rows.end - rows.begin, in = linear->in;
+    float *merged = h->merged[m] + rows.begin * in;
+    memcpy(merged, linear->weight + rows.begin * in, count * in * sizeof(float));
+    if (lora->rank)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)in, (int)lora->rank, 1,
+                    lora->b + rows.begin * lora->rank, (int)lora->rank, lora->a, (int)in, 1, merged, (int)in);
+}
+
+static void show_depth(rrt__team team, healer *h)
+{
+    if (team.ith == 0) {
+        h->view_depth = h->model->depths[h->depth];
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) h->view_depth.lora[m] = (rrt__lora){0};
+    }
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+        if (h->merged[m]) merge(team, h, m);
+    rrt__team_barrier(team);
+}
+
+// Fits one matrix as far as the depth's own parameters allow, then adds what it now gives to the student's
+// hidden state. goal: the teacher's hidden state after it.
+static void refit(rrt__team team, healer *h, rrt__matrix m, const float *x, const float *goal)
 {
     const float *bias = h->model->depths[h->depth].bias[m];
-    const rrt__linear *linear = rrt__lanes_linear(h, m);
+    const rrt__linear *linear = linear_of(h, m);
+    const rrt__lora *lora = &h->model->depths[h->depth].lora[m];
+    bool unshared = h->depth >= h->model->plan.n_depths - h->model->plan.coda;
     rrt__share rows = rrt__team_share(team, h->tokens, 1);
     for (size_t r = rows.begin; r < rows.end; r++) {
         for (size_t i = 0, at = r * linear->out; i < linear->out; i++, at++) {
@@ -53,116 +140,94 @@ static void refit_writer(rrt__team team, rrt__healer *h, rrt__matrix m, const fl
         }
     }
     rrt__team_barrier(team);
-    if (can_move(h, m)) {
-        rrt__fit_inputs(team, &h->fit, x, linear->in);
-        fit_matrix(team, h, m, x, h->teacher.model->slots[h->depth].matrix[m].weight);
+    if (unshared || lora->rank) {
+        const float *original = h->teacher.model->slots[h->depth].matrix[m].weight;
+        rrt__fit_target target = {linear, unshared ? NULL : lora, original, h->merged[m],
+                                  rrt__conversion_stream(h->depth, m)};
+        rrt__fit_matrix(team, &h->fit, x, &target);
         if (h->fit.status) return;
+        merge(team, h, m);
+        rrt__team_barrier(team);
     }
     rrt__gemm(team, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in, 1);
     rrt__team_barrier(team);
 }
 
-// The teacher's matrix as the student holds it: with the gain of its norm, where gains are folded.
-static const float *as_held(rrt__team team, const rrt__healer *h, rrt__matrix m, rrt__norm_place place)
-{
-    const rrt__linear *linear = &h->teacher.model->slots[h->depth].matrix[m];
-    const float *gain = h->teacher.model->depths[h->depth].norm[place].gain;
-    rrt__share rows = rrt__team_share(team, linear->out, 1);
-    if (h->model->norms != RRT__NORMS_FOLDED) return linear->weight;
-    for (size_t r = rows.begin; r < rows.end; r++)
-        for (size_t i = 0; i < linear->in; i++)
-            h->folded[r * linear->in + i] = linear->weight[r * linear->in + i] * gain[i];
-    rrt__team_barrier(team);
-    return h->folded;
-}
-
-// What a matrix that reads has to give: the teacher's output for its own input, less the student's bias.
-static void set_missing(rrt__team team, rrt__healer *h, rrt__matrix m)
-{
-    const rrt__linear *original = &h->teacher.model->slots[h->depth].matrix[m];
-    const float *bias = h->teacher.model->depths[h->depth].bias[m], *own = h->model->depths[h->depth].bias[m];
-    rrt__share rows = rrt__team_share(team, h->tokens, 1);
-    rrt__gemm(team, h->fit.missing, h->expected, original->weight, h->tokens, original->out, original->in, 0);
-    rrt__team_barrier(team);
-    for (size_t r = rows.begin; bias && r < rows.end; r++)
-        for (size_t i = 0; i < original->out; i++) h->fit.missing[r * original->out + i] += bias[i] - own[i];
-    rrt__team_barrier(team);
-}
-
-// Whether a matrix reads behind this norm and there are tokens enough to fit what does. With few, matrices
-// that read learn the sample, and those behind them do not see how far off they are: SmolLM2 (576 inputs) as
-// 1 + 3 x 9 + 2 gets a KL of 4.3 from 2,048 tokens, 3.2 if they stay; from 4,096 tokens 2.89, 2.98 if they
-// stay.
-static bool is_reader(const rrt__healer *h, rrt__matrix m, rrt__norm_place place)
-{
-    enum { TOKENS_PER_INPUT = 6 };
-    return h->merged[m] && rrt__matrix_norm(m) == place && can_move(h, m) &&
-           h->tokens >= TOKENS_PER_INPUT * h->model->shape.hidden;
-}
-
-// Fits the matrices that read the hidden state behind a norm, so that they make of the student's what the
-// teacher's make of the teacher's.
-static void refit_readers(rrt__team team, rrt__healer *h, rrt__norm_place place, const float *teacher_hidden)
-{
-    const rrt_model *teacher = h->teacher.model;
-    const rrt__kernels *kernels = h->student.workspace.kernels;
-    bool any = false;
-    for (int m = 0; m < RRT__MATRIX_COUNT; m++) any |= is_reader(h, m, place);
-    if (!any) return;
-    rrt__forward_norm(team, teacher, kernels, &teacher->depths[h->depth].norm[place], h->expected,
-                      teacher_hidden, 0, h->tokens);
-    rrt__forward_norm(team, &h->view, kernels, &h->view_depth.norm[place], h->seen, h->student.hidden, 0,
-                      h->tokens);
-    rrt__team_barrier(team);
-    rrt__fit_inputs(team, &h->fit, h->seen, h->model->shape.hidden);
-    for (int m = 0; m < RRT__MATRIX_COUNT && !h->fit.status; m++) {
-        if (!is_reader(h, m, place)) continue;
-        set_missing(team, h, m);
-        fit_matrix(team, h, m, h->seen, as_held(team, h, m, place));
-    }
-}
-
-static void heal_attention(rrt__team team, rrt__healer *h)
-{
-    bool parallel = h->model->family->parallel_residual; // the MLP then reads the block's input: both at once
-    rrt__lanes_show(team, h);
-    refit_readers(team, h, RRT__NORM_ATTENTION, h->teacher.hidden);
-    if (parallel) refit_readers(team, h, RRT__NORM_MLP, h->teacher.hidden);
-    if (h->fit.status) return;
-    rrt__lanes_run_student(team, h, true, parallel);
-}
-
-static void heal_mlp(rrt__team team, rrt__healer *h)
-{
-    if (h->model->family->parallel_residual) return;
-    refit_readers(team, h, RRT__NORM_MLP, h->middle);
-    if (h->fit.status) return;
-    rrt__lanes_run_student(team, h, false, true);
-}
-
 static void run_depth(rrt__team team, void *argument)
 {
-    rrt__healer *h = argument;
-    bool same = h->depth < h->model->plan.prelude; // until there the two are the same
-    if (h->depth == h->model->plan.prelude)
-        rrt__team_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, h->model->shape.hidden);
+    healer *h = argument;
+    size_t hidden = h->model->shape.hidden;
+    bool parallel = h->model->family->parallel_residual; // the MLP then reads the block's input: both at once
+    if (h->depth == h->model->plan.prelude)              // until here the two are the same
+        rrt__team_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
     rrt__team_barrier(team);
-    if (!same) heal_attention(team, h);
+    for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_teacher(team, h, at);
+    if (h->depth < h->model->plan.prelude) return;
+    show_depth(team, h);
+    for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_student(team, h, at, true, parallel);
+    refit(team, h, RRT__MATRIX_O, h->attended, h->middle);
     if (h->fit.status) return;
-    rrt__lanes_run_teacher(team, h);
-    if (same) return;
-    refit_writer(team, h, RRT__MATRIX_O, h->attended, h->middle);
-    if (!h->fit.status) heal_mlp(team, h);
-    if (h->fit.status) return;
-    refit_writer(team, h, RRT__MATRIX_DOWN, h->activated, h->teacher.hidden);
+    for (size_t at = 0; at < h->tokens && !parallel; at += RRT__TRACE_WINDOW)
+        run_student(team, h, at, false, true);
+    refit(team, h, RRT__MATRIX_DOWN, h->activated, h->teacher.hidden);
+}
+
+static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, int threads, rrt_error *err)
+{
+    side->model = model;
+    RRT__TRY(
+        rrt__workspace_create(&side->workspace, model, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW, threads, err));
+    return rrt__arena_alloc(&h->arena, &side->hidden, h->tokens, model->shape.hidden * sizeof(float),
+                            "hidden states", err);
+}
+
+static rrt_status open_view(healer *h, rrt_error *err)
+{
+    h->view = *h->model;
+    h->view.plan.n_depths = 1;
+    h->view.plan.slot[0] = 0;
+    h->view.slots = &h->view_slot;
+    h->view.depths = &h->view_depth;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        if (!rrt__family_has(h->model->family, m)) continue;
+        rrt__shape_matrix(&h->model->shape, m, &out, &in);
+        RRT__TRY(rrt__arena_alloc(&h->arena, &h->merged[m], out, in * sizeof(float), "merged weights", err));
+        h->view_slot.matrix[m] = (rrt__linear){h->merged[m], m == RRT__MATRIX_O ? 0 : out, in};
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status open_healer(healer *h, const rrt_model *source, int threads, rrt_error *err)
+{
+    const rrt__shape *s = &source->shape;
+    size_t q = s->heads * s->head_dim;
+    RRT__TRY(open_view(h, err));
+    RRT__TRY(open_lane(h, &h->teacher, source, threads, err));
+    RRT__TRY(open_lane(h, &h->student, &h->view, threads, err));
+    const struct {
+        float **buffer;
+        size_t width;
+    } buffers[] = {{&h->middle, s->hidden}, {&h->attended, q}, {&h->activated, s->ffn}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        RRT__TRY(rrt__arena_alloc(&h->arena, buffers[i].buffer, h->tokens, buffers[i].width * sizeof(float),
+                                  "the healing pass", err));
+    return rrt__fit_open(&h->fit, h->tokens, s->hidden, q > s->ffn ? q : s->ffn, err);
+}
+
+static void close_healer(healer *h)
+{
+    lane *lanes[2] = {&h->teacher, &h->student};
+    for (int i = 0; i < 2; i++) rrt__workspace_free(&lanes[i]->workspace);
+    rrt__fit_close(&h->fit);
+    rrt__arena_free(&h->arena);
 }
 
 rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
                              const rrt_convert_options *o, rrt_error *err)
 {
-    rrt__healer h = {
-        .model = model, .trace = trace, .tokens = o->calibration_count, .ids = o->calibration_ids};
-    rrt_status status = rrt__lanes_open(&h, source, o->threads, err);
+    healer h = {.model = model, .trace = trace, .tokens = o->calibration_count, .ids = o->calibration_ids};
+    rrt_status status = open_healer(&h, source, o->threads, err);
     h.fit.room.seed = o->seed;
     if (!status) rrt__team_run(o->threads, embed, &h);
     for (h.depth = 0; !status && h.depth < model->plan.n_depths; h.depth++) {
@@ -173,6 +238,6 @@ rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rr
         if (!status)
             status = rrt__progress_report(o->progress, "heal", h.depth + 1, model->plan.n_depths, err);
     }
-    rrt__lanes_close(&h);
+    close_healer(&h);
     return status;
 }
