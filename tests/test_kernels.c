@@ -17,13 +17,18 @@ typedef void (*check)(const rrt__kernels *k);
 
 static void each_variant(check function)
 {
-    function(&rrt__kernels_baseline);
+    const rrt__kernels *variants[] = {
+        &rrt__kernels_baseline,
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        function(&rrt__kernels_avx2);
-    else
-        print_message("skipped: this processor cannot run avx2\n");
+        &rrt__kernels_avx2,
+        &rrt__kernels_avx512
 #endif
+    };
+    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++)
+        if (rrt__kernels_can_run(variants[v]))
+            function(variants[v]);
+        else
+            print_message("skipped: this processor cannot run %s\n", variants[v]->name);
 }
 
 static float *make(size_t count, uint64_t stream, double mean, double deviation)

@@ -40,58 +40,6 @@ size_t rrt__dtype_block_bytes(rrt__dtype dtype)
     return types[dtype].bytes;
 }
 
-static float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-// The exponent moves from bias 15 to bias 127. Infinity and NaN move on to 255; a subnormal half has no
-// leading one, so it takes one in (as 2^-14 + x) and gives it back by a subtraction, which is exact.
-float rrt__f16_to_f32(uint16_t half)
-{
-    uint32_t bits = (half & 0x7fffu) << 13, exponent = bits & 0x0f800000u;
-    bits += (127 - 15) << 23;
-    if (exponent == 0x0f800000u)
-        bits += (255 - 31 - (127 - 15)) << 23;
-    else if (exponent == 0)
-        bits = bits_of(float_of(bits + (1 << 23)) - 0x1p-14f);
-    return float_of(bits | (half & 0x8000u) << 16);
-}
-
-uint16_t rrt__f32_to_f16(float value)
-{
-    uint32_t sign = bits_of(value) & 0x80000000u, bits = bits_of(value) ^ sign, half;
-    if (bits > 0x7f800000u) {
-        half = 0x7e00; // NaN
-    } else if (bits >= bits_of(0x1p16f)) {
-        half = 0x7c00; // infinity
-    } else if (bits < bits_of(0x1p-14f)) {
-        half =
-            bits_of(float_of(bits) + 0.5f) - bits_of(0.5f); // the last bit of 0.5f is 2^-24: the adder rounds
-    } else {
-        uint32_t is_odd = bits >> 13 & 1;
-        half = (bits - ((127u - 15) << 23) + 0xfff + is_odd) >>
-               13; // may carry into the exponent, up to infinity
-    }
-    return (uint16_t)(half | sign >> 16);
-}
-
-uint16_t rrt__f32_to_bf16(float value)
-{
-    uint32_t bits = bits_of(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); // NaN: keep it one
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 static void f16s_to_f32(const unsigned char *data, size_t count, float *restrict out)
 {
     for (size_t i = 0; i < count; i++) {
@@ -106,7 +54,8 @@ static void bf16s_to_f32(const unsigned char *data, size_t count, float *restric
     for (size_t i = 0; i < count; i++) {
         uint16_t high;
         memcpy(&high, data + 2 * i, sizeof high);
-        out[i] = float_of((uint32_t)high << 16);
+        uint32_t bits = (uint32_t)high << 16;
+        memcpy(&out[i], &bits, sizeof out[i]);
     }
 }
 

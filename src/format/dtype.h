@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/half.h"
+
 typedef enum rrt__dtype {
     RRT__DTYPE_F32,
     RRT__DTYPE_F16,
@@ -28,9 +30,5 @@ size_t rrt__dtype_block_bytes(rrt__dtype dtype);  // bytes per block
 
 // out[0..count) = the values at data, which need not be aligned. count is a multiple of the block's values.
 void rrt__dtype_to_f32(rrt__dtype dtype, const void *data, size_t count, float *out);
-
-float rrt__f16_to_f32(uint16_t half);
-uint16_t rrt__f32_to_f16(float value);  // rounds to nearest even; overflow becomes infinity, NaN stays NaN
-uint16_t rrt__f32_to_bf16(float value); // rounds to nearest even; overflow becomes infinity, NaN stays NaN
 
 #endif

@@ -1,11 +1,14 @@
 // The kernels, written so that the compiler vectorises them. Compiled once per instruction set with
-// RRT__VARIANT=baseline|avx2; each result's order of additions is fixed by the code, not by the batch.
+// RRT__VARIANT=baseline|avx2|avx512; each result's order of additions is fixed by the code, not by the batch.
 #include <math.h>
 
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 
 enum { PAGE = RRT__PAGE_TOKENS };
+
+// Products with quantised matrices are written by hand where that pays (packed_*.c).
+#define RRT__MULTIPLY RRT__PASTE(rrt__packed_multiply_, RRT__MULTIPLY_VARIANT)
 
 static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
 {
@@ -129,6 +132,39 @@ static void attention(float *restrict out, const float *restrict query, rrt__kv_
         weigh_values(out, scratch, kv, n_tokens, head_dim, column, head_dim - column, total);
 }
 
+static void quantise_block(int8_t *restrict codes, float *scale, int32_t *sum, const float *restrict x)
+{
+    float largest = 0, finite = 0;
+#pragma omp simd reduction(max : largest) reduction(+ : finite)
+    for (size_t i = 0; i < RRT__BLOCK; i++) {
+        float size = fabsf(x[i]);
+        largest = size > largest ? size : largest;
+        finite += x[i] * 0; // NaN if one is not
+    }
+    float inverse = largest > 1e-30f ? 127 / largest : 0;
+    int32_t total = 0;
+#pragma omp simd reduction(+ : total)
+    for (size_t i = 0; i < RRT__BLOCK; i++) {
+        float rounded = rintf(x[i] * inverse);
+        int32_t code = (int32_t)(rounded >= -127 ? rounded : -127); // NaN too
+        codes[i] = (int8_t)code;
+        total += code;
+    }
+    *scale = largest / 127 + finite;
+    *sum = total;
+}
+
+static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count)
+{
+    size_t b = 0;
+    for (; (b + 1) * RRT__BLOCK <= count; b++)
+        quantise_block(codes + b * RRT__BLOCK, &scales[b], &sums[b], x + b * RRT__BLOCK);
+    if (b * RRT__BLOCK == count) return;
+    float last[RRT__BLOCK] = {0};
+    memcpy(last, x + b * RRT__BLOCK, (count - b * RRT__BLOCK) * sizeof *x);
+    quantise_block(codes + b * RRT__BLOCK, &scales[b], &sums[b], last);
+}
+
 static double log_sum_exp(const float *x, size_t count)
 {
     float largest = greatest(x, count);
@@ -165,5 +201,5 @@ static double kl_divergence(const float *p, const float *q, size_t count)
 }
 
 const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {
-    RRT__VARIANT_STRING, rms_norm,    layer_norm,   rope, silu_mul, gelu, softmax,
-    attention,           log_sum_exp, kl_divergence};
+    RRT__VARIANT_STRING, rms_norm, layer_norm,    rope,        silu_mul,     gelu, softmax,
+    attention,           quantise, RRT__MULTIPLY, log_sum_exp, kl_divergence};

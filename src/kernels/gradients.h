@@ -67,6 +67,7 @@ extern const rrt__gradient_kernels rrt__gradient_kernels_reference;
 extern const rrt__gradient_kernels rrt__gradient_kernels_baseline;
 #if defined(__x86_64__)
 extern const rrt__gradient_kernels rrt__gradient_kernels_avx2;
+extern const rrt__gradient_kernels rrt__gradient_kernels_avx512;
 #endif
 
 // Chosen as rrt__kernels_get chooses.

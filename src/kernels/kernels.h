@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/packed.h"
 #include "rrt/status.h"
 
 enum { RRT__PAGE_TOKENS = 16 }; // tokens per K/V page
@@ -23,7 +24,7 @@ typedef struct rrt__kv_view {
 } rrt__kv_view;
 
 typedef struct rrt__kernels {
-    const char *name; // "reference", "baseline", "avx2"
+    const char *name; // "reference", "baseline", "avx2", "avx512"
 
     // out[r,:] = x[r,:] / sqrt(mean(x[r,:]²) + epsilon) * gain. out may be x.
     void (*rms_norm)(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon);
@@ -50,6 +51,14 @@ typedef struct rrt__kernels {
     void (*attention)(float *out, const float *query, rrt__kv_view kv, size_t n_tokens, size_t head_dim,
                       float scale, float *scratch);
 
+    // `count` values become codes in blocks of 32, the last one filled up with zeros: scales[b] = the block's
+    // greatest |x| / 127 (not finite if a value is not), codes = x / scale rounded to nearest even, sums[b] =
+    // Σ codes.
+    void (*quantise)(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count);
+
+    // Products with quantised matrices.
+    rrt__packed_multiply *multiply;
+
     // ln Σ exp(x[i])
     double (*log_sum_exp)(const float *x, size_t count);
 
@@ -61,11 +70,15 @@ extern const rrt__kernels rrt__kernels_reference;
 extern const rrt__kernels rrt__kernels_baseline;
 #if defined(__x86_64__)
 extern const rrt__kernels rrt__kernels_avx2;
+extern const rrt__kernels rrt__kernels_avx512; // with VNNI
 #endif
 
-// The best table for this processor. RRT_KERNELS=reference|baseline|avx2 in the environment forces one that
-// the processor can run (for tests and bug hunts).
+// The best table for this processor. RRT_KERNELS=reference|baseline|avx2|avx512 in the environment forces one
+// that the processor can run (for tests and bug hunts).
 const rrt__kernels *rrt__kernels_get(void);
+
+// Whether this processor can run a table.
+bool rrt__kernels_can_run(const rrt__kernels *kernels);
 
 // Whether what RRT_KERNELS asks for can be had; without this check the best table stands in for it.
 rrt_status rrt__kernels_check(rrt_error *err);

@@ -95,5 +95,24 @@ static double kl_divergence(const float *p, const float *q, size_t count)
     return sum;
 }
 
-const rrt__kernels rrt__kernels_reference = {"reference", rms_norm, layer_norm, rope,        silu_mul,
-                                             gelu,        softmax,  attention,  log_sum_exp, kl_divergence};
+static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count)
+{
+    for (size_t begin = 0, b = 0; begin < count; begin += RRT__BLOCK, b++) {
+        size_t end = count - begin < RRT__BLOCK ? count : begin + RRT__BLOCK;
+        float largest = 0;
+        for (size_t i = begin; i < end && !isnan(largest); i++)
+            largest = isnan(x[i]) || fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+        scales[b] = largest / 127;
+        sums[b] = 0;
+        for (size_t i = begin; i < begin + RRT__BLOCK; i++) {
+            float code = i < end && largest > 1e-30f && isfinite(largest) ? rintf(x[i] * (127 / largest)) : 0;
+            codes[i] = (int8_t)code;
+            sums[b] += codes[i];
+        }
+    }
+}
+
+const rrt__kernels rrt__kernels_reference = {
+    "reference", rms_norm,     layer_norm, rope,     silu_mul,
+    gelu,        softmax,      attention,  quantise, rrt__packed_multiply_reference,
+    log_sum_exp, kl_divergence};

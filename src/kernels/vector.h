@@ -1,4 +1,4 @@
-// What the sources that are compiled once per instruction set (RRT__VARIANT=baseline|avx2) share.
+// What the sources that are compiled once per instruction set (RRT__VARIANT=baseline|avx2|avx512) share.
 #ifndef RRT__VECTOR_H
 #define RRT__VECTOR_H
 

@@ -1,0 +1,144 @@
+// Products with quantised matrices by AVX-512 VNNI: 64 products of codes per instruction.
+#include "kernels/packed.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c,fma")))
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+enum { QUARTERS = RRT__BLOCK / 4 }; // vectors of a block: 16 outputs x 4 inputs each
+
+// A group of outputs, and where rows of x stand.
+typedef struct strip {
+    const unsigned char *scales, *codes;
+    size_t blocks;
+    const int8_t *x;
+    const float *x_scales;
+    const int32_t *x_sums;
+} strip;
+
+INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__packing packing)
+{
+    const __m512i nibble = _mm512_set1_epi8(15), high = _mm512_set1_epi8(0x30);
+    if (packing == RRT__PACKING_Q8_0) {
+        for (int c = 0; c < QUARTERS; c++) w[c] = _mm512_load_si512(codes + c * 64);
+        return;
+    }
+    for (int c = 0; c < QUARTERS / 2; c++) {
+        __m512i both = _mm512_load_si512(codes + c * 64);
+        w[c] = _mm512_and_si512(both, nibble);
+        w[c + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+    }
+    if (packing != RRT__PACKING_Q6_0) return;
+    for (int half = 0; half < 2; half++) {
+        __m512i top = _mm512_load_si512(codes + 256 + half * 64), *to = w + half * 4;
+        to[0] = _mm512_or_si512(to[0], _mm512_and_si512(_mm512_slli_epi16(top, 4), high));
+        to[1] = _mm512_or_si512(to[1], _mm512_and_si512(_mm512_slli_epi16(top, 2), high));
+        to[2] = _mm512_or_si512(to[2], _mm512_and_si512(top, high));
+        to[3] = _mm512_or_si512(to[3], _mm512_and_si512(_mm512_srli_epi16(top, 2), high));
+    }
+}
+
+INLINE __m512i broadcast(const int8_t *codes)
+{
+    int32_t four;
+    memcpy(&four, codes, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+INLINE __m512 halves(const unsigned char *at)
+{
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)at));
+}
+
+// 16 outputs of `rows` rows, which a compiler knows.
+INLINE void multiply_tile(__m512 *totals, const strip *s, rrt__packing packing, int rows)
+{
+    const bool has_minimum = rrt__packing_has_minimum(packing);
+    const size_t code_bytes = rrt__packing_code_bytes(packing),
+                 scale_bytes = rrt__packing_scale_bytes(packing);
+    const unsigned zero_log2 = (unsigned)rrt__packing_bits(packing) - 1;
+    for (int r = 0; r < rows; r++) totals[r] = _mm512_setzero_ps();
+    for (size_t b = 0; b < s->blocks; b++) {
+        __m512i w[QUARTERS];
+        unpack(w, s->codes + b * code_bytes, packing);
+        __m512 scale = halves(s->scales + b * scale_bytes), minimum;
+        if (has_minimum) minimum = halves(s->scales + b * scale_bytes + 32);
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * s->blocks + b;
+            const int8_t *x = s->x + at * RRT__BLOCK;
+            __m512i sum = _mm512_set1_epi32(s->x_sums[at]), product = _mm512_setzero_si512();
+            if (!has_minimum) product = _mm512_sub_epi32(product, _mm512_slli_epi32(sum, zero_log2));
+            for (int c = 0; c < QUARTERS; c++)
+                product = _mm512_dpbusd_epi32(product, w[c], broadcast(x + 4 * c));
+            __m512 x_scale = _mm512_set1_ps(s->x_scales[at]);
+            totals[r] =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), _mm512_mul_ps(scale, x_scale), totals[r]);
+            if (has_minimum)
+                totals[r] =
+                    _mm512_fmadd_ps(minimum, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), x_scale), totals[r]);
+        }
+    }
+}
+
+// The first `rows` of the tiles' most: 16 totals, 8 vectors of codes, and registers left.
+#define TILE(ROWS, PACKING)                                                                                  \
+    case ROWS:                                                                                               \
+        multiply_tile(totals, s, PACKING, ROWS);                                                             \
+        break
+#define TILES(NAME, PACKING)                                                                                 \
+    TARGET static void NAME(__m512 *totals, const strip *s, int rows)                                        \
+    {                                                                                                        \
+        switch (rows) {                                                                                      \
+            TILE(1, PACKING);                                                                                \
+            TILE(2, PACKING);                                                                                \
+            TILE(4, PACKING);                                                                                \
+            TILE(8, PACKING);                                                                                \
+            TILE(16, PACKING);                                                                               \
+        }                                                                                                    \
+    }
+TILES(tiles_q8_0, RRT__PACKING_Q8_0)
+TILES(tiles_q6_0, RRT__PACKING_Q6_0)
+TILES(tiles_q4_1, RRT__PACKING_Q4_1)
+TILES(tiles_q4_0, RRT__PACKING_Q4_0)
+
+TARGET static void store(float *y, size_t stride, const __m512 *totals, int rows, __mmask16 lanes,
+                         bool accumulate)
+{
+    for (int r = 0; r < rows; r++, y += stride) {
+        __m512 value = totals[r];
+        if (accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), value);
+        _mm512_mask_storeu_ps(y, lanes, value);
+    }
+}
+
+TARGET void rrt__packed_multiply_avx512(float *y, const rrt__packed *w, rrt__codes x, size_t rows,
+                                        size_t begin, size_t end, bool accumulate)
+{
+    static void (*const tiles[RRT__PACKING_COUNT])(__m512 *, const strip *, int) = {tiles_q8_0, tiles_q6_0,
+                                                                                    tiles_q4_1, tiles_q4_0};
+    size_t group_bytes = rrt__packed_group_bytes(w->packing, w->in),
+           scale_bytes = rrt__packed_scale_bytes(w->packing, w->in);
+    for (size_t g = begin; g < end; g++) {
+        const unsigned char *group = w->data + g * group_bytes;
+        size_t left = w->out - g * RRT__GROUP;
+        __mmask16 lanes = (__mmask16)(left >= RRT__GROUP ? 0xffff : (1u << left) - 1);
+        for (size_t r = 0; r < rows;) {
+            int tile = 16;
+            while ((size_t)tile > rows - r) tile /= 2;
+            __m512 totals[16];
+            strip s = {group,
+                       group + scale_bytes,
+                       x.blocks,
+                       x.codes + r * x.blocks * RRT__BLOCK,
+                       x.scales + r * x.blocks,
+                       x.sums + r * x.blocks};
+            tiles[w->packing](totals, &s, tile);
+            store(y + r * w->out + g * RRT__GROUP, w->out, totals, tile, lanes, accumulate);
+            r += (size_t)tile;
+        }
+    }
+}
+#endif
