@@ -416,7 +416,7 @@ static void test_refuses_tensors(void **state)
     refuse_tensor("w", 1, 32, 1, IQ2_XS, 0, RRT_STATUS_UNSUPPORTED,
                   "its type is IQ2_XS (number 17): F32, F16, BF16, Q4_0");
     refuse_tensor("w", 1, 32, 1, 4, 0, RRT_STATUS_UNSUPPORTED, "its type is unknown (number 4)");
-    refuse_tensor("w", 1, 32, 1, UINT32_MAX, 0, RRT_STATUS_UNSUPPORTED, "Q6_K are read");
+    refuse_tensor("w", 1, 32, 1, UINT32_MAX, 0, RRT_STATUS_UNSUPPORTED, "Q6_K, I8 are read");
     refuse_tensor("w", 1, 4, 1, F32, 8, RRT_STATUS_FORMAT, "offset 8 is not a multiple of the alignment 32");
     refuse_tensor("w", 1, 17, 1, F32, 0, RRT_STATUS_FORMAT,
                   "it has 68 bytes at 64 + 0, but the file ends at byte 128");

@@ -2,6 +2,7 @@
 #ifndef RRT_MODEL_H
 #define RRT_MODEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "rrt/status.h"
@@ -14,8 +15,9 @@ extern "C" {
 typedef struct rrt_model rrt_model;
 
 // Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json), or an
-// rrt folder (the same with an "rrt" object in config.json). All weights become f32 in memory; a weight that
-// several depths share is held once. Free with rrt_model_close. progress may be NULL.
+// rrt folder (the same with an "rrt" object in config.json). All weights become f32 in memory, but those of a
+// file that rrt_model_quantize wrote, which is mapped and used as it is; a weight that several depths share
+// is held once. Free with rrt_model_close. progress may be NULL.
 RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress,
                                   rrt_error *err);
 RRT_API void rrt_model_close(rrt_model *model);
@@ -59,6 +61,23 @@ typedef struct rrt_exit_options {
     // NULL: shared where they do, else propagate.
     const char *kv;
 } rrt_exit_options;
+
+typedef struct rrt_quantize_options {
+    const char *type; // of the layers' matrices: "q8_0", "q4_1" or "q4_0". Embedding and head become q6_0
+                      // beside a 4-bit type, LoRA q8_0; vectors stay f32
+    bool overwrite;   // what stands at the path
+    int threads;      // 0: one per core
+    const rrt_progress *progress; // may be NULL
+} rrt_quantize_options;
+
+// Writes the model into one file (GGUF with architecture "rrt"; docs/FORMATS.md) that rrt_model_open maps.
+// ARGUMENT for a type that is not known, UNSUPPORTED for a model that is quantised already, EXISTS, IO.
+RRT_API rrt_status rrt_model_quantize(const rrt_model *model, const char *path,
+                                      const rrt_quantize_options *options, rrt_error *err);
+
+// Makes an f32 model of a quantised one, in place: what converting and training need. Of an f32 model:
+// nothing. Nobody may be using the model.
+RRT_API rrt_status rrt_model_unpack(rrt_model *model, rrt_error *err);
 
 RRT_API void rrt_model_describe(const rrt_model *model, rrt_model_info *info);
 

@@ -21,6 +21,7 @@ int rrt__cli_bench(int argc, char **argv);
 int rrt__cli_teach(int argc, char **argv);
 int rrt__cli_train(int argc, char **argv);
 int rrt__cli_report(int argc, char **argv);
+int rrt__cli_quantize(int argc, char **argv);
 
 // Options that every verb has; parse adds -t, --json and --help to the verb's own.
 typedef struct rrt__cli_common {
@@ -69,6 +70,9 @@ void rrt__cli_raise_caught(void);
 
 // Opens the model named by -m/--model; ARGUMENT if it was not given.
 rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err);
+
+// The same for what needs f32 weights: a quantised model is unpacked.
+rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);
 
 // What is wrong in a file is not wrong usage: names the file (NULL and "-": standard input), and turns
 // ARGUMENT into FORMAT. With what files hold checked where they are read, the library's ARGUMENT is about an

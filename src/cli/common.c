@@ -70,6 +70,12 @@ rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err
     return rrt_model_open(out, path, rrt__cli_progress(), err);
 }
 
+rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err)
+{
+    RRT__TRY(rrt__cli_open_model(out, path, err));
+    return rrt_model_unpack(*out, err);
+}
+
 rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)
 {
     if (!status) return status;

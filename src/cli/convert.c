@@ -248,7 +248,7 @@ int rrt__cli_convert(int argc, char **argv)
 
     RRT__GOTO(parse(&a, argc, argv, &err));
     RRT__GOTO(check_destination(&a, &err));
-    RRT__GOTO(rrt_model_open(&source, a.paths[0], rrt__cli_progress(), &err));
+    RRT__GOTO(rrt__cli_open_f32(&source, a.paths[0], &err));
     size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
     size_t most = a.calibration_tokens ? a.calibration_tokens : CALIBRATION_TOKENS;

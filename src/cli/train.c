@@ -199,7 +199,7 @@ static void report(void *user, const rrt_train_step *step)
 static rrt_status open_student(const arguments *a, rrt_model **student, rrt_error *err)
 {
     char folder[4096];
-    if (!a->scratch) return rrt_model_open(student, a->student, a->train.progress, err);
+    if (!a->scratch) return rrt__cli_open_f32(student, a->student, err);
     const char *slash = strrchr(a->scratch, '/');
     bool is_folder = rrt__path_is_folder(a->scratch);
     snprintf(folder, sizeof folder, "%.*s",

@@ -203,6 +203,7 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     if (!options) options = &defaults;
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
+    RRT__TRY(rrt__model_check_f32(source, "converting", err));
     RRT__TRY(rrt__convert_check(source, options, err));
     RRT__TRY(check_plan(source, options, err));
     rrt_status status = options->init == RRT_INIT_CALIBRATED

@@ -193,7 +193,8 @@ static rrt_status open_view(healer *h, rrt_error *err)
         if (!rrt__family_has(h->model->family, m)) continue;
         rrt__shape_matrix(&h->model->shape, m, &out, &in);
         RRT__TRY(rrt__arena_alloc(&h->arena, &h->merged[m], out, in * sizeof(float), "merged weights", err));
-        h->view_slot.matrix[m] = (rrt__linear){h->merged[m], m == RRT__MATRIX_O ? 0 : out, in};
+        h->view_slot.matrix[m] =
+            (rrt__linear){.weight = h->merged[m], .out = m == RRT__MATRIX_O ? 0 : out, .in = in};
     }
     return RRT_STATUS_OK;
 }

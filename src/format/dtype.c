@@ -23,6 +23,7 @@ static const struct {
     [RRT__DTYPE_Q4_K] = {"Q4_K", 256, sizeof(rrt__block_q4_k), rrt__decode_q4_k},
     [RRT__DTYPE_Q5_K] = {"Q5_K", 256, sizeof(rrt__block_q5_k), rrt__decode_q5_k},
     [RRT__DTYPE_Q6_K] = {"Q6_K", 256, sizeof(rrt__block_q6_k), rrt__decode_q6_k},
+    [RRT__DTYPE_I8] = {"I8", 1, 1, NULL},
 };
 
 const char *rrt__dtype_name(rrt__dtype dtype)
@@ -71,6 +72,9 @@ void rrt__dtype_to_f32(rrt__dtype dtype, const void *data, size_t count, float *
         return;
     case RRT__DTYPE_BF16:
         bf16s_to_f32(data, count, out);
+        return;
+    case RRT__DTYPE_I8:
+        for (size_t i = 0; i < count; i++) out[i] = ((const int8_t *)data)[i];
         return;
     default:
         break;

@@ -21,6 +21,7 @@ typedef enum rrt__dtype {
     RRT__DTYPE_Q4_K,
     RRT__DTYPE_Q5_K,
     RRT__DTYPE_Q6_K,
+    RRT__DTYPE_I8,
     RRT__DTYPE_COUNT
 } rrt__dtype;
 

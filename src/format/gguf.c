@@ -90,10 +90,18 @@ static const char *const ggml_types[] = {
     [35] = "TQ2_0",  [39] = "MXFP4",
 };
 
+enum { GGML_TYPE_COUNT = sizeof ggml_types / sizeof *ggml_types };
+
+uint32_t rrt__gguf_type_of(rrt__dtype dtype)
+{
+    uint32_t id = 0;
+    while (!ggml_types[id] || strcmp(ggml_types[id], rrt__dtype_name(dtype)) != 0) id++;
+    return id;
+}
+
 static rrt_status find_dtype(uint32_t id, rrt__dtype *out, rrt_error *err)
 {
-    size_t known = sizeof ggml_types / sizeof *ggml_types;
-    const char *name = id < known && ggml_types[id] ? ggml_types[id] : "unknown";
+    const char *name = id < GGML_TYPE_COUNT && ggml_types[id] ? ggml_types[id] : "unknown";
     char readable[128] = "";
     for (rrt__dtype dtype = 0; dtype < RRT__DTYPE_COUNT; dtype++) {
         *out = dtype;

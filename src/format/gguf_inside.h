@@ -48,6 +48,9 @@ struct rrt__gguf {
 const char *rrt__gguf_type_name(rrt__gguf_type type); // "UINT32"
 size_t rrt__gguf_type_bytes(rrt__gguf_type type);     // 0: no fixed size (STRING, ARRAY)
 
+// The number of ggml_type that stands for a dtype.
+uint32_t rrt__gguf_type_of(rrt__dtype dtype);
+
 // The next n bytes, a number, a string of at most `most` bytes. what names it in the error, which has the
 // offset.
 rrt_status rrt__gguf_take(rrt__gguf_reader *reader, size_t n, const unsigned char **out, const char *what,

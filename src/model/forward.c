@@ -5,17 +5,7 @@
 
 #include "kernels/causal.h"
 #include "kernels/gemm.h"
-
-typedef struct block {
-    rrt__team team;
-    const rrt_model *model;
-    rrt__workspace *ws;
-    const rrt__span *spans;
-    size_t n_spans;
-    const rrt__segment *segments;
-    size_t n_segments, n_rows;
-    const rrt__slot *slot;
-} block;
+#include "model/project.h"
 
 void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *spans,
                         size_t n_spans, const int32_t *ids)
@@ -25,8 +15,11 @@ void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *
     for (size_t s = 0; s < n_spans; s++) {
         for (size_t i = 0; i < spans[s].count; i++, row++) {
             if (row < share.begin || row >= share.end) continue;
-            memcpy(ws->hidden + row * hidden, model->embedding + (size_t)ids[row] * hidden,
-                   hidden * sizeof(float));
+            float *state = ws->hidden + row * hidden;
+            if (model->is_packed)
+                rrt__packed_row(model->packed_embedding, (size_t)ids[row], state);
+            else
+                memcpy(state, model->embedding + (size_t)ids[row] * hidden, hidden * sizeof(float));
             float *cos_sin = ws->cos_sin + row * rotary;
             for (size_t p = 0; p < rotary / 2; p++) {
                 // In f32, as the models were trained: the angle's rounding is part of the model.
@@ -53,7 +46,7 @@ void rrt__forward_norm(rrt__team team, const rrt_model *model, const rrt__kernel
         kernels->rms_norm(out + at, x + at, norm->gain, rows, width, epsilon);
 }
 
-static void norm_segments(const block *b, rrt__norm_place place)
+static void norm_segments(const rrt__block *b, rrt__norm_place place)
 {
     for (size_t s = 0; s < b->n_segments; s++)
         rrt__forward_norm(b->team, b->model, b->ws->kernels,
@@ -61,75 +54,18 @@ static void norm_segments(const block *b, rrt__norm_place place)
                           b->ws->hidden, b->segments[s].begin, b->segments[s].end);
 }
 
-// y[i] += B·(A·x) for each segment that has a LoRA on the matrix; low_rank holds A·x. Segments lie one after
-// the other there: their ranks may differ.
-static void add_lora(const block *b, rrt__matrix m, float *y)
-{
-    size_t out_width = b->slot->matrix[m].out;
-    const float *low_rank = b->ws->low_rank[m];
-    for (size_t s = 0; s < b->n_segments; s++) {
-        const rrt__segment *segment = &b->segments[s];
-        const rrt__lora *lora = &b->model->depths[segment->depth].lora[m];
-        float *out = y + segment->begin * out_width;
-        size_t rows = segment->end - segment->begin;
-        if (lora->rank) rrt__gemm(b->team, out, low_rank, lora->b, rows, out_width, lora->rank, 1);
-        low_rank += rows * lora->rank;
-    }
-}
-
-static void add_bias(const block *b, rrt__matrix m, float *y)
-{
-    size_t width = b->slot->matrix[m].out;
-    rrt__share columns = rrt__team_share(b->team, width, RRT__GEMM_GRAIN);
-    for (size_t s = 0; s < b->n_segments; s++) {
-        const rrt__segment *segment = &b->segments[s];
-        const float *bias = b->model->depths[segment->depth].bias[m];
-        for (size_t r = segment->begin; r < segment->end; r++)
-            for (size_t c = columns.begin; c < columns.end; c++) y[r * width + c] += bias[c];
-    }
-}
-
-// Applies `count` matrices from `first` on that read the same x: y[i] = W·x + bias + B·(A·x), or += for the
-// residual. Ends without a barrier.
-static void project(const block *b, rrt__matrix first, int count, const float *x, float *const *y,
-                    int accumulate)
-{
-    bool any_lora = false, any_bias = b->model->family->has_biases;
-    for (int i = 0; i < count; i++) {
-        rrt__matrix m = first + (rrt__matrix)i;
-        float *low_rank = b->ws->low_rank[m];
-        for (size_t s = 0; s < b->n_segments; s++) {
-            const rrt__segment *segment = &b->segments[s];
-            const rrt__lora *lora = &b->model->depths[segment->depth].lora[m];
-            size_t in = b->slot->matrix[m].in, rows = segment->end - segment->begin;
-            if (!lora->rank) continue;
-            any_lora = true;
-            rrt__gemm(b->team, low_rank, x + segment->begin * in, lora->a, rows, lora->rank, in, 0);
-            low_rank += rows * lora->rank;
-        }
-    }
-    for (int i = 0; i < count; i++) {
-        const rrt__linear *linear = &b->slot->matrix[first + (rrt__matrix)i];
-        rrt__gemm(b->team, y[i], x, linear->weight, b->n_rows, linear->out, linear->in, accumulate);
-    }
-    if (any_lora) rrt__team_barrier(b->team);
-    for (int i = 0; i < count && any_lora; i++) add_lora(b, first + (rrt__matrix)i, y[i]);
-    if (any_bias) rrt__team_barrier(b->team);
-    for (int i = 0; i < count && any_bias; i++) add_bias(b, first + (rrt__matrix)i, y[i]);
-}
-
-static int depth_of_row(const block *b, size_t row)
+static int depth_of_row(const rrt__block *b, size_t row)
 {
     size_t s = 0;
     while (row >= b->segments[s].end) s++;
     return b->segments[s].depth;
 }
 
-typedef void (*row_function)(const block *b, const rrt__span *span, size_t position, size_t row);
+typedef void (*row_function)(const rrt__block *b, const rrt__span *span, size_t position, size_t row);
 
 // Calls function for this thread's share of the rows. Rows of a span lie round-robin: later positions cost
 // more.
-static void each_row(const block *b, row_function function)
+static void each_row(const rrt__block *b, row_function function)
 {
     size_t row = 0;
     for (size_t s = 0; s < b->n_spans; s++)
@@ -138,7 +74,7 @@ static void each_row(const block *b, row_function function)
                 function(b, &b->spans[s], b->spans[s].position + i, row);
 }
 
-static void rotate_and_store(const block *b, const rrt__span *span, size_t position, size_t row)
+static void rotate_and_store(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
     const rrt__shape *shape = &b->model->shape;
     const float *cos_sin = b->ws->cos_sin + row * shape->rotary;
@@ -153,7 +89,7 @@ static void rotate_and_store(const block *b, const rrt__span *span, size_t posit
     if (span->sequence) rrt__sequence_store(span->sequence, position, depth, k, v);
 }
 
-static void attend(const block *b, const rrt__span *span, size_t position, size_t row)
+static void attend(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
     if (!span->sequence) return;
     const rrt__shape *shape = &b->model->shape;
@@ -169,7 +105,7 @@ static void attend(const block *b, const rrt__span *span, size_t position, size_
 }
 
 // The spans that are whole texts; heads are dealt out to the threads.
-static void attend_whole(const block *b)
+static void attend_whole(const rrt__block *b)
 {
     const rrt__shape *shape = &b->model->shape;
     rrt__workspace *ws = b->ws;
@@ -197,12 +133,12 @@ static void attend_whole(const block *b)
 
 // Keys and values only for segments that have some of their own: where loops share them, those of the first,
 // which come first.
-static void project_qkv(const block *b)
+static void project_qkv(const rrt__block *b)
 {
     rrt__workspace *ws = b->ws;
     const float *x = ws->normed[RRT__NORM_ATTENTION];
     rrt__kv_rows kv = rrt__workspace_kv(ws, b->model, b->segments[0].depth);
-    block own = *b;
+    rrt__block own = *b;
     own.n_segments = own.n_rows = 0;
     while (own.n_segments < b->n_segments) {
         const rrt__segment *next = &b->segments[own.n_segments];
@@ -211,14 +147,14 @@ static void project_qkv(const block *b)
         own.n_segments++;
     }
     if (own.n_segments == b->n_segments) {
-        project(b, RRT__MATRIX_Q, 3, x, (float *[]){ws->q, kv.k, kv.v}, 0);
+        rrt__project(b, RRT__MATRIX_Q, 3, x, (float *[]){ws->q, kv.k, kv.v}, 0);
         return;
     }
-    project(b, RRT__MATRIX_Q, 1, x, &ws->q, 0);
-    if (own.n_segments) project(&own, RRT__MATRIX_K, 2, x, (float *[]){kv.k, kv.v}, 0);
+    rrt__project(b, RRT__MATRIX_Q, 1, x, &ws->q, 0);
+    if (own.n_segments) rrt__project(&own, RRT__MATRIX_K, 2, x, (float *[]){kv.k, kv.v}, 0);
 }
 
-static void attention(const block *b)
+static void attention(const rrt__block *b)
 {
     rrt__workspace *ws = b->ws;
     project_qkv(b);
@@ -228,19 +164,19 @@ static void attention(const block *b)
     each_row(b, attend);
     attend_whole(b);
     rrt__team_barrier(b->team);
-    project(b, RRT__MATRIX_O, 1, ws->attended, &ws->hidden, 1);
+    rrt__project(b, RRT__MATRIX_O, 1, ws->attended, &ws->hidden, 1);
 }
 
 // Up to the input of down.
-static void mlp_input(const block *b)
+static void mlp_input(const rrt__block *b)
 {
     rrt__workspace *ws = b->ws;
     const float *x = ws->normed[RRT__NORM_MLP];
     bool gated = b->model->family->mlp == RRT__MLP_SILU_GATED;
     if (gated)
-        project(b, RRT__MATRIX_GATE, 2, x, (float *[]){ws->gate, ws->up}, 0);
+        rrt__project(b, RRT__MATRIX_GATE, 2, x, (float *[]){ws->gate, ws->up}, 0);
     else
-        project(b, RRT__MATRIX_UP, 1, x, &ws->up, 0);
+        rrt__project(b, RRT__MATRIX_UP, 1, x, &ws->up, 0);
     rrt__team_barrier(b->team);
     rrt__share share = rrt__team_share(b->team, b->n_rows * b->model->shape.ffn, RRT__GEMM_GRAIN);
     size_t at = share.begin, values = share.end - share.begin;
@@ -251,12 +187,12 @@ static void mlp_input(const block *b)
     rrt__team_barrier(b->team);
 }
 
-static block open_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
-                        const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
-                        size_t n_segments)
+static rrt__block open_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                             const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
+                             size_t n_segments)
 {
     const rrt__slot *slot = &model->slots[model->plan.slot[segments[0].depth]];
-    return (block){
+    return (rrt__block){
         team, model, workspace, spans, n_spans, segments, n_segments, rrt__spans_rows(spans, n_spans), slot};
 }
 
@@ -264,7 +200,7 @@ void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspa
                             const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
                             size_t n_segments)
 {
-    block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
+    rrt__block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
     rrt__team_barrier(team);
     norm_segments(&b, RRT__NORM_ATTENTION);
     if (model->family->parallel_residual) norm_segments(&b, RRT__NORM_MLP);
@@ -273,7 +209,7 @@ void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspa
     rrt__team_barrier(team);
 }
 
-static void forward_mlp_input(const block *b)
+static void forward_mlp_input(const rrt__block *b)
 {
     if (!b->model->family->parallel_residual) {
         norm_segments(b, RRT__NORM_MLP);
@@ -286,16 +222,16 @@ void rrt__forward_mlp_input(rrt__team team, const rrt_model *model, rrt__workspa
                             const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
                             size_t n_segments)
 {
-    block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
+    rrt__block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
     forward_mlp_input(&b);
 }
 
 void rrt__forward_mlp(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                       const rrt__span *spans, size_t n_spans, const rrt__segment *segments, size_t n_segments)
 {
-    block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
+    rrt__block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
     forward_mlp_input(&b);
-    project(&b, RRT__MATRIX_DOWN, 1, workspace->activated, &workspace->hidden, 1);
+    rrt__project(&b, RRT__MATRIX_DOWN, 1, workspace->activated, &workspace->hidden, 1);
     rrt__team_barrier(team);
 }
 
@@ -325,7 +261,6 @@ void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace 
     rrt__forward_norm(team, model, ws->kernels, &model->final_norm, ws->normed[0], ws->hidden, begin,
                       begin + count);
     rrt__team_barrier(team);
-    rrt__gemm(team, logits, ws->normed[0] + begin * hidden, model->head, count, model->shape.vocab, hidden,
-              0);
+    rrt__project_head(team, model, ws, ws->normed[0] + begin * hidden, count, logits);
     rrt__team_barrier(team);
 }

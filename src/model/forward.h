@@ -45,8 +45,10 @@ typedef struct rrt__workspace {
     float *gate, *up;                   // [rows, ffn]; gate only where the family has one
     float *activated;                   // [rows, ffn]: input of down
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
-    float *cos_sin;                     // [rows, rotary]
-    float *scores;                      // [threads, scores_stride]: attention's scratch
+    rrt__codes codes;                   // of a quantised model: the rows that a matrix is multiplied with
+    rrt__codes low_rank_codes[RRT__MATRIX_COUNT];
+    float *cos_sin; // [rows, rotary]
+    float *scores;  // [threads, scores_stride]: attention's scratch
     size_t scores_stride;
     rrt__arena arena;
 } rrt__workspace;

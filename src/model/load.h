@@ -29,6 +29,11 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
                            const rrt__names *names, bool gguf_rope, const rrt_progress *progress,
                            rrt_error *err);
 
+// A quantised file of ours (quantize.c): its architecture, and the model that it holds. The model takes the
+// file over, unless this fails.
+#define RRT__GGUF_ARCHITECTURE "rrt"
+rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err);
+
 // Writes config.json, weights and tokenizer into a folder that is there. Files of the same name are replaced.
 rrt_status rrt__model_write(const rrt_model *model, const char *folder,
                             const rrt__safetensors_options *options, rrt_error *err);

@@ -49,6 +49,13 @@ int rrt__model_first_depth(const rrt_model *model, int slot)
     return depth;
 }
 
+static rrt_status create_matrix(rrt_model *model, float **values, size_t count, const char *what,
+                                rrt_error *err)
+{
+    if (model->is_packed) return RRT_STATUS_OK;
+    return rrt__arena_alloc(&model->arena, values, count, sizeof(float), what, err);
+}
+
 static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
 {
     RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, model->shape.hidden, sizeof(float), "a norm", err));
@@ -88,39 +95,57 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
     if (!rrt__size_mul(shape->vocab, shape->hidden, &embedding_count))
         return rrt__fail(err, RRT_STATUS_FORMAT, "the embedding is too large: %zu x %zu", shape->vocab,
                          shape->hidden);
-    RRT__TRY(
-        rrt__arena_alloc(arena, &model->embedding, embedding_count, sizeof(float), "the embedding", err));
+    RRT__TRY(create_matrix(model, &model->embedding, embedding_count, "the embedding", err));
     model->head = model->embedding;
-    if (!shape->tied_head)
-        RRT__TRY(rrt__arena_alloc(arena, &model->head, embedding_count, sizeof(float), "the head", err));
+    if (!shape->tied_head) RRT__TRY(create_matrix(model, &model->head, embedding_count, "the head", err));
+    RRT__TRY(
+        rrt__arena_alloc(arena, &model->packed_embedding, 2, sizeof *model->packed_embedding, "slots", err));
+    model->packed_head = model->packed_embedding + (shape->tied_head ? 0 : 1);
     for (int s = 0; s < model->plan.n_slots; s++) {
         for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
             if (!rrt__family_has(model->family, m)) continue;
             rrt__linear *linear = &model->slots[s].matrix[m];
             rrt__shape_matrix(shape, m, &linear->out, &linear->in);
-            RRT__TRY(rrt__arena_alloc(arena, &linear->weight, linear->out * linear->in, sizeof(float),
-                                      "a weight matrix", err));
+            RRT__TRY(create_matrix(model, &linear->weight, linear->out * linear->in, "a weight matrix", err));
         }
     }
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(create_depth(model, d, err));
     return create_norm(model, &model->final_norm, err);
 }
 
-rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+static rrt_status create(rrt_model **out, const rrt_model *like, rrt_error *err)
 {
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a model", err));
-    rrt_model *model = *out;
-    model->family = family;
-    model->shape = *shape;
-    model->plan = *plan;
-    model->norms = norms;
-    rrt_status status = allocate(model, err);
+    **out = *like;
+    rrt_status status = allocate(*out, err);
     if (status) {
-        rrt_model_close(model);
+        rrt_model_close(*out);
         *out = NULL;
     }
     return status;
+}
+
+rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+{
+    const rrt_model like = {.family = family, .shape = *shape, .plan = *plan, .norms = norms};
+    return create(out, &like, err);
+}
+
+rrt_status rrt__model_create_packed(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                                    const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+{
+    const rrt_model like = {
+        .family = family, .shape = *shape, .plan = *plan, .norms = norms, .is_packed = true};
+    return create(out, &like, err);
+}
+
+rrt_status rrt__model_check_f32(const rrt_model *model, const char *what, rrt_error *err)
+{
+    if (!model->is_packed) return RRT_STATUS_OK;
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model is quantised: %s needs f32 weights", what);
+    return rrt__hint(err, status, "take the model that it was made of, or unpack it (rrt_model_unpack)");
 }
 
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err)
@@ -138,8 +163,8 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
                          rrt__matrix_name(matrix), depth, rrt__model_kv_depth(model, depth));
     rrt__lora *lora = &model->depths[depth].lora[matrix];
     lora->rank = rank;
-    RRT__TRY(rrt__arena_alloc(&model->arena, &lora->a, rank * linear->in, sizeof(float), "LoRA A", err));
-    return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
+    RRT__TRY(create_matrix(model, &lora->a, rank * linear->in, "LoRA A", err));
+    return create_matrix(model, &lora->b, linear->out * rank, "LoRA B", err);
 }
 
 int rrt__model_kv_depth(const rrt_model *model, int depth)
@@ -213,6 +238,7 @@ void rrt_model_close(rrt_model *model)
     if (!model) return;
     rrt_tokenizer_close(model->tokenizer);
     rrt__arena_free(&model->arena);
+    rrt__gguf_close(model->file);
     rrt__free(model);
 }
 

@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "format/dtype.h"
+#include "format/gguf.h"
+#include "kernels/packed.h"
 #include "model/family.h"
 #include "model/plan.h"
 #include "rrt/model.h"
@@ -19,15 +21,18 @@ typedef struct rrt__shape {
     bool tied_head; // the head is the embedding
 } rrt__shape;
 
-// y = W·x (+ bias + LoRA, which the depth holds). weight: [out, in].
+// y = W·x (+ bias + LoRA, which the depth holds). weight: [out, in]; NULL in a quantised model, which has
+// `packed`.
 typedef struct rrt__linear {
     float *weight;
+    rrt__packed packed;
     size_t out, in;
 } rrt__linear;
 
-// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank]. rank 0: none.
+// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank], or packed. rank 0: none.
 typedef struct rrt__lora {
     float *a, *b;
+    rrt__packed packed_a, packed_b;
     size_t rank;
 } rrt__lora;
 
@@ -59,23 +64,29 @@ struct rrt_model {
     rrt__shape shape;
     rrt__plan plan;
     rrt__norms_mode norms;
-    bool shares_kv;     // all loops read the first one's keys and values
-    rrt__slot *slots;   // [plan.n_slots]
-    rrt__depth *depths; // [plan.n_depths]
-    float *embedding;   // [vocab, hidden]
-    float *head;        // [vocab, hidden]; the embedding where the head is tied
+    bool is_packed;                              // matrices are quantised, and lie in `file`
+    bool shares_kv;                              // all loops read the first one's keys and values
+    rrt__slot *slots;                            // [plan.n_slots]
+    rrt__depth *depths;                          // [plan.n_depths]
+    float *embedding;                            // [vocab, hidden]
+    float *head;                                 // [vocab, hidden]; the embedding where the head is tied
+    rrt__packed *packed_embedding, *packed_head; // in their place in a quantised model
     rrt__norm final_norm;
     rrt__gate *gates; // [plan.loops - 1], the first after loop 1; NULL: none
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL, where there was one that could not be used
     rrt__arena arena;
+    rrt__gguf *file; // of a quantised model, else NULL
     uint64_t file_bytes;
 };
 
 // [out, in] of a matrix in this shape.
 void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out, size_t *in);
 
-// A model with all weights and vectors allocated and zero, without LoRA and tokenizer.
+// A model with all weights and vectors allocated and zero, without LoRA and tokenizer. Of a quantised one no
+// matrix is allocated, nor those of LoRA later on: whoever loads it says where they lie.
+rrt_status rrt__model_create_packed(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                                    const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
 rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                              const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
 
@@ -104,6 +115,9 @@ bool rrt__model_owns_vectors(const rrt_model *model);
 // Whether two models speak of the same tokens, so that they can be compared or distilled: MISMATCH if their
 // vocabularies differ in size, or their tokenizers, where both have one, in an id.
 rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err);
+
+// UNSUPPORTED for a quantised model, in the name of something that reads or changes f32 weights.
+rrt_status rrt__model_check_f32(const rrt_model *model, const char *what, rrt_error *err);
 
 // The first depth that uses the slot.
 int rrt__model_first_depth(const rrt_model *model, int slot);

@@ -79,11 +79,24 @@ static rrt_status tolerate_unknown(rrt_model *model, rrt_status status, const rr
     return RRT_STATUS_OK;
 }
 
+static bool is_ours(const rrt__gguf *gguf)
+{
+    rrt__slice arch;
+    return !rrt__gguf_string(gguf, "general.architecture", &arch, NULL) &&
+           arch.length == strlen(RRT__GGUF_ARCHITECTURE) &&
+           memcmp(arch.data, RRT__GGUF_ARCHITECTURE, arch.length) == 0;
+}
+
 static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
 {
     rrt__gguf *gguf;
     rrt__config config;
     RRT__TRY(rrt__gguf_open(&gguf, path, err));
+    if (is_ours(gguf)) {
+        rrt_status status = rrt__model_load_packed(out, gguf, err);
+        if (status) rrt__gguf_close(gguf);
+        return status;
+    }
     rrt_status status = gguf_config(&config, gguf, err);
     if (!status)
         status =

@@ -53,13 +53,14 @@ static rrt_status visit_vectors(const walk *w, int depth, const char *prefix, in
 static rrt_status visit_slot(const walk *w, int s)
 {
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        const rrt__linear *linear = &w->model->slots[s].matrix[m];
+        rrt__linear *linear = &w->model->slots[s].matrix[m];
         if (!rrt__family_has(w->model->family, m)) continue;
         rrt__parameter p = {.kind = RRT__PARAMETER_SHARED,
                             .matrix = m,
                             .rows = linear->out,
                             .columns = linear->in,
-                            .values = linear->weight};
+                            .values = linear->weight,
+                            .packed = &linear->packed};
         RRT__TRY(visit(w, p, w->names->layers, s, w->names->matrices[m], "weight"));
     }
     if (rrt__model_owns_vectors(w->model)) return RRT_STATUS_OK;
@@ -70,18 +71,20 @@ static rrt_status visit_depth(const walk *w, int d)
 {
     const rrt__slot *slot = &w->model->slots[w->model->plan.slot[d]];
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        const rrt__lora *lora = &w->model->depths[d].lora[m];
+        rrt__lora *lora = &w->model->depths[d].lora[m];
         if (!lora->rank) continue;
         rrt__parameter a = {.kind = RRT__PARAMETER_LORA,
                             .matrix = -1,
                             .rows = lora->rank,
                             .columns = slot->matrix[m].in,
-                            .values = lora->a};
+                            .values = lora->a,
+                            .packed = &lora->packed_a};
         rrt__parameter b = {.kind = RRT__PARAMETER_LORA,
                             .matrix = -1,
                             .rows = slot->matrix[m].out,
                             .columns = lora->rank,
-                            .values = lora->b};
+                            .values = lora->b,
+                            .packed = &lora->packed_b};
         RRT__TRY(visit(w, a, "rrt.depths.", d, w->names->matrices[m], "lora_A.weight"));
         RRT__TRY(visit(w, b, "rrt.depths.", d, w->names->matrices[m], "lora_B.weight"));
     }
@@ -113,13 +116,15 @@ rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *n
                         .matrix = -1,
                         .rows = model->shape.vocab,
                         .columns = model->shape.hidden,
-                        .values = model->embedding};
+                        .values = model->embedding,
+                        .packed = model->packed_embedding};
     RRT__TRY(visit(&w, p, "", -1, names->embedding, "weight"));
     for (int s = 0; s < model->plan.n_slots; s++) RRT__TRY(visit_slot(&w, s));
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(visit_depth(&w, d));
     RRT__TRY(visit_gates(&w));
     RRT__TRY(visit_norm(&w, &model->final_norm, "", -1, names->final_norm));
     p.values = model->head;
+    p.packed = model->packed_head;
     return model->shape.tied_head ? RRT_STATUS_OK : visit(&w, p, "", -1, names->head, "weight");
 }
 

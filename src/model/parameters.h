@@ -18,7 +18,8 @@ typedef struct rrt__parameter {
     rrt__parameter_kind kind;
     int matrix;           // rrt__matrix of a weight or bias held by a slot, else -1
     size_t rows, columns; // columns 0: a vector [rows]
-    float *values;
+    float *values;        // NULL for a matrix of a quantised model
+    rrt__packed *packed;  // of a matrix; NULL for a vector
 } rrt__parameter;
 
 typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *parameter, rrt_error *err);

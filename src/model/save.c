@@ -107,6 +107,7 @@ rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_sa
     rrt__safetensors_options weights = {.max_shard_bytes = options->max_shard_bytes ? options->max_shard_bytes
                                                                                     : default_shard_bytes,
                                         .progress = options->progress};
+    RRT__TRY(rrt__model_check_f32(model, "saving as safetensors", err));
     RRT__TRY(parse_dtype(&weights.dtype, options->dtype, err));
     RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
     rrt_status status = rrt__model_write(model, destination.temporary, &weights, err);

@@ -15,6 +15,29 @@ static rrt_status allocate(rrt__workspace *ws, float **buffer, size_t rows, size
                             err);
 }
 
+// Codes of rows of so many values at most.
+static rrt_status allocate_codes(rrt__workspace *ws, rrt__codes *codes, size_t rows, size_t width,
+                                 rrt_error *err)
+{
+    size_t blocks = rrt__packed_blocks(width);
+    const char *what = "the forward pass's codes";
+    RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->codes, rows, blocks * RRT__BLOCK, what, err));
+    RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->scales, rows, blocks * sizeof(float), what, err));
+    return rrt__arena_alloc(&ws->arena, &codes->sums, rows, blocks * sizeof(int32_t), what, err);
+}
+
+static rrt_status allocate_all_codes(rrt__workspace *ws, const rrt_model *model, size_t rows, rrt_error *err)
+{
+    size_t widest = model->shape.hidden;
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        rrt__shape_matrix(&model->shape, m, &out, &in);
+        widest = in > widest ? in : widest;
+        RRT__TRY(allocate_codes(ws, &ws->low_rank_codes[m], rows, greatest_rank(model, m), err));
+    }
+    return allocate_codes(ws, &ws->codes, rows, widest, err);
+}
+
 rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_model *model, size_t rows,
                                rrt_error *err)
 {
@@ -59,6 +82,7 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
         status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
     for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
         status = allocate(ws, &ws->low_rank[m], rows, greatest_rank(model, m), err);
+    if (!status && model->is_packed) status = allocate_all_codes(ws, model, rows, err);
     if (!status && model->shares_kv)
         status = rrt__kv_rows_create(&ws->arena, &ws->shared_kv, model, rows, err);
     if (status) rrt__workspace_free(ws);

@@ -100,6 +100,16 @@ const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer)
     return tokenizer->chat_template;
 }
 
+json_t *rrt__tokenizer_json(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->source;
+}
+
+json_t *rrt__tokenizer_config(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->config;
+}
+
 rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
 {
     char path[4096];

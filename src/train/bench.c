@@ -32,6 +32,7 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
     if (context > most)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "sequences of %zu tokens: the model can see %zu", context,
                          most);
+    RRT__TRY(rrt__model_check_f32(model, "training", err));
     if (o->teacher) RRT__TRY(rrt__model_check_vocabulary(model, o->teacher, err));
     if (o->match && !(o->teacher && o->teacher->plan.n_depths == model->plan.n_depths))
         return rrt__fail(err, RRT_STATUS_ARGUMENT,

@@ -173,6 +173,7 @@ rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
     bool found = false;
     if (!r->model->tokenizer)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no tokenizer to read text with");
+    RRT__TRY(rrt__model_check_f32(r->model, "training", err));
     if (r->options->teacher) RRT__TRY(rrt__model_check_vocabulary(r->model, r->options->teacher, err));
     RRT__TRY(rrt__path_join(r->checkpoints, r->out, "checkpoints", err));
     RRT__TRY(open_folder(r, err));

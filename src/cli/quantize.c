@@ -1,0 +1,44 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+int rrt__cli_quantize(int argc, char **argv)
+{
+    bool force = false;
+    const rrt__option options[] = {
+        {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace DST.gguf if it exists"},
+    };
+    const rrt__cli_usage usage = {
+        "rrt quantize SRC DST.gguf TYPE",
+        "Writes a model into one file that is mapped and used as it lies there. TYPE is that of the layers'\n"
+        "matrices: q8_0 (8.5 bits per weight), q4_1 (5) or q4_0 (4.5). LoRA becomes q8_0; embedding and head "
+        "q8_0,\n"
+        "or beside a 4-bit type q6_0 (6.5 bits).",
+        options, 1, 3};
+    rrt_error err = {0};
+    rrt__cli_common common;
+    char *paths[3];
+    rrt_model *model = NULL, *result = NULL;
+    rrt_model_info info, source;
+    rrt_status status;
+
+    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, paths, &err));
+    rrt_quantize_options quantize = {paths[2], force, common.threads, rrt__cli_progress()};
+    rrt__cli_catch_signals();
+    RRT__GOTO(rrt__cli_open_f32(&model, paths[0], &err));
+    RRT__GOTO(rrt_model_quantize(model, paths[1], &quantize, &err));
+    RRT__GOTO(rrt_model_open(&result, paths[1], NULL, &err));
+    rrt_model_describe(model, &source);
+    rrt_model_describe(result, &info);
+    if (common.json)
+        RRT__GOTO(rrt__cli_print_json(json_pack("{s:s, s:s, s:I}", "path", paths[1], "type", paths[2],
+                                                "file_bytes", (json_int_t)info.file_bytes),
+                                      &err));
+    else
+        printf("%s: %s, %.2f bits per parameter (%s before)\n", paths[1], rrt__cli_bytes(info.file_bytes),
+               8 * (double)info.file_bytes / (double)info.params_total, rrt__cli_bytes(source.file_bytes));
+done:
+    rrt_model_close(result);
+    rrt_model_close(model);
+    return rrt__cli_finish(status, &err);
+}

@@ -1,0 +1,39 @@
+// Writing a GGUF file, version 3: metadata and tensors are declared first, then the tensors' bytes follow in
+// the same order. Zero-initialised is an empty file; the first error has to be passed on, and
+// rrt__gguf_writer_free called in the end.
+#ifndef RRT__GGUF_WRITE_H
+#define RRT__GGUF_WRITE_H
+
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "format/dtype.h"
+
+enum { RRT__GGUF_ALIGNMENT = 64 }; // of every tensor's bytes
+
+typedef struct rrt__gguf_writer {
+    rrt__string entries, tensors; // as they stand in the header
+    uint64_t n_entries, n_tensors;
+    size_t data_bytes; // declared so far
+    FILE *file;        // after rrt__gguf_writer_begin
+    const char *path;
+} rrt__gguf_writer;
+
+rrt_status rrt__gguf_write_string(rrt__gguf_writer *writer, const char *key, const char *text, size_t length,
+                                  rrt_error *err);
+rrt_status rrt__gguf_write_u32(rrt__gguf_writer *writer, const char *key, uint32_t value, rrt_error *err);
+
+// Declares a tensor; shape is outermost first.
+rrt_status rrt__gguf_write_tensor(rrt__gguf_writer *writer, const char *name, rrt__dtype dtype, int n_dims,
+                                  const size_t *shape, rrt_error *err);
+
+// Opens the file and writes all that was declared. path outlives the writer.
+rrt_status rrt__gguf_writer_begin(rrt__gguf_writer *writer, const char *path, rrt_error *err);
+rrt_status rrt__gguf_write_data(rrt__gguf_writer *writer, const void *data, size_t size_bytes,
+                                rrt_error *err);
+
+// Flushes to the disk.
+rrt_status rrt__gguf_writer_finish(rrt__gguf_writer *writer, rrt_error *err);
+void rrt__gguf_writer_free(rrt__gguf_writer *writer);
+
+#endif

@@ -1,0 +1,147 @@
+// A model in one file that is used as it lies there: GGUF with architecture "rrt". Configuration and
+// tokenizer are those of a folder, as JSON; a quantised matrix is a tensor of bytes [groups, bytes of a
+// group] named after its packing ("model.layers.0.mlp.up_proj.weight.q4_0"), see kernels/packed.h.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/team.h"
+#include "format/gguf_write.h"
+#include "model/load.h"
+#include "model/parameters.h"
+#include "tokenizer/tokenizer.h"
+
+typedef struct quantizer {
+    const rrt_model *model;
+    rrt__packing packing; // of the layers' matrices
+    rrt__gguf_writer writer;
+    const rrt_quantize_options *options;
+    double done, total;     // bytes
+    unsigned char *scratch; // of the greatest matrix
+    size_t scratch_bytes;
+} quantizer;
+
+static rrt__packing packing_of(const quantizer *q, const rrt__parameter *p)
+{
+    if (p->kind == RRT__PARAMETER_LORA) return RRT__PACKING_Q8_0;
+    bool small = q->packing == RRT__PACKING_Q4_0 || q->packing == RRT__PACKING_Q4_1;
+    return p->kind == RRT__PARAMETER_EMBEDDING && small ? RRT__PACKING_Q6_0 : q->packing;
+}
+
+static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    quantizer *q = user;
+    if (!p->packed) return rrt__gguf_write_tensor(&q->writer, p->name, RRT__DTYPE_F32, 1, &p->rows, err);
+    char name[160];
+    rrt__packing packing = packing_of(q, p);
+    size_t bytes = rrt__packed_bytes(packing, p->rows, p->columns),
+           shape[] = {rrt__packed_groups(p->rows), rrt__packed_group_bytes(packing, p->columns)};
+    if (bytes > q->scratch_bytes) q->scratch_bytes = bytes;
+    snprintf(name, sizeof name, "%s.%s", p->name, rrt__packing_name(packing));
+    return rrt__gguf_write_tensor(&q->writer, name, RRT__DTYPE_I8, 2, shape, err);
+}
+
+typedef struct packing_job {
+    const rrt__parameter *parameter;
+    rrt__packing packing;
+    unsigned char *data;
+} packing_job;
+
+static void pack(rrt__team team, void *argument)
+{
+    const packing_job *job = argument;
+    const rrt__parameter *p = job->parameter;
+    rrt__pack(team, job->data, job->packing, p->values, p->rows, p->columns);
+}
+
+static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    quantizer *q = user;
+    if (!p->packed) return rrt__gguf_write_data(&q->writer, p->values, p->rows * sizeof(float), err);
+    packing_job job = {p, packing_of(q, p), q->scratch};
+    size_t bytes = rrt__packed_bytes(job.packing, p->rows, p->columns);
+    rrt__team_run(q->options->threads, pack, &job);
+    RRT__TRY(rrt__gguf_write_data(&q->writer, q->scratch, bytes, err));
+    q->done += (double)bytes;
+    return rrt__progress_report(q->options->progress, "quantize", q->done, q->total, err);
+}
+
+// Takes the JSON over.
+static rrt_status declare_json(quantizer *q, const char *key, json_t *json, rrt_error *err)
+{
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing '%s'", key);
+    rrt_status status = rrt__gguf_write_string(&q->writer, key, text, strlen(text), err);
+    free(text);
+    return status;
+}
+
+static json_t *lora_ranks(const rrt_model *model)
+{
+    json_t *ranks = json_array();
+    for (int d = 0; d < model->plan.n_depths; d++) {
+        json_t *row = json_array();
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+            json_array_append_new(row, json_integer((json_int_t)model->depths[d].lora[m].rank));
+        json_array_append_new(ranks, row);
+    }
+    return ranks;
+}
+
+static rrt_status declare_all(quantizer *q, rrt_error *err)
+{
+    const rrt_model *model = q->model;
+    json_t *config;
+    RRT__TRY(rrt__gguf_write_string(&q->writer, "general.architecture", RRT__GGUF_ARCHITECTURE,
+                                    strlen(RRT__GGUF_ARCHITECTURE), err));
+    RRT__TRY(rrt__config_to_json(model, RRT__DTYPE_F32, &config, err));
+    RRT__TRY(declare_json(q, "rrt.config", config, err));
+    RRT__TRY(declare_json(q, "rrt.lora_ranks", lora_ranks(model), err));
+    if (model->tokenizer) {
+        json_t *tokenizer = rrt__tokenizer_json(model->tokenizer),
+               *settings = rrt__tokenizer_config(model->tokenizer);
+        RRT__TRY(declare_json(q, "rrt.tokenizer", json_incref(tokenizer), err));
+        RRT__TRY(declare_json(q, "rrt.tokenizer_config", json_incref(settings), err));
+    }
+    RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));
+    q->total = (double)q->writer.data_bytes;
+    return rrt__alloc(&q->scratch, q->scratch_bytes, 1, "a quantised matrix", err);
+}
+
+static rrt_status write_all(quantizer *q, const char *path, rrt_error *err)
+{
+    RRT__TRY(declare_all(q, err));
+    RRT__TRY(rrt__gguf_writer_begin(&q->writer, path, err));
+    RRT__TRY(rrt__model_each_parameter(q->model, &q->model->family->hf, write, q, err));
+    return rrt__gguf_writer_finish(&q->writer, err);
+}
+
+static rrt_status find_packing(rrt__packing *packing, const char *name, rrt_error *err)
+{
+    static const rrt__packing offered[] = {RRT__PACKING_Q8_0, RRT__PACKING_Q4_1, RRT__PACKING_Q4_0};
+    for (int i = 0; i < 3; i++) {
+        *packing = offered[i];
+        if (name && strcmp(rrt__packing_name(*packing), name) == 0) return RRT_STATUS_OK;
+    }
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "the type '%s' is not known: q8_0, q4_1 or q4_0",
+                     name ? name : "");
+}
+
+rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rrt_quantize_options *options,
+                              rrt_error *err)
+{
+    quantizer q = {.model = model, .options = options};
+    rrt__destination destination;
+    RRT__TRY(find_packing(&q.packing, options->type, err));
+    RRT__TRY(rrt__model_check_f32(model, "quantising", err));
+    RRT__TRY(rrt__destination_open(&destination, path, false, options->overwrite, err));
+    rrt_status status = write_all(&q, destination.temporary, err);
+    if (!status) status = rrt__destination_commit(&destination, err);
+    if (status) rrt__destination_discard(&destination);
+    rrt__gguf_writer_free(&q.writer);
+    rrt__free(q.scratch);
+    return status;
+}
