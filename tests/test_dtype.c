@@ -104,7 +104,8 @@ static void test_blocks_match_gguf_py(void **state)
     }
     fclose(file);
     for (rrt__dtype dtype = 0; dtype < RRT__DTYPE_COUNT; dtype++)
-        if (!seen[dtype]) fail_msg("no golden values for %s", rrt__dtype_name(dtype));
+        if (!seen[dtype] && dtype != RRT__DTYPE_I8)
+            fail_msg("no golden values for %s", rrt__dtype_name(dtype));
 }
 
 static const float data[6] = {1, 2, 3, 4, 5, 6};

@@ -1,61 +1,148 @@
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 
-static rrt_status print_row(const rrt_bench_options *o, const rrt_bench_result *r, bool json, rrt_error *err)
+enum { MOST_BATCHES = 16 };
+
+typedef struct arguments {
+    const char *path, *teacher_path, *batches;
+    bool train, match, recompute, bf16;
+    size_t prompt, generated, context;
+    int repeats, threads;
+} arguments;
+
+// "1,8,32"
+static rrt_status parse_batches(const char *text, size_t *batches, int *count, rrt_error *err)
 {
-    if (json)
-        return rrt__cli_print_json(json_pack("{s:[{s:s, s:I, s:f, s:f, s:I}]}", "rows", "test", "train",
-                                             "batch", (json_int_t)o->batch, "tokens_per_s_mean",
-                                             r->tokens_per_s_mean, "tokens_per_s_std", r->tokens_per_s_std,
-                                             "peak_rss_bytes", (json_int_t)r->peak_rss_bytes),
-                                   err);
+    *count = 0;
+    for (const char *at = text;; at++) {
+        char *end;
+        unsigned long value = strtoul(at, &end, 10);
+        if (end == at || value < 1 || value > 65536 || (*end && *end != ',') || *count == MOST_BATCHES)
+            return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                             "--batch: '%s' is not a list of 1 to %d numbers from 1 to 65536, such as 1,8,32",
+                             text, MOST_BATCHES);
+        batches[(*count)++] = value;
+        if (!*end) return RRT_STATUS_OK;
+        at = end;
+    }
+}
+
+static void add_row(json_t *rows, const char *test, size_t batch, const rrt_bench_result *r)
+{
+    json_array_append_new(rows,
+                          json_pack("{s:s, s:I, s:f, s:f, s:I}", "test", test, "batch", (json_int_t)batch,
+                                    "tokens_per_s_mean", r->tokens_per_s_mean, "tokens_per_s_std",
+                                    r->tokens_per_s_std, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes));
+}
+
+static rrt_status bench_training(const arguments *a, size_t batch, json_t *rows, rrt_error *err)
+{
+    rrt_model *model = NULL, *teacher = NULL;
+    rrt_bench_result result;
+    rrt_status status = rrt__cli_open_f32(&model, a->path, err);
+    if (!status && a->teacher_path)
+        status = rrt_model_open(&teacher, a->teacher_path, rrt__cli_progress(), err);
+    rrt_bench_options bench = {a->threads, a->repeats, batch,        a->context,         teacher,
+                               a->match,   a->bf16,    a->recompute, rrt__cli_progress()};
+    if (!status) status = rrt_bench_train(model, &bench, &result, err);
+    if (!status) add_row(rows, "train", batch, &result);
+    rrt_model_close(model);
+    rrt_model_close(teacher);
+    return status;
+}
+
+static rrt_status bench_inference(const arguments *a, const size_t *batches, int count, json_t *rows,
+                                  rrt_error *err)
+{
+    rrt_model *model;
+    char name[32];
+    rrt_bench_result result;
+    rrt_bench_inference_options bench = {a->threads, a->repeats, a->prompt, 1, rrt__cli_progress()};
+    RRT__TRY(rrt__cli_open_model(&model, a->path, err));
+    rrt_status status = RRT_STATUS_OK;
+    if (a->prompt) {
+        snprintf(name, sizeof name, "pp%zu", a->prompt);
+        status = rrt_bench_prefill(model, &bench, &result, err);
+        if (!status) add_row(rows, name, 1, &result);
+    }
+    bench.tokens = a->generated;
+    snprintf(name, sizeof name, "tg%zu", a->generated);
+    for (int i = 0; !status && a->generated && i < count; i++) {
+        bench.batch = batches[i];
+        status = rrt_bench_decode(model, &bench, &result, err);
+        if (!status) add_row(rows, name, batches[i], &result);
+    }
+    rrt_model_close(model);
+    return status;
+}
+
+static void print_rows(const json_t *rows)
+{
+    size_t i;
+    const json_t *row;
     printf("%-8s %6s %20s %12s\n", "test", "batch", "tokens/s", "peak memory");
-    printf("%-8s %6zu %12.1f ± %5.1f %12s\n", "train", o->batch, r->tokens_per_s_mean, r->tokens_per_s_std,
-           rrt__cli_bytes(r->peak_rss_bytes));
-    return RRT_STATUS_OK;
+    json_array_foreach(rows, i, row)
+    {
+        const json_t *rss = json_object_get(row, "peak_rss_bytes");
+        printf("%-8s %6d %12.1f ± %5.1f %12s\n", json_string_value(json_object_get(row, "test")),
+               (int)json_integer_value(json_object_get(row, "batch")),
+               json_number_value(json_object_get(row, "tokens_per_s_mean")),
+               json_number_value(json_object_get(row, "tokens_per_s_std")),
+               rrt__cli_bytes((uint64_t)json_integer_value(rss)));
+    }
+}
+
+static rrt_status run(const arguments *a, bool json, rrt_error *err)
+{
+    size_t batches[MOST_BATCHES];
+    int count;
+    RRT__TRY(parse_batches(a->batches ? a->batches : a->train ? "4" : "1", batches, &count, err));
+    json_t *rows = json_array();
+    rrt_status status = RRT_STATUS_OK;
+    for (int i = 0; !status && a->train && i < count; i++) status = bench_training(a, batches[i], rows, err);
+    if (!a->train) status = bench_inference(a, batches, count, rows, err);
+    if (!status && json) return rrt__cli_print_json(json_pack("{s:o}", "rows", rows), err);
+    if (!status) print_rows(rows);
+    json_decref(rows);
+    return status;
 }
 
 int rrt__cli_bench(int argc, char **argv)
 {
-    const char *path = NULL, *teacher_path = NULL;
-    bool train = false, match = false, recompute = false, bf16 = false;
-    rrt_bench_options bench = {.repeats = 5, .batch = 4, .progress = rrt__cli_progress()};
+    arguments a = {.prompt = 512, .generated = 128, .repeats = 5};
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
-        {0, "train", NULL, RRT__OPTION_FLAG, &train, 0, 0, "measure a training step"},
-        {'b', "batch", "N", RRT__OPTION_SIZE, &bench.batch, 1, 65536, "sequences at a time (default 4)"},
-        {'c', "ctx", "N", RRT__OPTION_SIZE, &bench.context, 2, 1 << 24, "tokens of each (default 512)"},
-        {'r', "repeats", "N", RRT__OPTION_INT, &bench.repeats, 1, 10000, "steps that are timed (default 5)"},
-        {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0,
+        {'m', "model", "MODEL", RRT__OPTION_STRING, &a.path, 0, 0, "the model"},
+        {'p', "prompt", "N", RRT__OPTION_SIZE, &a.prompt, 0, 1 << 24,
+         "read N tokens (default 512; 0: do not)"},
+        {'n', "generate", "N", RRT__OPTION_SIZE, &a.generated, 0, 1 << 24,
+         "decode N tokens (default 128; 0: do not)"},
+        {'b', "batch", "LIST", RRT__OPTION_STRING, &a.batches, 0, 0,
+         "sequences at a time, e.g. 1,8,32 (default 1; training: 4)"},
+        {'r', "repeats", "N", RRT__OPTION_INT, &a.repeats, 1, 10000, "runs that are timed (default 5)"},
+        {0, "train", NULL, RRT__OPTION_FLAG, &a.train, 0, 0, "measure a training step instead"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &a.context, 2, 1 << 24,
+         "training: tokens of each sequence (default 512)"},
+        {0, "teacher", "MODEL", RRT__OPTION_STRING, &a.teacher_path, 0, 0,
          "training: distil from it (default: cross-entropy)"},
-        {0, "match", NULL, RRT__OPTION_FLAG, &match, 0, 0, "training: layer matching with the teacher"},
-        {0, "bf16", NULL, RRT__OPTION_FLAG, &bf16, 0, 0,
-         "with --train: products in bfloat16, where the processor can"},
-        {0, "recompute", NULL, RRT__OPTION_FLAG, &recompute, 0, 0,
+        {0, "match", NULL, RRT__OPTION_FLAG, &a.match, 0, 0, "training: layer matching with the teacher"},
+        {0, "bf16", NULL, RRT__OPTION_FLAG, &a.bf16, 0, 0,
+         "training: products in bfloat16, where the processor can"},
+        {0, "recompute", NULL, RRT__OPTION_FLAG, &a.recompute, 0, 0,
          "training: less memory, activations are made again"},
     };
-    const rrt__cli_usage usage = {"rrt bench -m MODEL --train", "Speed of a model on this machine.", options,
-                                  sizeof options / sizeof *options, 0};
+    const rrt__cli_usage usage = {
+        "rrt bench -m MODEL [-p 512] [-n 128] [-b 1,8,32]",
+        "Speed of a model on this machine: reading a prompt (pp), decoding (tg), training.", options,
+        sizeof options / sizeof *options, 0};
     rrt_error err = {0};
     rrt__cli_common common;
-    rrt_model *model = NULL, *teacher = NULL;
-    rrt_bench_result result;
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
-    bench.threads = common.threads;
-    bench.recompute = recompute;
-    bench.bf16 = bf16;
-    bench.match = match;
-    if (!train) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "bench what? Training so far: --train"));
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
-    if (teacher_path) RRT__GOTO(rrt_model_open(&teacher, teacher_path, rrt__cli_progress(), &err));
-    bench.teacher = teacher;
-    RRT__GOTO(rrt_bench_train(model, &bench, &result, &err));
-    RRT__GOTO(print_row(&bench, &result, common.json, &err));
+    a.threads = common.threads;
+    RRT__GOTO(run(&a, common.json, &err));
 done:
-    rrt_model_close(model);
-    rrt_model_close(teacher);
     return rrt__cli_finish(status, &err);
 }

@@ -9,6 +9,7 @@
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 enum {
+    AHEAD = 12288,             // bytes; where memory is far, the second-level cache has to be filled early
     QUARTERS = RRT__BLOCK / 4, // vectors of a block: half a group's 8 outputs x 4 inputs each
     HALF = RRT__GROUP / 2,
     STRIDE = 4 * RRT__GROUP, // from one quarter's codes to the next
@@ -90,6 +91,11 @@ INLINE __m256 halves(const unsigned char *at)
     return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)at));
 }
 
+INLINE void prefetch(const unsigned char *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + i, _MM_HINT_T1);
+}
+
 // 8 outputs of `rows` rows, which a compiler knows.
 INLINE void multiply_tile(__m256 *totals, const strip *s, rrt__packing packing, int rows)
 {
@@ -99,6 +105,8 @@ INLINE void multiply_tile(__m256 *totals, const strip *s, rrt__packing packing, 
     for (int r = 0; r < rows; r++) totals[r] = _mm256_setzero_ps();
     for (size_t b = 0; b < s->blocks; b++) {
         __m256i w[QUARTERS];
+        prefetch(s->codes + AHEAD, code_bytes);
+        prefetch(s->scales + AHEAD, scale_bytes);
         unpack(w, s->codes + b * code_bytes, packing);
         __m256 scale = halves(s->scales + b * scale_bytes), minimum = scale;
         if (has_minimum) minimum = halves(s->scales + b * scale_bytes + RRT__GROUP * sizeof(uint16_t));

@@ -1,0 +1,127 @@
+// Speed of reading a prompt and of decoding: the forward pass as a server runs it, without sampling.
+#include "rrt/bench.h"
+
+#include <math.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "model/exit.h"
+#include "model/forward.h"
+
+enum { CHUNK_ROWS = 512 };
+
+typedef struct bench {
+    const rrt_model *model;
+    const rrt_bench_inference_options *options;
+    size_t batch; // sequences
+    rrt__sequence *sequences;
+    rrt__span *spans;
+    rrt__workspace workspace;
+    short depths[RRT__MAX_DEPTHS];
+    int n_depths;
+    int32_t *ids;  // [prompt] or [batch]
+    float *logits; // [batch, vocab]
+} bench;
+
+static rrt_status open_bench(bench *b, size_t rows, size_t positions, rrt_error *err)
+{
+    const rrt_model *model = b->model;
+    if (positions > model->shape.context)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens: the model can see %zu", positions,
+                         model->shape.context);
+    RRT__TRY(rrt__plan_depths(&model->plan, model->plan.loops, b->depths, &b->n_depths, err));
+    RRT__TRY(rrt__alloc(&b->sequences, b->batch, sizeof *b->sequences, "sequences", err));
+    for (size_t i = 0; i < b->batch; i++) {
+        rrt__sequence_init(&b->sequences[i], model);
+        RRT__TRY(rrt__sequence_reserve(&b->sequences[i], positions, err));
+    }
+    RRT__TRY(rrt__alloc(&b->spans, b->batch, sizeof *b->spans, "spans", err));
+    RRT__TRY(rrt__alloc(&b->ids, positions + b->batch, sizeof *b->ids, "ids", err));
+    for (size_t i = 0; i < positions + b->batch; i++)
+        b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % model->shape.vocab);
+    RRT__TRY(rrt__alloc(&b->logits, b->batch * model->shape.vocab, sizeof(float), "logits", err));
+    return rrt__workspace_create(&b->workspace, model, rows, positions, b->options->threads, err);
+}
+
+static void close_bench(bench *b)
+{
+    for (size_t i = 0; b->sequences && i < b->batch; i++) rrt__sequence_free(&b->sequences[i]);
+    rrt__free(b->sequences);
+    rrt__free(b->spans);
+    rrt__free(b->ids);
+    rrt__free(b->logits);
+    rrt__workspace_free(&b->workspace);
+}
+
+static void forward(rrt__team team, void *argument)
+{
+    bench *b = argument;
+    size_t rows = rrt__spans_rows(b->spans, b->batch);
+    rrt__forward_embed(team, b->model, &b->workspace, b->spans, b->batch, b->ids);
+    rrt__forward_depths(team, b->model, &b->workspace, b->spans, b->batch, b->depths, b->n_depths);
+    rrt__forward_logits(team, b->model, &b->workspace, rows - b->batch, b->batch, b->logits);
+}
+
+static void prefill(bench *b)
+{
+    size_t tokens = b->options->tokens;
+    int32_t *ids = b->ids;
+    for (size_t at = 0; at < tokens; at += CHUNK_ROWS, b->ids += CHUNK_ROWS) {
+        b->spans[0] = (rrt__span){b->sequences, at, tokens - at < CHUNK_ROWS ? tokens - at : CHUNK_ROWS};
+        rrt__team_run(b->options->threads, forward, b);
+    }
+    b->ids = ids;
+}
+
+static void decode(bench *b)
+{
+    size_t vocab = b->model->shape.vocab;
+    for (size_t at = 0; at < b->options->tokens; at++) {
+        for (size_t i = 0; i < b->batch; i++) b->spans[i] = (rrt__span){&b->sequences[i], at, 1};
+        rrt__team_run(b->options->threads, forward, b);
+        for (size_t i = 0; i < b->batch; i++) b->ids[i] = rrt__argmax(b->logits + i * vocab, vocab);
+    }
+}
+
+static rrt_status run(bench *b, void (*work)(bench *b), rrt_bench_result *result, rrt_error *err)
+{
+    int repeats = b->options->repeats > 0 ? b->options->repeats : 5;
+    double tokens = (double)(b->options->tokens * b->batch), sum = 0, squares = 0;
+    for (int i = 0; i <= repeats; i++) {
+        double start = rrt__now_seconds();
+        work(b);
+        double rate = tokens / (rrt__now_seconds() - start);
+        RRT__TRY(rrt__progress_report(b->options->progress, "bench", i + 1, repeats + 1, err));
+        if (i == 0) continue;
+        sum += rate;
+        squares += rate * rate;
+    }
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    double mean = sum / repeats, variance = squares / repeats - mean * mean;
+    *result = (rrt_bench_result){mean, sqrt(variance > 0 ? variance : 0), (uint64_t)usage.ru_maxrss * 1024};
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt_bench_prefill(const rrt_model *model, const rrt_bench_inference_options *options,
+                             rrt_bench_result *result, rrt_error *err)
+{
+    bench b = {.model = model, .options = options, .batch = 1};
+    size_t tokens = options->tokens;
+    rrt_status status = open_bench(&b, tokens < CHUNK_ROWS ? tokens : CHUNK_ROWS, tokens, err);
+    if (!status) status = run(&b, prefill, result, err);
+    close_bench(&b);
+    return status;
+}
+
+rrt_status rrt_bench_decode(const rrt_model *model, const rrt_bench_inference_options *options,
+                            rrt_bench_result *result, rrt_error *err)
+{
+    bench b = {.model = model, .options = options, .batch = options->batch ? options->batch : 1};
+    rrt_status status = open_bench(&b, b.batch, options->tokens, err);
+    if (!status) status = run(&b, decode, result, err);
+    close_bench(&b);
+    return status;
+}
