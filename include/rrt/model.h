@@ -63,10 +63,11 @@ typedef struct rrt_exit_options {
 } rrt_exit_options;
 
 typedef struct rrt_quantize_options {
-    const char *type; // of the layers' matrices: "q8_0", "q4_1" or "q4_0". Embedding and head become q6_0
-                      // beside a 4-bit type, LoRA q8_0; vectors stay f32
-    bool overwrite;   // what stands at the path
-    int threads;      // 0: one per core
+    // Of the layers' matrices: "q8_0", "q4_1" or "q4_0". Beside a 4-bit type embedding, head, LoRA, prelude
+    // and coda become q6_0, and what more than 4 loops share q8_0; vectors stay f32.
+    const char *type;
+    bool overwrite;               // what stands at the path
+    int threads;                  // 0: one per core
     const rrt_progress *progress; // may be NULL
 } rrt_quantize_options;
 

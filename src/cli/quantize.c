@@ -11,9 +11,9 @@ int rrt__cli_quantize(int argc, char **argv)
     const rrt__cli_usage usage = {
         "rrt quantize SRC DST.gguf TYPE",
         "Writes a model into one file that is mapped and used as it lies there. TYPE is that of the layers'\n"
-        "matrices: q8_0 (8.5 bits per weight), q4_1 (5) or q4_0 (4.5). LoRA becomes q8_0; embedding and head "
-        "q8_0,\n"
-        "or beside a 4-bit type q6_0 (6.5 bits).",
+        "matrices: q8_0 (8.5 bits per weight), q4_1 (5) or q4_0 (4.5). Beside a 4-bit type embedding, head, "
+        "LoRA,\n"
+        "prelude and coda become q6_0 (6.5), and what more than 4 loops share stays q8_0.",
         options, 1, 3};
     rrt_error err = {0};
     rrt__cli_common common;

@@ -52,11 +52,14 @@ static rrt_status visit_vectors(const walk *w, int depth, const char *prefix, in
 
 static rrt_status visit_slot(const walk *w, int s)
 {
+    int uses = 0;
+    for (int d = 0; d < w->model->plan.n_depths; d++) uses += w->model->plan.slot[d] == s;
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         rrt__linear *linear = &w->model->slots[s].matrix[m];
         if (!rrt__family_has(w->model->family, m)) continue;
         rrt__parameter p = {.kind = RRT__PARAMETER_SHARED,
                             .matrix = m,
+                            .uses = uses,
                             .rows = linear->out,
                             .columns = linear->in,
                             .values = linear->weight,

@@ -17,6 +17,7 @@ typedef struct rrt__parameter {
     char name[128];
     rrt__parameter_kind kind;
     int matrix;           // rrt__matrix of a weight or bias held by a slot, else -1
+    int uses;             // depths that run a slot's matrix; 0 for what no slot holds
     size_t rows, columns; // columns 0: a vector [rows]
     float *values;        // NULL for a matrix of a quantised model
     rrt__packed *packed;  // of a matrix; NULL for a vector

@@ -23,11 +23,16 @@ typedef struct quantizer {
     size_t scratch_bytes;
 } quantizer;
 
+// Beside a 4-bit type, what loses most gets more bits: a matrix that many loops run 8, since its error comes
+// back with each of them and it is a small part of the file; LoRA, embedding and the unshared ends of a
+// recursive model 6.
 static rrt__packing packing_of(const quantizer *q, const rrt__parameter *p)
 {
-    if (p->kind == RRT__PARAMETER_LORA) return RRT__PACKING_Q8_0;
-    bool small = q->packing == RRT__PACKING_Q4_0 || q->packing == RRT__PACKING_Q4_1;
-    return p->kind == RRT__PARAMETER_EMBEDDING && small ? RRT__PACKING_Q6_0 : q->packing;
+    enum { MANY_LOOPS = 4 };
+    if (q->packing == RRT__PACKING_Q8_0 || p->uses > MANY_LOOPS) return RRT__PACKING_Q8_0;
+    bool is_end = p->uses == 1 && q->model->plan.loops > 1;
+    bool is_fine = is_end || p->kind == RRT__PARAMETER_LORA || p->kind == RRT__PARAMETER_EMBEDDING;
+    return is_fine ? RRT__PACKING_Q6_0 : q->packing;
 }
 
 static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
