@@ -239,11 +239,12 @@ static inline void fill_gaussian(float *values, size_t count, uint64_t stream, d
 
 static inline void copy_vectors(rrt_model *to, int to_depth, const rrt_model *from, int from_depth)
 {
-    size_t bytes = from->shape.hidden * sizeof(float);
     rrt__depth *target = &to->depths[to_depth];
     const rrt__depth *source = &from->depths[from_depth];
+    target->attention = source->attention;
     for (int i = 0; i < RRT__NORM_COUNT; i++) {
-        memcpy(target->norm[i].gain, source->norm[i].gain, bytes);
+        size_t bytes = source->norm[i].width * sizeof(float);
+        if (source->norm[i].gain) memcpy(target->norm[i].gain, source->norm[i].gain, bytes);
         if (source->norm[i].bias) memcpy(target->norm[i].bias, source->norm[i].bias, bytes);
     }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)

@@ -26,8 +26,8 @@ static rrt_model *must_convert(const rrt_model *source, rrt_convert_options opti
 static void one_loop_is_the_original(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "neox"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"llama", "neox", "gemma3"};
+    for (int i = 0; i < 3; i++) {
         rrt_model *source = open_golden(names[i]);
         for (int init = RRT_INIT_STEPWISE; init <= RRT_INIT_LOWER; init++) {
             rrt_model *model =
@@ -44,8 +44,9 @@ static void one_loop_is_the_original(void **state)
 static void full_rank_restores_the_original(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "neox"}, *const sharings[] = {"cycle", "sequence"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"llama", "neox", "gemma3"};
+    static const char *const sharings[] = {"cycle", "sequence"};
+    for (int i = 0; i < 3; i++) {
         rrt_model *source = open_golden(names[i]);
         for (int k = 0; k < 16; k++) {
             rrt_convert_options options = {.sharing = sharings[k % 2],
@@ -154,6 +155,39 @@ static void average_of_two_is_symmetric(void **state)
     }
     rrt_convert_report_free(&report);
     rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+// How a depth attends stays its own layer's, whatever it is tied to; what is tied to its unlike is reported.
+static void attention_stays_the_layers(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("gemma3"); // local, global, local, global
+    const struct {
+        rrt_convert_options options;
+        int mixed, depths;
+        unsigned attention[4];
+    } cases[] = {{{.loops = 2}, 0, 4, {1, 0, 1, 0}},
+                 {{.loops = 2, .sharing = "sequence"}, 2, 4, {1, 0, 1, 0}},
+                 {{.loops = 2, .prelude = 1, .coda = 1}, 1, 4, {1, 0, 1, 0}},
+                 {{.sharing = "none", .layers = 2}, 0, 2, {1, 0}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rrt_model *model, *again;
+        rrt_convert_report report;
+        assert_ok(rrt_convert(&model, source, &cases[i].options, &report, &err));
+        assert_int_equal(report.mixed_slots, cases[i].mixed);
+        assert_int_equal(report.attention_period, 2);
+        again = round_trip(model, "f32");
+        assert_int_equal(again->plan.n_depths, cases[i].depths);
+        for (int d = 0; d < cases[i].depths; d++) {
+            assert_int_equal(model->depths[d].attention, cases[i].attention[d]);
+            assert_int_equal(again->depths[d].attention, cases[i].attention[d]);
+        }
+        assert_same_logits(model, 0, again, 0, 0);
+        rrt_convert_report_free(&report);
+        rrt_model_close(again);
+        rrt_model_close(model);
+    }
     rrt_model_close(source);
 }
 
@@ -479,7 +513,7 @@ int main(void)
         cmocka_unit_test(exact_matches_start_at_zero),
         cmocka_unit_test(random_rows_differ),
         cmocka_unit_test(average_of_two_is_symmetric),
-        cmocka_unit_test(calibration_beats_pruning),
+        cmocka_unit_test(attention_stays_the_layers), cmocka_unit_test(calibration_beats_pruning),
         cmocka_unit_test(a_budget_is_spent_in_units),
         cmocka_unit_test(a_search_meets_its_target),
         cmocka_unit_test(a_search_skips_what_is_not_finite),

@@ -8,6 +8,7 @@
 #include "format/dtype.h"
 #include "kernels/causal.h"
 #include "kernels/gemm.h"
+#include "model/family.h"
 #include "test.h"
 #include "train/sparse.h"
 
@@ -113,41 +114,47 @@ static void test_norms(void **state)
 
 typedef struct activation_case {
     float gate[WIDTH], up[WIDTH], dy[WIDTH];
-    bool gated;
+    rrt__mlp_kind kind;
 } activation_case;
+
+static void activate(const activation_case *c, float *y)
+{
+    if (c->kind == RRT__MLP_SILU_GATED)
+        forward->silu_mul(y, c->gate, c->up, WIDTH);
+    else if (c->kind == RRT__MLP_GELU_GATED)
+        forward->gelu_mul(y, c->gate, c->up, WIDTH);
+    else
+        forward->gelu(y, c->up, WIDTH);
+}
 
 static double activation_by_place(const float *x, void *context)
 {
     (void)x;
     const activation_case *c = context;
     float y[WIDTH];
-    if (c->gated)
-        forward->silu_mul(y, c->gate, c->up, WIDTH);
-    else
-        forward->gelu(y, c->up, WIDTH);
+    activate(c, y);
     return weigh(c->dy, y, WIDTH);
 }
 
 static void test_activations(void **state)
 {
     (void)state;
-    for (int gated = 0; gated < 2; gated++) {
-        activation_case c = {.gated = gated};
+    for (int kind = 0; kind <= RRT__MLP_GELU; kind++) {
+        activation_case c = {.kind = (rrt__mlp_kind)kind};
         fill(c.gate, WIDTH, 1, 0, 1.5);
         fill(c.up, WIDTH, 2, 0, 1.5);
         fill(c.dy, WIDTH, 3, 0, 1);
         float d_gate[WIDTH], d_up[WIDTH], expected[WIDTH];
         differentiate(activation_by_place, &c, c.gate, WIDTH, d_gate);
         differentiate(activation_by_place, &c, c.up, WIDTH, d_up);
-        if (gated)
-            forward->silu_mul(expected, c.gate, c.up, WIDTH);
-        else
-            forward->gelu(expected, c.up, WIDTH);
-        if (gated)
+        activate(&c, expected);
+        if (kind == RRT__MLP_SILU_GATED)
             truth->silu_mul(c.gate, c.up, c.dy, WIDTH);
+        else if (kind == RRT__MLP_GELU_GATED)
+            truth->gelu_mul(c.gate, c.up, c.dy, WIDTH);
         else
             truth->gelu(c.up, c.dy, WIDTH);
-        if (gated) assert_values("d gate", c.gate, d_gate, WIDTH, 1e-3);
+        if (kind != RRT__MLP_GELU) assert_values("d gate", c.gate, d_gate, WIDTH, 1e-3);
         assert_values("d up", c.up, d_up, WIDTH, 1e-3);
         assert_values("activated again", c.dy, expected, WIDTH, 1e-6);
     }
@@ -240,11 +247,18 @@ enum {
 typedef struct attention_case {
     float q[Q], k[KV], v[KV], dout[Q], out[Q], log_sums[TOKENS * HEADS];
     float *scratch;
+    size_t window;
+    float cap;
 } attention_case;
+
+static rrt__causal whole_of(const attention_case *c)
+{
+    return (rrt__causal){TOKENS, HEADS, KV_HEADS, HEAD_DIM, c->window, 0.4f, c->cap, c->q, c->k, c->v};
+}
 
 static void run_attention(attention_case *c)
 {
-    rrt__causal whole = {TOKENS, HEADS, KV_HEADS, HEAD_DIM, 0.4f, c->q, c->k, c->v};
+    rrt__causal whole = whole_of(c);
     for (size_t h = 0; h < HEADS; h++)
         rrt__causal_forward(forward, &whole, h, c->out, c->log_sums, c->scratch);
 }
@@ -264,26 +278,29 @@ static void attend_plainly(const attention_case *c, float *out)
         for (size_t h = 0; h < HEADS; h++) {
             const float *q = c->q + (t * HEADS + h) * HEAD_DIM;
             double weights[TOKENS], total = 0;
-            for (size_t s = 0; s <= t; s++) {
+            size_t first = c->window && t >= c->window ? t + 1 - c->window : 0;
+            for (size_t s = first; s <= t; s++) {
                 double score = 0;
                 for (size_t d = 0; d < HEAD_DIM; d++)
                     score += (double)q[d] * c->k[(s * KV_HEADS + h / 2) * HEAD_DIM + d];
-                total += weights[s] = exp(0.4 * score);
+                score *= 0.4;
+                total += weights[s] = exp(c->cap != 0 ? c->cap * tanh(score / c->cap) : score);
             }
             for (size_t d = 0; d < HEAD_DIM; d++) {
                 double sum = 0;
-                for (size_t s = 0; s <= t; s++)
+                for (size_t s = first; s <= t; s++)
                     sum += weights[s] / total * c->v[(s * KV_HEADS + h / 2) * HEAD_DIM + d];
                 out[(t * HEADS + h) * HEAD_DIM + d] = (float)sum;
             }
         }
 }
 
-static void test_attention(void **state)
+static void check_attention(size_t window, float cap)
 {
-    (void)state;
     attention_case *c = malloc(sizeof *c);
     assert_non_null(c);
+    c->window = window;
+    c->cap = cap;
     c->scratch = malloc(rrt__causal_scratch(TOKENS) * sizeof(float));
     fill(c->q, Q, 1, 0, 1);
     fill(c->k, KV, 2, 0, 1);
@@ -294,9 +311,10 @@ static void test_attention(void **state)
     attend_plainly(c, expected);
     run_attention(c);
     assert_values("attention", c->out, expected, Q, 1e-5);
-    rrt__causal whole = {TOKENS, HEADS, KV_HEADS, HEAD_DIM, 0.4f, c->q, c->k, c->v};
+    rrt__causal whole = whole_of(c);
     rrt__causal_gradient gradient = {c->out, c->dout, c->log_sums, dq, dk, dv};
-    for (size_t h = 0; h < KV_HEADS; h++) rrt__causal_backward(truth, &whole, &gradient, h, c->scratch);
+    for (size_t h = 0; h < KV_HEADS; h++)
+        rrt__causal_backward(forward, truth, &whole, &gradient, h, c->scratch);
     differentiate(attention_by_place, c, c->q, Q, expected);
     assert_values("attention dq", dq, expected, Q, 2e-3);
     differentiate(attention_by_place, c, c->k, KV, expected);
@@ -304,6 +322,16 @@ static void test_attention(void **state)
     differentiate(attention_by_place, c, c->v, KV, expected);
     assert_values("attention dv", dv, expected, KV, 2e-3);
     free(expected), free(dq), free(dk), free(dv), free(c->scratch), free(c);
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    check_attention(0, 0);
+    check_attention(2, 0);
+    check_attention(9, 1.5f);
+    check_attention(0, 1.5f);
+    check_attention(66, 0);
 }
 
 static void test_rope(void **state)
@@ -323,6 +351,21 @@ static void test_rope(void **state)
 }
 
 // --- variants
+
+static void check_gelu_mul(const rrt__gradient_kernels *k, size_t count)
+{
+    float *gate = make(count, 1, 0, 2), *up = make(count, 2, 0, 1), *dy = make(count, 3, 0, 1);
+    float *gate2 = make(count, 1, 0, 2), *up2 = make(count, 2, 0, 1), *dy2 = make(count, 3, 0, 1);
+    truth->gelu_mul(gate, up, dy, count);
+    k->gelu_mul(gate2, up2, dy2, count);
+    assert_values("gelu d gate", gate2, gate, count, 1e-5);
+    assert_values("gelu d up", up2, up, count, 1e-5);
+    assert_values("gelu y", dy2, dy, count, 1e-5);
+    truth->softcap(dy, up, 3, count);
+    k->softcap(dy2, up, 3, count);
+    assert_values("softcap d", dy2, dy, count, 1e-5);
+    free(gate), free(up), free(dy), free(gate2), free(up2), free(dy2);
+}
 
 static void check_rows(const rrt__gradient_kernels *k, size_t width)
 {
@@ -391,6 +434,7 @@ static void test_variants(void **state)
     for (size_t v = 0; v < 2; v++)
         for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
             check_rows(variants[v], widths[i] < 2 ? 2 : widths[i]); // a mean of one value has no gradient
+            check_gelu_mul(variants[v], widths[i]);
             check_losses(variants[v], widths[i] + 1);
             check_adam(variants[v], widths[i]);
         }

@@ -33,7 +33,8 @@ static void test_settings_that_change_the_result(void **state)
 {
     (void)state;
     const rrt_status unsupported = RRT_STATUS_UNSUPPORTED;
-    refuse_config("llama", json_pack("{s:s}", "model_type", "mamba"), unsupported, "llama, gpt_neox");
+    refuse_config("llama", json_pack("{s:s}", "model_type", "mamba"), unsupported,
+                  "llama, smollm3, qwen2, qwen3, gemma, gemma2, gemma3_text, gpt_neox");
     refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_scaling", "type", "linear", "factor", 2.0),
                   unsupported, "rope_scaling");
     refuse_config("llama",
@@ -41,6 +42,18 @@ static void test_settings_that_change_the_result(void **state)
                   unsupported, "llama3");
     refuse_config("llama", json_pack("{s:b}", "attention_bias", 1), unsupported, "attention_bias");
     refuse_config("llama", json_pack("{s:b}", "mlp_bias", 1), unsupported, "mlp_bias");
+    refuse_config("gemma3", json_pack("{s:[s,s,s,s]}", "layer_types", "full_attention", "full_attention",
+                                      "full_attention", "chunked_attention"),
+                  unsupported, "\"layer_types\"[3]");
+    refuse_config("gemma3", json_pack("{s:[s]}", "layer_types", "full_attention"), RRT_STATUS_FORMAT,
+                  "lists 1 layers");
+    refuse_config("gemma3", json_pack("{s:n}", "sliding_window"), RRT_STATUS_FORMAT, "sliding_window");
+    refuse_config("gemma2", json_pack("{s:f}", "attn_logit_softcapping", -1.0), RRT_STATUS_FORMAT, "caps");
+    refuse_config("gemma3", json_pack("{s:b}", "use_bidirectional_attention", 1), unsupported,
+                  "use_bidirectional_attention");
+    refuse_config("qwen2", json_pack("{s:b, s:n}", "use_sliding_window", 1, "layer_types"), unsupported,
+                  "use_sliding_window");
+    refuse_config("smollm3", json_pack("{s:[i]}", "no_rope_layers", 1), RRT_STATUS_FORMAT, "no_rope_layers");
     refuse_config("llama", json_pack("{s:s}", "hidden_act", "relu"), unsupported, "relu");
     refuse_config("neox", json_pack("{s:b}", "use_parallel_residual", 0), unsupported,
                   "use_parallel_residual");

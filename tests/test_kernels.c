@@ -170,7 +170,13 @@ static void check_activation(const rrt__kernels *k, size_t count, double deviati
     float *x = make(count, 8, 0, deviation), *up = make(count, 9, 0, 2);
     for (size_t i = 0; i < count && i < SPECIAL_COUNT; i++) x[count - 1 - i] = special[i];
     float *silu = copy(x, count), *gelu = copy(x, count), *silu_truth = copy(x, count),
-          *gelu_truth = copy(x, count);
+          *gelu_truth = copy(x, count), *gated = copy(x, count), *gated_truth = copy(x, count),
+          *capped = copy(x, count), *capped_truth = copy(x, count);
+    truth->gelu_mul(gated_truth, x, up, count);
+    truth->softcap(capped_truth, 5, count);
+    k->gelu_mul(gated, x, up, count);
+    k->softcap(capped, 5, count);
+    assert_close(k, "softcap", capped, capped_truth, count, 1e-6, 0);
     truth->silu_mul(silu_truth, x, up, count);
     truth->gelu(gelu_truth, x, count);
     k->silu_mul(silu, x, up, count);
@@ -178,6 +184,8 @@ static void check_activation(const rrt__kernels *k, size_t count, double deviati
     assert_close(k, "silu_mul", silu, silu_truth, count, 1e-6, 1e-30);
     for (size_t i = 0; i < count; i++) {
         assert_close(k, "gelu", gelu + i, gelu_truth + i, 1, 1e-6, 1e-7 * fabs((double)x[i]));
+        // Where x is far below 0, e^2u is known to 2u · 2^-23 only.
+        assert_close(k, "gelu_mul", gated + i, gated_truth + i, 1, 1e-5, 1e-7 * fabs((double)x[i] * up[i]));
         // A thread's share of the columns begins anywhere: a value must not depend on its place.
         float alone[2];
         k->silu_mul(&alone[0], x + i, up + i, 1);
@@ -186,6 +194,7 @@ static void check_activation(const rrt__kernels *k, size_t count, double deviati
         assert_memory_equal(&alone[1], gelu + i, sizeof *x);
     }
     free(x), free(up), free(silu), free(gelu), free(silu_truth), free(gelu_truth);
+    free(gated), free(gated_truth), free(capped), free(capped_truth);
 }
 
 static void check_activations(const rrt__kernels *k)
@@ -231,7 +240,8 @@ static cache make_cache(size_t n_tokens, size_t head_dim, double key_deviation)
     return c;
 }
 
-static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_dim, double score_deviation)
+static void check_attention_of(const rrt__kernels *k, size_t first, size_t n_tokens, size_t head_dim,
+                               double score_deviation, float cap)
 {
     float scale = 1 / sqrtf((float)head_dim);
     cache c = make_cache(n_tokens, head_dim, score_deviation);
@@ -240,8 +250,9 @@ static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_
           *expected = make(head_dim, 14, 0, 1);
     size_t whole = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
     float *scratch = make(whole, 15, 0, 1);
-    truth->attention(expected, query, c.view, n_tokens, head_dim, scale, scratch);
-    k->attention(got, query, c.view, n_tokens, head_dim, scale, scratch);
+    const rrt__attention seen = {first, n_tokens, head_dim, scale, cap};
+    truth->attention(expected, query, c.view, &seen, scratch);
+    k->attention(got, query, c.view, &seen, scratch);
     // A score of size s is known to about s · 2^-23 a few times over, and e^score no better. Values are of
     // order 3.
     assert_close(k, "attention", got, expected, head_dim, 1e-6, 2e-6 + 3e-6 * score_deviation);
@@ -249,6 +260,11 @@ static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_
         assert_close(k, "attention to one", got, c.pages[0] + c.view.value_offset, head_dim, 1e-6, 0);
     for (int p = 0; p < 3; p++) free(c.pages[p]);
     free(query), free(got), free(expected), free(scratch);
+}
+
+static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_dim, double score_deviation)
+{
+    check_attention_of(k, 0, n_tokens, head_dim, score_deviation, 0);
 }
 
 static void check_attentions(const rrt__kernels *k)
@@ -262,6 +278,11 @@ static void check_attentions(const rrt__kernels *k)
         }
     check_attention(k, 17, 33, 1);
     check_attention(k, 48, 1, 1);
+    for (size_t first = 0; first < 40; first++) { // a window, from anywhere in a page
+        check_attention_of(k, first, 40, 33, 1, 0);
+        check_attention_of(k, first, first + 1, 8, 1, 0);
+        check_attention_of(k, first, 40, 33, 30, 50);
+    }
 }
 
 static void test_attention(void **state)

@@ -5,7 +5,8 @@
 #include "kernels/kernels.h"
 #include "models.h"
 
-static const char *const names[] = {"llama", "llama-tied", "llama-bf16", "neox"};
+static const char *const names[] = {"llama", "llama-tied", "llama-bf16", "neox",  "gemma",
+                                    "gemma2", "gemma3", "qwen2", "qwen3", "smollm3"};
 enum { NAME_COUNT = sizeof names / sizeof *names };
 
 static void assert_golden(const golden *g, const float *logits, const char *what)
@@ -108,6 +109,7 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
     rrt_model *model;
     assert_ok(rrt__plan_make(&plan, RRT__SHARING_NONE, 1, 1, 0, 0, &err));
     assert_ok(rrt__model_create(&model, family, shape, &plan, RRT__NORMS_TIED, &err));
+    model->depths[0].attention = shape->window ? RRT__ATTENTION_LOCAL : 0;
     rrt_model *again = round_trip(model, "f32");
     const rrt__shape *s = &again->shape;
     assert_ptr_equal(again->family, family);
@@ -120,6 +122,12 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
     assert_int_equal(s->context, shape->context);
     assert_int_equal(s->rotary, shape->rotary);
     assert_near(s->rope_base, shape->rope_base, 1e-8 * shape->rope_base);
+    assert_near(s->local_rope_base, shape->local_rope_base, 1e-8 * shape->local_rope_base);
+    assert_int_equal(s->window, shape->window);
+    assert_int_equal(again->depths[0].attention, model->depths[0].attention);
+    assert_near(s->query_scalar, shape->query_scalar, 1e-8);
+    assert_near(s->attention_cap, shape->attention_cap, 1e-8);
+    assert_near(s->logit_cap, shape->logit_cap, 1e-8);
     assert_near(s->norm_epsilon, shape->norm_epsilon, 1e-8 * shape->norm_epsilon);
     assert_int_equal(s->tied_head, shape->tied_head);
     rrt_model_close(again);
@@ -131,18 +139,23 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
 static void test_round_trip_of_shapes(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "neox"};
-    for (int f = 0; f < 2; f++) {
+    static const char *const families[] = {"llama", "neox", "gemma3"};
+    for (int f = 0; f < 3; f++) {
         rrt_model *model = open_golden(families[f]);
         rrt__shape shape = {.hidden = 20,
                             .heads = 4,
-                            .kv_heads = f == 0 ? 2 : 4,
+                            .kv_heads = f == 1 ? 4 : 2,
                             .head_dim = 6,
                             .ffn = 7,
                             .vocab = 3,
                             .context = 99,
                             .rotary = 4,
                             .rope_base = 123456.75,
+                            .local_rope_base = f == 2 ? 1234.5 : 0,
+                            .window = f == 2 ? 77 : 0,
+                            .query_scalar = f == 2 ? 8.5 : 0,
+                            .attention_cap = f == 2 ? 31.25 : 0,
+                            .logit_cap = f == 2 ? 15.5 : 0,
                             .norm_epsilon = 3e-7,
                             .tied_head = !model->shape.tied_head};
         assert_shape_survives(model->family, &shape);

@@ -7,7 +7,8 @@
 // Merging W + B·A rounds each weight once more.
 static const double MERGED_TOLERANCE = 5e-5;
 
-static const char *const families[] = {"llama", "neox"};
+static const char *const families[] = {"llama", "neox", "gemma3"};
+enum { FAMILY_COUNT = sizeof families / sizeof *families };
 
 typedef struct layout {
     rrt__sharing sharing;
@@ -39,7 +40,7 @@ typedef void (*check)(rrt_model *model, const layout *l);
 
 static void each_layout(check function)
 {
-    for (int f = 0; f < 2; f++) {
+    for (int f = 0; f < FAMILY_COUNT; f++) {
         rrt_model *original = open_golden(families[f]);
         for (int i = 0; i < LAYOUT_COUNT; i++) {
             rrt_model *model = build(original, &layouts[i]);
@@ -187,7 +188,7 @@ static void test_one_loop_is_the_original(void **state)
 {
     (void)state;
     rrt_error err = {0};
-    for (int f = 0; f < 2; f++) {
+    for (int f = 0; f < FAMILY_COUNT; f++) {
         rrt_model *original = open_golden(families[f]);
         const layout plans[] = {{RRT__SHARING_CYCLE, 1, 4, 0, 0, RRT__NORMS_TIED},
                                 {RRT__SHARING_SEQUENCE, 1, 4, 0, 0, RRT__NORMS_PER_DEPTH},
@@ -287,7 +288,7 @@ static void test_segments_of_two_loops(void **state)
 {
     (void)state;
     rrt_error err = {0};
-    for (int f = 0; f < 2; f++) {
+    for (int f = 0; f < FAMILY_COUNT; f++) {
         rrt_model *original = open_golden(families[f]);
         rrt_model *model = build(original, &layouts[1]); // norms and LoRA per depth
         check_two_loops(model);

@@ -18,7 +18,8 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from torch.func import functional_call
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, LlamaConfig,
+                          Qwen2Config, Qwen3Config, SmolLM3Config)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "gradients"
 VOCAB, HIDDEN, FFN, HEADS, HEAD_DIM, DEPTHS, RANK = 29, 12, 16, 3, 4, 4, 2
@@ -55,22 +56,45 @@ def neox():
                          rope_parameters={"rope_type": "default", "rope_theta": 1000.0, "partial_rotary_factor": 0.5})
 
 
+def like_llama(make, **more):
+    """A family whose tensors are called as Llama's; rope None: one base for all."""
+    rope = more.pop("rope", {"rope_type": "default", "rope_theta": 1000.0})
+    settings = dict(vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=FFN, num_hidden_layers=DEPTHS,
+                    num_attention_heads=HEADS, num_key_value_heads=1, head_dim=HEAD_DIM, max_position_embeddings=32,
+                    rms_norm_eps=1e-5, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=None,
+                    rope_parameters=rope)
+    return dict(config=lambda: make(**settings, **more), layers="model.layers.", matrices=LLAMA_MATRICES, fused=None)
+
+
+LLAMA_MATRICES = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+                  "mlp.up_proj", "mlp.down_proj"]
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
+ROPES = {LOCAL: {"rope_type": "default", "rope_theta": 10.0}, GLOBAL: {"rope_type": "default", "rope_theta": 1000.0}}
+# The rest of the families, each with one plan and cross-entropy. Layers of other kinds are tied, too.
+MORE = {
+    "gemma": like_llama(GemmaConfig),
+    "gemma2": like_llama(Gemma2Config, query_pre_attn_scalar=9, sliding_window=3, attn_logit_softcapping=2.0,
+                         final_logit_softcapping=3.0),
+    "gemma3": like_llama(Gemma3TextConfig, query_pre_attn_scalar=9, sliding_window=3, rope=ROPES,
+                         layer_types=[LOCAL, GLOBAL, GLOBAL, LOCAL]),
+    "qwen2": like_llama(Qwen2Config),
+    "qwen3": like_llama(Qwen3Config),
+    "smollm3": like_llama(SmolLM3Config, no_rope_layers=[0, 1, 1, 0]),
+}
 FAMILIES = {
-    "llama": dict(config=llama, layers="model.layers.",
-                  matrices=["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-                            "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"], fused=None),
+    "llama": dict(config=llama, layers="model.layers.", matrices=LLAMA_MATRICES, fused=None),
     "neox": dict(config=neox, layers="gpt_neox.layers.",
                  matrices=["attention.query", "attention.key", "attention.value", "attention.dense",
                            "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"], fused="attention.query_key_value"),
 }
 
 
-def noise_of(name, shape, generator):
+def noise_of(name, shape, generator, gain=1):
     noise = torch.randn(shape, generator=generator, dtype=torch.float64).float().double()
     if name.endswith("bias"):
         return noise * 0.3
     if len(shape) == 1:
-        return 1 + noise * 0.25
+        return gain + noise * 0.25
     return noise * (0.5 if "embed" in name else 1.2 / math.sqrt(shape[1]))
 
 
@@ -86,11 +110,12 @@ class Student:
     """Leaf tensors under the names of our files, and the unrolled model that they make."""
 
     def __init__(self, family, plan, generator):
-        self.family, self.plan = FAMILIES[family], PLANS[plan]
+        self.family, self.plan = (FAMILIES | MORE)[family], PLANS[plan]
         self.model = AutoModelForCausalLM.from_config(self.family["config"](), attn_implementation="eager").double().eval()
         self.leaves, self.shorter = {}, {}
+        gain = 0 if "gemma" in family else 1  # Gemma's files hold gains less 1
         for name, p in self.model.named_parameters():
-            self.leaves.setdefault(self.stored(name), noise_of(name, p.shape, generator))
+            self.leaves.setdefault(self.stored(name), noise_of(name, p.shape, generator, gain))
         for depth in range(DEPTHS):
             for matrix in self.family["matrices"]:
                 out, inner = self.shape(matrix)
@@ -292,16 +317,17 @@ def make_student(family, plan, teacher, seed):
     save_file(student.unfuse(student.leaves), folder / "model.safetensors", metadata={"format": "pt"})
     golden, gradients = {"losses": {}}, {}
     kinds = ["ce", "fkl", "rkl", "jsd", "tvd"] if plan != "loops" else []
-    for kind in kinds + (list(EXITS) if PLANS[plan][0] == "cycle" else []):
+    kinds += list(EXITS) if PLANS[plan][0] == "cycle" else []
+    for kind in kinds if teacher else ["ce"]:
         loss = (loss_of_exits if kind in EXITS else loss_of)(kind, student, teacher, 0)
         found = torch.autograd.grad(loss, list(student.leaves.values()))
         golden["losses"][kind] = loss.item()
         named = student.unfuse(dict(zip(student.leaves, found)))
         gradients |= {f"{kind}.{n}": t for n, t in named.items()}
     save_file(gradients, folder / "gradients.safetensors", metadata={"format": "pt"})
-    if plan != "loops":
+    if plan != "loops" and teacher:
         golden["curve"] = curve(student, teacher, adamw)
-    if plan != "loops" and family == "llama":  # neox has q, k and v in one matrix, which Muon would take as one
+    if plan != "loops" and family == "llama" and teacher:  # neox has q, k and v in one matrix, which Muon would take as one
         student = Student(family, plan, torch.Generator().manual_seed(seed))
         golden["muon_curve"] = curve(student, teacher, muon)
     (folder / "golden.json").write_text(json.dumps(golden) + "\n")
@@ -313,3 +339,5 @@ for number, name in enumerate(FAMILIES):
     original = make_teacher(name)
     for index, plan in enumerate(PLANS):
         make_student(name, plan, original, 10 * number + index)
+for number, name in enumerate(MORE):
+    make_student(name, "sequence" if name == "gemma3" else "cycle", None, 100 + number)

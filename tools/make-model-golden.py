@@ -19,7 +19,8 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, LlamaConfig,
+                          Qwen2Config, Qwen3Config, SmolLM3Config)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
 VOCAB = 97
@@ -44,6 +45,18 @@ def neox(**more):
     return GPTNeoXConfig(**(common | more))
 
 
+# The families that differ from Llama in a few things each. Three query heads share a K/V head; head_dim is not
+# hidden / heads.
+SMALL = dict(vocab_size=VOCAB, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3,
+             num_key_value_heads=1, head_dim=16, max_position_embeddings=128, bos_token_id=0, eos_token_id=0,
+             pad_token_id=None, tie_word_embeddings=True)
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
+
+
+def default_rope(theta):
+    return {"rope_type": "default", "rope_theta": theta}
+
+
 # name: config, dtype, shards, tokens of the golden
 MODELS = {
     # head_dim 8 = hidden / heads
@@ -54,6 +67,20 @@ MODELS = {
     "llama-bf16": (llama(tie_word_embeddings=True, num_hidden_layers=2, intermediate_size=33), torch.bfloat16, 1, 20),
     # 4 of 16 values of a head are rotated
     "neox": (neox(), torch.float16, 1, 35),
+    "gemma": (GemmaConfig(**SMALL, rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 12),
+    # caps low enough to matter; a window of 5
+    "gemma2": (Gemma2Config(**SMALL, rope_parameters=default_rope(10000.0), query_pre_attn_scalar=9, sliding_window=5,
+                            attn_logit_softcapping=4.0, final_logit_softcapping=6.0), torch.bfloat16, 1, 20),
+    # local and global layers, each kind with its own base
+    "gemma3": (Gemma3TextConfig(**(SMALL | {"num_hidden_layers": 4}), query_pre_attn_scalar=9, sliding_window=5,
+                                layer_types=[LOCAL, GLOBAL, LOCAL, GLOBAL],
+                                rope_parameters={LOCAL: default_rope(100.0), GLOBAL: default_rope(50000.0)}),
+               torch.bfloat16, 1, 20),
+    "qwen2": (Qwen2Config(**(SMALL | {"hidden_size": 24, "num_attention_heads": 3, "head_dim": 8}),
+                          rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 12),
+    "qwen3": (Qwen3Config(**SMALL, rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 12),
+    "smollm3": (SmolLM3Config(**(SMALL | {"head_dim": 8}), no_rope_layers=[0, 1],
+                              rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 12),
 }
 
 
@@ -68,7 +95,7 @@ def randomise(model, dtype, generator):
             elif name.endswith("bias"):
                 p.copy_((noise * 0.3).to(dtype))
             else:
-                p.copy_((1 + noise * 0.25).to(dtype))
+                p.copy_(((0 if "gemma" in model.config.model_type else 1) + noise * 0.25).to(dtype))
 
 
 def ids_of(count, salt):

@@ -57,6 +57,9 @@ typedef struct rrt_convert_report {
     rrt_convert_row *rows; // a row per depth and matrix of shared slots, by depth
     size_t n_rows;
     double seconds;
+    // Shared layers that stand for layers of different attention (local and global, or with and without
+    // rotation). With blocks of a multiple of attention_period layers, in a cycle, there are none.
+    int mixed_slots, attention_period;
 } rrt_convert_report;
 
 // Makes a new model. The source has to be unconverted (UNSUPPORTED otherwise) and is not changed; it may be

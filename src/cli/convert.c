@@ -51,9 +51,9 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:f}", "params", rrt__cli_params_json(after),
+    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:i, s:f}", "params", rrt__cli_params_json(after),
                                          "params_before", rrt__cli_params_json(before), "report", rows,
-                                         "frontier", frontier_json(frontier), "seconds", report->seconds),
+                                         "frontier", frontier_json(frontier), "mixed_slots", report->mixed_slots, "seconds", report->seconds),
                                err);
 }
 
@@ -234,6 +234,15 @@ static void warn_of_lost_tokenizer(const rrt_model *source)
                 why.message);
 }
 
+static void warn_of_mixed_slots(const rrt_convert_report *report)
+{
+    if (report->mixed_slots)
+        fprintf(stderr,
+                "rrt: %d of the shared layers stand for layers of different attention (local and global, or with "
+                "and without rotation): blocks of a multiple of %d layers line up with the model's pattern\n",
+                report->mixed_slots, report->attention_period);
+}
+
 int rrt__cli_convert(int argc, char **argv)
 {
     rrt_error err = {0};
@@ -258,6 +267,7 @@ int rrt__cli_convert(int argc, char **argv)
     rrt__cli_catch_signals(); // saving has something to clean up
     RRT__GOTO(rrt_model_save(model, a.paths[1], &a.save, &err));
     warn_of_lost_tokenizer(source);
+    warn_of_mixed_slots(&report);
     rrt_model_describe(source, &before);
     rrt_model_describe(model, &after);
     if (a.common.json) {

@@ -146,10 +146,38 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
     return rrt__convert_weights(c, err);
 }
 
+// How many shared slots have depths that attend in different ways.
+static int count_mixed(const rrt_model *model)
+{
+    const rrt__plan *plan = &model->plan;
+    int mixed = 0;
+    for (int s = 0; s < plan->n_slots; s++) {
+        bool differs = false;
+        unsigned first = model->depths[rrt__model_first_depth(model, s)].attention;
+        for (int d = 0; d < plan->n_depths; d++)
+            differs = differs || (plan->slot[d] == s && model->depths[d].attention != first);
+        mixed += differs;
+    }
+    return mixed;
+}
+
+// The least number of layers after which the kinds of attention repeat.
+static int attention_period(const rrt_model *model)
+{
+    int n = model->plan.n_depths, period = 1;
+    for (int d = period; d < n; d++) {
+        if (model->depths[d].attention == model->depths[d - period].attention) continue;
+        d = period++; // from there on again
+    }
+    return period;
+}
+
 static void hand_over_report(rrt__conversion *c, rrt_convert_report *report)
 {
     size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
-    *report = (rrt_convert_report){.rows = c->rows};
+    *report = (rrt_convert_report){.rows = c->rows,
+                                   .mixed_slots = count_mixed(c->model),
+                                   .attention_period = attention_period(c->source)};
     for (size_t i = 0; i < count; i++)
         if (c->rows[i].matrix) report->rows[report->n_rows++] = c->rows[i];
     c->rows = NULL;

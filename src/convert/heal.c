@@ -227,6 +227,7 @@ static void close_healer(healer *h)
 rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
                              const rrt_convert_options *o, rrt_error *err)
 {
+    if (rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP)) return RRT_STATUS_OK;
     healer h = {.model = model, .trace = trace, .tokens = o->calibration_count, .ids = o->calibration_ids};
     rrt_status status = open_healer(&h, source, o->threads, err);
     h.fit.room.seed = o->seed;

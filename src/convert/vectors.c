@@ -13,8 +13,8 @@ static void add_depth(rrt__conversion *c, rrt__depth *to, const rrt__depth *from
 {
     const rrt__shape *shape = &c->source->shape;
     for (int i = 0; i < RRT__NORM_COUNT; i++) {
-        add_scaled(to->norm[i].gain, from->norm[i].gain, shape->hidden, scale);
-        add_scaled(to->norm[i].bias, from->norm[i].bias, shape->hidden, scale);
+        add_scaled(to->norm[i].gain, from->norm[i].gain, from->norm[i].width, scale);
+        add_scaled(to->norm[i].bias, from->norm[i].bias, from->norm[i].width, scale);
     }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         size_t out, in;
@@ -24,7 +24,7 @@ static void add_depth(rrt__conversion *c, rrt__depth *to, const rrt__depth *from
 }
 
 // The gain went into the weights (original_weight in weights.c); what is left of the norm's bias goes through
-// them.
+// them. Norms that no linear layer reads stay as they are.
 static void fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, const rrt__slot *weights)
 {
     size_t hidden = c->source->shape.hidden;
@@ -36,10 +36,19 @@ static void fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, con
             cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)linear->out, (int)linear->in, 1, linear->weight,
                         (int)linear->in, bias, 1, 1, to->bias[m], 1);
     }
-    for (int i = 0; i < RRT__NORM_COUNT; i++) {
+    for (int i = 0; i < RRT__NORM_INPUTS; i++) {
         for (size_t k = 0; k < hidden; k++) to->norm[i].gain[k] = 1;
         if (to->norm[i].bias) memset(to->norm[i].bias, 0, hidden * sizeof(float));
     }
+}
+
+// How a depth attends is not the slot's: it stays that of the layer which the depth stands for.
+static void copy_attention(rrt__conversion *c)
+{
+    const rrt__plan *plan = &c->model->plan;
+    for (int d = 0; d < plan->n_depths; d++)
+        c->model->depths[d].attention =
+            c->source->depths[rrt__depth_layer(plan, d, c->source->plan.n_depths)].attention;
 }
 
 static void convert_tied(rrt__conversion *c, int slot, int n_layers)
@@ -62,6 +71,7 @@ void rrt__convert_vectors(rrt__conversion *c)
 {
     int n_layers = c->source->plan.n_depths;
     const rrt__plan *plan = &c->model->plan;
+    copy_attention(c);
     for (int s = 0; s < plan->n_slots && c->norms == RRT__NORMS_TIED; s++) convert_tied(c, s, n_layers);
     for (int d = 0; d < plan->n_depths && c->norms != RRT__NORMS_TIED; d++) {
         int layer = rrt__depth_layer(plan, d, n_layers);

@@ -7,7 +7,31 @@ enum { BLOCK_ROWS = 64 };
 
 size_t rrt__causal_scratch(size_t tokens)
 {
-    return 2 * BLOCK_ROWS * tokens;
+    return (2 * BLOCK_ROWS + 1) * tokens;
+}
+
+// The keys [low, end) that a block of query rows [begin, end) reads, and those that one of them sees, counted
+// from low.
+typedef struct block {
+    size_t begin, end, low;
+} block;
+
+static size_t first_seen(const rrt__causal *a, size_t row)
+{
+    return a->window && row >= a->window ? row + 1 - a->window : 0;
+}
+
+static block open_block(const rrt__causal *a, size_t begin)
+{
+    size_t end = begin + BLOCK_ROWS < a->tokens ? begin + BLOCK_ROWS : a->tokens;
+    return (block){begin, end, first_seen(a, begin)};
+}
+
+// Zeroes what query row does not see of values, which are of keys [low, end).
+static void hide(float *values, const rrt__causal *a, const block *b, size_t row)
+{
+    memset(values, 0, (first_seen(a, row) - b->low) * sizeof *values);
+    memset(values + row + 1 - b->low, 0, (b->end - row - 1) * sizeof *values);
 }
 
 // c[rows, columns] = alpha · a · b + beta · c, leading dimensions given.
@@ -24,19 +48,20 @@ void rrt__causal_forward(const rrt__kernels *kernels, const rrt__causal *a, size
 {
     size_t d = a->head_dim, q_stride = a->heads * d, kv_stride = a->kv_heads * d;
     size_t kv_offset = head / (a->heads / a->kv_heads) * d;
-    const float *k = a->k + kv_offset, *v = a->v + kv_offset;
     for (size_t begin = 0; begin < a->tokens; begin += BLOCK_ROWS) {
-        size_t end = begin + BLOCK_ROWS < a->tokens ? begin + BLOCK_ROWS : a->tokens, rows = end - begin;
-        size_t at = begin * q_stride + head * d;
-        multiply(CblasNoTrans, CblasTrans, rows, end, d, a->scale, a->q + at, q_stride, k, kv_stride, 0,
-                 scratch, end);
-        for (size_t r = 0; r < rows; r++) {
-            size_t seen = begin + r + 1;
-            float *scores = scratch + r * end;
-            log_sums[(begin + r) * a->heads + head] = kernels->softmax(scores, seen);
-            memset(scores + seen, 0, (end - seen) * sizeof *scores);
+        block b = open_block(a, begin);
+        size_t count = b.end - begin, keys = b.end - b.low, at = begin * q_stride + head * d;
+        const float *k = a->k + b.low * kv_stride + kv_offset, *v = a->v + b.low * kv_stride + kv_offset;
+        multiply(CblasNoTrans, CblasTrans, count, keys, d, a->scale, a->q + at, q_stride, k, kv_stride, 0,
+                 scratch, keys);
+        for (size_t row = begin; row < b.end; row++) {
+            float *scores = scratch + (row - begin) * keys, *seen = scores + first_seen(a, row) - b.low;
+            size_t n_seen = row + 1 - first_seen(a, row);
+            if (a->cap != 0) kernels->softcap(seen, a->cap, n_seen);
+            log_sums[row * a->heads + head] = kernels->softmax(seen, n_seen);
+            hide(scores, a, &b, row);
         }
-        multiply(CblasNoTrans, CblasNoTrans, rows, d, end, 1, scratch, end, v, kv_stride, 0, out + at,
+        multiply(CblasNoTrans, CblasNoTrans, count, d, keys, 1, scratch, keys, v, kv_stride, 0, out + at,
                  q_stride);
     }
 }
@@ -48,42 +73,65 @@ static float dot(const float *a, const float *b, size_t count)
     return sum;
 }
 
-// Query rows [begin, end) of one head: writes their dq, adds to dk and dv.
-static void backward_block(const rrt__gradient_kernels *kernels, const rrt__causal *a,
-                           const rrt__causal_gradient *g, size_t head, size_t begin, size_t end,
-                           float *scratch)
+// What the way back goes through, with the kernels it uses.
+typedef struct back {
+    const rrt__kernels *kernels;
+    const rrt__gradient_kernels *gradients;
+    const rrt__causal *attention;
+    const rrt__causal_gradient *gradient;
+} back;
+
+// p: the scores of one query row with the keys it sees, becomes their softmax; dp: its gradient, becomes that
+// of the scores before their scale. room: for as many values.
+static void backward_row(const back *w, size_t head, size_t row, float *p, float *dp, float *room)
 {
-    size_t d = a->head_dim, q_stride = a->heads * d, kv_stride = a->kv_heads * d, rows = end - begin;
-    size_t kv = head / (a->heads / a->kv_heads) * d, at = begin * q_stride + head * d;
-    float *p = scratch, *ds = scratch + rows * end;
-    multiply(CblasNoTrans, CblasTrans, rows, end, d, a->scale, a->q + at, q_stride, a->k + kv, kv_stride, 0,
-             p, end);
-    multiply(CblasNoTrans, CblasTrans, rows, end, d, 1, g->dout + at, q_stride, a->v + kv, kv_stride, 0, ds,
-             end);
-    for (size_t r = 0; r < rows; r++) {
-        size_t seen = begin + r + 1, row = at + r * q_stride;
-        float through = dot(g->out + row, g->dout + row, d);
-        kernels->softmax(p + r * end, ds + r * end, g->log_sums[(begin + r) * a->heads + head], through,
-                         a->scale, seen);
-        memset(p + r * end + seen, 0, (end - seen) * sizeof *p);
-        memset(ds + r * end + seen, 0, (end - seen) * sizeof *ds);
+    const rrt__causal *a = w->attention;
+    size_t d = a->head_dim, at = (row * a->heads + head) * d, seen = row + 1 - first_seen(a, row);
+    float through = dot(w->gradient->out + at, w->gradient->dout + at, d);
+    float log_sum = w->gradient->log_sums[row * a->heads + head];
+    if (a->cap != 0) {
+        w->kernels->softcap(p, a->cap, seen);
+        memcpy(room, p, seen * sizeof *room);
     }
-    multiply(CblasNoTrans, CblasNoTrans, rows, d, end, 1, ds, end, a->k + kv, kv_stride, 0, g->dq + at,
+    w->gradients->softmax(p, dp, log_sum, through, a->scale, seen);
+    if (a->cap != 0) w->gradients->softcap(dp, room, a->cap, seen);
+}
+
+// A block of query rows of one head: writes their dq, adds to dk and dv.
+static void backward_block(const back *w, size_t head, size_t begin, float *scratch)
+{
+    const rrt__causal *a = w->attention;
+    const rrt__causal_gradient *g = w->gradient;
+    block b = open_block(a, begin);
+    size_t d = a->head_dim, q_stride = a->heads * d, kv_stride = a->kv_heads * d, count = b.end - begin;
+    size_t kv = b.low * kv_stride + head / (a->heads / a->kv_heads) * d, at = begin * q_stride + head * d;
+    size_t keys = b.end - b.low;
+    float *p = scratch, *ds = p + count * keys, *room = ds + count * keys;
+    multiply(CblasNoTrans, CblasTrans, count, keys, d, a->scale, a->q + at, q_stride, a->k + kv, kv_stride, 0,
+             p, keys);
+    multiply(CblasNoTrans, CblasTrans, count, keys, d, 1, g->dout + at, q_stride, a->v + kv, kv_stride, 0, ds,
+             keys);
+    for (size_t row = begin; row < b.end; row++) {
+        size_t line = (row - begin) * keys, seen = line + first_seen(a, row) - b.low;
+        backward_row(w, head, row, p + seen, ds + seen, room);
+        hide(p + line, a, &b, row);
+        hide(ds + line, a, &b, row);
+    }
+    multiply(CblasNoTrans, CblasNoTrans, count, d, keys, 1, ds, keys, a->k + kv, kv_stride, 0, g->dq + at,
              q_stride);
-    multiply(CblasTrans, CblasNoTrans, end, d, rows, 1, ds, end, a->q + at, q_stride, 1, g->dk + kv,
+    multiply(CblasTrans, CblasNoTrans, keys, d, count, 1, ds, keys, a->q + at, q_stride, 1, g->dk + kv,
              kv_stride);
-    multiply(CblasTrans, CblasNoTrans, end, d, rows, 1, p, end, g->dout + at, q_stride, 1, g->dv + kv,
+    multiply(CblasTrans, CblasNoTrans, keys, d, count, 1, p, keys, g->dout + at, q_stride, 1, g->dv + kv,
              kv_stride);
 }
 
-void rrt__causal_backward(const rrt__gradient_kernels *kernels, const rrt__causal *a,
-                          const rrt__causal_gradient *g, size_t kv_head, float *scratch)
+void rrt__causal_backward(const rrt__kernels *kernels, const rrt__gradient_kernels *gradients,
+                          const rrt__causal *attention, const rrt__causal_gradient *gradient, size_t kv_head,
+                          float *scratch)
 {
-    size_t group = a->heads / a->kv_heads;
-    for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
-        for (size_t begin = 0; begin < a->tokens; begin += BLOCK_ROWS) {
-            size_t end = begin + BLOCK_ROWS < a->tokens ? begin + BLOCK_ROWS : a->tokens;
-            backward_block(kernels, a, g, head, begin, end, scratch);
-        }
-    }
+    const back w = {kernels, gradients, attention, gradient};
+    size_t group = attention->heads / attention->kv_heads;
+    for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++)
+        for (size_t begin = 0; begin < attention->tokens; begin += BLOCK_ROWS)
+            backward_block(&w, head, begin, scratch);
 }

@@ -2,7 +2,7 @@
 // positions at once: training, evaluation, calibration. Decoding goes through pages (kernels.h).
 //
 // Query rows go in blocks, and a block reads no key that lies behind its last row, so that little is computed
-// above the diagonal. One thread does one head.
+// above the diagonal; with a window, none before what its first row sees. One thread does one head.
 #ifndef RRT__CAUSAL_H
 #define RRT__CAUSAL_H
 
@@ -11,7 +11,8 @@
 
 typedef struct rrt__causal {
     size_t tokens, heads, kv_heads, head_dim;
-    float scale;        // of the scores
+    size_t window;      // how many tokens a query sees, its own included; 0: all up to its own
+    float scale, cap;   // of the scores, as rrt__attention's
     const float *q;     // [tokens, heads, head_dim]
     const float *k, *v; // [tokens, kv_heads, head_dim]
 } rrt__causal;
@@ -32,7 +33,8 @@ typedef struct rrt__causal_gradient {
 } rrt__causal_gradient;
 
 // The gradients of one key and value head and of the query heads that read it.
-void rrt__causal_backward(const rrt__gradient_kernels *kernels, const rrt__causal *attention,
-                          const rrt__causal_gradient *gradient, size_t kv_head, float *scratch);
+void rrt__causal_backward(const rrt__kernels *kernels, const rrt__gradient_kernels *gradients,
+                          const rrt__causal *attention, const rrt__causal_gradient *gradient, size_t kv_head,
+                          float *scratch);
 
 #endif

@@ -57,6 +57,22 @@ static void silu_mul(float *restrict out, const float *restrict gate, const floa
     for (size_t i = 0; i < count; i++) out[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
 }
 
+static void gelu_mul(float *restrict out, const float *restrict gate, const float *restrict up, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        float x = gate[i], twice_u = 1.59576912f * (x + 0.044715f * x * x * x);
+        out[i] = x / (1.0f + fast_exp(-twice_u)) * up[i];
+    }
+}
+
+static void softcap(float *restrict x, float cap, size_t count)
+{
+    float inverse = 1.0f / cap;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) x[i] = cap * fast_tanh(x[i] * inverse);
+}
+
 static void gelu(float *restrict out, const float *restrict x, size_t count)
 {
     for (size_t i = 0; i < count; i++) out[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
@@ -100,36 +116,36 @@ static inline void score_page(float *restrict scores, const float *restrict quer
     for (size_t t = 0; t < PAGE; t++) scores[t] = ((sum[0][t] + sum[1][t]) + (sum[2][t] + sum[3][t])) * scale;
 }
 
-// out[0..width) = Σ_t weight[t] · values[t, 0..width) / total; width ≤ 32 sums stay in registers.
+// out[0..width) = Σ_t weight[t] · values[t, 0..width) / total over tokens [first, end); width ≤ 32 sums stay
+// in registers.
 static inline __attribute__((always_inline)) void weigh_values(float *restrict out,
                                                                const float *restrict weights, rrt__kv_view kv,
-                                                               size_t n_tokens, size_t head_dim,
-                                                               size_t column, size_t width, float total)
+                                                               const rrt__attention *a, size_t column,
+                                                               size_t width, float total)
 {
     float sum[32] = {0};
-    for (size_t begin = 0; begin < n_tokens; begin += PAGE) {
-        const float *values = kv.pages[begin / PAGE] + kv.value_offset + column;
-        size_t count = n_tokens - begin < PAGE ? n_tokens - begin : PAGE;
-        for (size_t t = 0; t < count; t++, values += head_dim)
+    for (size_t t = a->first; t < a->end;) {
+        const float *values = kv.pages[t / PAGE] + kv.value_offset + t % PAGE * a->head_dim + column;
+        size_t page_end = (t / PAGE + 1) * PAGE, end = page_end < a->end ? page_end : a->end;
+        for (; t < end; t++, values += a->head_dim)
 #pragma omp simd
-            for (size_t i = 0; i < width; i++) sum[i] += weights[begin + t] * values[i];
+            for (size_t i = 0; i < width; i++) sum[i] += weights[t] * values[i];
     }
     float scale = 1.0f / total;
     for (size_t i = 0; i < width; i++) out[column + i] = sum[i] * scale;
 }
 
-static void attention(float *restrict out, const float *restrict query, rrt__kv_view kv, size_t n_tokens,
-                      size_t head_dim, float scale, float *restrict scratch)
+static void attention(float *restrict out, const float *restrict query, rrt__kv_view kv,
+                      const rrt__attention *a, float *restrict scratch)
 {
-    for (size_t begin = 0; begin < n_tokens; begin += PAGE)
-        score_page(scratch + begin, query, kv.pages[begin / PAGE] + kv.key_offset, head_dim, scale);
+    for (size_t begin = a->first / PAGE * PAGE; begin < a->end; begin += PAGE)
+        score_page(scratch + begin, query, kv.pages[begin / PAGE] + kv.key_offset, a->head_dim, a->scale);
+    if (a->cap != 0) softcap(scratch + a->first, a->cap, a->end - a->first);
     float total;
-    exponentials(scratch, n_tokens, &total);
+    exponentials(scratch + a->first, a->end - a->first, &total);
     size_t column = 0;
-    for (; column + 32 <= head_dim; column += 32)
-        weigh_values(out, scratch, kv, n_tokens, head_dim, column, 32, total);
-    if (column < head_dim)
-        weigh_values(out, scratch, kv, n_tokens, head_dim, column, head_dim - column, total);
+    for (; column + 32 <= a->head_dim; column += 32) weigh_values(out, scratch, kv, a, column, 32, total);
+    if (column < a->head_dim) weigh_values(out, scratch, kv, a, column, a->head_dim - column, total);
 }
 
 static void quantise_block(int8_t *restrict codes, float *scale, int32_t *sum, const float *restrict x)
@@ -201,5 +217,5 @@ static double kl_divergence(const float *p, const float *q, size_t count)
 }
 
 const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {
-    RRT__VARIANT_STRING, rms_norm, layer_norm,    rope,        silu_mul,     gelu, softmax,
+    RRT__VARIANT_STRING, rms_norm, layer_norm,    rope,        silu_mul,     gelu_mul, gelu, softcap, softmax,
     attention,           quantise, RRT__MULTIPLY, log_sum_exp, kl_divergence};

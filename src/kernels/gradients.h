@@ -39,12 +39,18 @@ typedef struct rrt__gradient_kernels {
     // y = silu(gate) · up. gate and up become their gradients, dy becomes y.
     void (*silu_mul)(float *gate, float *up, float *dy, size_t count);
 
+    // y = gelu(gate) · up by the approximation of kernels.h: as silu_mul.
+    void (*gelu_mul)(float *gate, float *up, float *dy, size_t count);
+
     // y = gelu(x). x becomes its gradient, dy becomes y.
     void (*gelu)(float *x, float *dy, size_t count);
 
     // p: scores, becomes exp(p - log_sum); dp: gradient of p, becomes that of the scores before their scale:
     // scale · p · (dp - through), through = Σ p · dp.
     void (*softmax)(float *p, float *dp, float log_sum, float through, float scale, size_t count);
+
+    // dy becomes the gradient of x, of which y = cap · tanh(x / cap) is given: dy · (1 - (y / cap)²).
+    void (*softcap)(float *dy, const float *y, float cap, size_t count);
 
     // Cross-entropy of one row: gradient += weight · (softmax(logits) - one at target).
     // Returns -ln softmax(logits)[target].

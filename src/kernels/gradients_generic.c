@@ -77,6 +77,26 @@ static void silu_mul(float *restrict gate, float *restrict up, float *restrict d
     }
 }
 
+static void gelu_mul(float *restrict gate, float *restrict up, float *restrict dy, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
+        float x = gate[i], u = up[i], d = dy[i];
+        float sigmoid = 1.0f / (1.0f + fast_exp(-1.59576912f * (x + 0.044715f * x * x * x)));
+        float slope = 1.59576912f * (1.0f + 0.134145f * x * x);
+        gate[i] = d * u * sigmoid * (1.0f + x * (1.0f - sigmoid) * slope);
+        up[i] = d * x * sigmoid;
+        dy[i] = x * sigmoid * u;
+    }
+}
+
+static void softcap(float *restrict dy, const float *restrict y, float cap, size_t count)
+{
+    float inverse = 1.0f / cap;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) dy[i] *= 1.0f - y[i] * inverse * (y[i] * inverse);
+}
+
 static void gelu(float *restrict x, float *restrict dy, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -238,6 +258,6 @@ static double sum_squares(const float *restrict x, size_t count)
 }
 
 const rrt__gradient_kernels RRT__VARIANT_NAME(rrt__gradient_kernels_) = {
-    rms_norm, layer_norm, rope,          silu_mul,
-    gelu,     softmax,    cross_entropy, {forward_kl, reverse_kl, jensen_shannon, total_variation},
+    rms_norm, layer_norm, rope,    silu_mul,      gelu_mul,
+    gelu,     softmax,    softcap, cross_entropy, {forward_kl, reverse_kl, jensen_shannon, total_variation},
     adam,     sum_squares};

@@ -63,6 +63,22 @@ static void silu_mul(float *gate, float *up, float *dy, size_t count)
     }
 }
 
+static void gelu_mul(float *gate, float *up, float *dy, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        double x = gate[i], u = up[i], d = dy[i], inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+        double t = tanh(inner), slope = 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
+        gate[i] = (float)(d * u * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope));
+        up[i] = (float)(d * 0.5 * x * (1 + t));
+        dy[i] = (float)(0.5 * x * (1 + t) * u);
+    }
+}
+
+static void softcap(float *dy, const float *y, float cap, size_t count)
+{
+    for (size_t i = 0; i < count; i++) dy[i] = (float)(dy[i] * (1 - (double)y[i] / cap * y[i] / cap));
+}
+
 static void gelu(float *x, float *dy, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -183,6 +199,6 @@ static double sum_squares(const float *x, size_t count)
 }
 
 const rrt__gradient_kernels rrt__gradient_kernels_reference = {
-    rms_norm, layer_norm, rope,          silu_mul,
-    gelu,     softmax,    cross_entropy, {forward_kl, reverse_kl, jensen_shannon, total_variation},
+    rms_norm, layer_norm, rope,    silu_mul,      gelu_mul,
+    gelu,     softmax,    softcap, cross_entropy, {forward_kl, reverse_kl, jensen_shannon, total_variation},
     adam,     sum_squares};

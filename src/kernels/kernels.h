@@ -23,6 +23,13 @@ typedef struct rrt__kv_view {
     size_t key_offset, value_offset;
 } rrt__kv_view;
 
+// What one query sees: tokens [first, end) of its sequence, by scores that are multiplied by scale and then,
+// where cap is not 0, become cap · tanh(score / cap).
+typedef struct rrt__attention {
+    size_t first, end, head_dim;
+    float scale, cap;
+} rrt__attention;
+
 typedef struct rrt__kernels {
     const char *name; // "reference", "baseline", "avx2", "avx512"
 
@@ -40,16 +47,22 @@ typedef struct rrt__kernels {
     // out[i] = gate[i] * sigmoid(gate[i]) * up[i]
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t count);
 
+    // out[i] = gelu(gate[i]) * up[i], by the approximation gelu(x) = x · sigmoid(2u), u = √(2/π) (x + 0.044715 x³)
+    void (*gelu_mul)(float *out, const float *gate, const float *up, size_t count);
+
     // out[i] = x[i] * Φ(x[i]), the exact GELU by the error function
     void (*gelu)(float *out, const float *x, size_t count);
+
+    // x[i] becomes cap · tanh(x[i] / cap)
+    void (*softcap)(float *x, float cap, size_t count);
 
     // x becomes softmax(x). Returns ln Σ exp(x[i]).
     float (*softmax)(float *x, size_t count);
 
-    // out[0..head_dim) = softmax(scale · query · keysᵀ) · values over the first n_tokens tokens.
-    // scratch: room for n_tokens rounded up to whole pages.
-    void (*attention)(float *out, const float *query, rrt__kv_view kv, size_t n_tokens, size_t head_dim,
-                      float scale, float *scratch);
+    // out[0..head_dim) = softmax(scores of query · keysᵀ) · values over the tokens that it sees.
+    // scratch: room for `end` tokens rounded up to whole pages.
+    void (*attention)(float *out, const float *query, rrt__kv_view kv, const rrt__attention *attention,
+                      float *scratch);
 
     // `count` values become codes in blocks of 32, the last one filled up with zeros: scales[b] = the block's
     // greatest |x| / 127 (not finite if a value is not), codes = x / scale rounded to nearest even, sums[b] =

@@ -44,26 +44,41 @@ static void silu_mul(float *out, const float *gate, const float *up, size_t coun
     for (size_t i = 0; i < count; i++) out[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
 }
 
+static void gelu_mul(float *out, const float *gate, const float *up, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        double x = gate[i], u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+        out[i] = (float)(0.5 * x * (1.0 + tanh(u)) * up[i]);
+    }
+}
+
+static void softcap(float *x, float cap, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = (float)(cap * tanh((double)x[i] / cap));
+}
+
 static void gelu(float *out, const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i++) out[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
 }
 
-static void attention(float *out, const float *query, rrt__kv_view kv, size_t n_tokens, size_t head_dim,
-                      float scale, float *scratch)
+static void attention(float *out, const float *query, rrt__kv_view kv, const rrt__attention *a,
+                      float *scratch)
 {
     double largest = -INFINITY, total = 0;
-    for (size_t t = 0; t < n_tokens; t++) {
+    size_t first = a->first, end = a->end, head_dim = a->head_dim;
+    for (size_t t = first; t < end; t++) {
         const float *keys = kv.pages[t / RRT__PAGE_TOKENS] + kv.key_offset + t % RRT__PAGE_TOKENS;
         double score = 0;
         for (size_t d = 0; d < head_dim; d++) score += (double)query[d] * keys[d * RRT__PAGE_TOKENS];
-        scratch[t] = (float)(score * scale);
+        score *= a->scale;
+        scratch[t] = (float)(a->cap != 0 ? a->cap * tanh(score / a->cap) : score);
         if (scratch[t] > largest) largest = scratch[t];
     }
-    for (size_t t = 0; t < n_tokens; t++) total += exp(scratch[t] - largest);
+    for (size_t t = first; t < end; t++) total += exp(scratch[t] - largest);
     for (size_t d = 0; d < head_dim; d++) {
         double sum = 0;
-        for (size_t t = 0; t < n_tokens; t++) {
+        for (size_t t = first; t < end; t++) {
             const float *values =
                 kv.pages[t / RRT__PAGE_TOKENS] + kv.value_offset + t % RRT__PAGE_TOKENS * head_dim;
             sum += exp(scratch[t] - largest) / total * values[d];
@@ -113,6 +128,6 @@ static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x
 }
 
 const rrt__kernels rrt__kernels_reference = {
-    "reference", rms_norm,     layer_norm, rope,     silu_mul,
-    gelu,        softmax,      attention,  quantise, rrt__packed_multiply_reference,
+    "reference", rms_norm,     layer_norm, rope,      silu_mul, gelu_mul,
+    gelu,        softcap,      softmax,    attention, quantise, rrt__packed_multiply_reference,
     log_sum_exp, kl_divergence};

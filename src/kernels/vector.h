@@ -42,6 +42,15 @@ static inline float fast_exp(float x)
     return p * power;
 }
 
+// Where |x| is small, from its series: 1 - 2 / (e^2x + 1) would lose its digits there.
+static inline float fast_tanh(float x)
+{
+    float square = x * x;
+    float small = x * (1.0f + square * (-0.333333333f + square * (0.133333333f - 0.0539682540f * square)));
+    float large = 1.0f - 2.0f / (fast_exp(2.0f * x) + 1.0f);
+    return square < 0.04f ? small : large;
+}
+
 static inline float greatest(const float *x, size_t count)
 {
     float largest = x[0];

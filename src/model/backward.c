@@ -1,9 +1,7 @@
 #include "model/backward.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "kernels/causal.h"
 #include "kernels/gemm.h"
 
 typedef struct back {
@@ -46,7 +44,13 @@ void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__sp
     rrt__forward_mlp(team, &tape->unrolled, ws, spans, n_spans, &segment, 1);
 }
 
-// Runs the block again up to the input of down, from what was before it.
+static bool has_norm(const back *b, rrt__norm_place place)
+{
+    return rrt__family_has_norm(b->tape->model->family, place);
+}
+
+// Runs the block again, from what was before it, up to what the way back needs: the input of down, or its
+// output where a norm follows.
 static void run_again(const back *b)
 {
     size_t hidden = b->tape->model->shape.hidden;
@@ -56,7 +60,10 @@ static void run_again(const back *b)
     rrt__team_copy(b->team, ws->hidden, b->tape->before[b->depth], b->rows, hidden);
     rrt__forward_attention(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
     rrt__team_copy(b->team, b->tape->middle[b->depth], ws->hidden, b->rows, hidden);
-    rrt__forward_mlp_input(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
+    if (has_norm(b, RRT__NORM_AFTER_MLP))
+        rrt__forward_mlp(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
+    else
+        rrt__forward_mlp_input(b->team, &b->tape->unrolled, ws, b->spans, b->n_spans, &segment, 1);
 }
 
 static void norm_again(const back *b, rrt__norm_place place, const float *x)
@@ -66,9 +73,9 @@ static void norm_again(const back *b, rrt__norm_place place, const float *x)
 }
 
 void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *norm, rrt__norm *gradient,
-                             const float *x, const float *dy, float *d_hidden, size_t rows)
+                             const float *x, const float *dy, float *dx, size_t rows)
 {
-    size_t width = tape->model->shape.hidden;
+    size_t width = norm->width;
     rrt__share share = rrt__team_share(team, rows, 1),
                columns = rrt__team_share(team, width, RRT__GEMM_GRAIN);
     float epsilon = (float)tape->model->shape.norm_epsilon;
@@ -76,10 +83,10 @@ void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *n
     size_t at = share.begin * width, own = share.end - share.begin;
     memset(part, 0, 2 * width * sizeof *part);
     if (norm->bias)
-        tape->kernels->layer_norm(d_hidden + at, part, part + width, x + at, norm->gain, dy + at, own, width,
+        tape->kernels->layer_norm(dx + at, part, part + width, x + at, norm->gain, dy + at, own, width,
                                   epsilon);
     else
-        tape->kernels->rms_norm(d_hidden + at, part, x + at, norm->gain, dy + at, own, width, epsilon);
+        tape->kernels->rms_norm(dx + at, part, x + at, norm->gain, dy + at, own, width, epsilon);
     rrt__team_barrier(team);
     for (int t = 0; t < team.nth && tape->trains[RRT__PARAMETER_NORM]; t++) {
         part = tape->partial + (size_t)t * 2 * width;
@@ -90,12 +97,37 @@ void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *n
     rrt__team_barrier(team);
 }
 
-static void backward_norm(const back *b, rrt__norm_place place, const float *x)
+// dx += …; x, dy, dx: [rows, width of the norm].
+static void backward_norm(const back *b, rrt__norm_place place, const float *x, const float *dy, float *dx,
+                          size_t rows)
 {
     rrt__tape *tape = b->tape;
     rrt__tape_backward_norm(b->team, tape, &tape->model->depths[b->depth].norm[place],
-                            &tape->gradient->depths[b->depth].norm[place], x, tape->d_normed[place],
-                            tape->d_hidden, b->rows);
+                            &tape->gradient->depths[b->depth].norm[place], x, dy, dx, rows);
+}
+
+// The same with dx = … . dx is zeroed by the threads that then add to it.
+static void backward_norm_fresh(const back *b, rrt__norm_place place, const float *x, const float *dy,
+                                float *dx, size_t rows)
+{
+    size_t width = b->tape->model->depths[b->depth].norm[place].width;
+    rrt__share share = rrt__team_share(b->team, rows, 1);
+    memset(dx + share.begin * width, 0, (share.end - share.begin) * width * sizeof *dx);
+    backward_norm(b, place, x, dy, dx, rows);
+}
+
+static void backward_input_norm(const back *b, rrt__norm_place place, const float *x)
+{
+    backward_norm(b, place, x, b->tape->d_normed[place], b->tape->d_hidden, b->rows);
+}
+
+// The gradient of what attention or the MLP gives: the hidden state's, through the norm that follows, if any.
+static const float *backward_branch(const back *b, rrt__norm_place input, rrt__norm_place after)
+{
+    rrt__tape *tape = b->tape;
+    if (!has_norm(b, after)) return tape->d_hidden;
+    backward_norm_fresh(b, after, b->ws->branch[input], tape->d_hidden, tape->d_branch, b->rows);
+    return tape->d_branch;
 }
 
 static void backward_bias(const back *b, rrt__matrix m, const float *dy, size_t out)
@@ -154,22 +186,25 @@ static void backward_mlp(const back *b)
     rrt__tape *tape = b->tape;
     const rrt__workspace *ws = b->ws;
     size_t ffn = tape->model->shape.ffn;
-    bool gated = tape->model->family->mlp == RRT__MLP_SILU_GATED;
+    rrt__mlp_kind mlp = tape->model->family->mlp;
+    const float *dy = backward_branch(b, RRT__NORM_MLP, RRT__NORM_AFTER_MLP);
     norm_again(b, RRT__NORM_MLP, b->middle);
-    backward_input(b, RRT__MATRIX_DOWN, tape->d_hidden, ws->activated, 0);
+    backward_input(b, RRT__MATRIX_DOWN, dy, ws->activated, 0);
     rrt__team_barrier(b->team);
     // activated holds its gradient before and itself after.
     rrt__share share = rrt__team_share(b->team, b->rows * ffn, RRT__GEMM_GRAIN);
     size_t at = share.begin, count = share.end - share.begin;
-    if (gated)
+    if (mlp == RRT__MLP_SILU_GATED)
         tape->kernels->silu_mul(ws->gate + at, ws->up + at, ws->activated + at, count);
+    else if (mlp == RRT__MLP_GELU_GATED)
+        tape->kernels->gelu_mul(ws->gate + at, ws->up + at, ws->activated + at, count);
     else
         tape->kernels->gelu(ws->up + at, ws->activated + at, count);
     rrt__team_barrier(b->team);
-    backward_linear(b, RRT__MATRIX_DOWN, tape->d_hidden, ws->activated);
+    backward_linear(b, RRT__MATRIX_DOWN, dy, ws->activated);
     backward_linear(b, RRT__MATRIX_UP, ws->up, ws->normed[RRT__NORM_MLP]);
     backward_input(b, RRT__MATRIX_UP, ws->up, tape->d_normed[RRT__NORM_MLP], 0);
-    if (gated) {
+    if (rrt__family_is_gated(tape->model->family)) {
         backward_linear(b, RRT__MATRIX_GATE, ws->gate, ws->normed[RRT__NORM_MLP]);
         backward_input(b, RRT__MATRIX_GATE, ws->gate, tape->d_normed[RRT__NORM_MLP], 1);
     }
@@ -209,18 +244,16 @@ static void backward_softmax(const back *b)
     const rrt__workspace *ws = b->ws;
     size_t q_width = shape->heads * shape->head_dim, kv_width = shape->kv_heads * shape->head_dim;
     size_t row = 0, item = 0;
-    float scale = 1.0f / sqrtf((float)shape->head_dim);
-    rrt__kv_rows rows = rrt__workspace_kv(ws, tape->model, b->depth), d_rows = kv_gradient(b);
+    rrt__kv_rows d_rows = kv_gradient(b);
     for (size_t s = 0; s < b->n_spans; row += b->spans[s++].count) {
         size_t q = row * q_width, kv = row * kv_width;
-        rrt__causal whole = {b->spans[s].count, shape->heads, shape->kv_heads, shape->head_dim, scale,
-                             ws->q + q,         rows.k + kv,  rows.v + kv};
+        rrt__causal whole = rrt__workspace_causal(ws, tape->model, b->depth, row, b->spans[s].count);
         rrt__causal_gradient gradient = {
             ws->attended + q, tape->d_attended + q, ws->log_sums + row * shape->heads,
             tape->d_q + q,    d_rows.k + kv,        d_rows.v + kv};
         for (size_t h = 0; h < shape->kv_heads; h++, item++)
             if (item % (size_t)b->team.nth == (size_t)b->team.ith)
-                rrt__causal_backward(tape->kernels, &whole, &gradient, h,
+                rrt__causal_backward(ws->kernels, tape->kernels, &whole, &gradient, h,
                                      ws->scores + (size_t)b->team.ith * ws->scores_stride);
     }
 }
@@ -228,9 +261,10 @@ static void backward_softmax(const back *b)
 static void backward_rope(const back *b)
 {
     const rrt__shape *shape = &b->tape->model->shape;
+    const float *rotation = rrt__workspace_rotation(b->ws, b->tape->model, b->depth);
     rrt__share share = rrt__team_share(b->team, b->rows, 1);
-    for (size_t r = share.begin; r < share.end; r++) {
-        const float *cos_sin = b->ws->cos_sin + r * shape->rotary;
+    for (size_t r = share.begin; r < share.end && rotation; r++) {
+        const float *cos_sin = rotation + r * shape->rotary;
         float *d_q = b->tape->d_q + r * shape->heads * shape->head_dim;
         float *d_k = kv_gradient(b).k + r * shape->kv_heads * shape->head_dim;
         b->tape->kernels->rope(d_q, cos_sin, shape->heads, shape->head_dim, shape->rotary);
@@ -239,22 +273,40 @@ static void backward_rope(const back *b)
     }
 }
 
+// The gradient of q's or k's projection, [rows·heads, head_dim]: that of what is rotated, through its norm,
+// if any.
+static const float *backward_head_norm(const back *b, rrt__norm_place place, const float *plain,
+                                       const float *dy, float *dx, size_t heads)
+{
+    if (!has_norm(b, place)) return dy;
+    backward_norm_fresh(b, place, plain, dy, dx, b->rows * heads);
+    return dx;
+}
+
 // From d_hidden to d_normed of the attention's norm.
 static void backward_attention(const back *b)
 {
     rrt__tape *tape = b->tape;
-    const float *x = b->ws->normed[RRT__NORM_ATTENTION];
+    const rrt__workspace *ws = b->ws;
+    const rrt__shape *shape = &tape->model->shape;
+    const float *x = ws->normed[RRT__NORM_ATTENTION];
+    const float *branch = backward_branch(b, RRT__NORM_ATTENTION, RRT__NORM_AFTER_ATTENTION);
     norm_again(b, RRT__NORM_ATTENTION, tape->before[b->depth]);
-    backward_input(b, RRT__MATRIX_O, tape->d_hidden, tape->d_attended, 0);
-    backward_linear(b, RRT__MATRIX_O, tape->d_hidden, b->ws->attended);
+    backward_input(b, RRT__MATRIX_O, branch, tape->d_attended, 0);
+    backward_linear(b, RRT__MATRIX_O, branch, ws->attended);
     clear_kv_gradient(b);
     rrt__team_barrier(b->team);
     backward_softmax(b);
     rrt__team_barrier(b->team);
     backward_rope(b);
     rrt__team_barrier(b->team);
-    const float *dy[3] = {tape->d_q, kv_gradient(b).k, kv_gradient(b).v};
-    for (int i = 0; i < (has_own_kv(b) ? 3 : 1); i++) {
+    bool own_kv = has_own_kv(b);
+    const float *dy[3] = {
+        backward_head_norm(b, RRT__NORM_Q, ws->plain_q, tape->d_q, tape->d_plain_q, shape->heads),
+        kv_gradient(b).k, kv_gradient(b).v};
+    if (own_kv)
+        dy[1] = backward_head_norm(b, RRT__NORM_K, ws->plain_k, dy[1], tape->d_plain_k, shape->kv_heads);
+    for (int i = 0; i < (own_kv ? 3 : 1); i++) {
         rrt__matrix m = RRT__MATRIX_Q + (rrt__matrix)i;
         backward_linear(b, m, dy[i], x);
         backward_input(b, m, dy[i], tape->d_normed[RRT__NORM_ATTENTION], i > 0);
@@ -277,19 +329,20 @@ void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__s
     rrt__team_barrier(team);
     if (!is_fresh && tape->recompute) run_again(&b);
     backward_mlp(&b);
-    if (!parallel) backward_norm(&b, RRT__NORM_MLP, b.middle);
+    if (!parallel) backward_input_norm(&b, RRT__NORM_MLP, b.middle);
     backward_attention(&b);
-    if (parallel) backward_norm(&b, RRT__NORM_MLP, b.middle);
-    backward_norm(&b, RRT__NORM_ATTENTION, tape->before[depth]);
+    if (parallel) backward_input_norm(&b, RRT__NORM_MLP, b.middle);
+    backward_input_norm(&b, RRT__NORM_ATTENTION, tape->before[depth]);
 }
 
 void rrt__tape_backward_embed(rrt__team team, rrt__tape *tape, const int32_t *ids, size_t rows)
 {
     size_t hidden = tape->model->shape.hidden;
     rrt__share columns = rrt__team_share(team, hidden, RRT__GEMM_GRAIN);
+    float scale = rrt__model_embedding_scale(tape->model);
     for (size_t r = 0; r < rows && tape->trains[RRT__PARAMETER_EMBEDDING]; r++) {
         float *row = tape->gradient->embedding + (size_t)ids[r] * hidden;
-        for (size_t c = columns.begin; c < columns.end; c++) row[c] += tape->d_hidden[r * hidden + c];
+        for (size_t c = columns.begin; c < columns.end; c++) row[c] += scale * tape->d_hidden[r * hidden + c];
     }
     rrt__team_barrier(team);
 }

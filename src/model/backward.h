@@ -25,11 +25,13 @@ typedef struct rrt__tape {
     rrt__workspace *at;    // [n_depths]: views of shared with the depth's own buffers
     float **before, **middle; // [n_depths] of [rows, hidden]
     float *d_hidden;          // [rows, hidden]: gradient of the hidden state, in and out of every block
-    float *d_normed[RRT__NORM_COUNT]; // [rows, hidden]
-    float *d_q, *d_attended;          // as q, attended
-    rrt__kv_rows d_kv, *d_shared_kv;  // as the workspace's; what all loops read gathers their gradients
-    float *d_matrix;                  // [largest out·in]: G
-    float *partial;                   // [threads, 2, hidden]: each thread's part of a norm's gradient
+    float *d_normed[RRT__NORM_INPUTS]; // [rows, hidden]
+    float *d_branch;                   // [rows, hidden]: of what a norm follows, before it is added
+    float *d_q, *d_attended;           // as q, attended
+    float *d_plain_q, *d_plain_k;      // as the workspace's
+    rrt__kv_rows d_kv, *d_shared_kv;   // as the workspace's; what all loops read gathers their gradients
+    float *d_matrix;                   // [largest out·in]: G
+    float *partial;                    // [threads, 2, widest norm]: each thread's part of a norm's gradient
     const rrt__gradient_kernels *kernels;
     rrt__arena arena;
 } rrt__tape;
@@ -52,9 +54,9 @@ void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__s
 // The way back through the embedding.
 void rrt__tape_backward_embed(rrt__team team, rrt__tape *tape, const int32_t *ids, size_t rows);
 
-// The way back through a norm of x [rows, hidden]: d_hidden += …, and the norm's gradient is added to
+// The way back through a norm of x [rows, norm->width]: dx += …, and the norm's gradient is added to
 // `gradient` where norms are trained.
 void rrt__tape_backward_norm(rrt__team team, rrt__tape *tape, const rrt__norm *norm, rrt__norm *gradient,
-                             const float *x, const float *dy, float *d_hidden, size_t rows);
+                             const float *x, const float *dy, float *dx, size_t rows);
 
 #endif

@@ -3,7 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_CONTEXT = 1 << 24, FORMAT_VERSION = 1 };
+enum { MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_CONTEXT = 1 << 24 };
+
+static bool is_size(double value)
+{
+    return value >= 0 && isfinite(value);
+}
 
 rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
 {
@@ -32,6 +37,11 @@ rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
     if (!(s->rope_base > 0 && isfinite(s->rope_base)) || !(s->norm_epsilon >= 0 && s->norm_epsilon < 1))
         return rrt__fail(err, RRT_STATUS_FORMAT, "rope base %g or norm epsilon %g is not possible",
                          s->rope_base, s->norm_epsilon);
+    if (!is_size(s->local_rope_base) || !is_size(s->query_scalar) || !is_size(s->attention_cap) ||
+        !is_size(s->logit_cap))
+        return rrt__fail(err, RRT_STATUS_FORMAT,
+                         "local rope base %g, query scalar %g or caps %g and %g are not possible",
+                         s->local_rope_base, s->query_scalar, s->attention_cap, s->logit_cap);
     return RRT_STATUS_OK;
 }
 
@@ -54,18 +64,34 @@ static rrt_status require_string(const json_t *json, const char *key, const char
                      expected);
 }
 
-// Rotary settings stand at the top ("rope_theta") or, in newer files, in "rope_parameters".
-static rrt_status read_rope(rrt__shape *shape, const json_t *json, const char *base_key,
-                            const char *fraction_key, double fraction, rrt_error *err)
+// One kind of layers' rotary settings: {"rope_type", "rope_theta", "partial_rotary_factor"}.
+static rrt_status read_rope_parameters(const json_t *parameters, double *base, double *fraction,
+                                       rrt_error *err)
 {
+    RRT__TRY(require_string(parameters, "rope_type", "default", err));
+    RRT__TRY(rrt__json_real_or(parameters, "rope_theta", *base, base, err));
+    return rrt__json_real_or(parameters, "partial_rotary_factor", *fraction, fraction, err);
+}
+
+// Rotary settings stand at the top ("rope_theta") or, in newer files, in "rope_parameters", where local and
+// global layers may have their own.
+static rrt_status read_rope(rrt__shape *shape, const rrt__family *family, const json_t *json, rrt_error *err)
+{
+    bool neox = family->norm == RRT__NORM_LAYER;
+    const char *fraction_key = neox ? "rotary_pct" : "partial_rotary_factor";
+    double fraction;
     const json_t *parameters = json_object_get(json, "rope_parameters");
-    RRT__TRY(rrt__json_real_or(json, base_key, 10000.0, &shape->rope_base, err));
-    RRT__TRY(rrt__json_real_or(json, fraction_key, fraction, &fraction, err));
-    if (json_is_object(parameters)) {
-        RRT__TRY(require_string(parameters, "rope_type", "default", err));
-        RRT__TRY(rrt__json_real_or(parameters, "rope_theta", shape->rope_base, &shape->rope_base, err));
-        RRT__TRY(rrt__json_real_or(parameters, "partial_rotary_factor", fraction, &fraction, err));
-    }
+    const json_t *local = json_object_get(parameters, "sliding_attention");
+    const json_t *global = json_object_get(parameters, "full_attention");
+    RRT__TRY(rrt__json_real_or(json, neox ? "rotary_emb_base" : "rope_theta", family->rope_base,
+                               &shape->rope_base, err));
+    RRT__TRY(rrt__json_real_or(json, "rope_local_base_freq", family->local_rope_base, &shape->local_rope_base,
+                               err));
+    RRT__TRY(rrt__json_real_or(json, fraction_key, neox ? 0.25 : 1.0, &fraction, err));
+    if (json_is_object(local)) RRT__TRY(read_rope_parameters(local, &shape->local_rope_base, &fraction, err));
+    if (json_is_object(parameters))
+        RRT__TRY(read_rope_parameters(json_is_object(global) ? global : parameters, &shape->rope_base,
+                                      &fraction, err));
     const json_t *scaling = json_object_get(json, "rope_scaling");
     if (!rrt__json_is_absent(scaling))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"rope_scaling\" is not supported");
@@ -98,24 +124,31 @@ static rrt_status read_sizes(rrt__shape *shape, int *layers, const json_t *json,
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_llama(rrt__shape *shape, const json_t *json, rrt_error *err)
+static rrt_status read_activation(const rrt__family *family, const json_t *json, rrt_error *err)
 {
-    RRT__TRY(read_rope(shape, json, "rope_theta", "partial_rotary_factor", 1.0, err));
-    RRT__TRY(rrt__json_real_or(json, "rms_norm_eps", 1e-6, &shape->norm_epsilon, err));
-    RRT__TRY(rrt__json_bool_or(json, "tie_word_embeddings", false, &shape->tied_head, err));
-    RRT__TRY(require_string(json, "hidden_act", "silu", err));
-    RRT__TRY(require_bool(json, "attention_bias", false, err));
-    return require_bool(json, "mlp_bias", false, err);
+    const char *value;
+    RRT__TRY(rrt__json_string_or(json, family->activation_key, family->activation, &value, err));
+    if (family->old_activation && strcmp(value, family->old_activation) == 0) return RRT_STATUS_OK;
+    return require_string(json, family->activation_key, family->activation, err);
 }
 
-static rrt_status read_neox(rrt__shape *shape, const json_t *json, rrt_error *err)
+// What a family's row leaves open, and what it does not and has to be as the row says.
+static rrt_status read_settings(rrt__shape *shape, const rrt__family *family, const json_t *json,
+                                rrt_error *err)
 {
-    RRT__TRY(read_rope(shape, json, "rotary_emb_base", "rotary_pct", 0.25, err));
-    RRT__TRY(rrt__json_real_or(json, "layer_norm_eps", 1e-5, &shape->norm_epsilon, err));
-    RRT__TRY(rrt__json_bool_or(json, "tie_word_embeddings", false, &shape->tied_head, err));
-    RRT__TRY(require_string(json, "hidden_act", "gelu", err));
-    RRT__TRY(require_bool(json, "attention_bias", true, err));
-    return require_bool(json, "use_parallel_residual", true, err);
+    bool neox = family->norm == RRT__NORM_LAYER;
+    RRT__TRY(read_rope(shape, family, json, err));
+    RRT__TRY(rrt__json_real_or(json, neox ? "layer_norm_eps" : "rms_norm_eps", neox ? 1e-5 : 1e-6,
+                               &shape->norm_epsilon, err));
+    RRT__TRY(rrt__json_bool_or(json, "tie_word_embeddings", family->ties_head, &shape->tied_head, err));
+    RRT__TRY(rrt__json_real_or(json, "query_pre_attn_scalar", 0, &shape->query_scalar, err));
+    RRT__TRY(rrt__json_real_or(json, "attn_logit_softcapping", 0, &shape->attention_cap, err));
+    RRT__TRY(rrt__json_real_or(json, "final_logit_softcapping", 0, &shape->logit_cap, err));
+    RRT__TRY(read_activation(family, json, err));
+    RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
+    RRT__TRY(require_bool(json, "attention_bias", family->has_bias[RRT__MATRIX_Q], err));
+    RRT__TRY(require_bool(json, "mlp_bias", family->has_bias[RRT__MATRIX_UP], err));
+    return require_bool(json, "use_parallel_residual", family->parallel_residual, err);
 }
 
 static rrt_status read_kv(rrt__config *config, const json_t *object, rrt_error *err)
@@ -138,10 +171,10 @@ static rrt_status read_recursion(rrt__config *config, int layers, const json_t *
     const char *norms;
     RRT__TRY(rrt__json_object(json, "rrt", &object, err));
     RRT__TRY(rrt__json_int(object, "format_version", 1, INT32_MAX, &version, err));
-    if (version != FORMAT_VERSION) {
+    if (version != RRT__FORMAT_VERSION) {
         rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                                       "format_version %lld is newer than this rrt, which reads %d",
-                                      (long long)version, FORMAT_VERSION);
+                                      (long long)version, RRT__FORMAT_VERSION);
         return rrt__hint(err, status, "use a newer rrt, or convert the model again with this one");
     }
     RRT__TRY(rrt__plan_from_json(&config->plan, object, err));
@@ -165,81 +198,9 @@ rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_er
     RRT__TRY(rrt__json_string(json, "model_type", &model_type, err));
     RRT__TRY(rrt__family_by_name(&config->family, model_type, err));
     RRT__TRY(read_sizes(&config->shape, &layers, json, err));
-    RRT__TRY(config->family->norm == RRT__NORM_LAYER ? read_neox(&config->shape, json, err)
-                                                     : read_llama(&config->shape, json, err));
+    RRT__TRY(read_settings(&config->shape, config->family, json, err));
+    RRT__TRY(rrt__attention_from_json(config, json, layers, err));
     RRT__TRY(rrt__shape_check(&config->shape, err));
     rrt_status status = read_recursion(config, layers, json, err);
     return status ? rrt__at(err, status, "\"rrt\"") : RRT_STATUS_OK;
-}
-
-static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
-{
-    json_t *object = json_object();
-    json_object_set_new(object, "format_version", json_integer(FORMAT_VERSION));
-    if (rrt__plan_to_json(&model->plan, object, err)) {
-        json_decref(object);
-        return NULL;
-    }
-    json_object_set_new(object, "norms", json_string(rrt__norms_name(model->norms)));
-    json_object_set_new(object, "kv", json_string(model->shares_kv ? "shared" : "per-depth"));
-    if (model->gates) json_object_set_new(object, "gates", json_true());
-    return object;
-}
-
-// Reading cuts head_dim · fraction down to a whole number, and nine digits are written: a third rounded down
-// would come back as one value less. So the ninth digit is rounded up.
-static double rotary_fraction(const rrt__shape *s)
-{
-    double fraction = ceil(1e9 * (double)s->rotary / (double)s->head_dim) / 1e9;
-    return (size_t)(fraction * (double)s->head_dim) < s->rotary ? fraction + 1e-9 : fraction;
-}
-
-// torch's name of a dtype that weights are stored in.
-static const char *torch_name(rrt__dtype dtype)
-{
-    return dtype == RRT__DTYPE_BF16 ? "bfloat16" : dtype == RRT__DTYPE_F16 ? "float16" : "float32";
-}
-
-// Where Hugging Face's generate() looks for them.
-static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
-{
-    int32_t bos = tokenizer ? rrt_tokenizer_bos(tokenizer) : -1;
-    int32_t eos = tokenizer ? rrt_tokenizer_eos(tokenizer) : -1;
-    if (bos >= 0) json_object_set_new(json, "bos_token_id", json_integer(bos));
-    if (eos >= 0) json_object_set_new(json, "eos_token_id", json_integer(eos));
-}
-
-rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err)
-{
-    const rrt__shape *s = &model->shape;
-    bool neox = model->family->norm == RRT__NORM_LAYER;
-    json_t *json = json_pack(
-        "{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:s}",                //
-        "architectures", model->family->hf_class, "model_type", model->family->name,          //
-        "hidden_size", (int)s->hidden, "num_hidden_layers", model->plan.n_depths,             //
-        "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads,        //
-        "intermediate_size", (int)s->ffn, "vocab_size", (int)s->vocab,                        //
-        "max_position_embeddings", (int)s->context, "tie_word_embeddings", (int)s->tied_head, //
-        "hidden_act", neox ? "gelu" : "silu",                                                 //
-        neox ? "layer_norm_eps" : "rms_norm_eps", s->norm_epsilon, "torch_dtype", torch_name(dtype));
-    json_t *recursion = json ? recursion_to_json(model, err) : NULL;
-    if (!recursion) {
-        json_decref(json);
-        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
-    }
-    set_token_ids(json, model->tokenizer);
-    json_object_set_new(json, neox ? "rotary_emb_base" : "rope_theta", json_real(s->rope_base));
-    // What a family takes for granted is left out: some readers do not know the key.
-    if (s->head_dim != s->hidden / s->heads || !neox)
-        json_object_set_new(json, "head_dim", json_integer((json_int_t)s->head_dim));
-    if (neox || s->rotary != s->head_dim)
-        json_object_set_new(json, neox ? "rotary_pct" : "partial_rotary_factor",
-                            json_real(rotary_fraction(s)));
-    bool plain = model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
-    if (plain)
-        json_decref(recursion); // any Hugging Face tool can read it as it is
-    else
-        json_object_set_new(json, "rrt", recursion);
-    *out = json;
-    return RRT_STATUS_OK;
 }

@@ -47,11 +47,9 @@ rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, 
     *out = NULL;
     RRT__TRY(read_config(&config, folder, err));
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
-    RRT__TRY(rrt__model_create(out, config.family, &config.shape, &config.plan, config.norms, err));
+    RRT__TRY(rrt__config_create(out, &config, err));
     randomising r = {seed, 0, 1 / sqrt(2.0 * config.plan.n_depths)};
-    (*out)->shares_kv = config.shares_kv;
-    rrt_status status = config.has_gates ? rrt__model_add_gates(*out, err) : RRT_STATUS_OK;
-    if (!status) status = rrt__model_each_parameter(*out, &config.family->hf, randomise_one, &r, err);
+    rrt_status status = rrt__model_each_parameter(*out, &config.family->hf, randomise_one, &r, err);
     if (!status && rrt__path_exists(path)) status = rrt_tokenizer_open(&(*out)->tokenizer, folder, err);
     if (!status && (*out)->tokenizer && (size_t)rrt_tokenizer_vocab((*out)->tokenizer) > config.shape.vocab)
         status = rrt__fail(err, RRT_STATUS_MISMATCH, "the tokenizer has %d ids, but the vocabulary is %zu",

@@ -8,7 +8,10 @@
 #ifndef RRT__FORWARD_H
 #define RRT__FORWARD_H
 
+#include <math.h>
+
 #include "base/team.h"
+#include "kernels/causal.h"
 #include "model/kv.h"
 
 //
@@ -36,9 +39,12 @@ typedef struct rrt__workspace {
     const rrt__kernels *kernels;
     size_t rows;
     float *hidden;                      // [rows, hidden]: in and out of every block
-    float *normed[RRT__NORM_COUNT];     // [rows, hidden]: input of q, k, v and of gate, up
+    float *normed[RRT__NORM_INPUTS];    // [rows, hidden]: input of q, k, v and of gate, up
     float *q;                           // [rows, heads·head_dim]
     rrt__kv_rows kv;                    // of the depth that runs
+    float *plain_q, *plain_k;           // as q and k, before their norms, where the family has them
+    float *branch[RRT__NORM_INPUTS];    // [rows, hidden]: output of o and of down, where norms follow
+    float *added;                       // [rows, hidden]: a branch after its norm
     rrt__kv_rows *shared_kv;            // [layers_per_block]: of the first loop, where loops share them
     float *attended;                    // [rows, heads·head_dim]: input of o
     float *log_sums;                    // [rows, heads]: of a whole text's attention, for the way back
@@ -47,8 +53,8 @@ typedef struct rrt__workspace {
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
     rrt__codes codes;                   // of a quantised model: the rows that a matrix is multiplied with
     rrt__codes low_rank_codes[RRT__MATRIX_COUNT];
-    float *cos_sin; // [rows, rotary]
-    float *scores;  // [threads, scores_stride]: attention's scratch
+    float *cos_sin, *local_cos_sin; // [rows, rotary]; the latter where local layers differ
+    float *scores;                  // [threads, scores_stride]: attention's scratch
     size_t scores_stride;
     rrt__arena arena;
 } rrt__workspace;
@@ -71,6 +77,33 @@ static inline rrt__kv_rows rrt__workspace_kv(const rrt__workspace *workspace, co
     return shared ? workspace->shared_kv[i % layers] : workspace->kv;
 }
 
+// [rows, rotary]: by what a depth rotates; NULL if it does not.
+static inline const float *rrt__workspace_rotation(const rrt__workspace *workspace, const rrt_model *model,
+                                                   int depth)
+{
+    unsigned kind = model->depths[depth].attention;
+    if (kind & RRT__ATTENTION_UNROTATED) return NULL;
+    bool local = kind & RRT__ATTENTION_LOCAL && workspace->local_cos_sin;
+    return local ? workspace->local_cos_sin : workspace->cos_sin;
+}
+
+// The scale of attention's scores.
+static inline float rrt__shape_scale(const rrt__shape *shape)
+{
+    double scalar = shape->query_scalar != 0 ? shape->query_scalar : (double)shape->head_dim;
+    return 1.0f / sqrtf((float)scalar);
+}
+
+// How many tokens a depth sees; 0: all.
+static inline size_t rrt__model_window(const rrt_model *model, int depth)
+{
+    return model->depths[depth].attention & RRT__ATTENTION_LOCAL ? model->shape.window : 0;
+}
+
+// Attention of a depth over a whole text whose first row is `row`.
+rrt__causal rrt__workspace_causal(const rrt__workspace *workspace, const rrt_model *model, int depth,
+                                  size_t row, size_t tokens);
+
 static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
 {
     size_t rows = 0;
@@ -78,7 +111,7 @@ static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
     return rows;
 }
 
-// out[begin..end) = the norm of x's rows, of which this thread does its share. No barrier.
+// out[begin..end) = the norm of x's rows [norm->width], of which this thread does its share. No barrier.
 void rrt__forward_norm(rrt__team team, const rrt_model *model, const rrt__kernels *kernels,
                        const rrt__norm *norm, float *out, const float *x, size_t begin, size_t end);
 
@@ -110,6 +143,10 @@ void rrt__forward_mlp_input(rrt__team team, const rrt_model *model, rrt__workspa
 // All depths in the list, one after the other, with all rows in one segment.
 void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                          const rrt__span *spans, size_t n_spans, const short *depths, int n_depths);
+
+// logits[count, vocab] of x [count, hidden], the final norm's output, which is complete. Ends with a barrier.
+void rrt__forward_head(rrt__team team, const rrt_model *model, rrt__workspace *workspace, const float *x,
+                       size_t count, float *logits);
 
 // logits[row,:] of hidden rows [begin, begin + count): final norm, then head. normed[0] is overwritten for
 // those rows. Starts and ends with a barrier.

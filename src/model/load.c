@@ -10,7 +10,7 @@ typedef struct loader {
     rrt_model *model;
     const rrt__tensor_table *table;
     const rrt__names *names;
-    bool gguf_rope;
+    bool is_gguf;
     const rrt_progress *progress;
     double done, total; // parameters
 } loader;
@@ -66,14 +66,17 @@ static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
     loader *load = user;
     const rrt__tensor *tensor;
     char name[256];
+    const rrt__family *family = load->model->family;
     if (rrt__parameter_is_fused(p, load->names, name)) {
         RRT__TRY(read_fused(load, p, name, err));
     } else {
         RRT__TRY(find(load, p->name, &tensor, err));
         RRT__TRY(rrt__tensor_read(tensor, p->rows, p->columns, p->values, err));
-        if (load->gguf_rope && (p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K))
-            RRT__TRY(read_permuted(load, p, err));
+        bool is_qk = p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K;
+        if (load->is_gguf && family->pairs_rope_in_gguf && is_qk) RRT__TRY(read_permuted(load, p, err));
     }
+    bool above_one = !load->is_gguf && family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM;
+    for (size_t i = 0; above_one && i < p->rows; i++) p->values[i] += 1;
     load->done += (double)rrt__parameter_count(p);
     return rrt__progress_report(load->progress, "load", load->done, load->total, err);
 }
@@ -119,18 +122,34 @@ static rrt_status check_size(const rrt__config *config, const rrt__tensor_table 
     return rrt__hint(err, status, "configuration and weights are of different models, or a file is missing");
 }
 
+rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_error *err)
+{
+    model->shares_kv = config->shares_kv;
+    for (int d = 0; d < config->plan.n_depths; d++) model->depths[d].attention = config->attention[d];
+    return config->has_gates ? rrt__model_add_gates(model, err) : RRT_STATUS_OK;
+}
+
+rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt_error *err)
+{
+    *out = NULL;
+    RRT__TRY(rrt__model_create(out, config->family, &config->shape, &config->plan, config->norms, err));
+    rrt_status status = rrt__config_apply(*out, config, err);
+    if (status) {
+        rrt_model_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
-                           const rrt__names *names, bool gguf_rope, const rrt_progress *progress,
-                           rrt_error *err)
+                           const rrt__names *names, const rrt_progress *progress, rrt_error *err)
 {
     uint64_t promised;
     *out = NULL;
     RRT__TRY(check_size(config, table, &promised, err));
-    RRT__TRY(rrt__model_create(out, config->family, &config->shape, &config->plan, config->norms, err));
-    (*out)->shares_kv = config->shares_kv;
-    loader load = {*out, table, names, gguf_rope, progress, 0, (double)promised};
+    RRT__TRY(rrt__config_create(out, config, err));
+    loader load = {*out, table, names, names == &config->family->gguf, progress, 0, (double)promised};
     rrt_status status = add_loras(&load, err);
-    if (!status && config->has_gates) status = rrt__model_add_gates(*out, err);
     if (!status) status = rrt__model_each_parameter(*out, names, load_one, &load, err);
     if (status) {
         rrt_model_close(*out);

@@ -13,7 +13,10 @@ typedef struct rrt__config {
     rrt__plan plan;
     rrt__norms_mode norms;
     bool has_gates, shares_kv;
+    unsigned char attention[RRT__MAX_DEPTHS]; // by depth: RRT__ATTENTION_… that apply
 } rrt__config;
+
+enum { RRT__FORMAT_VERSION = 1 }; // of the rrt object
 
 // Fails with UNSUPPORTED, by name, for settings that would change the result and that we do not handle.
 rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_error *err);
@@ -23,11 +26,24 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
 // Checks that the numbers of a shape are possible and fit each other.
 rrt_status rrt__shape_check(const rrt__shape *shape, rrt_error *err);
 
-// Creates the model of this config and reads all its parameters, LoRA included, from the table.
-// gguf_rope: rows of q and k stand in GGUF's order for Llama (pairs side by side) and are put back.
+// Of every `local` layers the last sees all, the others a window; of every `unrotated` ones the last is not
+// rotated. 0: all see all, all are.
+void rrt__attention_from_pattern(rrt__config *config, int layers, int local, int unrotated);
+
+// How the layers attend, and shape.window.
+rrt_status rrt__attention_from_json(rrt__config *config, const json_t *json, int layers, rrt_error *err);
+void rrt__attention_to_json(json_t *json, const rrt_model *model);
+
+// Sets what a fresh model takes from its config beside shapes: how depths attend, shared keys and values,
+// gates.
+rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_error *err);
+
+// A model of this config with everything zero, without LoRA.
+rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt_error *err);
+
+// The same with all parameters, LoRA included, read from the table. names: the family's hf or gguf.
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
-                           const rrt__names *names, bool gguf_rope, const rrt_progress *progress,
-                           rrt_error *err);
+                           const rrt__names *names, const rrt_progress *progress, rrt_error *err);
 
 // A quantised file of ours (quantize.c): its architecture, and the model that it holds. The model takes the
 // file over, unless this fails.

@@ -121,9 +121,8 @@ static rrt_status load_parameters(rrt_model *model, const rrt__config *config, c
                                   rrt_error *err)
 {
     loader load = {model, rrt__gguf_tensors(gguf)};
-    model->shares_kv = config->shares_kv;
+    RRT__TRY(rrt__config_apply(model, config, err));
     RRT__TRY(add_loras(model, gguf, err));
-    if (config->has_gates) RRT__TRY(rrt__model_add_gates(model, err));
     RRT__TRY(rrt__model_each_parameter(model, &config->family->hf, load_one, &load, err));
     return load_tokenizer(model, gguf, err);
 }

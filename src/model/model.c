@@ -37,6 +37,11 @@ void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out,
     *in = shapes[matrix][1];
 }
 
+size_t rrt__shape_norm(const rrt__shape *shape, rrt__norm_place place)
+{
+    return place == RRT__NORM_Q || place == RRT__NORM_K ? shape->head_dim : shape->hidden;
+}
+
 bool rrt__model_owns_vectors(const rrt_model *model)
 {
     return model->norms != RRT__NORMS_TIED;
@@ -56,12 +61,12 @@ static rrt_status create_matrix(rrt_model *model, float **values, size_t count, 
     return rrt__arena_alloc(&model->arena, values, count, sizeof(float), what, err);
 }
 
-static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
+static rrt_status create_norm(rrt_model *model, rrt__norm *norm, size_t width, rrt_error *err)
 {
-    RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, model->shape.hidden, sizeof(float), "a norm", err));
+    norm->width = width;
+    RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, width, sizeof(float), "a norm", err));
     if (model->family->norm == RRT__NORM_LAYER)
-        RRT__TRY(
-            rrt__arena_alloc(&model->arena, &norm->bias, model->shape.hidden, sizeof(float), "a norm", err));
+        RRT__TRY(rrt__arena_alloc(&model->arena, &norm->bias, width, sizeof(float), "a norm", err));
     return RRT_STATUS_OK;
 }
 
@@ -74,9 +79,11 @@ static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
             model->depths[first]; // LoRA is added later, so only the pointers to the vectors are taken over
         return RRT_STATUS_OK;
     }
-    for (int i = 0; i < RRT__NORM_COUNT; i++) RRT__TRY(create_norm(model, &depth->norm[i], err));
-    for (int m = 0; m < RRT__MATRIX_COUNT && model->family->has_biases; m++) {
-        if (!rrt__family_has(model->family, m)) continue;
+    for (int i = 0; i < RRT__NORM_COUNT; i++)
+        if (rrt__family_has_norm(model->family, i))
+            RRT__TRY(create_norm(model, &depth->norm[i], rrt__shape_norm(&model->shape, i), err));
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        if (!model->family->has_bias[m]) continue;
         size_t out = model->slots[model->plan.slot[d]].matrix[m].out;
         RRT__TRY(rrt__arena_alloc(&model->arena, &depth->bias[m], out, sizeof(float), "a bias", err));
     }
@@ -110,7 +117,7 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
         }
     }
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(create_depth(model, d, err));
-    return create_norm(model, &model->final_norm, err);
+    return create_norm(model, &model->final_norm, shape->hidden, err);
 }
 
 static rrt_status create(rrt_model **out, const rrt_model *like, rrt_error *err)
@@ -211,6 +218,7 @@ rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_e
 {
     RRT__TRY(rrt__model_create(out, model->family, &model->shape, &model->plan, model->norms, err));
     (*out)->shares_kv = model->shares_kv;
+    for (int d = 0; d < model->plan.n_depths; d++) (*out)->depths[d].attention = model->depths[d].attention;
     rrt_status status = model->gates ? rrt__model_add_gates(*out, err) : RRT_STATUS_OK;
     for (int i = 0; !status && i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;

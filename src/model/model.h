@@ -4,6 +4,8 @@
 #ifndef RRT__MODEL_H
 #define RRT__MODEL_H
 
+#include <math.h>
+
 #include "base/memory.h"
 #include "base/rng.h"
 #include "format/dtype.h"
@@ -15,8 +17,11 @@
 
 typedef struct rrt__shape {
     size_t hidden, heads, kv_heads, head_dim, ffn, vocab, context;
-    size_t rotary; // how many of a head's values are rotated
-    double rope_base;
+    size_t rotary;                     // how many of a head's values are rotated
+    double rope_base, local_rope_base; // of all layers; of those that see a window: 0: the same
+    size_t window;                     // how many tokens a local layer sees, itself included; 0: it sees all
+    double query_scalar;               // scores are divided by its square root; 0: by that of head_dim
+    double attention_cap, logit_cap;   // x becomes cap · tanh(x / cap); 0: it stays
     double norm_epsilon;
     bool tied_head; // the head is the embedding
 } rrt__shape;
@@ -37,7 +42,8 @@ typedef struct rrt__lora {
 } rrt__lora;
 
 typedef struct rrt__norm {
-    float *gain, *bias; // [hidden]; bias NULL for RMSNorm
+    float *gain, *bias; // [width]; bias NULL for RMSNorm, both NULL for a norm that the family lacks
+    size_t width;
 } rrt__norm;
 
 typedef struct rrt__slot {
@@ -48,6 +54,7 @@ typedef struct rrt__depth {
     rrt__norm norm[RRT__NORM_COUNT];
     float *bias[RRT__MATRIX_COUNT]; // [out], NULL where the family has none
     rrt__lora lora[RRT__MATRIX_COUNT];
+    unsigned attention; // RRT__ATTENTION_… that apply
 } rrt__depth;
 
 // A probe of the hidden state at a loop boundary (exit.h): would the last loop say the same?
@@ -80,8 +87,17 @@ struct rrt_model {
     uint64_t file_bytes;
 };
 
+// What a row of the embedding is multiplied with.
+static inline float rrt__model_embedding_scale(const rrt_model *model)
+{
+    return model->family->scales_embedding ? sqrtf((float)model->shape.hidden) : 1.0f;
+}
+
 // [out, in] of a matrix in this shape.
 void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out, size_t *in);
+
+// How many values a norm of this shape is over: hidden, or head_dim.
+size_t rrt__shape_norm(const rrt__shape *shape, rrt__norm_place place);
 
 // A model with all weights and vectors allocated and zero, without LoRA and tokenizer. Of a quantised one no
 // matrix is allocated, nor those of LoRA later on: whoever loads it says where they lie.

@@ -27,7 +27,15 @@ static rrt_status gguf_size(const rrt__gguf *gguf, const char *arch, const char 
     return RRT_STATUS_OK;
 }
 
-static rrt_status gguf_shape(rrt__shape *s, const rrt__gguf *gguf, const char *arch, rrt_error *err)
+static rrt_status gguf_real(const rrt__gguf *gguf, const char *arch, const char *name, double fallback,
+                            double *out, rrt_error *err)
+{
+    char key[128];
+    return rrt__gguf_real_or(gguf, key_of(key, arch, name), fallback, out, err);
+}
+
+static rrt_status gguf_shape(rrt__shape *s, const rrt__family *family, const rrt__gguf *gguf,
+                             const char *arch, rrt_error *err)
 {
     enum { MOST = 1 << 20, MOST_CONTEXT = 1 << 24 };
     char key[128];
@@ -38,9 +46,13 @@ static rrt_status gguf_shape(rrt__shape *s, const rrt__gguf *gguf, const char *a
     RRT__TRY(gguf_size(gguf, arch, "attention.key_length", MOST, s->hidden / s->heads, &s->head_dim, err));
     RRT__TRY(gguf_size(gguf, arch, "rope.dimension_count", MOST, s->head_dim, &s->rotary, err));
     RRT__TRY(gguf_size(gguf, arch, "context_length", MOST_CONTEXT, 2048, &s->context, err));
-    RRT__TRY(rrt__gguf_real_or(gguf, key_of(key, arch, "attention.layer_norm_rms_epsilon"), 1e-5,
-                               &s->norm_epsilon, err));
-    RRT__TRY(rrt__gguf_real_or(gguf, key_of(key, arch, "rope.freq_base"), 10000.0, &s->rope_base, err));
+    RRT__TRY(gguf_real(gguf, arch, "attention.layer_norm_rms_epsilon", 1e-5, &s->norm_epsilon, err));
+    RRT__TRY(gguf_real(gguf, arch, "rope.freq_base", family->rope_base, &s->rope_base, err));
+    RRT__TRY(gguf_real(gguf, arch, "rope.freq_base_swa", family->local_rope_base, &s->local_rope_base, err));
+    RRT__TRY(gguf_real(gguf, arch, "attn_logit_softcapping", 0, &s->attention_cap, err));
+    RRT__TRY(gguf_real(gguf, arch, "final_logit_softcapping", 0, &s->logit_cap, err));
+    if (family->local_pattern)
+        RRT__TRY(gguf_size(gguf, arch, "attention.sliding_window", MOST_CONTEXT, 0, &s->window, err));
     if (rrt__gguf_has(gguf, key_of(key, arch, "rope.scaling.type")))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "%s is not supported", key);
     const rrt__tensor *embedding = rrt__tensor_table_find(rrt__gguf_tensors(gguf), "token_embd.weight");
@@ -60,8 +72,10 @@ static rrt_status gguf_config(rrt__config *config, const rrt__gguf *gguf, rrt_er
     RRT__TRY(rrt__gguf_string(gguf, "general.architecture", &arch, err));
     snprintf(name, sizeof name, "%.*s", (int)(arch.length < 40 ? arch.length : 40), arch.data);
     RRT__TRY(rrt__family_by_gguf_name(&config->family, name, err));
-    RRT__TRY(gguf_shape(&config->shape, gguf, name, err));
+    RRT__TRY(gguf_shape(&config->shape, config->family, gguf, name, err));
     RRT__TRY(gguf_size(gguf, name, "block_count", RRT__MAX_DEPTHS, 0, &layers, err));
+    rrt__attention_from_pattern(config, (int)layers, config->family->local_pattern,
+                                config->family->unrotated_pattern);
     return rrt__plan_make(&config->plan, RRT__SHARING_NONE, 1, (int)layers, 0, 0, err);
 }
 
@@ -99,8 +113,7 @@ static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progres
     }
     rrt_status status = gguf_config(&config, gguf, err);
     if (!status)
-        status =
-            rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, true, progress, err);
+        status = rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, progress, err);
     if (!status) {
         rrt_error found = {0};
         status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
@@ -117,8 +130,8 @@ static rrt_status open_weights(rrt_model **out, const rrt__config *config, const
 {
     rrt__safetensors *file;
     RRT__TRY(rrt__safetensors_open(&file, folder, err));
-    rrt_status status = rrt__model_load(out, config, rrt__safetensors_tensors(file), &config->family->hf,
-                                        false, progress, err);
+    rrt_status status =
+        rrt__model_load(out, config, rrt__safetensors_tensors(file), &config->family->hf, progress, err);
     if (!status) (*out)->file_bytes = rrt__safetensors_file_bytes(file);
     rrt__safetensors_close(file);
     return status;

@@ -25,8 +25,8 @@ static rrt_status visit(const walk *w, rrt__parameter parameter, const char *pre
 static rrt_status visit_norm(const walk *w, const rrt__norm *norm, const char *prefix, int index,
                              const char *name)
 {
-    rrt__parameter p = {
-        .kind = RRT__PARAMETER_NORM, .matrix = -1, .rows = w->model->shape.hidden, .values = norm->gain};
+    if (!norm->gain) return RRT_STATUS_OK;
+    rrt__parameter p = {.kind = RRT__PARAMETER_NORM, .matrix = -1, .rows = norm->width, .values = norm->gain};
     RRT__TRY(visit(w, p, prefix, index, name, "weight"));
     p.values = norm->bias;
     return p.values ? visit(w, p, prefix, index, name, "bias") : RRT_STATUS_OK;
@@ -140,12 +140,14 @@ uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shap
         if (!rrt__family_has(family, m)) continue;
         rrt__shape_matrix(shape, m, &out, &in);
         weights += (uint64_t)out * in;
-        biases += family->has_biases ? out : 0;
+        biases += family->has_bias[m] ? out : 0;
     }
-    uint64_t norm = shape->hidden * (family->norm == RRT__NORM_LAYER ? 2u : 1u);
+    uint64_t vectors = family->norm == RRT__NORM_LAYER ? 2 : 1, norms_of_block = 0;
+    for (int i = 0; i < RRT__NORM_COUNT; i++)
+        if (rrt__family_has_norm(family, i)) norms_of_block += vectors * rrt__shape_norm(shape, i);
     uint64_t owners = (uint64_t)(norms == RRT__NORMS_TIED ? plan->n_slots : plan->n_depths);
     return (uint64_t)shape->vocab * shape->hidden * (shape->tied_head ? 1 : 2) +
-           weights * (uint64_t)plan->n_slots + (biases + RRT__NORM_COUNT * norm) * owners + norm;
+           weights * (uint64_t)plan->n_slots + (biases + norms_of_block) * owners + vectors * shape->hidden;
 }
 
 uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,

@@ -112,13 +112,16 @@ static void add_bias(const rrt__block *b, rrt__matrix m, float *y)
 void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float *x, float *const *y,
                   int accumulate)
 {
-    bool any_lora = false, any_bias = b->model->family->has_biases, packed = b->model->is_packed;
+    bool any_lora = false, any_bias = false, packed = b->model->is_packed;
     operand rows = {.x = x};
     if (packed) {
         rows.codes = quantise(b->team, b->ws->kernels, b->ws->codes, x, b->n_rows, b->slot->matrix[first].in);
         rrt__team_barrier(b->team);
     }
-    for (int i = 0; i < count; i++) any_lora |= reduce(b, first + (rrt__matrix)i, rows);
+    for (int i = 0; i < count; i++) {
+        any_lora |= reduce(b, first + (rrt__matrix)i, rows);
+        any_bias |= b->model->family->has_bias[first + (rrt__matrix)i];
+    }
     for (int i = 0; i < count; i++) {
         const rrt__linear *linear = &b->slot->matrix[first + (rrt__matrix)i];
         multiply(b->team, b->ws->kernels, y[i], rows, linear->weight, &linear->packed, b->n_rows, linear->out,
@@ -131,7 +134,8 @@ void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float
     }
     for (int i = 0; i < count && any_lora; i++) expand(b, first + (rrt__matrix)i, y[i]);
     if (any_bias) rrt__team_barrier(b->team);
-    for (int i = 0; i < count && any_bias; i++) add_bias(b, first + (rrt__matrix)i, y[i]);
+    for (int i = 0; i < count; i++)
+        if (b->model->family->has_bias[first + (rrt__matrix)i]) add_bias(b, first + (rrt__matrix)i, y[i]);
 }
 
 void rrt__project_head(rrt__team team, const rrt_model *model, rrt__workspace *ws, const float *x,

@@ -47,11 +47,22 @@ static rrt_status add_fused(saver *save, const char *name, const rrt__parameter 
     return RRT_STATUS_OK;
 }
 
+// Files of some families hold gains less 1.
+static rrt_status add_gain(saver *save, const rrt__parameter *p, rrt_error *err)
+{
+    float *values;
+    RRT__TRY(rrt__arena_alloc(&save->arena, &values, p->rows, sizeof(float), "a norm", err));
+    for (size_t i = 0; i < p->rows; i++) values[i] = p->values[i] - 1;
+    return add_entry(save, p->name, p->rows, 0, values, err);
+}
+
 static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     saver *save = user;
     char name[256];
     if (rrt__parameter_is_fused(p, &save->model->family->hf, name)) return add_fused(save, name, p, err);
+    if (save->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM)
+        return add_gain(save, p, err);
     return add_entry(save, p->name, p->rows, p->columns, p->values, err);
 }
 

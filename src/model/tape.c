@@ -43,19 +43,23 @@ static rrt_status take_depth(rrt__tape *tape, int depth, size_t rows, rrt_error 
     const rrt__shape *s = &tape->model->shape;
     rrt__workspace *at = &tape->at[depth];
     bool shared = rrt__workspace_kv(at, tape->model, depth).k != at->kv.k;
-    size_t q = s->heads * s->head_dim, kv = shared ? 0 : s->kv_heads * s->head_dim;
+    size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     const struct {
         float **buffer;
         size_t width;
     } buffers[] = {{&at->q, q},
-                   {&at->kv.k, kv},
-                   {&at->kv.v, kv},
+                   {&at->plain_q, at->plain_q ? q : 0},
+                   {&at->plain_k, at->plain_k ? kv : 0},
+                   {&at->branch[0], at->branch[0] ? s->hidden : 0},
+                   {&at->branch[1], at->branch[1] ? s->hidden : 0},
+                   {&at->kv.k, shared ? 0 : kv},
+                   {&at->kv.v, shared ? 0 : kv},
                    {&at->attended, q},
                    {&at->log_sums, s->heads},
-                   {&at->gate, tape->model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0},
+                   {&at->gate, at->gate ? s->ffn : 0},
                    {&at->up, s->ffn}};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        RRT__TRY(take(tape, buffers[i].buffer, rows, buffers[i].width, err));
+        if (buffers[i].width) RRT__TRY(take(tape, buffers[i].buffer, rows, buffers[i].width, err));
     return RRT_STATUS_OK;
 }
 
@@ -82,14 +86,18 @@ static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rr
     const rrt__shape *s = &tape->model->shape;
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     RRT__TRY(take(tape, &tape->d_hidden, rows, s->hidden, err));
-    for (int i = 0; i < RRT__NORM_COUNT; i++) RRT__TRY(take(tape, &tape->d_normed[i], rows, s->hidden, err));
+    for (int i = 0; i < RRT__NORM_INPUTS; i++) RRT__TRY(take(tape, &tape->d_normed[i], rows, s->hidden, err));
+    if (tape->shared.branch[0]) RRT__TRY(take(tape, &tape->d_branch, rows, s->hidden, err));
+    if (tape->shared.plain_q) RRT__TRY(take(tape, &tape->d_plain_q, rows, q, err));
+    if (tape->shared.plain_k) RRT__TRY(take(tape, &tape->d_plain_k, rows, kv, err));
     RRT__TRY(take(tape, &tape->d_q, rows, q, err));
     RRT__TRY(take(tape, &tape->d_kv.k, rows, kv, err));
     RRT__TRY(take(tape, &tape->d_kv.v, rows, kv, err));
     if (tape->model->shares_kv)
         RRT__TRY(rrt__kv_rows_create(&tape->arena, &tape->d_shared_kv, tape->model, rows, err));
     RRT__TRY(take(tape, &tape->d_attended, rows, q, err));
-    return take(tape, &tape->partial, (size_t)n_threads, 2 * s->hidden, err);
+    size_t widest = s->hidden > s->head_dim ? s->hidden : s->head_dim;
+    return take(tape, &tape->partial, (size_t)n_threads, 2 * widest, err);
 }
 
 rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *gradient, size_t rows,

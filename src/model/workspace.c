@@ -59,6 +59,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     *ws = (rrt__workspace){.kernels = rrt__kernels_get(), .rows = rows};
     n_threads = rrt__team_threads(n_threads);
     size_t paged = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    bool q_norm = rrt__family_has_norm(model->family, RRT__NORM_Q);
+    bool after = rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP);
     size_t whole = rrt__causal_scratch(rows < positions ? rows : positions);
     ws->scores_stride = paged > whole ? paged : whole;
     const struct {
@@ -70,16 +72,23 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
                    {&ws->q, q, rows},
                    {&ws->kv.k, kv, rows},
                    {&ws->kv.v, kv, rows},
+                   {&ws->plain_q, q_norm ? q : 0, rows},
+                   {&ws->plain_k, q_norm ? kv : 0, rows},
+                   {&ws->branch[0], after ? s->hidden : 0, rows},
+                   {&ws->branch[1], after ? s->hidden : 0, rows},
+                   {&ws->added, after ? s->hidden : 0, rows},
                    {&ws->attended, q, rows},
                    {&ws->log_sums, s->heads, rows},
-                   {&ws->gate, model->family->mlp == RRT__MLP_SILU_GATED ? s->ffn : 0, rows},
+                   {&ws->gate, rrt__family_is_gated(model->family) ? s->ffn : 0, rows},
                    {&ws->up, s->ffn, rows},
                    {&ws->activated, s->ffn, rows},
                    {&ws->cos_sin, s->rotary, rows},
+                   {&ws->local_cos_sin, s->local_rope_base != 0 ? s->rotary : 0, rows},
                    {&ws->scores, ws->scores_stride, (size_t)n_threads}};
     rrt_status status = RRT_STATUS_OK;
     for (size_t i = 0; !status && i < sizeof buffers / sizeof buffers[0]; i++)
-        status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
+        if (buffers[i].width)
+            status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
     for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
         status = allocate(ws, &ws->low_rank[m], rows, greatest_rank(model, m), err);
     if (!status && model->is_packed) status = allocate_all_codes(ws, model, rows, err);

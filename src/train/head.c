@@ -71,6 +71,8 @@ static void score_row(const chunk *c, size_t row)
         c->sums->divergence += divergence;
         c->sums->loss += (1 - (double)o->kd_weight) * cross_entropy + (double)o->kd_weight * divergence;
     }
+    float cap = (float)c->tape->model->shape.logit_cap;
+    if (cap != 0) kernels->softcap(gradient, logits, cap, vocab);
     memcpy(logits, gradient, vocab * sizeof *logits);
 }
 
@@ -84,7 +86,7 @@ static void run_chunk(const chunk *c)
     rrt__forward_norm(c->team, model, tape->shared.kernels, &model->final_norm, tape->shared.normed[0],
                       c->question->hidden, c->begin, c->begin + c->rows);
     rrt__team_barrier(c->team);
-    rrt__gemm(c->team, c->head->logits, normed, model->head, c->rows, vocab, hidden, 0);
+    rrt__forward_head(c->team, model, &tape->shared, normed, c->rows, c->head->logits);
     if (teaching->model)
         rrt__forward_logits(c->team, teaching->model, teaching->workspace, c->begin, c->rows,
                             c->head->teacher_logits);

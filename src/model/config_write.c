@@ -1,0 +1,98 @@
+// A model's config.json.
+#include <math.h>
+
+#include "model/load.h"
+
+static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "format_version", json_integer(RRT__FORMAT_VERSION));
+    if (rrt__plan_to_json(&model->plan, object, err)) {
+        json_decref(object);
+        return NULL;
+    }
+    json_object_set_new(object, "norms", json_string(rrt__norms_name(model->norms)));
+    json_object_set_new(object, "kv", json_string(model->shares_kv ? "shared" : "per-depth"));
+    if (model->gates) json_object_set_new(object, "gates", json_true());
+    return object;
+}
+
+// Reading cuts head_dim · fraction down to a whole number, and nine digits are written: a third rounded down
+// would come back as one value less. So the ninth digit is rounded up.
+static double rotary_fraction(const rrt__shape *s)
+{
+    double fraction = ceil(1e9 * (double)s->rotary / (double)s->head_dim) / 1e9;
+    return (size_t)(fraction * (double)s->head_dim) < s->rotary ? fraction + 1e-9 : fraction;
+}
+
+// torch's name of a dtype that weights are stored in.
+static const char *torch_name(rrt__dtype dtype)
+{
+    return dtype == RRT__DTYPE_BF16 ? "bfloat16" : dtype == RRT__DTYPE_F16 ? "float16" : "float32";
+}
+
+// Where Hugging Face's generate() looks for them.
+static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
+{
+    int32_t bos = tokenizer ? rrt_tokenizer_bos(tokenizer) : -1;
+    int32_t eos = tokenizer ? rrt_tokenizer_eos(tokenizer) : -1;
+    if (bos >= 0) json_object_set_new(json, "bos_token_id", json_integer(bos));
+    if (eos >= 0) json_object_set_new(json, "eos_token_id", json_integer(eos));
+}
+
+// null where there is none.
+static json_t *real_or_null(double value)
+{
+    return value != 0 ? json_real(value) : json_null();
+}
+
+// Readers want a whole number where it is one.
+static json_t *number(double value)
+{
+    return value == floor(value) ? json_integer((json_int_t)value) : json_real(value);
+}
+
+static void set_scores(json_t *json, const rrt__shape *s)
+{
+    json_object_set_new(json, "query_pre_attn_scalar",
+                        number(s->query_scalar != 0 ? s->query_scalar : (double)s->head_dim));
+    json_object_set_new(json, "attn_logit_softcapping", real_or_null(s->attention_cap));
+    json_object_set_new(json, "final_logit_softcapping", real_or_null(s->logit_cap));
+}
+
+rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err)
+{
+    const rrt__shape *s = &model->shape;
+    bool neox = model->family->norm == RRT__NORM_LAYER;
+    json_t *json = json_pack(
+        "{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:s}",                //
+        "architectures", model->family->hf_class, "model_type", model->family->name,          //
+        "hidden_size", (int)s->hidden, "num_hidden_layers", model->plan.n_depths,             //
+        "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads,        //
+        "intermediate_size", (int)s->ffn, "vocab_size", (int)s->vocab,                        //
+        "max_position_embeddings", (int)s->context, "tie_word_embeddings", (int)s->tied_head, //
+        model->family->activation_key, model->family->activation,                             //
+        neox ? "layer_norm_eps" : "rms_norm_eps", s->norm_epsilon, "torch_dtype", torch_name(dtype));
+    json_t *recursion = json ? recursion_to_json(model, err) : NULL;
+    if (!recursion) {
+        json_decref(json);
+        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
+    }
+    set_token_ids(json, model->tokenizer);
+    if (model->family->has_score_settings) set_scores(json, s);
+    rrt__attention_to_json(json, model);
+    json_object_set_new(json, neox ? "rotary_emb_base" : "rope_theta", json_real(s->rope_base));
+    // What a family takes for granted is left out: some readers do not know the key.
+    if (s->head_dim != s->hidden / s->heads || !neox)
+        json_object_set_new(json, "head_dim", json_integer((json_int_t)s->head_dim));
+    if (neox || s->rotary != s->head_dim)
+        json_object_set_new(json, neox ? "rotary_pct" : "partial_rotary_factor",
+                            json_real(rotary_fraction(s)));
+    bool plain = model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
+    if (plain)
+        json_decref(recursion); // any Hugging Face tool can read it as it is
+    else
+        json_object_set_new(json, "rrt", recursion);
+    *out = json;
+    return RRT_STATUS_OK;
+}
