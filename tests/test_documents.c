@@ -40,7 +40,7 @@ static rrt_tokenizer *make_tokenizer(const char *pattern, const char *added, boo
     json_t *vocab = json_object(), *list = json_array(), *steps = json_array(), *specials = json_array();
     for (int b = 0; b < 256; b++) {
         char text[8] = "";
-        text[rrt__byte_text((unsigned char)b, text)] = '\0';
+        text[rrt__byte_text(&(rrt__vocab){0}, (unsigned char)b, text)] = '\0';
         json_object_set_new(vocab, text, json_integer(b));
     }
     for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {

@@ -489,10 +489,15 @@ static void test_bf16(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_gradient), cmocka_unit_test(test_more_families),   cmocka_unit_test(test_recompute_and_threads),
-        cmocka_unit_test(test_exits),          cmocka_unit_test(test_loss_curve),
-        cmocka_unit_test(test_gates),          cmocka_unit_test(test_shared_kv),
-        cmocka_unit_test(test_layer_matching), cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_every_gradient),
+        cmocka_unit_test(test_more_families),
+        cmocka_unit_test(test_recompute_and_threads),
+        cmocka_unit_test(test_exits),
+        cmocka_unit_test(test_loss_curve),
+        cmocka_unit_test(test_gates),
+        cmocka_unit_test(test_shared_kv),
+        cmocka_unit_test(test_layer_matching),
+        cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,8 +42,9 @@ static void test_settings_that_change_the_result(void **state)
                   unsupported, "llama3");
     refuse_config("llama", json_pack("{s:b}", "attention_bias", 1), unsupported, "attention_bias");
     refuse_config("llama", json_pack("{s:b}", "mlp_bias", 1), unsupported, "mlp_bias");
-    refuse_config("gemma3", json_pack("{s:[s,s,s,s]}", "layer_types", "full_attention", "full_attention",
-                                      "full_attention", "chunked_attention"),
+    refuse_config("gemma3",
+                  json_pack("{s:[s,s,s,s]}", "layer_types", "full_attention", "full_attention",
+                            "full_attention", "chunked_attention"),
                   unsupported, "\"layer_types\"[3]");
     refuse_config("gemma3", json_pack("{s:[s]}", "layer_types", "full_attention"), RRT_STATUS_FORMAT,
                   "lists 1 layers");

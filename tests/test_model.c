@@ -5,8 +5,8 @@
 #include "kernels/kernels.h"
 #include "models.h"
 
-static const char *const names[] = {"llama", "llama-tied", "llama-bf16", "neox",  "gemma",
-                                    "gemma2", "gemma3", "qwen2", "qwen3", "smollm3"};
+static const char *const names[] = {"llama",  "llama-tied", "llama-bf16", "neox",  "gemma",
+                                    "gemma2", "gemma3",     "qwen2",      "qwen3", "smollm3"};
 enum { NAME_COUNT = sizeof names / sizeof *names };
 
 static void assert_golden(const golden *g, const float *logits, const char *what)

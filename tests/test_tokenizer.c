@@ -139,6 +139,24 @@ static void test_golden_smollm(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
+// SentencePiece as Gemma and Llama 2 have it, the newer way to write Llama 2's, and Qwen's byte-level one.
+static void test_golden_more(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"gemma", "llama2", "llama2-first", "metaspace", "qwen"};
+    rrt_error err = {0};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        rrt_tokenizer *tokenizer;
+        char path[512], golden[600];
+        snprintf(path, sizeof path, RRT_TEST_DATA "/tokenizer-%s", kinds[i]);
+        snprintf(golden, sizeof golden, "%s/golden.jsonl", path);
+        assert_ok(rrt_tokenizer_open(&tokenizer, path, &err));
+        assert_int_equal(rrt_tokenizer_adds_space(tokenizer), i > 0 && i < 4);
+        assert_golden(tokenizer, golden);
+        rrt_tokenizer_close(tokenizer);
+    }
+}
+
 static void test_golden_neox(void **state)
 {
     (void)state;
@@ -295,7 +313,8 @@ static void test_refused_models(void **state)
     assert_refused(RRT_STATUS_FORMAT, "model", "[]");
     assert_refused(RRT_STATUS_FORMAT, "an object", "{\"model\": 3" AROUND);
     assert_refused(RRT_STATUS_UNSUPPORTED, "'Unigram'", "{\"model\": {\"type\": \"Unigram\"}" AROUND);
-    assert_refused(RRT_STATUS_UNSUPPORTED, "byte_fallback", "{\"model\": {\"byte_fallback\": true}" AROUND);
+    assert_refused(RRT_STATUS_UNSUPPORTED, "'ByteLevel'",
+                   "{\"model\": {\"byte_fallback\": true, \"vocab\": {\"a\": 0}, \"merges\": []}" AROUND);
     assert_refused(RRT_STATUS_FORMAT, "0 tokens", "{\"model\": {\"vocab\": {}, \"merges\": []}" AROUND);
     assert_refused(RRT_STATUS_FORMAT, "out of range",
                    "{\"model\": {\"vocab\": {\"a\": 1}, \"merges\": []}" AROUND);
@@ -389,10 +408,11 @@ static void test_long_texts(void **state)
     enum { LENGTH = 1 << 20 };
     static const char *const units[] = {"a",      " ",      "\n",           "1",  "!",  "'",
                                         "\u00e9", "\u3000", "\u0301\u0323", "<|", "  x"};
-    static const char *const folders[] = {RRT_TEST_DATA "/tokenizer-smollm", RRT_TEST_DATA "/tokenizer-neox"};
+    static const char *const folders[] = {RRT_TEST_DATA "/tokenizer-smollm", RRT_TEST_DATA "/tokenizer-neox",
+                                          RRT_TEST_DATA "/tokenizer-llama2"};
     rrt_error err = {0};
     char *text = malloc(LENGTH + 1);
-    for (size_t k = 0; k < 2; k++) {
+    for (size_t k = 0; k < 3; k++) {
         rrt_tokenizer *tokenizer;
         assert_ok(rrt_tokenizer_open(&tokenizer, folders[k], &err));
         for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
@@ -500,8 +520,8 @@ static void test_gguf(void **state)
         const char *says;
     } bad[9];
     for (size_t i = 0; i < 9; i++) bad[i].f = good, bad[i].status = RRT_STATUS_FORMAT;
-    bad[0].f.model = "llama", bad[0].says = "only 'gpt2'", bad[0].status = RRT_STATUS_UNSUPPORTED;
-    bad[1].f.pre = "qwen9", bad[1].says = "'qwen9' is not known, only 'gpt-2' and 'smollm'",
+    bad[0].f.model = "bert", bad[0].says = "only 'gpt2'", bad[0].status = RRT_STATUS_UNSUPPORTED;
+    bad[1].f.pre = "qwen9", bad[1].says = "'qwen9' is not known, only 'gpt-2', 'smollm'",
     bad[1].status = RRT_STATUS_UNSUPPORTED;
     bad[2].f.tokens[1] = "a", bad[2].says = "same text as token 0";
     bad[3].f.tokens[1] = "\xff", bad[3].says = "UTF-8";
@@ -550,12 +570,13 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_smollm),  cmocka_unit_test(test_golden_neox),
-        cmocka_unit_test(test_golden_smollm2), cmocka_unit_test(test_write),
-        cmocka_unit_test(test_special_tokens), cmocka_unit_test(test_split),
-        cmocka_unit_test(test_refused_models), cmocka_unit_test(test_refused_parts),
-        cmocka_unit_test(test_bad_text),       cmocka_unit_test(test_long_texts),
-        cmocka_unit_test(test_gguf),           cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_golden_smollm), cmocka_unit_test(test_golden_neox),
+        cmocka_unit_test(test_golden_more),   cmocka_unit_test(test_golden_smollm2),
+        cmocka_unit_test(test_write),         cmocka_unit_test(test_special_tokens),
+        cmocka_unit_test(test_split),         cmocka_unit_test(test_refused_models),
+        cmocka_unit_test(test_refused_parts), cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_gguf),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

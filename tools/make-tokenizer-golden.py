@@ -18,7 +18,7 @@ import pathlib
 import random
 import sys
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 import tokenizer_reference as reference
 
@@ -53,6 +53,40 @@ def train(specials, normalizer, steps, added):
     return tokenizer
 
 
+def train_pieces(prefix):
+    """A small SentencePiece vocabulary: specials, the 256 bytes, characters and what training joins."""
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Replace(" ", "▁")
+    trained.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    rng = random.Random(8)
+    text = [" ".join(rng.choices(reference.WORDS, k=20)) + rng.choice(["café naïve", "    x", "!!!", "..."]) for _ in range(200)]
+    trained.train_from_iterator(text, trainers.BpeTrainer(vocab_size=160, show_progress=False))
+    model = json.loads(trained.to_str())["model"]
+    pieces = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)] + list(model["vocab"])
+    return reference.sentencepiece({p: i for i, p in enumerate(pieces)}, [tuple(m) for m in model["merges"]], prefix)
+
+
+def with_specials(tokenizer, added=()):
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in ("<unk>", "<s>", "</s>")])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in added])
+    return tokenizer
+
+
+def metaspace(scheme, split):
+    """Llama 2's as newer files write it: the pre-tokenizer marks the spaces."""
+    tokenizer = train_pieces(True)
+    tokenizer.normalizer = normalizers.Sequence([])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=split)
+    return with_specials(tokenizer)
+
+
+def qwen_steps():
+    pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+               r"\s+(?!\S)|\s+")
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"),
+                                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
 def write_tiny(folder, tokenizer, config):
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -80,8 +114,14 @@ def write_seeds(folder):
         "neox": {"model": model, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [removed, digits, byte_level]},
                  "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]}, "added_tokens": [special, plain]},
     }
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    pieces = {"<unk>": 0, "<0x0A>": 1, "▁": 2, "a": 3, "▁a": 4}
+    seeds["llama2"] = {"model": {"type": "BPE", "vocab": pieces, "merges": ["▁ a"], "unk_token": "<unk>", "fuse_unk": True,
+                                 "byte_fallback": True},
+                       "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace]},
+                       "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}}
     for name, seed in seeds.items():
-        document = json.dumps(seed | {"decoder": {"type": "ByteLevel"}}, ensure_ascii=False)
+        document = json.dumps(seed | ({} if "decoder" in seed else {"decoder": {"type": "ByteLevel"}}), ensure_ascii=False)
         (folder / f"{name}.json").write_text(document)
     (folder / "text").write_text("ab  ab <s> e\u0301\u0323 e\u0301  \u1100\u1161\u11a8 12-34 it's\u00a0\u3000\n\n  x")
 
@@ -101,6 +141,14 @@ def main():
            "single_word": False}
     write_tiny(TESTS / "data/tokenizer-neox", train(["<|endoftext|>", "<|padding|>"], normalizers.NFC(), byte_level, added),
                {"tokenizer_class": "GPTNeoXTokenizer", "bos_token": end, "eos_token": end, "add_prefix_space": False})
+    named = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    write_tiny(TESTS / "data/tokenizer-gemma", with_specials(train_pieces(False), ["\n", "\n\n", "  ", "   "]), named)
+    write_tiny(TESTS / "data/tokenizer-llama2", with_specials(train_pieces(True)), named)
+    write_tiny(TESTS / "data/tokenizer-llama2-first", metaspace("first", False), named)
+    write_tiny(TESTS / "data/tokenizer-metaspace", metaspace("always", True), named)
+    write_tiny(TESTS / "data/tokenizer-qwen",
+               train(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], normalizers.NFC(), qwen_steps(), []),
+               {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"})
     write_seeds(TESTS / "fuzz/corpus/tokenizer")
 
 

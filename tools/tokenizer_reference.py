@@ -9,7 +9,7 @@ word but not what all were we when your can said there use an each which she do 
 many then them these so some her would make like him into time has look two more write go see number no way could
 people my than first water been call who oil its now find long down day did get come made may part""".split()
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "’s", "'", "''", "'x", "don't", "I'll", "we've"]
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<|im_start|>user\n", "<|im_end", "|>", "<|"]
+SPECIAL = ["<start_of_turn>", "<end_of_turn>\n", "<bos>", "</s>", "<0x41>", "▁▁", "<table>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<|im_start|>user\n", "<|im_end", "|>", "<|"]
 SPACES = [" ", "  ", "   ", "\t", "\n", "\r\n", "\n\n", "\r", "\v", "\f", "\u0085", "\u00a0", "\u1680", "\u180e",
           "\u2000", "\u2003", "\u200a", "\u200b", "\u2028", "\u2029", "\u202f", "\u205f", "\u2060", "\u3000", "\ufeff"]
 EMOJI = ["😀", "👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪", "❤️", "☎", "🧑‍🚀", "🫠", "#️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
@@ -56,17 +56,44 @@ def smollm_steps():
                                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
 
 
+def merges_of_scores(scores):
+    """The merges that a SentencePiece vocabulary stands for, as Hugging Face's converters make them."""
+    ids = {piece: i for i, piece in enumerate(scores)}
+    merges = []
+    for piece, score in scores.items():
+        cuts = [(piece[:i], piece[i:]) for i in range(1, len(piece)) if piece[:i] in scores and piece[i:] in scores]
+        merges += [(score, cut) for cut in sorted(cuts, key=lambda cut: (ids[cut[0]], ids[cut[1]]))]
+    return [cut for _, cut in sorted(merges, key=lambda merge: -merge[0])]
+
+
+def sentencepiece(vocab, merges, prefix, unknown="<unk>"):
+    """A tokenizer of Llama 2's kind (prefix: a space is put in front) or Gemma's."""
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    replace = normalizers.Replace(" ", "▁")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace]) if prefix else replace
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if prefix else []))
+    return tokenizer
+
+
 def from_gguf(path):
-    """The Hugging Face tokenizer that a GGUF file with tokenizer.ggml.pre = smollm describes."""
+    """The Hugging Face tokenizer that a GGUF file of SmolLM's or of SentencePiece's kind describes."""
     from gguf import GGUFReader
     fields = GGUFReader(path).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     types = fields["tokenizer.ggml.token_type"].contents()
-    merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
-    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
-    tokenizer.pre_tokenizer = smollm_steps()
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t, k in zip(tokens, types) if k == 3])
+    vocab = {t: i for i, t in enumerate(tokens)}
+    if fields["tokenizer.ggml.model"].contents() == "llama":
+        scores = fields["tokenizer.ggml.scores"].contents()
+        merges = merges_of_scores({t: s for t, s, k in zip(tokens, scores, types) if k == 1})
+        prefix = fields.get("tokenizer.ggml.add_space_prefix")
+        tokenizer = sentencepiece(vocab, merges, prefix.contents() if prefix else True)
+    else:
+        merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
+        tokenizer = Tokenizer(models.BPE(vocab, merges))
+        tokenizer.pre_tokenizer = smollm_steps()
+        tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t, k in zip(tokens, types) if k in (2, 3)])
     tokenizer.add_tokens([AddedToken(t, normalized=False) for t, k in zip(tokens, types) if k == 4])
     return tokenizer
 

@@ -23,6 +23,9 @@ RRT_API int32_t rrt_tokenizer_bos(const rrt_tokenizer *tokenizer);   // -1 if th
 RRT_API int32_t rrt_tokenizer_eos(const rrt_tokenizer *tokenizer);   // -1 if there is none
 // Whether the model wants BOS in front of a text (its add_bos_token).
 RRT_API int rrt_tokenizer_adds_bos(const rrt_tokenizer *tokenizer);
+// Whether the tokenizer puts a space in front of a text: what is decoded from a text's beginning starts with
+// it.
+RRT_API int rrt_tokenizer_adds_space(const rrt_tokenizer *tokenizer);
 // Whether the token ends a generation: EOS, and an end-of-turn token where the vocabulary has one
 // (<|im_end|>).
 RRT_API int rrt_tokenizer_ends(const rrt_tokenizer *tokenizer, int32_t id);

@@ -51,10 +51,11 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:i, s:f}", "params", rrt__cli_params_json(after),
-                                         "params_before", rrt__cli_params_json(before), "report", rows,
-                                         "frontier", frontier_json(frontier), "mixed_slots", report->mixed_slots, "seconds", report->seconds),
-                               err);
+    return rrt__cli_print_json(
+        json_pack("{s:o, s:o, s:o, s:o, s:i, s:f}", "params", rrt__cli_params_json(after), "params_before",
+                  rrt__cli_params_json(before), "report", rows, "frontier", frontier_json(frontier),
+                  "mixed_slots", report->mixed_slots, "seconds", report->seconds),
+        err);
 }
 
 static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
@@ -237,10 +238,11 @@ static void warn_of_lost_tokenizer(const rrt_model *source)
 static void warn_of_mixed_slots(const rrt_convert_report *report)
 {
     if (report->mixed_slots)
-        fprintf(stderr,
-                "rrt: %d of the shared layers stand for layers of different attention (local and global, or with "
-                "and without rotation): blocks of a multiple of %d layers line up with the model's pattern\n",
-                report->mixed_slots, report->attention_period);
+        fprintf(
+            stderr,
+            "rrt: %d of the shared layers stand for layers of different attention (local and global, or with "
+            "and without rotation): blocks of a multiple of %d layers line up with the model's pattern\n",
+            report->mixed_slots, report->attention_period);
 }
 
 int rrt__cli_convert(int argc, char **argv)

@@ -59,10 +59,13 @@ static rrt_status decode(const rrt_tokenizer *tokenizer, const rrt__string *text
     size_t count, length;
     rrt_status status = parse_ids(tokenizer, text, &ids, &count, err);
     if (!status) status = rrt_decode(tokenizer, ids, count, &bytes, &length, err);
+    // The space that encoding put in front is not the text's.
+    size_t skip = !status && length && *bytes == ' ' && rrt_tokenizer_adds_space(tokenizer);
     if (!status && json)
-        status = rrt__cli_print_json(json_pack("{s:o}", "text", rrt__cli_text(bytes, length)), err);
+        status =
+            rrt__cli_print_json(json_pack("{s:o}", "text", rrt__cli_text(bytes + skip, length - skip)), err);
     else if (!status)
-        fwrite(bytes, 1, length, stdout);
+        fwrite(bytes + skip, 1, length - skip, stdout);
     rrt_text_free(bytes);
     rrt__free(ids);
     return status;

@@ -47,7 +47,8 @@ typedef struct rrt__kernels {
     // out[i] = gate[i] * sigmoid(gate[i]) * up[i]
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t count);
 
-    // out[i] = gelu(gate[i]) * up[i], by the approximation gelu(x) = x · sigmoid(2u), u = √(2/π) (x + 0.044715 x³)
+    // out[i] = gelu(gate[i]) * up[i], by the approximation gelu(x) = x · sigmoid(2u), u = √(2/π) (x +
+    // 0.044715 x³)
     void (*gelu_mul)(float *out, const float *gate, const float *up, size_t count);
 
     // out[i] = x[i] * Φ(x[i]), the exact GELU by the error function

@@ -19,16 +19,16 @@ static int compare(const void *a_pointer, const void *b_pointer)
 }
 
 // Texts first go to one pool, so that it may move; then the pointers are set.
-static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc,
+static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, const rrt__normalizer *normalizer,
                           rrt_error *err)
 {
     for (int32_t id = 0; id < vocab->count; id++) {
         unsigned flags = vocab->tokens[id].flags;
-        if (!(flags & RRT__TOKEN_ADDED) || !(flags & RRT__TOKEN_NORMALIZED) == normalized) continue;
+        if (!(flags & RRT__TOKEN_ADDED) || !(flags & RRT__TOKEN_NORMALIZED) != !normalizer) continue;
         rrt__slice text = rrt__vocab_text(vocab, id);
         size_t start = added->pool.length;
-        if (nfc)
-            RRT__TRY(rrt__normalize_nfc(&added->pool, text.data, text.length, err));
+        if (normalizer)
+            RRT__TRY(rrt__normalize(normalizer, &added->pool, text.data, text.length, err));
         else
             RRT__TRY(rrt__string_append(&added->pool, text.data, text.length, err));
         added->tokens[added->count++] = (rrt__added_token){NULL, added->pool.length - start, id};
@@ -41,14 +41,14 @@ static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, bool norma
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc,
+rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, const rrt__normalizer *normalizer,
                            rrt_error *err)
 {
     size_t count = 0;
     for (int32_t id = 0; id < vocab->count; id++) count += (vocab->tokens[id].flags & RRT__TOKEN_ADDED) != 0;
     if (count == 0) return RRT_STATUS_OK;
     RRT__TRY(rrt__alloc(&added->tokens, count, sizeof *added->tokens, "the added tokens", err));
-    RRT__TRY(collect(added, vocab, normalized, nfc, err));
+    RRT__TRY(collect(added, vocab, normalizer, err));
     if (added->count == 0) return RRT_STATUS_OK;
     qsort(added->tokens, added->count, sizeof *added->tokens, compare);
     for (size_t i = 0; i < added->count; i++) {

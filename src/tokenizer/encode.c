@@ -9,21 +9,26 @@ typedef struct encoder {
     bool parse_special;
     rrt__matcher matcher;
     rrt__bpe bpe;
-    rrt__string byte_text;
+    rrt__string byte_text, marked;
     rrt__ids ids;
+    const char
+        *first; // where the text begins, or what the normalizer made of its first piece; NULL behind it
 } encoder;
 
 // The id of a pre-token that is a token as it stands, -1 if it is none. Special tokens do not come from plain
 // text.
 static rrt_status find_whole(encoder *e, const char *text, size_t length, int32_t *id, rrt_error *err)
 {
+    rrt__slice whole = {text, length};
+    bool is_bytes = !e->tokenizer->vocab.is_sentencepiece;
     e->byte_text.length = 0;
-    for (size_t i = 0; i < length; i++) {
-        char character[4];
-        size_t n = rrt__byte_text((unsigned char)text[i], character);
+    for (size_t i = 0; is_bytes && i < length; i++) {
+        char character[8];
+        size_t n = rrt__byte_text(&e->tokenizer->vocab, (unsigned char)text[i], character);
         RRT__TRY(rrt__string_append(&e->byte_text, character, n, err));
     }
-    *id = rrt__vocab_find(&e->tokenizer->vocab, (rrt__slice){e->byte_text.data, e->byte_text.length});
+    if (is_bytes) whole = (rrt__slice){e->byte_text.data, e->byte_text.length};
+    *id = rrt__vocab_find(&e->tokenizer->vocab, whole);
     if (*id >= 0 && (e->tokenizer->vocab.tokens[*id].flags & RRT__TOKEN_SPECIAL)) *id = -1;
     return RRT_STATUS_OK;
 }
@@ -39,6 +44,13 @@ static rrt_status encode_pretoken(void *user, const char *text, size_t length, r
 
 static rrt_status encode_plain(encoder *e, const char *text, size_t length, rrt_error *err)
 {
+    const rrt__spaces *spaces = &e->tokenizer->spaces;
+    if (rrt__spaces_change(spaces)) {
+        e->marked.length = 0;
+        RRT__TRY(rrt__spaces_apply(spaces, &e->marked, text, length, text == e->first, err));
+        text = e->marked.data;
+        length = e->marked.length;
+    }
     return rrt__splits_run(&e->tokenizer->splits, &e->matcher, text, length, encode_pretoken, e, err);
 }
 
@@ -65,18 +77,21 @@ static rrt_status encode_normalized(encoder *e, const char *text, size_t length,
 
 static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_error *err)
 {
-    if (!e->tokenizer->nfc || !rrt__normalize_needed(text, length))
+    if (!rrt__normalize_needed(&e->tokenizer->normalizer, text, length))
         return encode_normalized(e, text, length, err);
-    rrt__string composed = {0};
-    rrt_status status = rrt__normalize_nfc(&composed, text, length, err);
-    if (!status) status = encode_normalized(e, composed.data, composed.length, err);
-    rrt__string_free(&composed);
+    rrt__string normal = {0};
+    rrt_status status = rrt__normalize(&e->tokenizer->normalizer, &normal, text, length, err);
+    e->first = text == e->first ? normal.data : NULL;
+    if (!status) status = encode_normalized(e, normal.data, normal.length, err);
+    e->first = NULL;
+    rrt__string_free(&normal);
     return status;
 }
 
 static rrt_status check(const char *text, size_t length, rrt_error *err)
 {
-    // Positions in a pre-token are 32 bits wide, and NFC may make a text three times as long.
+    // Positions in a pre-token are 32 bits wide, and NFC or marks for spaces may make a text three times as
+    // long.
     if (length > INT32_MAX / 3)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the text has %zu bytes: at most %d are possible in one call", length,
@@ -93,7 +108,7 @@ rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t l
 {
     *ids = NULL;
     *count = 0;
-    encoder e = {.tokenizer = tokenizer, .parse_special = options && options->parse_special};
+    encoder e = {.tokenizer = tokenizer, .parse_special = options && options->parse_special, .first = text};
     rrt_status status = check(text, length, err);
     if (!status) status = rrt__matcher_open(&e.matcher, err);
     if (!status && options && options->add_bos && tokenizer->bos >= 0)
@@ -102,6 +117,7 @@ rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t l
     rrt__matcher_close(&e.matcher);
     rrt__bpe_close(&e.bpe);
     rrt__string_free(&e.byte_text);
+    rrt__string_free(&e.marked);
     if (status) {
         rrt__free(e.ids.data);
         return status;

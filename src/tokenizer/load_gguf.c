@@ -1,24 +1,58 @@
 // A tokenizer from a GGUF file: its metadata are put into the form of tokenizer.json and
 // tokenizer_config.json, so that there is one way to load a tokenizer and one to write it.
+#include <math.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "tokenizer/parts.h"
 
-// The pre-tokenizers of tokenizer.ggml.pre.
-static const struct {
-    const char *name, *json;
-} pretokenizers[] = {
-    {"gpt-2",
-     "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}"},
-    {"smollm",
+#define BYTE_LEVEL                                                                                           \
+    "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}"
+// Llama 3's pattern, with how many digits stand together.
+#define SPLIT_BY_WORDS(DIGITS)                                                                               \
+    "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": "           \
+    "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" DIGITS                                   \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+\"}, \"behavior\": \"Isolated\", "        \
+    "\"invert\": false}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "    \
+    "\"use_regex\": false}]}"
+#define MARK_SPACES "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"▁\"}"
+#define READ_PIECES                                                                                          \
+    "{\"type\": \"Replace\", \"pattern\": {\"String\": \"▁\"}, \"content\": \" \"}, {\"type\": "           \
+    "\"ByteFallback\"}, {\"type\": \"Fuse\"}"
+
+// The parts of a tokenizer.json around its model.
+typedef struct pipeline {
+    const char *name; // tokenizer.ggml.pre
+    const char *normalizer, *pre_tokenizer, *decoder;
+    bool ignores_merges;
+} pipeline;
+
+static const pipeline byte_level[] = {
+    {"gpt-2", "null", BYTE_LEVEL, BYTE_LEVEL, false},
+    {"smollm", "null",
      "{\"type\": \"Sequence\", \"pretokenizers\": ["
-     "{\"type\": \"Digits\", \"individual_digits\": true},"
-     "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}]}"},
+     "{\"type\": \"Digits\", \"individual_digits\": true}," BYTE_LEVEL "]}",
+     BYTE_LEVEL, false},
+    {"llama-bpe", "null", SPLIT_BY_WORDS("\\p{N}{1,3}"), BYTE_LEVEL, true},
+    {"qwen2", "{\"type\": \"NFC\"}", SPLIT_BY_WORDS("\\p{N}"), BYTE_LEVEL, false},
+};
+enum { BYTE_LEVEL_COUNT = sizeof byte_level / sizeof *byte_level };
+
+// tokenizer.ggml.model "llama": SentencePiece, without and with a space put in front.
+static const pipeline sentencepiece[] = {
+    {"", MARK_SPACES, "null", "{\"type\": \"Sequence\", \"decoders\": [" READ_PIECES "]}", false},
+    {"",
+     "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"▁\"}," MARK_SPACES
+     "]}",
+     "null",
+     "{\"type\": \"Sequence\", \"decoders\": [" READ_PIECES
+     ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]}",
+     false},
 };
 
 // The changing parts of the two files.
 typedef struct source {
+    bool is_sentencepiece;
     json_t *vocab;  // text → id
     json_t *merges; // "left right"
     json_t *added;
@@ -53,23 +87,25 @@ static rrt_status read_text(const rrt__gguf *gguf, const char *key, rrt__slice *
     return status ? rrt__at(err, status, "%s", key) : RRT_STATUS_OK;
 }
 
-static rrt_status check_kind(const rrt__gguf *gguf, const char **pretokenizer, rrt_error *err)
+static rrt_status find_pipeline(const rrt__gguf *gguf, const pipeline **out, rrt_error *err)
 {
     rrt__slice model, pre = {"", 0};
+    bool adds_space;
     RRT__TRY(read_text(gguf, "tokenizer.ggml.model", &model, err));
+    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_space_prefix", true, &adds_space, err));
+    *out = &sentencepiece[adds_space];
+    if (equals(model, "llama")) return RRT_STATUS_OK;
     if (!equals(model, "gpt2"))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the tokenizer.ggml.model '%.*s' is not known, only 'gpt2'",
+                         "the tokenizer.ggml.model '%.*s' is not known, only 'gpt2' and 'llama'",
                          (int)(model.length < 100 ? model.length : 100), model.data);
     if (rrt__gguf_has(gguf, "tokenizer.ggml.pre")) RRT__TRY(read_text(gguf, "tokenizer.ggml.pre", &pre, err));
-    for (size_t i = 0; i < sizeof pretokenizers / sizeof *pretokenizers; i++)
-        if (equals(pre, pretokenizers[i].name)) {
-            *pretokenizer = pretokenizers[i].json;
-            return RRT_STATUS_OK;
-        }
-    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                     "the tokenizer.ggml.pre '%.*s' is not known, only 'gpt-2' and 'smollm'",
-                     (int)(pre.length < 100 ? pre.length : 100), pre.data);
+    for (*out = byte_level; *out < byte_level + BYTE_LEVEL_COUNT; ++*out)
+        if (equals(pre, (*out)->name)) return RRT_STATUS_OK;
+    return rrt__fail(
+        err, RRT_STATUS_UNSUPPORTED,
+        "the tokenizer.ggml.pre '%.*s' is not known, only 'gpt-2', 'smollm', 'llama-bpe' and 'qwen2'",
+        (int)(pre.length < 100 ? pre.length : 100), pre.data);
 }
 
 // user: the vocabulary, an object from text to id.
@@ -98,7 +134,7 @@ static rrt_status add_merge(void *user, size_t index, rrt__slice text, rrt_error
     return status;
 }
 
-enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
+enum { TYPE_NORMAL = 1, TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
 
 // The tokens that are matched in the text, by their tokenizer.ggml.token_type.
 static rrt_status add_added(json_t *added, json_t *vocab, const int64_t *types, rrt_error *err)
@@ -118,20 +154,27 @@ static rrt_status add_added(json_t *added, json_t *vocab, const int64_t *types, 
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_added(const rrt__gguf *gguf, source *to, rrt_error *err)
+// Types and, for SentencePiece, the merges that follow from the scores.
+static rrt_status read_types(const rrt__gguf *gguf, source *to, rrt_error *err)
 {
     const char *key = "tokenizer.ggml.token_type";
-    if (!rrt__gguf_has(gguf, key)) return RRT_STATUS_OK;
-    size_t count;
-    RRT__TRY(rrt__gguf_array_count(gguf, key, &count, err));
-    if (count != json_object_size(to->vocab))
-        return rrt__fail(err, RRT_STATUS_FORMAT, "%s has %zu entries for %zu tokens", key, count,
-                         json_object_size(to->vocab));
+    size_t count = json_object_size(to->vocab);
     int64_t *types;
+    float *scores = NULL;
+    rrt_status status;
     RRT__TRY(rrt__alloc(&types, count, sizeof *types, "the token types", err));
-    rrt_status status = rrt__gguf_ints(gguf, key, types, count, err);
-    if (!status) status = add_added(to->added, to->vocab, types, err);
+    for (size_t i = 0; i < count; i++) types[i] = TYPE_NORMAL;
+    RRT__GOTO(rrt__gguf_has(gguf, key) ? rrt__gguf_ints(gguf, key, types, count, err) : RRT_STATUS_OK);
+    RRT__GOTO(add_added(to->added, to->vocab, types, err));
+    if (!to->is_sentencepiece) goto done;
+    RRT__GOTO(rrt__alloc(&scores, count, sizeof *scores, "the token scores", err));
+    RRT__GOTO(rrt__gguf_reals(gguf, "tokenizer.ggml.scores", scores, count, err));
+    for (size_t i = 0; i < count; i++)
+        if (types[i] != TYPE_NORMAL) scores[i] = NAN;
+    RRT__GOTO(rrt__merges_from_scores(to->merges, to->vocab, scores, err));
+done:
     rrt__free(types);
+    rrt__free(scores);
     return status;
 }
 
@@ -144,8 +187,9 @@ static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
                          "tokenizer.ggml.tokens has %zu entries: at most %d are possible", count,
                          RRT__MAX_TOKENS);
     RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.tokens", add_token, to->vocab, err));
-    RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.merges", add_merge, to->merges, err));
-    return read_added(gguf, to, err);
+    if (!to->is_sentencepiece)
+        RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.merges", add_merge, to->merges, err));
+    return read_types(gguf, to, err);
 }
 
 // config[name] = the text of the token whose id the file gives under key, if it does.
@@ -177,7 +221,7 @@ static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         RRT__TRY(set_named(gguf, named[i].key, to, named[i].name, err));
     bool adds_bos;
-    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_bos_token", false, &adds_bos, err));
+    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_bos_token", to->is_sentencepiece, &adds_bos, err));
     if (json_object_set_new(to->config, "add_bos_token", json_boolean(adds_bos)) != 0)
         return fail_memory(err);
     rrt__slice text;
@@ -202,32 +246,37 @@ static json_t *make_postprocessor(const json_t *config, const json_t *vocab)
         json_object_get(vocab, bos), "tokens", bos);
 }
 
-static json_t *make_json(const source *from, const char *pretokenizer)
+// null, or the object that the text is.
+static json_t *parse(const char *text)
 {
-    json_t *steps = json_loads(pretokenizer, 0, NULL), *post = make_postprocessor(from->config, from->vocab);
-    json_t *json =
-        json_pack("{s:s, s:n, s:n, s:O, s:n, s:O, s:O, s:{s:s, s:b, s:b, s:b},"
-                  " s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
-                  "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
-                  "pre_tokenizer", steps, "post_processor", post, "decoder", "type", "ByteLevel",
-                  "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1, "model", "type", "BPE", "dropout",
-                  "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
-                  "byte_fallback", 0, "ignore_merges", 0, "vocab", from->vocab, "merges", from->merges);
-    json_decref(steps);
-    json_decref(post);
-    return json;
+    return json_loads(text, JSON_DECODE_ANY, NULL);
+}
+
+static json_t *make_json(const source *from, const pipeline *parts)
+{
+    const json_t *unknown = json_object_get(from->config, "unk_token");
+    return json_pack("{s:s, s:n, s:n, s:O, s:o, s:o, s:o, s:o,"
+                     " s:{s:s, s:n, s:O?, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
+                     "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
+                     parse(parts->normalizer), "pre_tokenizer", parse(parts->pre_tokenizer), "post_processor",
+                     make_postprocessor(from->config, from->vocab), "decoder", parse(parts->decoder), "model",
+                     "type", "BPE", "dropout", "unk_token", from->is_sentencepiece ? unknown : NULL,
+                     "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", from->is_sentencepiece,
+                     "byte_fallback", from->is_sentencepiece, "ignore_merges", parts->ignores_merges, "vocab",
+                     from->vocab, "merges", from->merges);
 }
 
 rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err)
 {
-    const char *pretokenizer = NULL;
+    const pipeline *parts;
     *out = NULL;
-    RRT__TRY(check_kind(gguf, &pretokenizer, err));
-    source from = {json_object(), json_array(), json_array(), rrt__config_new()};
+    RRT__TRY(find_pipeline(gguf, &parts, err));
+    bool is_sentencepiece = parts == &sentencepiece[0] || parts == &sentencepiece[1];
+    source from = {is_sentencepiece, json_object(), json_array(), json_array(), rrt__config_new()};
     json_t *json = NULL;
     rrt_status status = read_tokens(gguf, &from, err);
     if (!status) status = fill_config(gguf, &from, err);
-    if (!status && !(json = make_json(&from, pretokenizer))) status = fail_memory(err);
+    if (!status && !(json = make_json(&from, parts))) status = fail_memory(err);
     if (!status) status = rrt__tokenizer_from_json(out, json, from.config, err);
     json_decref(from.vocab);
     json_decref(from.merges);

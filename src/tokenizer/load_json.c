@@ -12,7 +12,6 @@ static rrt__slice slice(const char *text)
 static rrt_status check_model(const json_t *model, rrt_error *err)
 {
     const char *type, *text;
-    bool flag;
     RRT__TRY(rrt__json_string_or(model, "type", "BPE", &type, err)); // old files leave it out
     if (strcmp(type, "BPE") != 0)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model type '%.100s' is not known, only BPE", type);
@@ -20,11 +19,6 @@ static rrt_status check_model(const json_t *model, rrt_error *err)
     for (size_t i = 0; i < 2; i++) {
         RRT__TRY(rrt__json_string_or(model, texts[i], "", &text, err));
         if (*text) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" is not supported", texts[i]);
-    }
-    static const char *const flags[] = {"byte_fallback", "fuse_unk"};
-    for (size_t i = 0; i < 2; i++) {
-        RRT__TRY(rrt__json_bool_or(model, flags[i], false, &flag, err));
-        if (flag) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" is not supported", flags[i]);
     }
     if (!rrt__json_is_absent(json_object_get(model, "dropout")))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"dropout\" is not supported");
@@ -73,6 +67,7 @@ static rrt_status read_merges(rrt_tokenizer *tokenizer, const json_t *model, rrt
                          unknown);
     RRT__TRY(
         rrt__merges_open(&tokenizer->merges, &tokenizer->vocab, unknown_id, json_array_size(merges), err));
+    RRT__TRY(rrt__json_bool_or(model, "fuse_unk", false, &tokenizer->merges.fuses_unknown, err));
     for (size_t rank = 0; rank < json_array_size(merges); rank++) {
         rrt_status status = read_merge(tokenizer, json_array_get(merges, rank), err);
         if (status) return rrt__at(err, status, "model.merges[%zu]", rank);
@@ -118,7 +113,10 @@ static rrt_status read_tokens(rrt_tokenizer *tokenizer, const json_t *json, rrt_
     RRT__TRY(rrt__json_object(model, "vocab", &tokens, err));
     RRT__TRY(rrt__json_bool_or(model, "ignore_merges", false, &tokenizer->ignores_merges, err));
     if (!rrt__json_is_absent(added)) RRT__TRY(rrt__json_array(json, "added_tokens", &added, err));
-    RRT__TRY(rrt__vocab_open(&tokenizer->vocab, json_object_size(tokens) + count_fresh(added, tokens), err));
+    bool falls_back; // to bytes: only SentencePiece's vocabularies need to
+    RRT__TRY(rrt__json_bool_or(model, "byte_fallback", false, &falls_back, err));
+    RRT__TRY(rrt__vocab_open(&tokenizer->vocab, json_object_size(tokens) + count_fresh(added, tokens),
+                             falls_back, err));
     RRT__TRY(read_vocab(&tokenizer->vocab, tokens, err));
     RRT__TRY(read_merges(tokenizer, model, err));
     for (size_t i = 0; i < json_array_size(added); i++) {
@@ -219,8 +217,8 @@ rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *c
     rrt_status status = RRT_STATUS_OK;
     RRT__GOTO(read_tokens(tokenizer, json, err));
     RRT__GOTO(rrt__pipeline_read(tokenizer, json, &prefix, err));
-    RRT__GOTO(rrt__added_open(&tokenizer->raw, &tokenizer->vocab, false, false, err));
-    RRT__GOTO(rrt__added_open(&tokenizer->normalized, &tokenizer->vocab, true, tokenizer->nfc, err));
+    RRT__GOTO(rrt__added_open(&tokenizer->raw, &tokenizer->vocab, NULL, err));
+    RRT__GOTO(rrt__added_open(&tokenizer->normalized, &tokenizer->vocab, &tokenizer->normalizer, err));
     RRT__GOTO(read_config(tokenizer, prefix, err));
     mark_ends(tokenizer);
 done:

@@ -1,6 +1,7 @@
 // Byte-pair encoding of one pre-token: symbols in a linked list, the possible merges in a priority queue.
 #include <string.h>
 
+#include "base/utf8.h"
 #include "tokenizer/parts.h"
 
 rrt_status rrt__merges_open(rrt__merges *merges, const rrt__vocab *vocab, int32_t unknown, size_t capacity,
@@ -10,16 +11,18 @@ rrt_status rrt__merges_open(rrt__merges *merges, const rrt__vocab *vocab, int32_
         return rrt__fail(err, RRT_STATUS_FORMAT, "there are %zu merges: at most %d are possible", capacity,
                          RRT__MAX_MERGES);
     merges->seed = vocab->seed;
+    merges->unknown = unknown;
+    merges->characters = vocab->is_sentencepiece ? vocab : NULL;
     merges->capacity = capacity;
     merges->n_slots = 16;
     while (merges->n_slots < 2 * capacity) merges->n_slots *= 2;
     RRT__TRY(rrt__alloc(&merges->by_rank, capacity, sizeof *merges->by_rank, "the merges", err));
     RRT__TRY(rrt__alloc(&merges->slots, merges->n_slots, sizeof *merges->slots, "the merges' index", err));
     for (int byte = 0; byte < 256; byte++) {
-        char text[4];
-        size_t length = rrt__byte_text((unsigned char)byte, text);
+        char text[8];
+        size_t length = rrt__byte_text(vocab, (unsigned char)byte, text);
         int32_t id = rrt__vocab_find(vocab, (rrt__slice){text, length});
-        merges->byte_ids[byte] = id >= 0 ? id : unknown;
+        merges->byte_ids[byte] = id >= 0 || vocab->is_sentencepiece ? id : unknown;
     }
     return RRT_STATUS_OK;
 }
@@ -135,16 +138,55 @@ static void queue_pair(rrt__bpe *bpe, const rrt__merges *merges, uint32_t positi
     queue_push(bpe, (uint64_t)symbol->rank << 32 | position);
 }
 
-// One symbol per byte that has a token. Returns their number.
+static void add_symbol(rrt__bpe *bpe, uint32_t *count, int32_t id)
+{
+    bpe->symbols[*count] = (rrt__symbol){id, *count - 1, *count + 1, NONE}; // 0 - 1 is NONE
+    ++*count;
+}
+
+// One symbol per byte that has a token.
+static void add_bytes(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merges, const char *text,
+                      size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        int32_t id = merges->byte_ids[(unsigned char)text[i]];
+        if (id >= 0) add_symbol(bpe, count, id);
+    }
+}
+
+static bool has_bytes(const rrt__merges *merges, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (merges->byte_ids[(unsigned char)text[i]] < 0) return false;
+    return true;
+}
+
+// One symbol per character that has a token, else one per byte, else the unknown token.
+static void add_characters(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merges, const char *text,
+                           size_t length)
+{
+    for (size_t at = 0, n; at < length; at += n) {
+        uint32_t codepoint;
+        n = rrt__utf8_decode(text + at, length - at, &codepoint);
+        int32_t id = rrt__vocab_find(merges->characters, (rrt__slice){text + at, n});
+        bool follows_unknown = *count && bpe->symbols[*count - 1].id == merges->unknown;
+        if (id >= 0)
+            add_symbol(bpe, count, id);
+        else if (has_bytes(merges, text + at, n))
+            add_bytes(bpe, count, merges, text + at, n);
+        else if (merges->unknown >= 0 && !(merges->fuses_unknown && follows_unknown))
+            add_symbol(bpe, count, merges->unknown);
+    }
+}
+
+// Returns the number of symbols.
 static uint32_t start_symbols(rrt__bpe *bpe, const rrt__merges *merges, const char *text, size_t length)
 {
     uint32_t count = 0;
-    for (size_t i = 0; i < length; i++) {
-        int32_t id = merges->byte_ids[(unsigned char)text[i]];
-        if (id < 0) continue;
-        bpe->symbols[count] = (rrt__symbol){id, count - 1, count + 1, NONE}; // 0 - 1 is NONE
-        count++;
-    }
+    if (merges->characters)
+        add_characters(bpe, &count, merges, text, length);
+    else
+        add_bytes(bpe, &count, merges, text, length);
     if (count) bpe->symbols[count - 1].next = NONE;
     return count;
 }

@@ -1,16 +1,59 @@
-// Unicode normal form C. utf8proc knows the characters; the reordering of combining marks is done here, by
-// counting, because utf8proc's own takes quadratic time on a long run of them.
+// What is done to a text before it is cut: SentencePiece's marks for spaces, and Unicode normal form C.
+// utf8proc knows the characters; the reordering of combining marks is done here, by counting, because
+// utf8proc's own takes quadratic time on a long run of them.
+#include <string.h>
 #include <utf8proc.h>
 
 #include "base/utf8.h"
 #include "tokenizer/parts.h"
 
-bool rrt__normalize_needed(const char *text, size_t length)
+const char rrt__space_mark[] = "\xe2\x96\x81";
+
+static bool nfc_needed(const char *text, size_t length)
 {
     // No character below U+0300 changes or composes with another one: their lead bytes are below 0xcc.
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)text[i] >= 0xcc) return true;
     return false;
+}
+
+bool rrt__normalize_needed(const rrt__normalizer *normalizer, const char *text, size_t length)
+{
+    return (normalizer->nfc && nfc_needed(text, length)) || rrt__spaces_change(&normalizer->spaces);
+}
+
+rrt_status rrt__spaces_apply(const rrt__spaces *spaces, rrt__string *out, const char *text, size_t length,
+                             bool is_first, rrt_error *err)
+{
+    size_t mark = strlen(rrt__space_mark), begin = 0;
+    bool is_there =
+        (spaces->replaces && text[0] == ' ') || (length >= mark && memcmp(text, rrt__space_mark, mark) == 0);
+    bool prepends = spaces->prepend == RRT__PREPEND_ALWAYS ||
+                    (spaces->prepend == RRT__PREPEND_UNLESS_THERE && !is_there) ||
+                    (spaces->prepend == RRT__PREPEND_FIRST && !is_there && is_first);
+    if (prepends) RRT__TRY(rrt__string_append(out, rrt__space_mark, mark, err));
+    for (size_t at = 0; spaces->replaces && at < length; at++) {
+        if (text[at] != ' ') continue;
+        RRT__TRY(rrt__string_append(out, text + begin, at - begin, err));
+        RRT__TRY(rrt__string_append(out, rrt__space_mark, mark, err));
+        begin = at + 1;
+    }
+    return rrt__string_append(out, text + begin, length - begin, err);
+}
+
+rrt_status rrt__normalize(const rrt__normalizer *normalizer, rrt__string *out, const char *text,
+                          size_t length, rrt_error *err)
+{
+    rrt__string composed = {0};
+    if (normalizer->nfc) {
+        rrt_status status = rrt__normalize_nfc(&composed, text, length, err);
+        if (status) return status;
+        text = composed.data;
+        length = composed.length;
+    }
+    rrt_status status = rrt__spaces_apply(&normalizer->spaces, out, text, length, true, err);
+    rrt__string_free(&composed);
+    return status;
 }
 
 typedef struct codepoints {

@@ -1,7 +1,12 @@
 // The parts a tokenizer is made of, shared by the files of this folder:
 //
-//     text ─ added tokens cut out ─ NFC ─ added tokens cut out ─ splits (regex) ─ bytes ─ merges (BPE) ─▶ ids
-//            added.c                normalize.c                  split.c          vocab.c  merges.c
+//     text ─ added tokens cut out ─ NFC, ▁ ─ added tokens cut out ─ ▁, splits (regex) ─ symbols ─ merges ─▶
+//     ids
+//            added.c                normalize.c                     normalize.c, split.c  merges.c
+//
+// There are two alphabets. Byte-level (GPT-2): a symbol is a byte, and its token is written as a character
+// that prints. SentencePiece: a symbol is a character, spaces are written "▁", and a character that has no
+// token becomes its bytes' ("<0xE2>").
 #ifndef RRT__TOKENIZER_PARTS_H
 #define RRT__TOKENIZER_PARTS_H
 
@@ -24,8 +29,8 @@ enum {
     RRT__TOKEN_ENDS = 8,       // ends a generation
 };
 
-// Both strings lie in vocab.pool. text is the source's: for tokens of the model, bytes written in the
-// byte-level alphabet ("Ġthe"); bytes is what it stands for (" the"). Added tokens stand for themselves.
+// Both strings lie in vocab.pool. text is the source's: for tokens of the model, written in the alphabet
+// ("Ġthe", "▁the"); bytes is what it stands for (" the"). Added tokens stand for themselves.
 typedef struct rrt__token {
     size_t text, text_length; // text_length 0: not put yet
     size_t bytes, bytes_length;
@@ -36,6 +41,7 @@ typedef struct rrt__token {
 typedef struct rrt__vocab {
     rrt__token *tokens;
     int32_t count;
+    bool is_sentencepiece; // the alphabet; else byte-level
     rrt__string pool;
     int32_t *slots; // id + 1, 0 where free
     size_t n_slots; // a power of two
@@ -43,7 +49,7 @@ typedef struct rrt__vocab {
 } rrt__vocab;
 
 // Makes room for ids 0..count-1. As many tokens have to follow: ids have no gaps.
-rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err);
+rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, bool is_sentencepiece, rrt_error *err);
 void rrt__vocab_close(rrt__vocab *vocab);
 // Adds a token of the BPE model; its text is valid UTF-8. Fails with FORMAT on an id that is out of range or
 // used, and on text that is empty or used.
@@ -54,8 +60,9 @@ rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, 
 // The id of a token of the BPE model, -1 if there is none.
 int32_t rrt__vocab_find(const rrt__vocab *vocab, rrt__slice text);
 rrt__slice rrt__vocab_text(const rrt__vocab *vocab, int32_t id);
-// Writes a byte's character of the byte-level alphabet (UTF-8) to out and returns its length.
-size_t rrt__byte_text(unsigned char byte, char out[4]);
+// Writes how the alphabet writes a byte to out and returns its length: a character of the byte-level one
+// (UTF-8), or "<0xE2>".
+size_t rrt__byte_text(const rrt__vocab *vocab, unsigned char byte, char out[8]);
 
 // What two neighbouring tokens become. A lower rank goes first.
 typedef struct rrt__merge {
@@ -69,7 +76,10 @@ typedef struct rrt__merges {
     uint32_t *slots; // rank + 1, 0 where free
     size_t n_slots;  // a power of two
     uint64_t seed;
-    int32_t byte_ids[256]; // the token each byte starts as, -1: the byte is left out
+    int32_t byte_ids[256];        // the token each byte starts as, -1: the byte is left out
+    const rrt__vocab *characters; // SentencePiece: where a character's token is looked for first; else NULL
+    bool fuses_unknown;           // unknown tokens in a row are one
+    int32_t unknown;              // -1: there is none
 } rrt__merges;
 
 rrt_status rrt__merges_open(rrt__merges *merges, const rrt__vocab *vocab, int32_t unknown, size_t capacity,
@@ -82,6 +92,10 @@ rrt_status rrt__merges_put(rrt__merges *merges, const rrt__vocab *vocab, rrt__sl
 // The same for "left right".
 rrt_status rrt__merges_put_line(rrt__merges *merges, const rrt__vocab *vocab, rrt__slice line,
                                 rrt_error *err);
+
+// Appends to an array the merges, "left right", of a SentencePiece vocabulary, an object from text to id.
+// scores: by id; NAN: not merged. No piece has a space in it.
+rrt_status rrt__merges_from_scores(json_t *merges, json_t *vocab, const float *scores, rrt_error *err);
 
 // A growing list of ids, and the room BPE works in.
 typedef struct rrt__ids {
@@ -134,19 +148,50 @@ rrt_status rrt__splits_run(const rrt__splits *splits, const rrt__matcher *matche
                            rrt_status (*each)(void *user, const char *text, size_t length, rrt_error *err),
                            void *user, rrt_error *err);
 
+// How spaces become "▁", which SentencePiece writes for them, and where one is put in front.
+typedef enum rrt__prepend {
+    RRT__PREPEND_NEVER,
+    RRT__PREPEND_ALWAYS,
+    RRT__PREPEND_UNLESS_THERE, // unless the text begins with one
+    RRT__PREPEND_FIRST,        // the same, and only to the first piece of a text
+} rrt__prepend;
+typedef struct rrt__spaces {
+    bool replaces;
+    rrt__prepend prepend;
+} rrt__spaces;
+
+extern const char rrt__space_mark[]; // "▁"
+
+static inline bool rrt__spaces_change(const rrt__spaces *spaces)
+{
+    return spaces->replaces || spaces->prepend != RRT__PREPEND_NEVER;
+}
+// Appends what becomes of text[0..length), which is not empty. is_first: it begins the whole text.
+rrt_status rrt__spaces_apply(const rrt__spaces *spaces, rrt__string *out, const char *text, size_t length,
+                             bool is_first, rrt_error *err);
+
+// What is done to a text between the two searches for added tokens.
+typedef struct rrt__normalizer {
+    bool nfc;
+    rrt__spaces spaces;
+} rrt__normalizer;
+// Appends what becomes of text[0..length), valid UTF-8, in O(length).
+rrt_status rrt__normalize(const rrt__normalizer *normalizer, rrt__string *out, const char *text,
+                          size_t length, rrt_error *err);
+// Whether the text could change.
+bool rrt__normalize_needed(const rrt__normalizer *normalizer, const char *text, size_t length);
+
 // Appends text[0..length), valid UTF-8, in normal form C, in O(length).
 rrt_status rrt__normalize_nfc(rrt__string *out, const char *text, size_t length, rrt_error *err);
-// Whether the text could change under NFC.
-bool rrt__normalize_needed(const char *text, size_t length);
-
 // The added tokens that are looked for in one pass over the text, sorted by their text.
 typedef struct rrt__added {
     struct rrt__added_token *tokens;
     size_t count;
     uint32_t first[257]; // tokens that begin with byte b: [first[b], first[b + 1])
-    rrt__string pool;    // their texts, normalised where the pass comes after NFC
+    rrt__string pool;    // their texts, normalised where the pass comes after the normalizer
 } rrt__added;
-rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, bool normalized, bool nfc,
+// normalizer: NULL for those that are looked for before it.
+rrt_status rrt__added_open(rrt__added *added, const rrt__vocab *vocab, const rrt__normalizer *normalizer,
                            rrt_error *err);
 void rrt__added_close(rrt__added *added);
 // The next match at or after *at: the longest of those that begin first. Returns its id and sets *at and
@@ -159,9 +204,11 @@ struct rrt_tokenizer {
     rrt__vocab vocab;
     rrt__merges merges;
     rrt__splits splits;
-    rrt__added raw, normalized; // added tokens looked for before and after NFC
-    bool nfc;
-    bool ignores_merges; // a pre-token that is a token of the model needs no merges
+    rrt__normalizer normalizer;
+    rrt__added raw, normalized; // added tokens looked for before and after the normalizer
+    rrt__spaces spaces;         // of the pre-tokenizer
+    bool adds_space;            // the decoder strips the first space of a text
+    bool ignores_merges;        // a pre-token that is a token of the model needs no merges
     bool adds_bos;
     int32_t bos, eos;          // -1 if there is none
     json_t *source, *config;   // tokenizer.json and tokenizer_config.json

@@ -44,6 +44,11 @@ int rrt_tokenizer_adds_bos(const rrt_tokenizer *tokenizer)
     return tokenizer->adds_bos;
 }
 
+int rrt_tokenizer_adds_space(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->adds_space;
+}
+
 int rrt_tokenizer_ends(const rrt_tokenizer *tokenizer, int32_t id)
 {
     return id >= 0 && id < tokenizer->vocab.count && (tokenizer->vocab.tokens[id].flags & RRT__TOKEN_ENDS);

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -27,9 +28,10 @@ static int character_to_byte(uint32_t character)
     return (int)(index < 0x21 ? index : index < 0x43 ? index - 0x21 + 0x7f : 0xad);
 }
 
-size_t rrt__byte_text(unsigned char byte, char out[4])
+size_t rrt__byte_text(const rrt__vocab *vocab, unsigned char byte, char out[8])
 {
-    return rrt__utf8_encode(byte_to_character(byte), out);
+    if (!vocab->is_sentencepiece) return rrt__utf8_encode(byte_to_character(byte), out);
+    return (size_t)snprintf(out, 8, "<0x%02X>", byte);
 }
 
 // Appends what a text in the byte-level alphabet stands for, or nothing and false if it is not in it.
@@ -51,8 +53,35 @@ static rrt_status append_bytes(rrt__string *pool, rrt__slice text, bool *is_byte
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err)
+// The byte that "<0xE2>" stands for, -1 if text is not of this form.
+static int named_byte(rrt__slice text)
 {
+    if (text.length != 6) return -1;
+    for (int byte = 0; byte < 256; byte++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", (unsigned)byte);
+        if (memcmp(text.data, name, 6) == 0) return byte;
+    }
+    return -1;
+}
+
+// Appends what a token of SentencePiece's stands for.
+static rrt_status append_piece(rrt__string *pool, rrt__slice text, rrt_error *err)
+{
+    size_t mark = strlen(rrt__space_mark);
+    int byte = text.data[0] == '<' ? named_byte(text) : -1;
+    if (byte >= 0) return rrt__string_append(pool, &(char){(char)byte}, 1, err);
+    for (size_t at = 0; at < text.length;) {
+        bool is_space = text.length - at >= mark && memcmp(text.data + at, rrt__space_mark, mark) == 0;
+        RRT__TRY(rrt__string_append(pool, is_space ? " " : text.data + at, 1, err));
+        at += is_space ? mark : 1;
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, bool is_sentencepiece, rrt_error *err)
+{
+    vocab->is_sentencepiece = is_sentencepiece;
     if (count == 0 || count > RRT__MAX_TOKENS)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the vocabulary has %zu tokens: from 1 to %d are possible",
                          count, RRT__MAX_TOKENS);
@@ -133,8 +162,9 @@ rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_er
                          (long long)id);
     size_t start = vocab->pool.length;
     RRT__TRY(rrt__string_append(&vocab->pool, text.data, text.length, err));
-    bool is_byte_text;
-    RRT__TRY(append_bytes(&vocab->pool, text, &is_byte_text, err));
+    bool is_byte_text = true;
+    RRT__TRY(vocab->is_sentencepiece ? append_piece(&vocab->pool, text, err)
+                                     : append_bytes(&vocab->pool, text, &is_byte_text, err));
     size_t bytes = is_byte_text ? start + text.length : start;
     size_t bytes_length = vocab->pool.length - bytes;
     *token = (rrt__token){start, text.length, bytes, bytes_length, 0};
