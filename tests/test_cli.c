@@ -57,6 +57,30 @@ static void test_inspect(void **state)
     assert_non_null(strstr(r->out.data, "2 x 2"));
 }
 
+static void test_chat(void **state)
+{
+    (void)state;
+    char model[4096];
+    snprintf(model, sizeof model, "%s", golden_path("llama"));
+    assert_error(1, "no chat template", "chat -m %s </dev/null", model);
+    assert_error(2, "'alpaca'", "chat -m %s --chat-template alpaca </dev/null", model);
+    assert_error(2, "--json", "chat -m %s --json </dev/null", model);
+    assert_error(1, "tokenizer", "chat -m %s </dev/null", golden_path("neox"));
+    result *r = run("chat -m %s --chat-template zephyr -n 3 -t 1 </dev/null", model);
+    assert_int_equal(r->code, 0);
+    assert_int_equal(r->out.length, 0);
+    // Two messages, two replies; the second goes on from the first.
+    r = run("chat -m %s --chat-template zephyr --system cat -n 3 -t 1 <<'END'\nthe cat\nthe mat\nEND", model);
+    assert_int_equal(r->code, 0);
+    int lines = 0;
+    for (const char *at = r->out.data; *at; at++) lines += *at == '\n';
+    assert_true(lines >= 2);
+    // The model's context of 128 tokens is full at some point, which is said.
+    r = run("chat -m %s --chat-template zephyr -n 1000 -t 1 <<'END'\nthe cat\nthe cat\nEND", model);
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err.data, "context"));
+}
+
 static void test_logits(void **state)
 {
     (void)state;
@@ -486,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_chat),
         cmocka_unit_test(test_generate),
         cmocka_unit_test(test_eval),
         cmocka_unit_test(test_eval_exits),

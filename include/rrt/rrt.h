@@ -3,6 +3,7 @@
 #define RRT_H
 
 #include "rrt/bench.h"
+#include "rrt/chat.h"
 #include "rrt/convert.h"
 #include "rrt/eval.h"
 #include "rrt/model.h"

@@ -14,6 +14,7 @@ int rrt__cli_inspect(int argc, char **argv);
 int rrt__cli_tokenize(int argc, char **argv);
 int rrt__cli_logits(int argc, char **argv);
 int rrt__cli_generate(int argc, char **argv);
+int rrt__cli_chat(int argc, char **argv);
 int rrt__cli_eval(int argc, char **argv);
 int rrt__cli_eval_tasks(int argc, char **argv);
 int rrt__cli_eval_exits(int argc, char **argv);

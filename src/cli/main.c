@@ -13,6 +13,7 @@ static const struct {
     {"tokenize", rrt__cli_tokenize, "text to token ids, or back"},
     {"logits", rrt__cli_logits, "logits after the last of some tokens"},
     {"generate", rrt__cli_generate, "continue a text"},
+    {"chat", rrt__cli_chat, "the same turn by turn, with the model's chat template"},
     {"eval", rrt__cli_eval,
      "ppl: perplexity on a text; kl: distance from another model; tasks: zero-shot questions"},
     {"train", rrt__cli_train, "uptraining: cross-entropy, distillation; resumable"},

@@ -7,6 +7,9 @@
 typedef struct encoder {
     const rrt_tokenizer *tokenizer;
     bool parse_special;
+    const char *text; // all of it
+    const rrt__range *plain;
+    size_t n_plain;
     rrt__matcher matcher;
     rrt__bpe bpe;
     rrt__string byte_text, marked;
@@ -54,6 +57,16 @@ static rrt_status encode_plain(encoder *e, const char *text, size_t length, rrt_
     return rrt__splits_run(&e->tokenizer->splits, &e->matcher, text, length, encode_pretoken, e, err);
 }
 
+// Whether a special token found at text[0..length) counts. Behind the normalizer nobody knows where a part of
+// the text went: where some are plain, all is.
+static bool parses_special(const encoder *e, const rrt__added *added, const char *text, size_t length)
+{
+    if (!e->parse_special || (e->n_plain && added != &e->tokenizer->raw)) return false;
+    for (size_t i = 0; i < e->n_plain; i++)
+        if (text < e->text + e->plain[i].end && text + length > e->text + e->plain[i].begin) return false;
+    return true;
+}
+
 // Cuts the text at the added tokens of one pass; what lies between goes to `rest`.
 static rrt_status cut_added(encoder *e, const rrt__added *added, const char *text, size_t length,
                             rrt_status (*rest)(encoder *e, const char *text, size_t length, rrt_error *err),
@@ -62,7 +75,8 @@ static rrt_status cut_added(encoder *e, const rrt__added *added, const char *tex
     size_t begin = 0, at = 0, found_length;
     for (int32_t id; (id = rrt__added_find(added, text, length, &at, &found_length)) >= 0;
          at += found_length) {
-        if ((e->tokenizer->vocab.tokens[id].flags & RRT__TOKEN_SPECIAL) && !e->parse_special) continue;
+        bool special = e->tokenizer->vocab.tokens[id].flags & RRT__TOKEN_SPECIAL;
+        if (special && !parses_special(e, added, text + at, found_length)) continue;
         if (at > begin) RRT__TRY(rest(e, text + begin, at - begin, err));
         RRT__TRY(rrt__ids_append(&e->ids, id, err));
         begin = at + found_length;
@@ -106,9 +120,21 @@ static rrt_status check(const char *text, size_t length, rrt_error *err)
 rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
                       const rrt_encode_options *options, int32_t **ids, size_t *count, rrt_error *err)
 {
+    return rrt__encode(tokenizer, text, length, options, NULL, 0, ids, count, err);
+}
+
+rrt_status rrt__encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                       const rrt_encode_options *options, const rrt__range *plain, size_t n_plain,
+                       int32_t **ids, size_t *count, rrt_error *err)
+{
     *ids = NULL;
     *count = 0;
-    encoder e = {.tokenizer = tokenizer, .parse_special = options && options->parse_special, .first = text};
+    encoder e = {.tokenizer = tokenizer,
+                 .parse_special = options && options->parse_special,
+                 .first = text,
+                 .text = text,
+                 .plain = plain,
+                 .n_plain = n_plain};
     rrt_status status = check(text, length, err);
     if (!status) status = rrt__matcher_open(&e.matcher, err);
     if (!status && options && options->add_bos && tokenizer->bos >= 0)

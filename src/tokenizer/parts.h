@@ -199,6 +199,16 @@ void rrt__added_close(rrt__added *added);
 int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_length, size_t *at,
                         size_t *length);
 
+// Bytes [begin, end) of a text.
+typedef struct rrt__range {
+    size_t begin, end;
+} rrt__range;
+
+// rrt_encode, with parts of the text in which no special token is parsed, whatever the options say.
+rrt_status rrt__encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                       const rrt_encode_options *options, const rrt__range *plain, size_t n_plain,
+                       int32_t **ids, size_t *count, rrt_error *err);
+
 struct rrt_tokenizer {
     atomic_int more_owners; // beside the first: a converted model shares its source's tokenizer
     rrt__vocab vocab;
