@@ -43,6 +43,18 @@ install-test: build ## install to a temporary folder and build examples/minimal.
 demo: build ## the main job on a real model: fetch, convert, compare
 	@tools/demo
 
+.PHONY: uptrain
+uptrain: build ## SmolLM2 to a recursive model of 60 % of its body: 45 minutes on two quiet cores, resumable
+	@tools/uptrain --minutes 45 layer
+
+.PHONY: uptrain-long
+uptrain-long: build ## the same for two hours
+	@tools/uptrain --minutes 120 layer
+
+.PHONY: reproduce
+reproduce: build ## the paper's directions on a small model trained here, resumable (an hour or two; needs RRT_DATA)
+	@tools/reproduce
+
 .PHONY: oracles
 oracles: build ## compare with transformers, tokenizers and llama.cpp (needs their Python packages; see CONTRIBUTING.md)
 	@tools/run-oracles
