@@ -10,6 +10,7 @@
 #include "kernels/gemm_bf16.h"
 #include "kernels/kernels.h"
 #include "test.h"
+#include "variants.h"
 
 static const rrt__kernels *const truth = &rrt__kernels_reference;
 
@@ -17,14 +18,7 @@ typedef void (*check)(const rrt__kernels *k);
 
 static void each_variant(check function)
 {
-    const rrt__kernels *variants[] = {
-        &rrt__kernels_baseline,
-#if defined(__x86_64__)
-        &rrt__kernels_avx2,
-        &rrt__kernels_avx512
-#endif
-    };
-    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++)
+    for (size_t v = 0; v < VARIANT_COUNT; v++)
         if (rrt__kernels_can_run(variants[v]))
             function(variants[v]);
         else

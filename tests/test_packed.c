@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 #include "test.h"
+#include "variants.h"
 
 typedef struct operands {
     float *w, *x;
@@ -140,14 +141,7 @@ static void check_product(rrt__packing packing, size_t out, size_t in, size_t ro
             assert_true(fabs(sum - expected[r * out + i]) <= 1e-6 * size);
         }
     }
-    const rrt__kernels *variants[] = {
-        &rrt__kernels_baseline,
-#if defined(__x86_64__)
-        &rrt__kernels_avx2,
-        &rrt__kernels_avx512
-#endif
-    };
-    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
+    for (size_t v = 0; v < VARIANT_COUNT; v++) {
         if (!rrt__kernels_can_run(variants[v])) continue;
         multiply(variants[v], &o, y, rows, 3, false);
         assert_memory_equal(y, expected, rows * out * sizeof *y);
@@ -172,38 +166,40 @@ static void test_products(void **state)
     each_case(check_product);
 }
 
+enum { VALUES = 101, VALUE_BLOCKS = 4 };
+
+typedef struct quantised {
+    int8_t codes[VALUE_BLOCKS * RRT__BLOCK];
+    float scales[VALUE_BLOCKS];
+    int32_t sums[VALUE_BLOCKS];
+} quantised;
+
+static quantised quantise(const rrt__kernels *k, const float *x)
+{
+    quantised q;
+    k->quantise(q.codes, q.scales, q.sums, x, VALUES);
+    return q;
+}
+
 static void test_variants_quantise_alike(void **state)
 {
     (void)state;
-    enum { COUNT = 101, BLOCKS = 4 };
-    const rrt__kernels *variants[] = {
-        &rrt__kernels_reference,
-        &rrt__kernels_baseline,
-#if defined(__x86_64__)
-        &rrt__kernels_avx2,
-        &rrt__kernels_avx512
-#endif
-    };
-    float *x = make(COUNT, 4), scales[2][BLOCKS];
-    int8_t codes[2][BLOCKS * RRT__BLOCK];
-    int32_t sums[2][BLOCKS];
+    float *x = make(VALUES, 4);
     memset(x + 32, 0, 32 * sizeof *x);
-    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
+    quantised expected = quantise(&rrt__kernels_reference, x);
+    for (size_t v = 0; v < VARIANT_COUNT; v++) {
         if (!rrt__kernels_can_run(variants[v])) continue;
-        variants[v]->quantise(codes[v > 0], scales[v > 0], sums[v > 0], x, COUNT);
-        assert_memory_equal(codes[v > 0], codes[0], sizeof codes[0]);
-        assert_memory_equal(scales[v > 0], scales[0], sizeof scales[0]);
-        assert_memory_equal(sums[v > 0], sums[0], sizeof sums[0]);
+        quantised got = quantise(variants[v], x);
+        assert_memory_equal(got.codes, expected.codes, sizeof got.codes);
+        assert_memory_equal(got.scales, expected.scales, sizeof got.scales);
+        assert_memory_equal(got.sums, expected.sums, sizeof got.sums);
     }
-    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
-        if (!rrt__kernels_can_run(variants[v])) continue;
-        x[3] = NAN;
-        variants[v]->quantise(codes[1], scales[1], sums[1], x, COUNT);
-        assert_false(isfinite(scales[1][0]));
-        x[3] = INFINITY;
-        variants[v]->quantise(codes[1], scales[1], sums[1], x, COUNT);
-        assert_false(isfinite(scales[1][0]));
-        x[3] = 0;
+    static const float impossible[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        x[3] = impossible[i];
+        assert_false(isfinite(quantise(&rrt__kernels_reference, x).scales[0]));
+        for (size_t v = 0; v < VARIANT_COUNT; v++)
+            if (rrt__kernels_can_run(variants[v])) assert_false(isfinite(quantise(variants[v], x).scales[0]));
     }
     free(x);
 }

@@ -1,11 +1,9 @@
 // Speed of reading a prompt and of decoding: the forward pass as a server runs it, without sampling.
 #include "rrt/bench.h"
 
-#include <math.h>
-#include <sys/resource.h>
-
 #include "base/clock.h"
 #include "base/progress.h"
+#include "base/rates.h"
 #include "base/rng.h"
 #include "model/exit.h"
 #include "model/forward.h"
@@ -88,20 +86,17 @@ static void decode(bench *b)
 static rrt_status run(bench *b, void (*work)(bench *b), rrt_bench_result *result, rrt_error *err)
 {
     int repeats = b->options->repeats > 0 ? b->options->repeats : 5;
-    double tokens = (double)(b->options->tokens * b->batch), sum = 0, squares = 0;
+    double tokens = (double)(b->options->tokens * b->batch);
+    rrt__rates rates = {0};
     for (int i = 0; i <= repeats; i++) {
         double start = rrt__now_seconds();
         work(b);
         double rate = tokens / (rrt__now_seconds() - start);
         RRT__TRY(rrt__progress_report(b->options->progress, "bench", i + 1, repeats + 1, err));
-        if (i == 0) continue;
-        sum += rate;
-        squares += rate * rate;
+        if (i > 0) rrt__rates_add(&rates, rate);
     }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    double mean = sum / repeats, variance = squares / repeats - mean * mean;
-    *result = (rrt_bench_result){mean, sqrt(variance > 0 ? variance : 0), (uint64_t)usage.ru_maxrss * 1024};
+    *result =
+        (rrt_bench_result){rrt__rates_mean(&rates), rrt__rates_deviation(&rates), rrt__peak_rss_bytes()};
     return RRT_STATUS_OK;
 }
 

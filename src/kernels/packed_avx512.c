@@ -102,7 +102,7 @@ INLINE void multiply_tile(__m512 *totals, strip s, rrt__packing packing, const i
     for (int r = 0; r < rows; r++) totals[r] = sums[r];
 }
 
-// The first `rows` of the tiles' most: 16 totals, 8 vectors of codes, and registers left.
+// Sizes of tiles: 16 totals and 8 vectors of codes still fit the registers.
 #define TILE(ROWS, PACKING)                                                                                  \
     case ROWS:                                                                                               \
         multiply_tile(totals, s, PACKING, ROWS);                                                             \

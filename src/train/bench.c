@@ -1,10 +1,8 @@
 #include "rrt/bench.h"
 
-#include <math.h>
-#include <sys/resource.h>
-
 #include "base/clock.h"
 #include "base/progress.h"
+#include "base/rates.h"
 #include "base/rng.h"
 #include "train/step.h"
 
@@ -51,7 +49,8 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
 
 static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
 {
-    double rows = (double)(b->batch.n_sequences * b->batch.context), sum = 0, squares = 0;
+    double rows = (double)(b->batch.n_sequences * b->batch.context);
+    rrt__rates rates = {0};
     for (int i = 0; i <= b->repeats; i++) {
         rrt__loss_sums sums = {0};
         double start = rrt__now_seconds();
@@ -60,14 +59,10 @@ static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
         rrt__stepper_update(&b->stepper, rrt__stepper_norm(&b->stepper), 1e-6);
         double rate = rows / (rrt__now_seconds() - start);
         RRT__TRY(rrt__progress_report(b->options->progress, "bench", i + 1, b->repeats + 1, err));
-        if (i == 0) continue;
-        sum += rate;
-        squares += rate * rate;
+        if (i > 0) rrt__rates_add(&rates, rate);
     }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    double n = b->repeats, mean = sum / n, variance = squares / n - mean * mean;
-    *result = (rrt_bench_result){mean, sqrt(variance > 0 ? variance : 0), (uint64_t)usage.ru_maxrss * 1024};
+    *result =
+        (rrt_bench_result){rrt__rates_mean(&rates), rrt__rates_deviation(&rates), rrt__peak_rss_bytes()};
     return RRT_STATUS_OK;
 }
 

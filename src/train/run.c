@@ -4,11 +4,11 @@
 #include <dirent.h>
 #include <math.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "base/rates.h"
 #include "model/load.h"
 
 enum { SETTLED = 20, MOST_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
@@ -192,15 +192,13 @@ static rrt_status publish(const rrt__run *r, rrt_error *err)
 
 static void summarize(const rrt__run *r, rrt_train_result *result)
 {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     uint64_t tokens = r->optimizer.step * step_tokens(r);
     *result = (rrt_train_result){.loss = r->now.mean_loss,
                                  .steps = r->optimizer.step,
                                  .tokens = tokens,
                                  .seconds = r->now.seconds,
                                  .tokens_per_s = r->now.seconds > 0 ? (double)tokens / r->now.seconds : 0,
-                                 .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024};
+                                 .peak_rss_bytes = rrt__peak_rss_bytes()};
 }
 
 rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,

@@ -1,0 +1,41 @@
+// Speeds of repeated runs, as benchmarks report them.
+#ifndef RRT__RATES_H
+#define RRT__RATES_H
+
+#include <math.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+// Zero-initialised: none yet.
+typedef struct rrt__rates {
+    double sum, squares;
+    int count;
+} rrt__rates;
+
+static inline void rrt__rates_add(rrt__rates *rates, double rate)
+{
+    rates->sum += rate;
+    rates->squares += rate * rate;
+    rates->count++;
+}
+
+static inline double rrt__rates_mean(const rrt__rates *rates)
+{
+    return rates->sum / rates->count;
+}
+
+static inline double rrt__rates_deviation(const rrt__rates *rates)
+{
+    double mean = rrt__rates_mean(rates), variance = rates->squares / rates->count - mean * mean;
+    return sqrt(variance > 0 ? variance : 0);
+}
+
+// The most memory that the process has held so far.
+static inline uint64_t rrt__peak_rss_bytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_maxrss * 1024;
+}
+
+#endif
