@@ -5,6 +5,7 @@
 #include "rrt/bench.h"
 #include "rrt/chat.h"
 #include "rrt/convert.h"
+#include "rrt/engine.h"
 #include "rrt/eval.h"
 #include "rrt/model.h"
 #include "rrt/session.h"
