@@ -9,24 +9,21 @@
 typedef struct arguments {
     rrt__cli_common common;
     const char *path, *system, *template;
-    rrt__sampling_arguments sampling;
-    int loops;
+    rrt__generation_arguments generation;
 } arguments;
 
 static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv, rrt_error *err)
 {
-    enum { OWN = 5 };
-    rrt__option options[OWN + RRT__SAMPLING_OPTIONS] = {
+    enum { OWN = 4 };
+    rrt__option options[OWN + RRT__GENERATION_OPTIONS] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &a->path, 0, 0, "the model"},
         {0, "system", "TEXT", RRT__OPTION_STRING, &a->system, 0, 0, "a system message"},
         {0, "chat-template", "NAME", RRT__OPTION_STRING, &a->template, 0, 0,
          "chatml, gemma, llama2, llama3 or zephyr (default: by the model's own template)"},
-        {'n', "tokens", "N", RRT__OPTION_SIZE, &g->most_tokens, 1, 1 << 24,
+        {'n', "tokens", "N", RRT__OPTION_SIZE, &g->request.max_tokens, 1, 1 << 24,
          "end a reply after N tokens (default 1024)"},
-        {0, "loops", "N", RRT__OPTION_INT, &a->loops, 1, 1024,
-         "run prelude, N loops, coda (default: all loops)"},
     };
-    rrt__generation_options(options + OWN, &a->sampling, g);
+    rrt__generation_options(options + OWN, &a->generation, g);
     const rrt__cli_usage usage = {
         "rrt chat -m MODEL",
         "Reads messages from standard input, one a line, and answers each. What looks like a special\n"
@@ -35,7 +32,6 @@ static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv,
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, NULL, err));
     if (a->common.json)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--json is for verbs that end with a result");
-    rrt__generation_set(g, &a->sampling);
     g->stream = true;
     return RRT_STATUS_OK;
 }
@@ -60,30 +56,24 @@ static rrt_status ask(const arguments *a, rrt__generation *g, const char *line, 
 {
     int32_t *ids;
     size_t count;
-    bool continues = rrt_session_tokens(g->session) > 0, has_system = a->system && !continues;
+    bool continues = g->n_history > 0, has_system = a->system && !continues;
     const rrt_chat_message messages[] = {{"system", a->system}, {"user", line}};
     RRT__TRY(rrt_chat_encode(g->tokenizer, a->template, has_system ? messages : messages + 1,
                              has_system ? 2 : 1, continues, &ids, &count, err));
-    rrt_status status = rrt_session_append(g->session, ids, count, err);
+    rrt_status status = rrt__generation_add(g, ids, count, err);
     rrt_ids_free(ids);
     return status;
 }
 
+// The engine finds most of the conversation in its pages.
 static rrt_status answer(rrt__generation *g, rrt_error *err)
 {
-    g->text.length = g->written = g->n_tokens = 0;
-    json_array_clear(g->ids);
     RRT__TRY(rrt__generation_run(g, err));
-    rrt__generation_flush(g);
     putchar('\n');
     fflush(stdout);
-    if (strcmp(g->stop, "context") == 0)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the conversation has filled the model's context of %zu tokens", g->context);
-    if (strcmp(g->stop, "length") != 0) return RRT_STATUS_OK;
-    // The last token of a reply that was cut short is not in the session yet.
-    json_t *last = json_array_get(g->ids, json_array_size(g->ids) - 1);
-    return rrt_session_append(g->session, &(int32_t){(int32_t)json_integer_value(last)}, 1, err);
+    if (strcmp(g->stop, "context") != 0) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     "the conversation has filled the model's context of %zu tokens", g->context);
 }
 
 static rrt_status converse(const arguments *a, rrt__generation *g, rrt_error *err)
@@ -103,19 +93,16 @@ static rrt_status converse(const arguments *a, rrt__generation *g, rrt_error *er
 int rrt__cli_chat(int argc, char **argv)
 {
     rrt_error err = {0};
-    arguments a = {.sampling.top_p = 1};
-    rrt__generation g = {.most_tokens = 1024};
+    arguments a = {0};
+    rrt__generation g = {.request.max_tokens = 1024};
     rrt_model *model = NULL;
     const char *form;
     rrt_status status;
 
     RRT__GOTO(parse(&a, &g, argc, argv, &err));
     RRT__GOTO(rrt__cli_open_model(&model, a.path, &err));
-    RRT__GOTO(rrt_model_check_tokenizer(model, &err));
-    g.tokenizer = rrt_model_tokenizer(model);
+    RRT__GOTO(rrt__generation_start(&g, &a.generation, model, a.common.threads, &err));
     RRT__GOTO(rrt_chat_find(g.tokenizer, a.template, &form, &err));
-    RRT__GOTO(rrt_session_open(&g.session, model, &(rrt_session_options){a.common.threads, a.loops}, &err));
-    RRT__GOTO(rrt__generation_start(&g, model, &err));
     RRT__GOTO(converse(&a, &g, &err));
 done:
     rrt__generation_free(&g);

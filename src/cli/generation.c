@@ -6,45 +6,34 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
-void rrt__generation_options(rrt__option *options, rrt__sampling_arguments *a, rrt__generation *g)
+void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a, rrt__generation *g)
 {
-    const rrt__option own[RRT__SAMPLING_OPTIONS] = {
+    rrt_request *r = &g->request;
+    const rrt__option own[RRT__GENERATION_OPTIONS] = {
         {0, "temp", "T", RRT__OPTION_REAL, &a->temperature, 0, 100,
          "temperature (default 0: the most likely token)"},
-        {0, "top-k", "K", RRT__OPTION_INT, &a->top_k, 0, 1 << 24,
+        {0, "top-k", "K", RRT__OPTION_INT, &r->sampling.top_k, 0, 1 << 24,
          "sample from the K most likely (default: all)"},
         {0, "top-p", "P", RRT__OPTION_REAL, &a->top_p, 0, 1,
          "sample from the smallest set of probability P (default 1)"},
         {0, "min-p", "P", RRT__OPTION_REAL, &a->min_p, 0, 1,
          "drop what is less likely than P times the most likely"},
-        {0, "seed", "S", RRT__OPTION_SEED, &g->sampling.seed, 0, 0, "seed of the sampling (default 0)"},
+        {0, "seed", "S", RRT__OPTION_SEED, &r->sampling.seed, 0, 0, "seed of the sampling (default 0)"},
+        {0, "ignore-end", NULL, RRT__OPTION_FLAG, &r->ignore_end, 0, 0,
+         "go on after an end token (for timing)"},
+        {0, "loops", "N", RRT__OPTION_INT, &r->loops, 1, 1024,
+         "run prelude, N loops, coda (default: all loops)"},
+        {0, "exit", "RULE:T", RRT__OPTION_STRING, &r->exit, 0, 0,
+         "tokens leave the loops early: loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, "
+         "gate:P"},
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &r->kv, 0, 0,
+         "keys and values of loops that a token did not run: propagate, copy, recompute or shared"},
+        {0, "draft-loops", "N", RRT__OPTION_INT, &r->draft_loops, 1, 1024,
+         "N loops draft tokens, all loops verify them: the text stays the same"},
+        {0, "draft-tokens", "N", RRT__OPTION_INT, &r->draft_tokens, 1, 16, "drafts at a time (default 4)"},
     };
+    a->top_p = 1;
     memcpy(options, own, sizeof own);
-}
-
-void rrt__generation_set(rrt__generation *g, const rrt__sampling_arguments *a)
-{
-    g->sampling.temperature = (float)a->temperature;
-    g->sampling.top_k = a->top_k;
-    g->sampling.top_p = (float)a->top_p;
-    g->sampling.min_p = (float)a->min_p;
-}
-
-rrt_status rrt__generation_start(rrt__generation *g, const rrt_model *model, rrt_error *err)
-{
-    rrt_model_info info;
-    rrt_model_describe(model, &info);
-    g->vocab = (size_t)info.vocab;
-    g->context = (size_t)info.context;
-    g->ids = json_array();
-    return rrt__string_append(&g->text, "", 0, err);
-}
-
-void rrt__generation_free(rrt__generation *g)
-{
-    json_decref(g->ids);
-    rrt__string_free(&g->text);
-    rrt_session_close(g->session);
 }
 
 // Writes what is complete: a character whose last bytes are still to come stays back.
@@ -58,43 +47,88 @@ static void write_text(rrt__generation *g, bool all)
     g->written = end;
 }
 
-static rrt_status take(rrt__generation *g, int32_t id, rrt_error *err)
+rrt_status rrt__generation_add(rrt__generation *g, const int32_t *ids, size_t count, rrt_error *err)
+{
+    RRT__TRY(rrt__array_reserve(&g->history, &g->capacity, g->n_history + count, sizeof *ids, err));
+    memcpy(g->history + g->n_history, ids, count * sizeof *ids);
+    g->n_history += count;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status take(rrt__generation *g, const rrt_token *token)
 {
     char *bytes;
     size_t length;
-    RRT__TRY(rrt_decode(g->tokenizer, &id, 1, &bytes, &length, err));
-    rrt_status status = rrt__string_append(&g->text, bytes, length, err);
+    RRT__TRY(rrt_decode(g->tokenizer, &token->id, 1, &bytes, &length, g->err));
+    rrt_status status = rrt__string_append(&g->text, bytes, length, g->err);
     rrt_text_free(bytes);
-    json_array_append_new(g->ids, json_integer(id));
-    g->n_tokens++;
+    RRT__TRY(status);
+    json_array_append_new(g->ids, json_integer(token->id));
+    json_array_append_new(g->exit_depths, json_integer(token->loops));
+    g->last = rrt__now_seconds();
+    if (!g->n_tokens++) g->first = g->last;
     if (g->stream) write_text(g, false);
-    return status;
+    return rrt__generation_add(g, &token->id, 1, g->err);
+}
+
+static int hear(void *user, uint64_t request, const rrt_token *token, rrt_finish finish)
+{
+    rrt__generation *g = user;
+    (void)request;
+    if (token) {
+        bool ends = !g->request.ignore_end && rrt_tokenizer_ends(g->tokenizer, token->id);
+        if (!ends) g->status = take(g, token);
+        return g->status != RRT_STATUS_OK;
+    }
+    g->stop = finish == RRT_FINISH_STOP ? "end" : g->n_tokens < g->request.max_tokens ? "context" : "length";
+    if (finish == RRT_FINISH_ERROR)
+        g->status = rrt__fail(g->err, RRT_STATUS_NUMERIC, "the model's logits are not finite numbers");
+    return 0;
+}
+
+rrt_status rrt__generation_start(rrt__generation *g, const rrt__generation_arguments *a,
+                                 const rrt_model *model, int threads, rrt_error *err)
+{
+    rrt_model_info info;
+    RRT__TRY(rrt_model_check_tokenizer(model, err));
+    rrt_model_describe(model, &info);
+    g->tokenizer = rrt_model_tokenizer(model);
+    g->context = (size_t)info.context;
+    g->ids = json_array();
+    g->exit_depths = json_array();
+    g->request.sampling.temperature = (float)a->temperature;
+    g->request.sampling.top_p = (float)a->top_p;
+    g->request.sampling.min_p = (float)a->min_p;
+    g->request.callback = hear;
+    g->request.user = g;
+    if (g->request.draft_loops && !g->request.draft_tokens) g->request.draft_tokens = 4;
+    const rrt_engine_options options = {.threads = threads, .requests = 1, .kv_tokens = g->context};
+    RRT__TRY(rrt_engine_open(&g->engine, model, &options, err));
+    return rrt__string_append(&g->text, "", 0, err);
+}
+
+void rrt__generation_free(rrt__generation *g)
+{
+    json_decref(g->ids);
+    json_decref(g->exit_depths);
+    rrt__string_free(&g->text);
+    rrt__free(g->history);
+    rrt_engine_close(g->engine);
 }
 
 rrt_status rrt__generation_run(rrt__generation *g, rrt_error *err)
 {
-    double start = rrt__now_seconds();
-    for (g->stop = NULL; !g->stop;) {
-        int32_t id;
-        RRT__TRY(rrt_sample(rrt_session_logits(g->session), g->vocab, &g->sampling,
-                            rrt_session_tokens(g->session), &id, err));
-        if (!g->ignore_end && rrt_tokenizer_ends(g->tokenizer, id)) {
-            g->stop = "end";
-            break;
-        }
-        RRT__TRY(take(g, id, err));
-        if (g->n_tokens == g->most_tokens)
-            g->stop = "length";
-        else if (rrt_session_tokens(g->session) == g->context)
-            g->stop = "context";
-        else
-            RRT__TRY(rrt_session_append(g->session, &id, 1, err));
-    }
-    g->seconds = rrt__now_seconds() - start;
-    return RRT_STATUS_OK;
-}
-
-void rrt__generation_flush(rrt__generation *g)
-{
-    write_text(g, true);
+    uint64_t id;
+    int busy = 1;
+    g->text.length = g->written = g->n_tokens = 0;
+    json_array_clear(g->ids);
+    json_array_clear(g->exit_depths);
+    g->err = err;
+    g->status = RRT_STATUS_OK;
+    g->request.prompt = g->history;
+    g->request.prompt_tokens = g->n_history;
+    RRT__TRY(rrt_engine_submit(g->engine, &g->request, &id, err));
+    while (busy) RRT__TRY(rrt_engine_step(g->engine, &busy, err));
+    if (g->stream) write_text(g, true);
+    return g->status;
 }

@@ -1,47 +1,48 @@
-// What generate and chat share: sampling token by token, with the text written as it is made.
+// What generate and chat share: tokens are added to a history, and the text is written as it is made.
 #ifndef RRT__CLI_GENERATION_H
 #define RRT__CLI_GENERATION_H
 
 #include "cli/cli.h"
 
 typedef struct rrt__generation {
-    rrt_session *session;
+    rrt_engine *engine;
     const rrt_tokenizer *tokenizer;
-    rrt_sampling sampling;
-    size_t vocab, context, most_tokens;
-    const char *stop; // why it ended: "end" token, "length" asked for, or "context" full
-    bool ignore_end;  // go on after an end token
+    rrt_request request; // what is asked, but for the prompt
+    size_t context;
     bool stream;      // write the text as it is made
+    int32_t *history; // prompt, and tokens made; without the one that ended it
+    size_t n_history, capacity;
     rrt__string text;
     size_t written; // bytes of text that are out
-    json_t *ids;
+    json_t *ids, *exit_depths;
     size_t n_tokens;
-    double seconds; // of decoding, the prompt not counted
+    double first, last; // when these tokens were made, in seconds
+    const char *stop;   // why it ended: "end" token, "length" asked for, or "context" full
+    rrt_status status;  // of the callback
+    rrt_error *err;
 } rrt__generation;
 
-enum { RRT__SAMPLING_OPTIONS = 5 };
+enum { RRT__GENERATION_OPTIONS = 11 };
 
-// What the options are parsed into.
-typedef struct rrt__sampling_arguments {
+// What the options are parsed into, where the request has another type.
+typedef struct rrt__generation_arguments {
     double temperature, top_p, min_p;
-    int top_k;
-} rrt__sampling_arguments;
+} rrt__generation_arguments;
 
-// Fills options[0..RRT__SAMPLING_OPTIONS) with those that say how tokens are chosen; the seed goes to
-// generation.
-void rrt__generation_options(rrt__option *options, rrt__sampling_arguments *arguments,
+// Fills options[0..RRT__GENERATION_OPTIONS) with those that say how tokens are chosen and made.
+void rrt__generation_options(rrt__option *options, rrt__generation_arguments *arguments,
                              rrt__generation *generation);
-void rrt__generation_set(rrt__generation *generation, const rrt__sampling_arguments *arguments);
 
-// Takes tokenizer and sizes from a model; the session is open.
-rrt_status rrt__generation_start(rrt__generation *generation, const rrt_model *model, rrt_error *err);
+// After parsing: takes the arguments, opens an engine for one request at a time. FORMAT and the like if the
+// model has no tokenizer.
+rrt_status rrt__generation_start(rrt__generation *generation, const rrt__generation_arguments *arguments,
+                                 const rrt_model *model, int threads, rrt_error *err);
 
-// Chooses tokens until something stops it. What is chosen last is not in the session where it ended the text
-// or was the last that was asked for.
+// Appends to the history.
+rrt_status rrt__generation_add(rrt__generation *generation, const int32_t *ids, size_t count, rrt_error *err);
+
+// Goes on from the history until something stops it; text, ids and exit depths are those of this run.
 rrt_status rrt__generation_run(rrt__generation *generation, rrt_error *err);
-
-// Writes what is left of the text.
-void rrt__generation_flush(rrt__generation *generation);
 void rrt__generation_free(rrt__generation *generation);
 
 #endif

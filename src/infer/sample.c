@@ -1,14 +1,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/memory.h"
 #include "base/rng.h"
-#include "rrt/session.h"
+#include "infer/sampler.h"
 
-typedef struct candidate {
-    float probability;
-    int32_t id;
-} candidate;
+typedef rrt__candidate candidate;
 
 // Most likely first; the lower id where two are equally likely, so that the order is always the same.
 static int compare(const void *a, const void *b)
@@ -18,19 +14,41 @@ static int compare(const void *a, const void *b)
     return x->id < y->id ? -1 : 1;
 }
 
-static rrt_status find_greatest(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
+enum { BLOCK = 1024 };
+
+static rrt_status fail_infinite(const float *logits, size_t vocab, rrt_error *err)
 {
-    *greatest = 0;
-    for (size_t i = 0; i < vocab; i++) {
-        if (isnan(logits[i]) || logits[i] == INFINITY)
-            return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a finite number", i);
-        if (logits[i] > logits[*greatest]) *greatest = i;
-    }
-    if (logits[*greatest] > -INFINITY) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_NUMERIC, "all logits are -infinity: no token is possible");
+    size_t i = 0;
+    while (i < vocab && !isnan(logits[i]) && logits[i] != INFINITY) i++;
+    if (i == vocab)
+        return rrt__fail(err, RRT_STATUS_NUMERIC, "all logits are -infinity: no token is possible");
+    return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a finite number", i);
 }
 
-static rrt_status check_sampling(const rrt_sampling *s, size_t vocab, rrt_error *err)
+// The greatest logit by blocks, for the vectoriser, then its first place in the block.
+static rrt_status find_greatest(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
+{
+    float largest = -INFINITY, wrong = 0;
+    *greatest = 0;
+    for (size_t begin = 0; begin < vocab; begin += BLOCK) {
+        size_t end = vocab - begin < BLOCK ? vocab : begin + BLOCK;
+        float most = -INFINITY;
+#pragma omp simd reduction(max : most) reduction(+ : wrong)
+        for (size_t i = begin; i < end; i++) {
+            most = logits[i] > most ? logits[i] : most;
+            wrong += logits[i] == logits[i] && logits[i] < INFINITY ? 0.0f : 1.0f;
+        }
+        if (most > largest) {
+            largest = most;
+            *greatest = begin;
+        }
+    }
+    if (wrong != 0 || largest == -INFINITY) return fail_infinite(logits, vocab, err);
+    while (logits[*greatest] != largest) ++*greatest;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__check_sampling(const rrt_sampling *s, size_t vocab, rrt_error *err)
 {
     if (vocab == 0 || vocab > INT32_MAX)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu logits: 1 to %d are possible", vocab, INT32_MAX);
@@ -55,16 +73,13 @@ static size_t count_kept(const candidate *sorted, size_t count, const rrt_sampli
     return kept;
 }
 
-rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
-                      int32_t *id, rrt_error *err)
+rrt_status rrt__sample(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
+                       candidate *candidates, int32_t *id, rrt_error *err)
 {
     size_t greatest;
-    RRT__TRY(check_sampling(sampling, vocab, err));
     RRT__TRY(find_greatest(logits, vocab, &greatest, err));
     *id = (int32_t)greatest;
     if (sampling->temperature == 0) return RRT_STATUS_OK;
-    candidate *candidates;
-    RRT__TRY(rrt__alloc(&candidates, vocab, sizeof *candidates, "the sampler", err));
     for (size_t i = 0; i < vocab; i++)
         candidates[i] = (candidate){expf((logits[i] - logits[greatest]) / sampling->temperature), (int32_t)i};
     qsort(candidates, vocab, sizeof *candidates, compare);
@@ -75,6 +90,17 @@ rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sam
     size_t chosen = 0;
     while (chosen + 1 < kept && (sum += candidates[chosen].probability) <= target) chosen++;
     *id = candidates[chosen].id;
-    rrt__free(candidates);
     return RRT_STATUS_OK;
+}
+
+rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
+                      int32_t *id, rrt_error *err)
+{
+    candidate *candidates = NULL;
+    RRT__TRY(rrt__check_sampling(sampling, vocab, err));
+    if (sampling->temperature != 0)
+        RRT__TRY(rrt__alloc(&candidates, vocab, sizeof *candidates, "the sampler", err));
+    rrt_status status = rrt__sample(logits, vocab, sampling, position, candidates, id, err);
+    rrt__free(candidates);
+    return status;
 }

@@ -5,39 +5,47 @@
 #include "kernels/gemm.h"
 #include "model/project.h"
 
-static void set_rotation(float *cos_sin, size_t position, size_t rotary, double base)
+static void set_rotation(float *cos_sin, size_t position, size_t rotary, const float *frequency)
 {
     for (size_t p = 0; p < rotary / 2; p++) {
         // In f32, as the models were trained: the angle's rounding is part of the model.
-        float frequency = 1.0f / powf((float)base, (float)(2 * p) / (float)rotary);
-        float angle = (float)position * frequency;
+        float angle = (float)position * frequency[p];
         cos_sin[p] = cosf(angle);
         cos_sin[p + rotary / 2] = sinf(angle);
+    }
+}
+
+void rrt__forward_rotations(rrt__team team, const rrt_model *model, rrt__workspace *ws,
+                            const rrt__span *spans, size_t n_spans)
+{
+    size_t rotary = model->shape.rotary, row = 0;
+    rrt__share share = rrt__team_share(team, rrt__spans_rows(spans, n_spans), 1);
+    for (size_t s = 0; s < n_spans; s++) {
+        for (size_t i = 0; i < spans[s].count; i++, row++) {
+            if (row < share.begin || row >= share.end) continue;
+            size_t position = spans[s].position + i;
+            set_rotation(ws->cos_sin + row * rotary, position, rotary, ws->frequency);
+            if (ws->local_cos_sin)
+                set_rotation(ws->local_cos_sin + row * rotary, position, rotary, ws->local_frequency);
+        }
     }
 }
 
 void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *spans,
                         size_t n_spans, const int32_t *ids)
 {
-    const rrt__shape *shape = &model->shape;
-    size_t hidden = shape->hidden, rotary = shape->rotary, row = 0;
+    size_t hidden = model->shape.hidden;
     float scale = rrt__model_embedding_scale(model);
     rrt__share share = rrt__team_share(team, rrt__spans_rows(spans, n_spans), 1);
-    for (size_t s = 0; s < n_spans; s++) {
-        for (size_t i = 0; i < spans[s].count; i++, row++) {
-            if (row < share.begin || row >= share.end) continue;
-            float *state = ws->hidden + row * hidden;
-            size_t position = spans[s].position + i;
-            if (model->is_packed)
-                rrt__packed_row(model->packed_embedding, (size_t)ids[row], state);
-            else
-                memcpy(state, model->embedding + (size_t)ids[row] * hidden, hidden * sizeof(float));
-            for (size_t c = 0; c < hidden && scale != 1; c++) state[c] *= scale;
-            set_rotation(ws->cos_sin + row * rotary, position, rotary, shape->rope_base);
-            if (ws->local_cos_sin)
-                set_rotation(ws->local_cos_sin + row * rotary, position, rotary, shape->local_rope_base);
-        }
+    for (size_t row = share.begin; row < share.end; row++) {
+        float *state = ws->hidden + row * hidden;
+        if (model->is_packed)
+            rrt__packed_row(model->packed_embedding, (size_t)ids[row], state);
+        else
+            memcpy(state, model->embedding + (size_t)ids[row] * hidden, hidden * sizeof(float));
+        for (size_t c = 0; c < hidden && scale != 1; c++) state[c] *= scale;
     }
+    rrt__forward_rotations(team, model, ws, spans, n_spans);
     rrt__team_barrier(team);
 }
 
@@ -94,8 +102,7 @@ static int depth_of_row(const rrt__block *b, size_t row)
 
 typedef void (*row_function)(const rrt__block *b, const rrt__span *span, size_t position, size_t row);
 
-// Calls function for this thread's share of the rows. Rows of a span lie round-robin: later positions cost
-// more.
+// Calls function for this thread's share of the rows.
 static void each_row(const rrt__block *b, row_function function)
 {
     size_t row = 0;
@@ -120,11 +127,10 @@ static void rotate(const rrt__block *b, int depth, rrt__norm_place place, size_t
         b->ws->kernels->rope(x + at, cos_sin + row * shape->rotary, heads, shape->head_dim, shape->rotary);
 }
 
-static void rotate_and_store(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
+static void store(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
     const rrt__shape *shape = &b->model->shape;
     int depth = depth_of_row(b, row);
-    rotate(b, depth, RRT__NORM_Q, row, b->ws->plain_q, b->ws->q, shape->heads);
     if (rrt__model_kv_depth(b->model, depth) != depth) return;
     rrt__kv_rows kv = rrt__workspace_kv(b->ws, b->model, depth);
     size_t at = row * shape->kv_heads * shape->head_dim;
@@ -132,21 +138,36 @@ static void rotate_and_store(const rrt__block *b, const rrt__span *span, size_t 
     if (span->sequence) rrt__sequence_store(span->sequence, position, depth, kv.k + at, kv.v + at);
 }
 
+static void rotate_and_store(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
+{
+    rotate(b, depth_of_row(b, row), RRT__NORM_Q, row, b->ws->plain_q, b->ws->q, b->model->shape.heads);
+    store(b, span, position, row);
+}
+
+// This thread's share of a row's heads: threads that have no row to themselves help with this one.
 static void attend(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
-    if (!span->sequence) return;
     const rrt__shape *shape = &b->model->shape;
-    size_t group = shape->heads / shape->kv_heads;
+    size_t group = shape->heads / shape->kv_heads, nth = (size_t)b->team.nth;
     int depth = depth_of_row(b, row);
     size_t window = rrt__model_window(b->model, depth), end = position + 1;
     rrt__attention a = {window && end > window ? end - window : 0, end, shape->head_dim,
                         rrt__shape_scale(shape), (float)shape->attention_cap};
     float *scores = b->ws->scores + (size_t)b->team.ith * b->ws->scores_stride;
     for (size_t h = 0; h < shape->heads; h++) {
+        if ((row * shape->heads + h) % nth != (size_t)b->team.ith) continue;
         size_t offset = (row * shape->heads + h) * shape->head_dim;
         rrt__kv_view view = rrt__sequence_view(span->sequence, depth, h / group);
         b->ws->kernels->attention(b->ws->attended + offset, b->ws->q + offset, view, &a, scores);
     }
+}
+
+static void attend_pages(const rrt__block *b)
+{
+    size_t row = 0;
+    for (size_t s = 0; s < b->n_spans; s++)
+        for (size_t i = 0; i < b->spans[s].count; i++, row++)
+            if (b->spans[s].sequence) attend(b, &b->spans[s], b->spans[s].position + i, row);
 }
 
 rrt__causal rrt__workspace_causal(const rrt__workspace *ws, const rrt_model *model, int depth, size_t row,
@@ -215,7 +236,7 @@ static void attention(const rrt__block *b)
     rrt__team_barrier(b->team);
     each_row(b, rotate_and_store);
     rrt__team_barrier(b->team);
-    each_row(b, attend);
+    attend_pages(b);
     attend_whole(b);
     rrt__team_barrier(b->team);
     project_branch(b, RRT__MATRIX_O, ws->attended, RRT__NORM_ATTENTION, RRT__NORM_AFTER_ATTENTION);
@@ -297,6 +318,21 @@ void rrt__forward_block(rrt__team team, const rrt_model *model, rrt__workspace *
 {
     rrt__forward_attention(team, model, workspace, spans, n_spans, segments, n_segments);
     rrt__forward_mlp(team, model, workspace, spans, n_spans, segments, n_segments);
+}
+
+void rrt__forward_kv(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *spans,
+                     size_t n_spans, const rrt__segment *segments, size_t n_segments)
+{
+    rrt__block b = open_block(team, model, ws, spans, n_spans, segments, n_segments);
+    rrt__kv_rows kv = rrt__workspace_kv(ws, model, segments[0].depth);
+    float *k = ws->plain_k ? ws->plain_k : kv.k;
+    rrt__team_barrier(team);
+    norm_segments(&b, RRT__NORM_ATTENTION);
+    rrt__team_barrier(team);
+    rrt__project(&b, RRT__MATRIX_K, 2, ws->normed[RRT__NORM_ATTENTION], (float *[]){k, kv.v}, 0);
+    rrt__team_barrier(team);
+    each_row(&b, store);
+    rrt__team_barrier(team);
 }
 
 void rrt__forward_depths(rrt__team team, const rrt_model *model, rrt__workspace *workspace,

@@ -53,8 +53,9 @@ typedef struct rrt__workspace {
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
     rrt__codes codes;                   // of a quantised model: the rows that a matrix is multiplied with
     rrt__codes low_rank_codes[RRT__MATRIX_COUNT];
-    float *cos_sin, *local_cos_sin; // [rows, rotary]; the latter where local layers differ
-    float *scores;                  // [threads, scores_stride]: attention's scratch
+    float *cos_sin, *local_cos_sin;     // [rows, rotary]; the latter where local layers differ
+    float *frequency, *local_frequency; // [rotary / 2]: angle per position
+    float *scores;                      // [threads, scores_stride]: attention's scratch
     size_t scores_stride;
     rrt__arena arena;
 } rrt__workspace;
@@ -115,7 +116,11 @@ static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
 void rrt__forward_norm(rrt__team team, const rrt_model *model, const rrt__kernels *kernels,
                        const rrt__norm *norm, float *out, const float *x, size_t begin, size_t end);
 
-// hidden[row,:] = embedding of ids[row]; also sets cos_sin for the spans' positions. Ends with a barrier.
+// Sets cos_sin for the spans' positions. No barrier.
+void rrt__forward_rotations(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                            const rrt__span *spans, size_t n_spans);
+
+// hidden[row,:] = embedding of ids[row]; also sets cos_sin. Ends with a barrier.
 void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                         const rrt__span *spans, size_t n_spans, const int32_t *ids);
 
@@ -134,6 +139,11 @@ void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspa
 void rrt__forward_mlp(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
                       const rrt__span *spans, size_t n_spans, const rrt__segment *segments,
                       size_t n_segments);
+
+// Only the keys and values that a block would store for the hidden rows, which stay (exit.h, propagate).
+// Starts and ends with a barrier.
+void rrt__forward_kv(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
+                     const rrt__span *spans, size_t n_spans, const rrt__segment *segments, size_t n_segments);
 
 // The MLP up to the input of its down projection; the hidden state stays.
 void rrt__forward_mlp_input(rrt__team team, const rrt_model *model, rrt__workspace *workspace,

@@ -51,6 +51,13 @@ rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_
     return RRT_STATUS_OK;
 }
 
+// In f32, as set_rotation in forward.c goes on.
+static void set_frequencies(float *frequency, size_t rotary, double base)
+{
+    for (size_t p = 0; p < rotary / 2; p++)
+        frequency[p] = 1.0f / powf((float)base, (float)(2 * p) / (float)rotary);
+}
+
 rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, size_t rows, size_t positions,
                                  int n_threads, rrt_error *err)
 {
@@ -84,6 +91,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
                    {&ws->activated, s->ffn, rows},
                    {&ws->cos_sin, s->rotary, rows},
                    {&ws->local_cos_sin, s->local_rope_base != 0 ? s->rotary : 0, rows},
+                   {&ws->frequency, s->rotary / 2, 1},
+                   {&ws->local_frequency, s->local_rope_base != 0 ? s->rotary / 2 : 0, 1},
                    {&ws->scores, ws->scores_stride, (size_t)n_threads}};
     rrt_status status = RRT_STATUS_OK;
     for (size_t i = 0; !status && i < sizeof buffers / sizeof buffers[0]; i++)
@@ -94,6 +103,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     if (!status && model->is_packed) status = allocate_all_codes(ws, model, rows, err);
     if (!status && model->shares_kv)
         status = rrt__kv_rows_create(&ws->arena, &ws->shared_kv, model, rows, err);
+    if (!status && ws->frequency) set_frequencies(ws->frequency, s->rotary, s->rope_base);
+    if (!status && ws->local_frequency) set_frequencies(ws->local_frequency, s->rotary, s->local_rope_base);
     if (status) rrt__workspace_free(ws);
     return status;
 }

@@ -1,0 +1,396 @@
+// The engine against the decoder that runs one token after the other (test_exits.c holds that one to the
+// truth), bit for bit: quantised models give the same logits whatever runs beside them.
+#include "engines.h"
+#include "model/decoder.h"
+
+static const layout layouts[] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
+enum { LAYOUTS = 3, PROMPT = 21, MADE = 12 };
+
+// --- what a request should get
+// -----------------------------------------------------------------------------------
+
+typedef struct alone {
+    rrt__decoder decoder;
+    rrt__span span;
+    int32_t id;
+} alone;
+
+static void run_alone(rrt__team team, void *argument)
+{
+    alone *a = argument;
+    rrt__decoder_step(team, &a->decoder, &a->span, 1, &a->id, NULL);
+}
+
+// Greedy, the prompt through all loops.
+static void expect(heard *h, const rrt_model *model, const rrt_request *r, const char *rule_text)
+{
+    rrt_error err = {0};
+    rrt__exit_rule rule = {RRT__EXIT_LOOPS, RRT__MAX_DEPTHS};
+    rrt__kv_policy policy;
+    rrt__sequence sequence;
+    alone a;
+    *h = (heard){.finish = RRT_FINISH_LENGTH};
+    if (rule_text) assert_ok(rrt__exit_rule_parse(&rule, rule_text, model, &err));
+    assert_ok(rrt__kv_policy_parse(&policy, r->kv, model, &err));
+    assert_ok(rrt__decoder_create(&a.decoder, model, &rule, policy, 1, 64, 1, &err));
+    rrt__sequence_init(&sequence, model);
+    assert_ok(rrt__sequence_reserve(&sequence, 64, &err));
+    for (size_t i = 0; i < r->prompt_tokens + r->max_tokens - 1; i++) {
+        a.id = i < r->prompt_tokens ? r->prompt[i] : h->ids[i - r->prompt_tokens];
+        a.span = (rrt__span){&sequence, i, 1};
+        a.decoder.rule.limit = i < r->prompt_tokens ? INFINITY : rule.limit;
+        rrt__team_run(1, run_alone, &a);
+        if (i + 1 < r->prompt_tokens) continue;
+        h->loops[h->count] = a.decoder.left[0];
+        h->ids[h->count++] = (int32_t)rrt__argmax(a.decoder.logits, model->shape.vocab);
+    }
+    rrt__sequence_free(&sequence);
+    rrt__decoder_free(&a.decoder);
+}
+
+// --- exits and policies
+// ------------------------------------------------------------------------------------------
+
+static const char *const rules[] = {NULL,          "loops:1",   "confidence:0.05", "margin:0.01",
+                                    "entropy:4.5", "unchanged", "state:0.6",       "gate:0.5"};
+enum { RULES = 8 };
+
+// All rules side by side in one engine, with few rows, so that prompts come in pieces.
+static int check_rules(const rrt_model *model, const char *kv, rrt_batching batching, int threads)
+{
+    heard got[RULES] = {{{0}}}, expected[RULES];
+    int32_t prompts[RULES][PROMPT + RULES];
+    rrt_request requests[RULES];
+    int early = 0;
+    rrt_engine *engine = open_engine(
+        model, (rrt_engine_options){.threads = threads, .requests = 5, .rows = 9, .batching = batching});
+    for (int i = 0; i < RULES; i++) {
+        fill_prompt(prompts[i], PROMPT + RULES, (size_t)i, model);
+        requests[i] = (rrt_request){.prompt = prompts[i],
+                                    .prompt_tokens = PROMPT + (size_t)i,
+                                    .max_tokens = MADE,
+                                    .ignore_end = 1,
+                                    .exit = rules[i],
+                                    .kv = kv};
+        submit(engine, requests[i], &got[i]);
+    }
+    run_engine(engine);
+    for (int i = 0; i < RULES; i++) {
+        bool exits = batching == RRT_BATCHING_DEPTH || batching == RRT_BATCHING_SEQUENCE_EXIT;
+        expect(&expected[i], model, &requests[i], exits ? rules[i] : NULL);
+        assert_heard_equal(&got[i], &expected[i]);
+        assert_int_equal(got[i].endings, 1);
+        for (int t = 1; t < got[i].count; t++) early += got[i].loops[t] < got[i].loops[0];
+    }
+    rrt_engine_stats stats;
+    rrt_engine_describe(engine, &stats);
+    assert_int_equal(stats.pages_used, 0);
+    assert_int_equal(stats.generated_tokens, RULES * MADE);
+    rrt_engine_close(engine);
+    return early;
+}
+
+static void test_rules_and_policies(void **state)
+{
+    (void)state;
+    static const char *const policies[] = {"propagate", "copy", "recompute"};
+    for (int l = 0; l < LAYOUTS; l++)
+        for (int tied = 0; tied < 2; tied++) {
+            rrt_model *model = build_packed(&layouts[l], tied, false);
+            for (int p = 0; p < 3; p++) {
+                assert_true(check_rules(model, policies[p], RRT_BATCHING_DEPTH, 1 + p % 2) > 15);
+                check_rules(model, policies[p], RRT_BATCHING_SEQUENCE_EXIT, 1);
+            }
+            check_rules(model, NULL, RRT_BATCHING_SEQUENCE, 1);
+            check_rules(model, NULL, RRT_BATCHING_STATIC, 2);
+            rrt_model_close(model);
+        }
+}
+
+static void test_shared_keys_and_values(void **state)
+{
+    (void)state;
+    for (int l = 0; l < LAYOUTS; l++) {
+        rrt_model *model = build_packed(&layouts[l], false, true);
+        check_rules(model, "shared", RRT_BATCHING_DEPTH, 2);
+        check_rules(model, "recompute", RRT_BATCHING_DEPTH, 1);
+        rrt_model_close(model);
+    }
+}
+
+// --- company, chunks, drafts
+// -------------------------------------------------------------------------------------
+
+enum { MANY = 32 };
+
+static void run_many(heard *got, const rrt_model *model, rrt_engine_options options, rrt_request like)
+{
+    static int32_t prompts[MANY][PROMPT];
+    rrt_engine *engine = open_engine(model, options);
+    for (size_t i = 0; i < MANY; i++) {
+        fill_prompt(prompts[i], PROMPT, i, model);
+        got[i] = (heard){0};
+        like.prompt = prompts[i];
+        like.prompt_tokens = 1 + i % PROMPT;
+        like.max_tokens = 1 + i * 7 % 20;
+        like.ignore_end = 1;
+        like.sampling.seed = i;
+        submit(engine, like, &got[i]);
+    }
+    run_engine(engine);
+    rrt_engine_close(engine);
+}
+
+static void assert_same_many(const heard *a, const heard *b)
+{
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(a[i].count, b[i].count);
+        assert_memory_equal(a[i].ids, b[i].ids, (size_t)a[i].count * sizeof *a[i].ids);
+    }
+}
+
+// One at a time, 7, 32; a row a step for prompts, or all at once; four ways of batching; drafts of some
+// loops; greedy and not: always the same tokens.
+static void test_tokens_depend_on_nothing_else(void **state)
+{
+    (void)state;
+    static heard expected[MANY], got[MANY];
+    for (int l = 0; l < LAYOUTS; l++)
+        for (int sampled = 0; sampled < 2; sampled++) {
+            rrt_model *model = build_packed(&layouts[l], l == 1, false);
+            rrt_request like = {.sampling = {.temperature = (float)sampled}};
+            run_many(expected, model, (rrt_engine_options){.threads = 1, .requests = 1, .no_prefix_reuse = 1},
+                     like);
+            for (int way = 0; way < 4; way++) {
+                run_many(got, model,
+                         (rrt_engine_options){.requests = 7, .rows = 8, .batching = (rrt_batching)way}, like);
+                assert_same_many(got, expected);
+                run_many(got, model,
+                         (rrt_engine_options){
+                             .threads = 1 + way % 2, .requests = 32, .batching = (rrt_batching)way},
+                         like);
+                assert_same_many(got, expected);
+            }
+            for (int drafts = 1; drafts < 4; drafts++) {
+                like.draft_loops = 1 + drafts % (layouts[l].loops - 1);
+                like.draft_tokens = 2 * drafts;
+                // The fewest rows: no room for all drafts.
+                run_many(got, model, (rrt_engine_options){.requests = 6, .rows = drafts == 1 ? 6 : 0}, like);
+                assert_same_many(got, expected);
+            }
+            rrt_model_close(model);
+        }
+}
+
+// A model without loops, in f32.
+static void test_plain_model(void **state)
+{
+    (void)state;
+    static heard got[MANY], expected[MANY];
+    rrt_error err = {0};
+    rrt_model *model = open_golden("neox");
+    run_many(expected, model, (rrt_engine_options){.threads = 1, .requests = 1}, (rrt_request){0});
+    run_many(got, model, (rrt_engine_options){.requests = 7, .rows = 8}, (rrt_request){0});
+    assert_same_many(got, expected);
+    rrt_session *session; // and the session that evaluation uses agrees
+    int32_t prompt[PROMPT];
+    fill_prompt(prompt, PROMPT, 5, model);
+    assert_ok(rrt_session_open(&session, model, NULL, &err));
+    assert_ok(rrt_session_append(session, prompt, 6, &err));
+    assert_int_equal(rrt__argmax(rrt_session_logits(session), model->shape.vocab), expected[5].ids[0]);
+    rrt_session_close(session);
+    rrt_model_close(model);
+}
+
+// --- pages
+// ---------------------------------------------------------------------------------------------------
+
+static void test_prefix_reuse(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 4});
+    int32_t prompt[MOST_TOKENS];
+    rrt_engine_stats stats;
+    heard first = {0}, again = {0}, longer = {0}, other = {0}, reference = {0};
+    fill_prompt(prompt, MOST_TOKENS, 3, model);
+    rrt_request r = {.prompt = prompt, .prompt_tokens = 50, .max_tokens = 30, .ignore_end = 1};
+    submit(engine, r, &first);
+    run_engine(engine);
+    submit(engine, r, &again);
+    run_engine(engine);
+    assert_heard_equal(&again, &first);
+    rrt_engine_describe(engine, &stats);
+    assert_int_equal(stats.cached_tokens, 48);
+    // The next turn: prompt, reply, and more.
+    memcpy(prompt + 50, first.ids, 30 * sizeof *prompt);
+    r.prompt_tokens = 90;
+    submit(engine, r, &longer);
+    run_engine(engine);
+    rrt_engine_describe(engine, &stats);
+    assert_int_equal(stats.cached_tokens, 48 + 64); // 79 tokens ran: four pages
+    rrt_engine *fresh = open_engine(model, (rrt_engine_options){.requests = 1, .no_prefix_reuse = 1});
+    submit(fresh, r, &reference);
+    run_engine(fresh);
+    assert_heard_equal(&longer, &reference);
+    rrt_engine_close(fresh);
+    // With other loops, other keys and values.
+    r.loops = 1;
+    submit(engine, r, &other);
+    run_engine(engine);
+    rrt_engine_describe(engine, &stats);
+    assert_int_equal(stats.cached_tokens, 48 + 64);
+    (void)err;
+    rrt_engine_close(engine);
+    rrt_model_close(model);
+}
+
+// Fewer pages than requests want: they wait in order, and all are answered.
+static void test_few_pages(void **state)
+{
+    (void)state;
+    static heard expected[MANY], got[MANY];
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    run_many(expected, model, (rrt_engine_options){.requests = 1}, (rrt_request){0});
+    run_many(got, model, (rrt_engine_options){.requests = 32, .kv_tokens = 64}, (rrt_request){0});
+    assert_same_many(got, expected);
+    rrt_model_close(model);
+}
+
+// --- probabilities, endings, refusals
+// ----------------------------------------------------------------------------
+
+static void test_logprobs(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 2, .rows = 7});
+    int32_t prompt[PROMPT];
+    heard h = {0}, only = {0};
+    fill_prompt(prompt, PROMPT, 1, model);
+    rrt_request r = {.prompt = prompt,
+                     .prompt_tokens = PROMPT,
+                     .max_tokens = 3,
+                     .ignore_end = 1,
+                     .wants_logprobs = 1,
+                     .wants_prompt_logprobs = 1,
+                     .top_logprobs = 2};
+    submit(engine, r, &h);
+    r.max_tokens = 0;
+    submit(engine, r, &only);
+    run_engine(engine);
+    assert_int_equal(h.prompt_count, PROMPT);
+    assert_int_equal(only.prompt_count, PROMPT);
+    assert_int_equal(only.count, 0);
+    assert_int_equal(only.finish, RRT_FINISH_LENGTH);
+    assert_true(isnan(h.prompt_logprobs[0]));
+    rrt_session *session;
+    assert_ok(rrt_session_open(&session, model, NULL, &err));
+    for (int i = 0; i + 1 < PROMPT + 3; i++) {
+        int32_t id = i < PROMPT ? prompt[i] : h.ids[i - PROMPT],
+                next = i + 1 < PROMPT ? prompt[i + 1] : h.ids[i + 1 - PROMPT];
+        assert_ok(rrt_session_append(session, &id, 1, &err));
+        const float *logits = rrt_session_logits(session);
+        double logprob = logits[next] - rrt__kernels_get()->log_sum_exp(logits, model->shape.vocab);
+        assert_near(i + 1 < PROMPT ? h.prompt_logprobs[i + 1] : h.logprobs[i + 1 - PROMPT], logprob, 1e-6);
+    }
+    rrt_session_close(session);
+    rrt_engine_close(engine);
+    rrt_model_close(model);
+}
+
+static void test_endings(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .most_waiting = 2});
+    int32_t prompt[PROMPT];
+    heard runs = {0}, waits = {0}, third = {0}, leaves = {.leave_after = 3};
+    int busy;
+    uint64_t full;
+    fill_prompt(prompt, PROMPT, 1, model);
+    rrt_request r = {.prompt = prompt, .prompt_tokens = 4, .max_tokens = 50, .ignore_end = 1};
+    uint64_t a = submit(engine, r, &runs);
+    for (int i = 0; i < 9; i++) assert_ok(rrt_engine_step(engine, &busy, &err));
+    uint64_t b = submit(engine, r, &waits);
+    submit(engine, r, &third);
+    assert_ok(rrt_engine_submit(engine, &r, &full, &err));
+    assert_int_equal(full, 0); // the queue has two
+    rrt_engine_cancel(engine, a);
+    rrt_engine_cancel(engine, b);
+    rrt_engine_cancel(engine, 999);
+    assert_int_equal(runs.finish, RRT_FINISH_CANCELLED);
+    assert_int_equal(waits.finish, RRT_FINISH_CANCELLED);
+    assert_true(runs.count > 0);
+    submit(engine, r, &leaves);
+    run_engine(engine);
+    assert_int_equal(third.count, 50);
+    assert_int_equal(leaves.count, 3); // its callback said so
+    assert_int_equal(leaves.endings, 0);
+    rrt_engine_stats stats;
+    rrt_engine_describe(engine, &stats);
+    assert_int_equal(stats.pages_used, 0);
+    assert_int_equal(stats.running + stats.waiting, 0);
+    submit(engine, r, &(heard){0}); // closing with work left leaks nothing
+    rrt_engine_close(engine);
+    rrt_model_close(model);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    uint64_t id;
+    int32_t prompt[MOST_TOKENS] = {0};
+    rrt_model *model = build_packed(&layouts[0], false, false), *plain = open_golden("llama");
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.kv_tokens = 32}),
+               *other = open_engine(plain, (rrt_engine_options){0});
+    const rrt_request good = {.prompt = prompt, .prompt_tokens = 4, .max_tokens = 4};
+#define assert_refused(status, text, engine_, ...)                                                           \
+    do {                                                                                                     \
+        rrt_request r = good;                                                                                \
+        __VA_ARGS__;                                                                                         \
+        assert_fails(status, text, rrt_engine_submit(engine_, &r, &id, &err));                               \
+    } while (0)
+    assert_refused(RRT_STATUS_ARGUMENT, "empty", engine, r.prompt_tokens = 0);
+    assert_refused(RRT_STATUS_ARGUMENT, "context", engine, r.prompt_tokens = MOST_TOKENS);
+    assert_refused(RRT_STATUS_ARGUMENT, "pages", engine, r.prompt_tokens = 40);
+    assert_refused(RRT_STATUS_ARGUMENT, "vocabulary", engine, r.prompt = (int32_t[]){-1, 0, 0, 0});
+    assert_refused(RRT_STATUS_ARGUMENT, "temperature", engine, r.sampling.temperature = -1);
+    assert_refused(RRT_STATUS_ARGUMENT, "top_logprobs", engine, r.top_logprobs = 33);
+    assert_refused(RRT_STATUS_ARGUMENT, "not known", engine, r.exit = "soon");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "oracle", engine, r.exit = "oracle");
+    assert_refused(RRT_STATUS_ARGUMENT, "not known", engine, r.kv = "none");
+    assert_refused(RRT_STATUS_ARGUMENT, "4", engine, r.loops = 4);
+    assert_refused(RRT_STATUS_ARGUMENT, "min_loops", engine, r.min_loops = 4);
+    assert_refused(RRT_STATUS_ARGUMENT, "1 to 2", engine, r.draft_loops = 3, r.draft_tokens = 2);
+    assert_refused(RRT_STATUS_ARGUMENT, "1 to 16", engine, r.draft_loops = 1);
+    assert_refused(RRT_STATUS_ARGUMENT, "no exit rule", engine, r.draft_loops = 1, r.draft_tokens = 2,
+                   r.exit = "loops:1");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.draft_loops = 1, r.draft_tokens = 2);
+    assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.exit = "unchanged");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.loops = 2);
+    rrt_engine_close(engine);
+    rrt_engine_close(other);
+    rrt_model_close(model);
+    rrt_model_close(plain);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rules_and_policies),
+        cmocka_unit_test(test_shared_keys_and_values),
+        cmocka_unit_test(test_tokens_depend_on_nothing_else),
+        cmocka_unit_test(test_plain_model),
+        cmocka_unit_test(test_prefix_reuse),
+        cmocka_unit_test(test_few_pages),
+        cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_endings),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,149 @@
+// Continuous batching without a model: the paper's Figure 3, what enters when, and how long anything waits.
+#include "infer/schedule.h"
+#include "test.h"
+
+enum { MOST_STEPS = 64, LOOPS = 3 };
+
+// Rows of each loop in each step.
+typedef struct trace {
+    int rows[MOST_STEPS][LOOPS + 1];
+    int steps;
+} trace;
+
+typedef struct queue {
+    int waiting, arrivals[4];
+    bool leaves_early[64]; // by place: after two loops
+    int began;
+} queue;
+
+// Requests of one token in 32 rows; some leave after loop 2 where the batching lets them.
+static trace run_figure(rrt_batching batching, bool with_exits)
+{
+    rrt_error err = {0};
+    rrt__schedule s;
+    trace t = {0};
+    queue q = {.arrivals = {16, 32, 8, 0}};
+    assert_ok(rrt__schedule_create(&s, batching, 32, 32, LOOPS, &err));
+    for (int step = 0; step < 4 || q.waiting || s.n_taken; step++) {
+        if (step < 4) q.waiting += q.arrivals[step];
+        for (; q.waiting && rrt__schedule_has_place(&s); q.waiting--) {
+            // 8 of the first 16, 8 of the next 16
+            bool early = with_exits && (q.began < 8 || (q.began >= 16 && q.began < 24));
+            q.leaves_early[rrt__schedule_begin(&s, 1, 0)] = early;
+            q.began++;
+        }
+        rrt__schedule_fill(&s);
+        assert_true(step < MOST_STEPS);
+        bool over[32] = {false};
+        for (size_t i = 0; i < s.n_flights; i++) {
+            rrt__flight *f = &s.flights[i];
+            t.rows[step][f->loop] += (int)f->count;
+            f->leaves = f->loop == (q.leaves_early[f->place] ? 2 : LOOPS);
+            over[f->place] = f->leaves;
+        }
+        if (s.n_flights) t.steps = step + 1;
+        rrt__schedule_advance(&s);
+        for (size_t p = 0; p < 32; p++)
+            if (over[p]) rrt__schedule_end(&s, p);
+    }
+    rrt__schedule_free(&s);
+    return t;
+}
+
+static void assert_steps(const trace *t, int steps, const int expected[][LOOPS + 1])
+{
+    assert_int_equal(t->steps, steps);
+    for (int i = 0; i < steps; i++)
+        for (int loop = 1; loop <= LOOPS; loop++) assert_int_equal(t->rows[i][loop], expected[i][loop]);
+}
+
+// Arrivals of 16, 32 and 8 at the first three steps.
+static void test_figure_3(void **state)
+{
+    (void)state;
+    static const int vanilla[][LOOPS + 1] = {{0, 16}, {0, 0, 16}, {0, 0, 0, 16},
+                                             {0, 32}, {0, 0, 32}, {0, 0, 0, 32},
+                                             {0, 8},  {0, 0, 8},  {0, 0, 0, 8}};
+    static const int depth[][LOOPS + 1] = {{0, 16},       {0, 16, 16},   {0, 0, 16, 16}, {0, 16, 0, 16},
+                                           {0, 8, 16, 0}, {0, 0, 8, 16}, {0, 0, 0, 8}};
+    static const int exits[][LOOPS + 1] = {{0, 16},       {0, 16, 16},   {0, 8, 16, 8},
+                                           {0, 16, 8, 8}, {0, 0, 16, 8}, {0, 0, 0, 16}};
+    trace t = run_figure(RRT_BATCHING_STATIC, false);
+    assert_steps(&t, 9, vanilla);
+    t = run_figure(RRT_BATCHING_DEPTH, false);
+    assert_steps(&t, 7, depth);
+    t = run_figure(RRT_BATCHING_DEPTH, true);
+    assert_steps(&t, 6, exits);
+}
+
+// Tokens go before prompts, older requests before younger ones, and a prompt gets the rows that are left.
+static void test_what_enters(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__schedule s;
+    assert_ok(rrt__schedule_create(&s, RRT_BATCHING_DEPTH, 6, 3, 2, &err));
+    size_t a = rrt__schedule_begin(&s, 1, 0), b = rrt__schedule_begin(&s, 20, 16);
+    rrt__schedule_fill(&s);
+    assert_int_equal(s.n_flights, 2);
+    assert_int_equal(s.flights[1].position, 16); // what was cached does not run
+    assert_int_equal(s.flights[1].count, 4);
+    size_t c = rrt__schedule_begin(&s, 9, 0);
+    rrt__schedule_advance(&s);
+    rrt__schedule_fill(&s); // one row is left
+    assert_int_equal(s.flights[0].place, c);
+    assert_int_equal(s.flights[0].count, 1);
+    assert_int_equal(s.refills, 1);
+    for (size_t i = 0; i < s.n_flights; i++) s.flights[i].leaves = s.flights[i].loop == 2;
+    assert_int_equal(rrt__schedule_done(&s, b), 16);
+    rrt__schedule_add_token(&s, a);
+    rrt__schedule_add_token(&s, b);
+    rrt__schedule_advance(&s);
+    assert_int_equal(rrt__schedule_done(&s, b), 20);
+    rrt__schedule_fill(&s);
+    assert_int_equal(s.n_flights,
+                     4); // both tokens, the rest of c's prompt as far as it fits, and its beginning
+    assert_int_equal(s.flights[0].place, a);
+    assert_int_equal(s.flights[1].place, b);
+    assert_int_equal(s.flights[2].place, c);
+    assert_int_equal(s.flights[2].count, 3);
+    rrt__schedule_end(&s, c);
+    assert_int_equal(s.n_flights, 2);
+    rrt__schedule_free(&s);
+}
+
+// Whatever runs beside it, a request that runs makes a token's progress every `loops` steps: in 32 places
+// with prompts that never end, each token enters in the step after it became known.
+static void test_nobody_starves(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__schedule s;
+    int since[32] = {0};
+    assert_ok(rrt__schedule_create(&s, RRT_BATCHING_DEPTH, 40, 32, LOOPS, &err));
+    for (int i = 0; i < 32; i++) rrt__schedule_begin(&s, i < 16 ? 1 : 100000, 0);
+    for (int step = 0; step < 500; step++) {
+        rrt__schedule_fill(&s);
+        for (int p = 0; p < 16; p++) since[p]++;
+        for (size_t i = 0; i < s.n_flights; i++) {
+            rrt__flight *f = &s.flights[i];
+            f->leaves = f->loop == LOOPS;
+            if (!f->leaves || f->place >= 16) continue;
+            since[f->place] = 0;
+            rrt__schedule_add_token(&s, f->place);
+        }
+        rrt__schedule_advance(&s);
+        for (int p = 0; p < 16; p++) assert_true(since[p] < LOOPS + LOOPS);
+    }
+    rrt__schedule_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_figure_3),
+        cmocka_unit_test(test_what_enters),
+        cmocka_unit_test(test_nobody_starves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
