@@ -21,6 +21,12 @@ asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --build build/asan
 	@OMP_NUM_THREADS=2 ctest --test-dir build/asan --output-on-failure -j 2
 
+.PHONY: mixes
+mixes: ## ten thousand random mixes of requests through the engine, under AddressSanitizer (minutes)
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan --target test_engine_mixes
+	@RRT_MIXES=10000 build/asan/tests/test_engine_mixes
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECONDS (20) seconds each, from its seed corpus; needs clang
 	@cmake --preset fuzz >/dev/null
