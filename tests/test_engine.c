@@ -171,6 +171,10 @@ static void test_tokens_depend_on_nothing_else(void **state)
                          like);
                 assert_same_many(got, expected);
             }
+            setenv("RRT_KERNELS", "reference", 1);
+            run_many(got, model, (rrt_engine_options){.requests = 7}, like);
+            assert_same_many(got, expected);
+            unsetenv("RRT_KERNELS");
             for (int drafts = 1; drafts < 4; drafts++) {
                 like.draft_loops = 1 + drafts % (layouts[l].loops - 1);
                 like.draft_tokens = 2 * drafts;

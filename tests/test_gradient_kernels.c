@@ -11,9 +11,11 @@
 #include "model/family.h"
 #include "test.h"
 #include "train/sparse.h"
+#include "truth.h"
+#include "truth_gradients.h"
 
-static const rrt__gradient_kernels *const truth = &rrt__gradient_kernels_reference;
-static const rrt__kernels *const forward = &rrt__kernels_reference;
+static const rrt__gradient_kernels *const truth = &truth_gradient_kernels;
+static const rrt__kernels *const forward = &truth_kernels;
 
 static void fill(float *values, size_t count, uint64_t stream, double mean, double deviation)
 {
@@ -430,7 +432,7 @@ static void test_variants(void **state)
 {
     (void)state;
     static const size_t widths[] = {1, 2, 7, 8, 17, 64, 577, 2000};
-    const rrt__gradient_kernels *variants[] = {&rrt__gradient_kernels_baseline, rrt__gradient_kernels_get()};
+    const rrt__gradient_kernels *variants[] = {&rrt__gradient_kernels_reference, rrt__gradient_kernels_get()};
     for (size_t v = 0; v < 2; v++)
         for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
             check_rows(variants[v], widths[i] < 2 ? 2 : widths[i]); // a mean of one value has no gradient

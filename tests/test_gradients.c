@@ -408,7 +408,7 @@ static void test_gates(void **state)
                 training plain, gated;
                 int without = with == ONLY_GATES ? CROSS_ENTROPY : EXIT_KD, loops;
                 listing a = {.count = 0}, b = {.count = 0};
-                open_training(&plain, families[f], plans_with_exits[p], without, p == 1, 1);
+                open_training(&plain, families[f], plans_with_exits[p], without, p == 1, f + 1);
                 open_training(&gated, families[f], plans_with_exits[p], with, p == 1, f + 1);
                 double loss = run_batch(&plain, 0), gates = 0;
                 assert_near(run_batch(&gated, 0), loss, 1e-9);

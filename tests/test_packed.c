@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "kernels/kernels.h"
 #include "test.h"
+#include "truth.h"
 #include "variants.h"
 
 typedef struct operands {
@@ -35,8 +36,8 @@ static operands open_operands(rrt__packing packing, size_t out, size_t in, size_
     o.codes = (rrt__codes){malloc(rows * blocks * RRT__BLOCK), malloc(rows * blocks * sizeof(float)),
                            malloc(rows * blocks * sizeof(int32_t)), blocks};
     for (size_t r = 0; r < rows; r++)
-        rrt__kernels_reference.quantise(o.codes.codes + r * blocks * RRT__BLOCK, o.codes.scales + r * blocks,
-                                        o.codes.sums + r * blocks, o.x + r * in, in);
+        truth_kernels.quantise(o.codes.codes + r * blocks * RRT__BLOCK, o.codes.scales + r * blocks,
+                               o.codes.sums + r * blocks, o.x + r * in, in);
     return o;
 }
 
@@ -127,7 +128,7 @@ static void check_product(rrt__packing packing, size_t out, size_t in, size_t ro
     operands o = open_operands(packing, out, in, rows);
     float *expected = calloc(rows * out, sizeof *expected), *y = calloc(rows * out, sizeof *y),
           *row = malloc(in * sizeof *row);
-    multiply(&rrt__kernels_reference, &o, expected, rows, 1, false);
+    multiply(&truth_kernels, &o, expected, rows, 1, false);
     for (size_t i = 0; i < out; i++) {
         rrt__packed_row(&o.packed, i, row);
         for (size_t r = 0; r < rows; r++) {
@@ -186,7 +187,7 @@ static void test_variants_quantise_alike(void **state)
     (void)state;
     float *x = make(VALUES, 4);
     memset(x + 32, 0, 32 * sizeof *x);
-    quantised expected = quantise(&rrt__kernels_reference, x);
+    quantised expected = quantise(&truth_kernels, x);
     for (size_t v = 0; v < VARIANT_COUNT; v++) {
         if (!rrt__kernels_can_run(variants[v])) continue;
         quantised got = quantise(variants[v], x);
@@ -197,7 +198,7 @@ static void test_variants_quantise_alike(void **state)
     static const float impossible[] = {NAN, INFINITY, -INFINITY};
     for (size_t i = 0; i < 3; i++) {
         x[3] = impossible[i];
-        assert_false(isfinite(quantise(&rrt__kernels_reference, x).scales[0]));
+        assert_false(isfinite(quantise(&truth_kernels, x).scales[0]));
         for (size_t v = 0; v < VARIANT_COUNT; v++)
             if (rrt__kernels_can_run(variants[v])) assert_false(isfinite(quantise(variants[v], x).scales[0]));
     }

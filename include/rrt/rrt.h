@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 RRT_API const char *rrt_version(void);     // "0.1.0"
-RRT_API const char *rrt_cpu_kernels(void); // the kernels in use: "avx2", "baseline"
+RRT_API const char *rrt_cpu_kernels(void); // the kernels in use: "avx2", "reference"
 
 #ifdef __cplusplus
 }

@@ -28,18 +28,17 @@ static bool can_run_avx512(void)
 
 typedef enum variant {
     REFERENCE,
-    BASELINE,
     AVX2,
     AVX512,
     VARIANT_COUNT
 } variant; // a processor runs all up to its best
 
-static const char *const names[VARIANT_COUNT] = {"reference", "baseline", "avx2", "avx512"};
+static const char *const names[VARIANT_COUNT] = {"reference", "avx2", "avx512"};
 
 static variant best_variant(void)
 {
     if (can_run_avx512()) return AVX512;
-    return can_run_avx2() ? AVX2 : BASELINE;
+    return can_run_avx2() ? AVX2 : REFERENCE;
 }
 
 // VARIANT_COUNT if there is none of this name.
@@ -67,10 +66,9 @@ rrt_status rrt__kernels_check(rrt_error *err)
     const char *forced = getenv("RRT_KERNELS");
     if (!forced || find(forced) <= best_variant()) return RRT_STATUS_OK;
     if (find(forced) == VARIANT_COUNT)
-        return rrt__fail(
-            err, RRT_STATUS_ARGUMENT,
-            "RRT_KERNELS in the environment is '%s': reference, baseline, avx2 or avx512 is possible",
-            forced);
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "RRT_KERNELS in the environment is '%s': reference, avx2 or avx512 is possible",
+                         forced);
     return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                      "RRT_KERNELS in the environment is '%s', which this processor cannot run", forced);
 }
@@ -79,7 +77,6 @@ const rrt__kernels *rrt__kernels_get(void)
 {
     static const rrt__kernels *const tables[] = {
         &rrt__kernels_reference,
-        &rrt__kernels_baseline,
 #if defined(__x86_64__)
         &rrt__kernels_avx2,
         &rrt__kernels_avx512,
@@ -92,7 +89,6 @@ const rrt__gradient_kernels *rrt__gradient_kernels_get(void)
 {
     static const rrt__gradient_kernels *const tables[] = {
         &rrt__gradient_kernels_reference,
-        &rrt__gradient_kernels_baseline,
 #if defined(__x86_64__)
         &rrt__gradient_kernels_avx2,
         &rrt__gradient_kernels_avx512,

@@ -1,5 +1,5 @@
 // The kernels, written so that the compiler vectorises them. Compiled once per instruction set with
-// RRT__VARIANT=baseline|avx2|avx512; each result's order of additions is fixed by the code, not by the batch.
+// RRT__VARIANT=reference|avx2|avx512 and without contraction: what is fused says fmaf, and is so everywhere.
 #include <math.h>
 
 #include "kernels/kernels.h"
@@ -10,13 +10,33 @@ enum { PAGE = RRT__PAGE_TOKENS };
 // Products with quantised matrices are written by hand where that pays (packed_*.c).
 #define RRT__MULTIPLY RRT__PASTE(rrt__packed_multiply_, RRT__MULTIPLY_VARIANT)
 
+// Σ (x[i] - offset)²
+static float sum_squares(const float *restrict x, float offset, size_t count)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+#pragma omp simd
+        for (size_t l = 0; l < LANES; l++) lane[l] = fmaf(x[i + l] - offset, x[i + l] - offset, lane[l]);
+    for (size_t l = 0; i + l < count; l++) lane[l] = fmaf(x[i + l] - offset, x[i + l] - offset, lane[l]);
+    return add_lanes(lane);
+}
+
+static float sum(const float *restrict x, size_t count)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+#pragma omp simd
+        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l];
+    for (size_t l = 0; i + l < count; l++) lane[l] += x[i + l];
+    return add_lanes(lane);
+}
+
 static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
 {
     for (size_t r = 0; r < rows; r++, x += width, out += width) {
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (size_t i = 0; i < width; i++) sum += x[i] * x[i];
-        float scale = 1.0f / sqrtf(sum / (float)width + epsilon);
+        float scale = 1.0f / sqrtf(sum_squares(x, 0, width) / (float)width + epsilon);
 #pragma omp simd
         for (size_t i = 0; i < width; i++) out[i] = x[i] * scale * gain[i];
     }
@@ -26,15 +46,10 @@ static void layer_norm(float *out, const float *x, const float *gain, const floa
                        size_t width, float epsilon)
 {
     for (size_t r = 0; r < rows; r++, x += width, out += width) {
-        float mean = 0, variance = 0;
-#pragma omp simd reduction(+ : mean)
-        for (size_t i = 0; i < width; i++) mean += x[i];
-        mean /= (float)width;
-#pragma omp simd reduction(+ : variance)
-        for (size_t i = 0; i < width; i++) variance += (x[i] - mean) * (x[i] - mean);
-        float scale = 1.0f / sqrtf(variance / (float)width + epsilon);
+        float mean = sum(x, width) / (float)width;
+        float scale = 1.0f / sqrtf(sum_squares(x, mean, width) / (float)width + epsilon);
 #pragma omp simd
-        for (size_t i = 0; i < width; i++) out[i] = (x[i] - mean) * scale * gain[i] + bias[i];
+        for (size_t i = 0; i < width; i++) out[i] = fmaf((x[i] - mean) * scale, gain[i], bias[i]);
     }
 }
 
@@ -45,8 +60,8 @@ static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, 
 #pragma omp simd
         for (size_t i = 0; i < half; i++) {
             float a = x[i], b = x[i + half], c = cos_sin[i], s = cos_sin[i + half];
-            x[i] = a * c - b * s;
-            x[i + half] = b * c + a * s;
+            x[i] = fmaf(a, c, -(b * s));
+            x[i + half] = fmaf(b, c, a * s);
         }
     }
 }
@@ -61,7 +76,7 @@ static void gelu_mul(float *restrict out, const float *restrict gate, const floa
 {
 #pragma omp simd
     for (size_t i = 0; i < count; i++) {
-        float x = gate[i], twice_u = 1.59576912f * (x + 0.044715f * x * x * x);
+        float x = gate[i], twice_u = 1.59576912f * fmaf(0.044715f * x * x, x, x);
         out[i] = x / (1.0f + fast_exp(-twice_u)) * up[i];
     }
 }
@@ -81,13 +96,10 @@ static void gelu(float *restrict out, const float *restrict x, size_t count)
 // x becomes exp(x - its greatest value); returns that value, and the sum in *total.
 static inline float exponentials(float *restrict x, size_t count, float *total)
 {
-    float largest = greatest(x, count), sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < count; i++) {
-        x[i] = fast_exp(x[i] - largest);
-        sum += x[i];
-    }
-    *total = sum;
+    float largest = greatest(x, count);
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) x[i] = fast_exp(x[i] - largest);
+    *total = sum(x, count);
     return largest;
 }
 
@@ -103,17 +115,19 @@ static float softmax(float *restrict x, size_t count)
 static inline void score_page(float *restrict scores, const float *restrict query, const float *restrict keys,
                               size_t head_dim, float scale)
 {
-    float sum[4][PAGE] = {{0}};
+    float sums[4][PAGE] = {{0}};
     size_t d = 0;
     for (; d + 4 <= head_dim; d += 4)
         for (size_t c = 0; c < 4; c++)
 #pragma omp simd
-            for (size_t t = 0; t < PAGE; t++) sum[c][t] += query[d + c] * keys[(d + c) * PAGE + t];
+            for (size_t t = 0; t < PAGE; t++)
+                sums[c][t] = fmaf(query[d + c], keys[(d + c) * PAGE + t], sums[c][t]);
     for (; d < head_dim; d++)
 #pragma omp simd
-        for (size_t t = 0; t < PAGE; t++) sum[0][t] += query[d] * keys[d * PAGE + t];
+        for (size_t t = 0; t < PAGE; t++) sums[0][t] = fmaf(query[d], keys[d * PAGE + t], sums[0][t]);
 #pragma omp simd
-    for (size_t t = 0; t < PAGE; t++) scores[t] = ((sum[0][t] + sum[1][t]) + (sum[2][t] + sum[3][t])) * scale;
+    for (size_t t = 0; t < PAGE; t++)
+        scores[t] = ((sums[0][t] + sums[1][t]) + (sums[2][t] + sums[3][t])) * scale;
 }
 
 // out[0..width) = Σ_t weight[t] · values[t, 0..width) / total over tokens [first, end); width ≤ 32 sums stay
@@ -123,16 +137,16 @@ static inline __attribute__((always_inline)) void weigh_values(float *restrict o
                                                                const rrt__attention *a, size_t column,
                                                                size_t width, float total)
 {
-    float sum[32] = {0};
+    float sums[32] = {0};
     for (size_t t = a->first; t < a->end;) {
         const float *values = kv.pages[t / PAGE] + kv.value_offset + t % PAGE * a->head_dim + column;
         size_t page_end = (t / PAGE + 1) * PAGE, end = page_end < a->end ? page_end : a->end;
         for (; t < end; t++, values += a->head_dim)
 #pragma omp simd
-            for (size_t i = 0; i < width; i++) sum[i] += weights[t] * values[i];
+            for (size_t i = 0; i < width; i++) sums[i] = fmaf(weights[t], values[i], sums[i]);
     }
     float scale = 1.0f / total;
-    for (size_t i = 0; i < width; i++) out[column + i] = sum[i] * scale;
+    for (size_t i = 0; i < width; i++) out[column + i] = sums[i] * scale;
 }
 
 static void attention(float *restrict out, const float *restrict query, rrt__kv_view kv,
@@ -184,15 +198,17 @@ static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x
 static double log_sum_exp(const float *x, size_t count)
 {
     float largest = greatest(x, count);
-    double sum = 0;
+    double total = 0;
     for (size_t begin = 0; begin < count; begin += BLOCK) {
-        size_t end = count - begin < BLOCK ? count : begin + BLOCK;
-        float part = 0;
-#pragma omp simd reduction(+ : part)
-        for (size_t i = begin; i < end; i++) part += fast_exp(x[i] - largest);
-        sum += part;
+        size_t end = count - begin < BLOCK ? count : begin + BLOCK, i = begin;
+        float lane[LANES] = {0};
+        for (; i + LANES <= end; i += LANES)
+#pragma omp simd
+            for (size_t l = 0; l < LANES; l++) lane[l] += fast_exp(x[i + l] - largest);
+        for (size_t l = 0; i + l < end; l++) lane[l] += fast_exp(x[i + l] - largest);
+        total += add_lanes(lane);
     }
-    return largest + log(sum);
+    return largest + log(total);
 }
 
 static double kl_divergence(const float *p, const float *q, size_t count)

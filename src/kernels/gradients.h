@@ -1,6 +1,6 @@
 // The kernels of training: the way back through the element-wise primitives of kernels.h, the losses, and the
-// optimizer's update. The same contract: row-major and dense, one thread on its share of rows, the plain
-// truth in gradients_reference.c, gradients_generic.c compiled once per instruction set.
+// optimizer's update. The same contract: row-major and dense, one thread on its share of rows,
+// gradients_generic.c compiled once per instruction set.
 //
 // For y = f(x), dy is the gradient of the loss with respect to y. "+=" adds to what is there.
 #ifndef RRT__GRADIENTS_H
@@ -70,7 +70,6 @@ typedef struct rrt__gradient_kernels {
 } rrt__gradient_kernels;
 
 extern const rrt__gradient_kernels rrt__gradient_kernels_reference;
-extern const rrt__gradient_kernels rrt__gradient_kernels_baseline;
 #if defined(__x86_64__)
 extern const rrt__gradient_kernels rrt__gradient_kernels_avx2;
 extern const rrt__gradient_kernels rrt__gradient_kernels_avx512;

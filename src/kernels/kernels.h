@@ -1,9 +1,12 @@
 // The kernels' contract: every primitive that the forward pass needs, except GEMM (gemm.h), behind one table
-// of functions. reference.c says in plain C what each one means; generic.c is written for the vectoriser and
-// compiled once per instruction set. This is the seam for another instruction set or an accelerator.
+// of functions. generic.c is compiled once per instruction set; "reference" is the table of the plainest one,
+// which every processor runs. This is the seam for another instruction set or an accelerator.
 //
 // Matrices are row-major and dense. A kernel is called by one thread on that thread's share of rows.
-// The result for a row depends on that row alone, bit for bit, not on how many rows come with it.
+// The result for a row depends on that row alone, bit for bit, not on how many rows come with it; and with it
+// stands the order of all additions, so that every table gives the same bits (but for kl_divergence, which
+// only measures): sums run in 16 lanes, value i in lane i % 16, and the lanes are added pairwise. Products
+// that are added are fused. tests/truth.h says in double what each kernel means.
 #ifndef RRT__KERNELS_H
 #define RRT__KERNELS_H
 
@@ -31,7 +34,7 @@ typedef struct rrt__attention {
 } rrt__attention;
 
 typedef struct rrt__kernels {
-    const char *name; // "reference", "baseline", "avx2", "avx512"
+    const char *name; // "reference", "avx2", "avx512"
 
     // out[r,:] = x[r,:] / sqrt(mean(x[r,:]²) + epsilon) * gain. out may be x.
     void (*rms_norm)(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon);
@@ -81,13 +84,12 @@ typedef struct rrt__kernels {
 } rrt__kernels;
 
 extern const rrt__kernels rrt__kernels_reference;
-extern const rrt__kernels rrt__kernels_baseline;
 #if defined(__x86_64__)
 extern const rrt__kernels rrt__kernels_avx2;
 extern const rrt__kernels rrt__kernels_avx512; // with VNNI
 #endif
 
-// The best table for this processor. RRT_KERNELS=reference|baseline|avx2|avx512 in the environment forces one
+// The best table for this processor. RRT_KERNELS=reference|avx2|avx512 in the environment forces one
 // that the processor can run (for tests and bug hunts).
 const rrt__kernels *rrt__kernels_get(void);
 

@@ -1,7 +1,8 @@
-// What the sources that are compiled once per instruction set (RRT__VARIANT=baseline|avx2|avx512) share.
+// What the sources that are compiled once per instruction set (RRT__VARIANT=reference|avx2|avx512) share.
 #ifndef RRT__VECTOR_H
 #define RRT__VECTOR_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -17,23 +18,33 @@
 // their seventh digit.
 enum { BLOCK = 1024 };
 
+// Sums run in lanes, so that vectors of any width add in the same order (kernels.h).
+enum { LANES = 16 };
+
+static inline float add_lanes(float lane[LANES])
+{
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
 // e^x within 2 units in the last place: x = n·ln 2 + r with |r| ≤ ln 2 / 2, e^r by a polynomial, 2^n by the
 // exponent bits. Arguments below -87.3 give 2^-126 instead of a subnormal number.
 static inline float fast_exp(float x)
 {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.3f ? -87.3f : x;
-    const float rounder = 12582912.0f;         // 1.5 · 2^23: adding it leaves no room for a fraction
-    float rounded = x * 1.44269504f + rounder; // n stands in its last bits
+    const float rounder = 12582912.0f;             // 1.5 · 2^23: adding it leaves no room for a fraction
+    float rounded = fmaf(x, 1.44269504f, rounder); // n stands in its last bits
     float n = rounded - rounder;
-    float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    float r = fmaf(n, -1.42860677e-6f, fmaf(n, -0.693145752f, x));
     float p = 1.38888889e-3f;
-    p = p * r + 8.33333333e-3f;
-    p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    p = fmaf(p, r, 8.33333333e-3f);
+    p = fmaf(p, r, 4.16666667e-2f);
+    p = fmaf(p, r, 1.66666667e-1f);
+    p = fmaf(p, r, 0.5f);
+    p = fmaf(p, r, 1.0f);
+    p = fmaf(p, r, 1.0f);
     uint32_t bits; // unsigned, and no conversion to int: defined for NaN too, which p carries on
     float power;
     memcpy(&bits, &rounded, sizeof bits);
@@ -46,7 +57,8 @@ static inline float fast_exp(float x)
 static inline float fast_tanh(float x)
 {
     float square = x * x;
-    float small = x * (1.0f + square * (-0.333333333f + square * (0.133333333f - 0.0539682540f * square)));
+    float series = fmaf(square, fmaf(square, -0.0539682540f, 0.133333333f), -0.333333333f);
+    float small = x * fmaf(square, series, 1.0f);
     float large = 1.0f - 2.0f / (fast_exp(2.0f * x) + 1.0f);
     return square < 0.04f ? small : large;
 }

@@ -1,11 +1,14 @@
 // The plain truth of the training kernels: each as its formula, in double.
+#ifndef RRT__TEST_TRUTH_GRADIENTS_H
+#define RRT__TEST_TRUTH_GRADIENTS_H
+
 #include <math.h>
 
 #include "kernels/gradients.h"
 #include "kernels/kernels.h"
 
-static void rms_norm(float *dx, float *dgain, const float *x, const float *gain, const float *dy, size_t rows,
-                     size_t width, float epsilon)
+static void truth_d_rms_norm(float *dx, float *dgain, const float *x, const float *gain, const float *dy,
+                             size_t rows, size_t width, float epsilon)
 {
     for (size_t r = 0; r < rows; r++, x += width, dx += width, dy += width) {
         double squares = 0, through = 0;
@@ -19,8 +22,8 @@ static void rms_norm(float *dx, float *dgain, const float *x, const float *gain,
     }
 }
 
-static void layer_norm(float *dx, float *dgain, float *dbias, const float *x, const float *gain,
-                       const float *dy, size_t rows, size_t width, float epsilon)
+static void truth_d_layer_norm(float *dx, float *dgain, float *dbias, const float *x, const float *gain,
+                               const float *dy, size_t rows, size_t width, float epsilon)
 {
     double n = (double)width;
     for (size_t r = 0; r < rows; r++, x += width, dx += width, dy += width) {
@@ -41,7 +44,7 @@ static void layer_norm(float *dx, float *dgain, float *dbias, const float *x, co
     }
 }
 
-static void rope(float *dx, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary)
+static void truth_d_rope(float *dx, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary)
 {
     size_t half = rotary / 2;
     for (size_t h = 0; h < heads; h++, dx += head_dim) {
@@ -53,7 +56,7 @@ static void rope(float *dx, const float *cos_sin, size_t heads, size_t head_dim,
     }
 }
 
-static void silu_mul(float *gate, float *up, float *dy, size_t count)
+static void truth_d_silu_mul(float *gate, float *up, float *dy, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         double g = gate[i], u = up[i], d = dy[i], sigmoid = 1 / (1 + exp(-g));
@@ -63,7 +66,7 @@ static void silu_mul(float *gate, float *up, float *dy, size_t count)
     }
 }
 
-static void gelu_mul(float *gate, float *up, float *dy, size_t count)
+static void truth_d_gelu_mul(float *gate, float *up, float *dy, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         double x = gate[i], u = up[i], d = dy[i], inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);
@@ -74,12 +77,12 @@ static void gelu_mul(float *gate, float *up, float *dy, size_t count)
     }
 }
 
-static void softcap(float *dy, const float *y, float cap, size_t count)
+static void truth_d_softcap(float *dy, const float *y, float cap, size_t count)
 {
     for (size_t i = 0; i < count; i++) dy[i] = (float)(dy[i] * (1 - (double)y[i] / cap * y[i] / cap));
 }
 
-static void gelu(float *x, float *dy, size_t count)
+static void truth_d_gelu(float *x, float *dy, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         double value = x[i], phi = 0.5 * (1 + erf(value * 0.70710678118654752));
@@ -89,7 +92,7 @@ static void gelu(float *x, float *dy, size_t count)
     }
 }
 
-static void softmax(float *p, float *dp, float log_sum, float through, float scale, size_t count)
+static void truth_d_softmax(float *p, float *dp, float log_sum, float through, float scale, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         double value = exp((double)p[i] - log_sum);
@@ -98,7 +101,7 @@ static void softmax(float *p, float *dp, float log_sum, float through, float sca
     }
 }
 
-static double log_sum_exp(const float *x, size_t count, double temperature)
+static double truth_d_log_sum_exp(const float *x, size_t count, double temperature)
 {
     double largest = -INFINITY, sum = 0;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, x[i] / temperature);
@@ -106,16 +109,17 @@ static double log_sum_exp(const float *x, size_t count, double temperature)
     return largest + log(sum);
 }
 
-static double cross_entropy(float *gradient, const float *logits, size_t vocab, size_t target, float weight)
+static double truth_d_cross_entropy(float *gradient, const float *logits, size_t vocab, size_t target,
+                                    float weight)
 {
-    double total = log_sum_exp(logits, vocab, 1);
+    double total = truth_d_log_sum_exp(logits, vocab, 1);
     for (size_t i = 0; i < vocab; i++)
         gradient[i] += (float)(weight * (exp(logits[i] - total) - (i == target ? 1 : 0)));
     return total - logits[target];
 }
 
 // Of one token: its share of the divergence, and in *slope the derivative with respect to q.
-static double divergence(rrt__divergence kind, double log_p, double log_q, double *slope)
+static double truth_d_divergence(rrt__divergence kind, double log_p, double log_q, double *slope)
 {
     double p = exp(log_p), q = exp(log_q), m = (p + q) / 2;
     switch (kind) {
@@ -134,51 +138,53 @@ static double divergence(rrt__divergence kind, double log_p, double log_q, doubl
     }
 }
 
-// Any divergence D(q) has dD/ds[j] = q[j] (slope[j] - Σ q · slope) / T for q = softmax(s / T).
-static double distil(rrt__divergence kind, float *gradient, const float *student, const float *teacher,
-                     size_t vocab, float temperature, float weight)
+// Any divergence D(q) has dD/ds[j] = q[j] (slope[j] - Σ q · slope) / T for q = truth_d_softmax(s / T).
+static double truth_d_distil(rrt__divergence kind, float *gradient, const float *student,
+                             const float *teacher, size_t vocab, float temperature, float weight)
 {
-    double t = temperature, q_total = log_sum_exp(student, vocab, t), sum = 0, through = 0, slope;
-    double p_total = log_sum_exp(teacher, vocab, t);
+    double t = temperature, q_total = truth_d_log_sum_exp(student, vocab, t), sum = 0, through = 0, slope;
+    double p_total = truth_d_log_sum_exp(teacher, vocab, t);
     for (size_t i = 0; i < vocab; i++) {
         double log_q = student[i] / t - q_total;
-        sum += divergence(kind, teacher[i] / t - p_total, log_q, &slope);
+        sum += truth_d_divergence(kind, teacher[i] / t - p_total, log_q, &slope);
         through += exp(log_q) * slope;
     }
     for (size_t i = 0; i < vocab; i++) {
         double log_q = student[i] / t - q_total;
-        divergence(kind, teacher[i] / t - p_total, log_q, &slope);
+        truth_d_divergence(kind, teacher[i] / t - p_total, log_q, &slope);
         gradient[i] += (float)(weight * t * exp(log_q) * (slope - through));
     }
     return sum * t * t;
 }
 
-static double forward_kl(float *gradient, const float *student, const float *teacher, size_t vocab,
-                         float temperature, float weight)
+static double truth_d_forward_kl(float *gradient, const float *student, const float *teacher, size_t vocab,
+                                 float temperature, float weight)
 {
-    return distil(RRT__DIVERGENCE_FORWARD_KL, gradient, student, teacher, vocab, temperature, weight);
+    return truth_d_distil(RRT__DIVERGENCE_FORWARD_KL, gradient, student, teacher, vocab, temperature, weight);
 }
 
-static double reverse_kl(float *gradient, const float *student, const float *teacher, size_t vocab,
-                         float temperature, float weight)
+static double truth_d_reverse_kl(float *gradient, const float *student, const float *teacher, size_t vocab,
+                                 float temperature, float weight)
 {
-    return distil(RRT__DIVERGENCE_REVERSE_KL, gradient, student, teacher, vocab, temperature, weight);
+    return truth_d_distil(RRT__DIVERGENCE_REVERSE_KL, gradient, student, teacher, vocab, temperature, weight);
 }
 
-static double jensen_shannon(float *gradient, const float *student, const float *teacher, size_t vocab,
-                             float temperature, float weight)
+static double truth_d_jensen_shannon(float *gradient, const float *student, const float *teacher,
+                                     size_t vocab, float temperature, float weight)
 {
-    return distil(RRT__DIVERGENCE_JENSEN_SHANNON, gradient, student, teacher, vocab, temperature, weight);
+    return truth_d_distil(RRT__DIVERGENCE_JENSEN_SHANNON, gradient, student, teacher, vocab, temperature,
+                          weight);
 }
 
-static double total_variation(float *gradient, const float *student, const float *teacher, size_t vocab,
-                              float temperature, float weight)
+static double truth_d_total_variation(float *gradient, const float *student, const float *teacher,
+                                      size_t vocab, float temperature, float weight)
 {
-    return distil(RRT__DIVERGENCE_TOTAL_VARIATION, gradient, student, teacher, vocab, temperature, weight);
+    return truth_d_distil(RRT__DIVERGENCE_TOTAL_VARIATION, gradient, student, teacher, vocab, temperature,
+                          weight);
 }
 
-static void adam(float *weights, float *mean, float *variance, const float *gradient, size_t count,
-                 const rrt__adam *step)
+static void truth_d_adam(float *weights, float *mean, float *variance, const float *gradient, size_t count,
+                         const rrt__adam *step)
 {
     for (size_t i = 0; i < count; i++) {
         double g = (double)gradient[i] * step->gradient_scale;
@@ -191,14 +197,25 @@ static void adam(float *weights, float *mean, float *variance, const float *grad
     }
 }
 
-static double sum_squares(const float *x, size_t count)
+static double truth_d_sum_squares(const float *x, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += (double)x[i] * x[i];
     return sum;
 }
 
-const rrt__gradient_kernels rrt__gradient_kernels_reference = {
-    rms_norm, layer_norm, rope,    silu_mul,      gelu_mul,
-    gelu,     softmax,    softcap, cross_entropy, {forward_kl, reverse_kl, jensen_shannon, total_variation},
-    adam,     sum_squares};
+static const rrt__gradient_kernels truth_gradient_kernels = {
+    truth_d_rms_norm,
+    truth_d_layer_norm,
+    truth_d_rope,
+    truth_d_silu_mul,
+    truth_d_gelu_mul,
+    truth_d_gelu,
+    truth_d_softmax,
+    truth_d_softcap,
+    truth_d_cross_entropy,
+    {truth_d_forward_kl, truth_d_reverse_kl, truth_d_jensen_shannon, truth_d_total_variation},
+    truth_d_adam,
+    truth_d_sum_squares};
+
+#endif

@@ -1,10 +1,14 @@
-// The plain truth: each kernel as its formula, in double where it matters. Slow; the tests hold the others to
+// The plain truth: each kernel as its formula, in double where it matters. Slow; the tests hold all tables to
 // it.
+#ifndef RRT__TEST_TRUTH_H
+#define RRT__TEST_TRUTH_H
+
 #include <math.h>
 
 #include "kernels/kernels.h"
 
-static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
+static void truth_rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width,
+                           float epsilon)
 {
     for (size_t r = 0; r < rows; r++, x += width, out += width) {
         double sum = 0;
@@ -14,8 +18,8 @@ static void rms_norm(float *out, const float *x, const float *gain, size_t rows,
     }
 }
 
-static void layer_norm(float *out, const float *x, const float *gain, const float *bias, size_t rows,
-                       size_t width, float epsilon)
+static void truth_layer_norm(float *out, const float *x, const float *gain, const float *bias, size_t rows,
+                             size_t width, float epsilon)
 {
     for (size_t r = 0; r < rows; r++, x += width, out += width) {
         double mean = 0, variance = 0;
@@ -27,7 +31,7 @@ static void layer_norm(float *out, const float *x, const float *gain, const floa
     }
 }
 
-static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary)
+static void truth_rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary)
 {
     size_t half = rotary / 2;
     for (size_t h = 0; h < heads; h++, x += head_dim) {
@@ -39,12 +43,12 @@ static void rope(float *x, const float *cos_sin, size_t heads, size_t head_dim, 
     }
 }
 
-static void silu_mul(float *out, const float *gate, const float *up, size_t count)
+static void truth_silu_mul(float *out, const float *gate, const float *up, size_t count)
 {
     for (size_t i = 0; i < count; i++) out[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
 }
 
-static void gelu_mul(float *out, const float *gate, const float *up, size_t count)
+static void truth_gelu_mul(float *out, const float *gate, const float *up, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         double x = gate[i], u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
@@ -52,18 +56,18 @@ static void gelu_mul(float *out, const float *gate, const float *up, size_t coun
     }
 }
 
-static void softcap(float *x, float cap, size_t count)
+static void truth_softcap(float *x, float cap, size_t count)
 {
     for (size_t i = 0; i < count; i++) x[i] = (float)(cap * tanh((double)x[i] / cap));
 }
 
-static void gelu(float *out, const float *x, size_t count)
+static void truth_gelu(float *out, const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i++) out[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
 }
 
-static void attention(float *out, const float *query, rrt__kv_view kv, const rrt__attention *a,
-                      float *scratch)
+static void truth_attention(float *out, const float *query, rrt__kv_view kv, const rrt__attention *a,
+                            float *scratch)
 {
     double largest = -INFINITY, total = 0;
     size_t first = a->first, end = a->end, head_dim = a->head_dim;
@@ -87,7 +91,7 @@ static void attention(float *out, const float *query, rrt__kv_view kv, const rrt
     }
 }
 
-static double log_sum_exp(const float *x, size_t count)
+static double truth_log_sum_exp(const float *x, size_t count)
 {
     double largest = -INFINITY, sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -96,21 +100,21 @@ static double log_sum_exp(const float *x, size_t count)
     return largest + log(sum);
 }
 
-static float softmax(float *x, size_t count)
+static float truth_softmax(float *x, size_t count)
 {
-    double total = log_sum_exp(x, count);
+    double total = truth_log_sum_exp(x, count);
     for (size_t i = 0; i < count; i++) x[i] = (float)exp(x[i] - total);
     return (float)total;
 }
 
-static double kl_divergence(const float *p, const float *q, size_t count)
+static double truth_kl_divergence(const float *p, const float *q, size_t count)
 {
-    double p_total = log_sum_exp(p, count), q_total = log_sum_exp(q, count), sum = 0;
+    double p_total = truth_log_sum_exp(p, count), q_total = truth_log_sum_exp(q, count), sum = 0;
     for (size_t i = 0; i < count; i++) sum += exp(p[i] - p_total) * ((p[i] - p_total) - (q[i] - q_total));
     return sum;
 }
 
-static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count)
+static void truth_quantise(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count)
 {
     for (size_t begin = 0, b = 0; begin < count; begin += RRT__BLOCK, b++) {
         size_t end = count - begin < RRT__BLOCK ? count : begin + RRT__BLOCK;
@@ -127,7 +131,10 @@ static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x
     }
 }
 
-const rrt__kernels rrt__kernels_reference = {
-    "reference", rms_norm,     layer_norm, rope,      silu_mul, gelu_mul,
-    gelu,        softcap,      softmax,    attention, quantise, rrt__packed_multiply_reference,
-    log_sum_exp, kl_divergence};
+static const rrt__kernels truth_kernels = {
+    "truth",           truth_rms_norm,     truth_layer_norm, truth_rope,
+    truth_silu_mul,    truth_gelu_mul,     truth_gelu,       truth_softcap,
+    truth_softmax,     truth_attention,    truth_quantise,   rrt__packed_multiply_reference,
+    truth_log_sum_exp, truth_kl_divergence};
+
+#endif
