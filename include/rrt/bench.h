@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rrt/engine.h"
 #include "rrt/model.h"
 
 #ifdef __cplusplus
@@ -41,6 +42,50 @@ RRT_API rrt_status rrt_bench_prefill(const rrt_model *model, const rrt_bench_inf
                                      rrt_bench_result *result, rrt_error *err);
 RRT_API rrt_status rrt_bench_decode(const rrt_model *model, const rrt_bench_inference_options *options,
                                     rrt_bench_result *result, rrt_error *err);
+
+// A crowd of requests that all come at once: lengths are drawn from a geometric distribution, prompts are
+// random tokens. What is 0 gets the default named.
+typedef struct rrt_bench_requests_options {
+    int threads; // one per core
+    rrt_batching batching;
+    size_t concurrency;                   // that run at a time; 32
+    size_t requests;                      // in all; 4 × concurrency
+    size_t prompt;                        // tokens of each; 16
+    size_t mean_tokens, most_tokens;      // that each makes; 128 and 4 × the mean
+    uint64_t seed;                        // of lengths and prompts
+    int loops, draft_loops, draft_tokens; // as in rrt_request, and so:
+    const char *exit, *kv;
+    const unsigned char *trace; // [trace_tokens] exits, which tokens take one after the other; NULL: none
+    size_t trace_tokens;
+    int measures_agreement; // run all texts again, through all loops, afterwards
+    const rrt_progress *progress;
+} rrt_bench_requests_options;
+
+enum { RRT_BENCH_SAMPLES = 256, RRT_BENCH_SIZES = 16 };
+
+typedef struct rrt_bench_requests_result {
+    double seconds;
+    uint64_t tokens; // made
+    double mean_loops;
+    double agreement; // share of tokens that all loops would have made there; NaN: not measured
+    rrt_engine_stats stats;
+    // Rows of each loop in steps spread over the run.
+    struct {
+        double seconds;
+        uint32_t rows[RRT_MOST_LOOPS + 1];
+    } samples[RRT_BENCH_SAMPLES];
+    size_t n_samples;
+    // Steps by size, at the least 2^i rows: how many, their rows and their time.
+    struct {
+        uint64_t steps, rows;
+        double seconds;
+    } sizes[RRT_BENCH_SIZES];
+    uint64_t peak_rss_bytes;
+} rrt_bench_requests_result;
+
+// One run. ARGUMENT as from rrt_engine_submit.
+RRT_API rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
+                                      rrt_bench_requests_result *result, rrt_error *err);
 
 // Whole training steps (gradients of all weights, AdamW update) on random tokens. The model is changed.
 RRT_API rrt_status rrt_bench_train(rrt_model *model, const rrt_bench_options *options,

@@ -1,12 +1,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli/cli.h"
-
-enum { MOST_BATCHES = 16 };
+#include "cli/bench.h"
 
 typedef struct arguments {
     const char *path, *teacher_path, *batches;
+    rrt__bench_crowd crowd;
     bool train, match, recompute, bf16;
     size_t prompt, generated, context;
     int repeats, threads;
@@ -19,10 +18,10 @@ static rrt_status parse_batches(const char *text, size_t *batches, int *count, r
     for (const char *at = text;; at++) {
         char *end;
         unsigned long value = strtoul(at, &end, 10);
-        if (end == at || value < 1 || value > 65536 || (*end && *end != ',') || *count == MOST_BATCHES)
+        if (end == at || value < 1 || value > 65536 || (*end && *end != ',') || *count == RRT__MOST_BATCHES)
             return rrt__fail(err, RRT_STATUS_ARGUMENT,
                              "--batch: '%s' is not a list of 1 to %d numbers from 1 to 65536, such as 1,8,32",
-                             text, MOST_BATCHES);
+                             text, RRT__MOST_BATCHES);
         batches[(*count)++] = value;
         if (!*end) return RRT_STATUS_OK;
         at = end;
@@ -78,6 +77,41 @@ static rrt_status bench_inference(const arguments *a, const size_t *batches, int
     return status;
 }
 
+static rrt_status bench_crowd(arguments *a, const size_t *batches, int count, json_t *rows, rrt_error *err)
+{
+    rrt_model *model;
+    a->crowd.options.threads = a->threads;
+    a->crowd.options.prompt = a->prompt;
+    a->crowd.options.mean_tokens = a->generated;
+    a->crowd.options.progress = rrt__cli_progress();
+    RRT__TRY(rrt__cli_open_model(&model, a->path, err));
+    rrt_status status = rrt__bench_crowd_run(&a->crowd, model, batches, count, a->repeats, rows, err);
+    rrt_model_close(model);
+    return status;
+}
+
+static void print_crowd(const json_t *rows)
+{
+    size_t i;
+    const json_t *row;
+    printf("%-13s %-18s %6s %20s %10s %9s\n", "batching", "exit", "batch", "tokens/s", "mean loops",
+           "agreement");
+    json_array_foreach(rows, i, row)
+    {
+        const char *exit = json_string_value(json_object_get(row, "exit"));
+        const json_t *agreement = json_object_get(row, "agreement");
+        printf("%-13s %-18s %6d %12.1f ± %5.1f %10.2f ", json_string_value(json_object_get(row, "batching")),
+               exit ? exit : "", (int)json_integer_value(json_object_get(row, "batch")),
+               json_number_value(json_object_get(row, "tokens_per_s_mean")),
+               json_number_value(json_object_get(row, "tokens_per_s_std")),
+               json_number_value(json_object_get(row, "mean_loops")));
+        if (json_is_number(agreement))
+            printf("%8.1f%%\n", 100 * json_number_value(agreement));
+        else
+            putchar('\n');
+    }
+}
+
 static void print_rows(const json_t *rows)
 {
     size_t i;
@@ -94,33 +128,60 @@ static void print_rows(const json_t *rows)
     }
 }
 
-static rrt_status run(const arguments *a, bool json, rrt_error *err)
+static rrt_status run(arguments *a, bool json, rrt_error *err)
 {
-    size_t batches[MOST_BATCHES];
+    size_t batches[RRT__MOST_BATCHES];
     int count;
-    RRT__TRY(parse_batches(a->batches ? a->batches : a->train ? "4" : "1", batches, &count, err));
+    bool is_crowd = a->crowd.batching || a->crowd.exits || a->crowd.trace_path || a->crowd.html;
+    RRT__TRY(parse_batches(a->batches ? a->batches
+                           : a->train ? "4"
+                           : is_crowd ? "32"
+                                      : "1",
+                           batches, &count, err));
     json_t *rows = json_array();
     rrt_status status = RRT_STATUS_OK;
+    if (is_crowd) status = bench_crowd(a, batches, count, rows, err);
     for (int i = 0; !status && a->train && i < count; i++) status = bench_training(a, batches[i], rows, err);
-    if (!a->train) status = bench_inference(a, batches, count, rows, err);
+    if (!a->train && !is_crowd) status = bench_inference(a, batches, count, rows, err);
     if (!status && json) return rrt__cli_print_json(json_pack("{s:o}", "rows", rows), err);
-    if (!status) print_rows(rows);
+    if (!status) (is_crowd ? print_crowd : print_rows)(rows);
     json_decref(rows);
     return status;
 }
 
 int rrt__cli_bench(int argc, char **argv)
 {
-    arguments a = {.prompt = 512, .generated = 128, .repeats = 5};
+    arguments a = {.prompt = SIZE_MAX, .generated = 128, .repeats = 5};
+    rrt_bench_requests_options *crowd = &a.crowd.options;
+    crowd->seed = 1;
     const rrt__option options[] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &a.path, 0, 0, "the model"},
         {'p', "prompt", "N", RRT__OPTION_SIZE, &a.prompt, 0, 1 << 24,
-         "read N tokens (default 512; 0: do not)"},
+         "read N tokens (default 512; 0: do not; requests: 16)"},
         {'n', "generate", "N", RRT__OPTION_SIZE, &a.generated, 0, 1 << 24,
-         "decode N tokens (default 128; 0: do not)"},
+         "decode N tokens (default 128; 0: do not); requests: the mean, lengths are geometric"},
         {'b', "batch", "LIST", RRT__OPTION_STRING, &a.batches, 0, 0,
-         "sequences at a time, e.g. 1,8,32 (default 1; training: 4)"},
+         "sequences at a time, e.g. 1,8,32 (default 1; requests: 32; training: 4)"},
         {'r', "repeats", "N", RRT__OPTION_INT, &a.repeats, 1, 10000, "runs that are timed (default 5)"},
+        {0, "batching", "LIST", RRT__OPTION_STRING, &a.crowd.batching, 0, 0,
+         "requests that all come at once, by static, sequence, sequence-exit, depth: one or several"},
+        {0, "exit", "LIST", RRT__OPTION_STRING, &a.crowd.exits, 0, 0,
+         "requests: exit rules, e.g. gate:0.5,gate:0.9"},
+        {0, "exit-trace", "FILE", RRT__OPTION_STRING, &a.crowd.trace_path, 0, 0,
+         "requests: tokens leave after the loops written in FILE, one number a token"},
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &crowd->kv, 0, 0,
+         "requests: keys and values of loops not run: propagate, copy, recompute or shared"},
+        {0, "loops", "N", RRT__OPTION_INT, &crowd->loops, 1, 1024, "requests: prelude, N loops, coda"},
+        {0, "draft-loops", "N", RRT__OPTION_INT, &crowd->draft_loops, 1, 1024,
+         "requests: N loops draft, all verify"},
+        {0, "draft-tokens", "N", RRT__OPTION_INT, &crowd->draft_tokens, 1, 16,
+         "requests: drafts at a time (4)"},
+        {0, "requests", "N", RRT__OPTION_SIZE, &crowd->requests, 1, 1 << 20,
+         "requests: how many in all (default 4 for each at a time)"},
+        {0, "seed", "S", RRT__OPTION_SEED, &crowd->seed, 0, 0,
+         "requests: of lengths and prompts (default 1)"},
+        {0, "html", "PAGE", RRT__OPTION_STRING, &a.crowd.html, 0, 0, "requests: charts, in one page"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a.crowd.force, 0, 0, "replace the page if it exists"},
         {0, "train", NULL, RRT__OPTION_FLAG, &a.train, 0, 0, "measure a training step instead"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &a.context, 2, 1 << 24,
          "training: tokens of each sequence (default 512)"},
@@ -134,14 +195,16 @@ int rrt__cli_bench(int argc, char **argv)
     };
     const rrt__cli_usage usage = {
         "rrt bench -m MODEL [-p 512] [-n 128] [-b 1,8,32]",
-        "Speed of a model on this machine: reading a prompt (pp), decoding (tg), training.", options,
-        sizeof options / sizeof *options, 0};
+        "Speed of a model on this machine: reading a prompt (pp), decoding (tg), requests, training.",
+        options, sizeof options / sizeof *options, 0};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     a.threads = common.threads;
+    if (a.prompt == SIZE_MAX) a.prompt = a.crowd.batching || a.crowd.exits || a.crowd.trace_path ? 16 : 512;
+    if (crowd->draft_loops && !crowd->draft_tokens) crowd->draft_tokens = 4;
     RRT__GOTO(run(&a, common.json, &err));
 done:
     return rrt__cli_finish(status, &err);

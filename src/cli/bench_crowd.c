@@ -1,0 +1,180 @@
+// rrt bench --batching: many requests at a time.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/page.h"
+#include "base/rates.h"
+#include "cli/bench.h"
+
+enum { MOST_CASES = 128, MOST_TRACE = 1 << 22 };
+
+static const char *const ways[] = {"depth", "sequence-exit", "sequence", "static"};
+
+typedef struct cell {
+    const char *way;
+    size_t batch;
+    char exit[64]; // "": none
+    rrt__rates rates;
+    double agreement;
+    rrt_bench_requests_result result; // of the last run
+} cell;
+
+typedef struct table {
+    cell *cells;
+    size_t count;
+    unsigned char *trace;
+    size_t trace_tokens;
+} table;
+
+// The next item of a comma-separated list; false at its end.
+static bool next_item(const char **list, char item[64])
+{
+    if (!**list) return false;
+    size_t length = strcspn(*list, ",");
+    snprintf(item, 64, "%.*s", (int)length, *list);
+    *list += length + ((*list)[length] == ',');
+    return true;
+}
+
+// Whole numbers between white space: after how many loops each token leaves.
+static rrt_status read_trace(table *t, const char *path, int loops, rrt_error *err)
+{
+    rrt__string text = {0};
+    RRT__TRY(rrt__file_read(&text, path, err));
+    rrt_status status = rrt__alloc(&t->trace, text.length / 2 + 1, 1, "a trace", err);
+    for (const char *at = text.data ? text.data : "", *end = at + text.length; !status;) {
+        at += strspn(at, " \t\r\n");
+        if (at >= end) break;
+        char *after;
+        long value = strtol(at, &after, 10);
+        if (after == at || value < 1 || value > loops)
+            status =
+                rrt__fail(err, RRT_STATUS_FORMAT, "number %zu of the trace is not 1 to %d, the model's loops",
+                          t->trace_tokens + 1, loops);
+        else
+            t->trace[t->trace_tokens++] = (unsigned char)value;
+        at = after;
+    }
+    rrt__string_free(&text);
+    if (!status && !t->trace_tokens) status = rrt__fail(err, RRT_STATUS_FORMAT, "the trace is empty");
+    return status ? rrt__cli_in_file(err, status, path) : RRT_STATUS_OK;
+}
+
+static rrt_status add_cells(table *t, const rrt__bench_crowd *crowd, size_t batch, rrt_error *err)
+{
+    char way[64], exit[64];
+    int number;
+    for (const char *list = crowd->batching; next_item(&list, way);) {
+        RRT__TRY(rrt__cli_choose("batching", way, ways, 4, &number, err));
+        bool exits = number == RRT_BATCHING_DEPTH || number == RRT_BATCHING_SEQUENCE_EXIT;
+        const char *rules = exits && crowd->exits ? crowd->exits : "";
+        do {
+            bool has_rule = next_item(&rules, exit);
+            if (t->count == MOST_CASES)
+                return rrt__fail(err, RRT_STATUS_ARGUMENT, "more than %d cases: shorten a list", MOST_CASES);
+            cell *c = &t->cells[t->count++];
+            *c = (cell){.way = ways[number], .batch = batch};
+            if (has_rule) strcpy(c->exit, exit);
+        } while (*rules);
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status run_cell(cell *c, const table *t, const rrt__bench_crowd *crowd, const rrt_model *model,
+                           bool is_last, rrt_error *err)
+{
+    rrt_bench_requests_options o = crowd->options;
+    int way = 0;
+    while (ways[way] != c->way) way++;
+    o.batching = (rrt_batching)way;
+    o.concurrency = c->batch;
+    o.exit = c->exit[0] ? c->exit : NULL;
+    o.measures_agreement = is_last && (o.exit || o.loops);
+    if (way == RRT_BATCHING_DEPTH || way == RRT_BATCHING_SEQUENCE_EXIT) {
+        o.trace = t->trace;
+        o.trace_tokens = t->trace_tokens;
+    }
+    RRT__TRY(rrt_bench_requests(model, &o, &c->result, err));
+    rrt__rates_add(&c->rates, (double)c->result.tokens / c->result.seconds);
+    return RRT_STATUS_OK;
+}
+
+static json_t *numbers(const uint64_t *values, int loops)
+{
+    json_t *list = json_array();
+    for (int i = 1; i <= loops; i++) json_array_append_new(list, json_integer((json_int_t)values[i]));
+    return list;
+}
+
+// Rows of each loop over time: [seconds, rows of loop 1, …].
+static json_t *timeline(const rrt_bench_requests_result *r, int loops)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_samples; i++) {
+        json_t *sample = json_array();
+        json_array_append_new(sample, json_real(r->samples[i].seconds));
+        for (int l = 1; l <= loops; l++) json_array_append_new(sample, json_integer(r->samples[i].rows[l]));
+        json_array_append_new(list, sample);
+    }
+    return list;
+}
+
+// What a step of so many rows takes, [rows, ms]: what rrt simulate reads.
+static json_t *step_times(const rrt_bench_requests_result *r)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < RRT_BENCH_SIZES; i++) {
+        double steps = (double)r->sizes[i].steps;
+        if (steps == 0) continue;
+        json_array_append_new(
+            list, json_pack("[f, f]", (double)r->sizes[i].rows / steps, 1000 * r->sizes[i].seconds / steps));
+    }
+    return list;
+}
+
+static json_t *row_of(const cell *c, int loops)
+{
+    const rrt_bench_requests_result *r = &c->result;
+    return json_pack("{s:s, s:I, s:s, s:s?, s:f, s:f, s:f, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I}",
+                     "test", "requests", "batch", (json_int_t)c->batch, "batching", c->way, "exit",
+                     c->exit[0] ? c->exit : NULL, "tokens_per_s_mean", rrt__rates_mean(&c->rates),
+                     "tokens_per_s_std", rrt__rates_deviation(&c->rates), "mean_loops", r->mean_loops,
+                     "agreement", rrt__cli_number(r->agreement), "steps", (json_int_t)r->stats.steps,
+                     "drafted", (json_int_t)r->stats.drafted, "accepted", (json_int_t)r->stats.accepted,
+                     "exits", numbers(r->stats.exits, loops), "rows", numbers(r->stats.rows, loops),
+                     "step_ms", step_times(r), "timeline", timeline(r, loops), "peak_rss_bytes",
+                     (json_int_t)r->peak_rss_bytes);
+}
+
+// Cases in turns, so that what disturbs the machine disturbs all.
+static rrt_status run_all(table *t, const rrt__bench_crowd *crowd, const rrt_model *model, int repeats,
+                          rrt_error *err)
+{
+    for (int round = 0; round < repeats; round++)
+        for (size_t i = 0; i < t->count; i++)
+            RRT__TRY(run_cell(&t->cells[i], t, crowd, model, round == repeats - 1, err));
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__bench_crowd_run(rrt__bench_crowd *crowd, const rrt_model *model, const size_t *batches,
+                                int n_batches, int repeats, json_t *rows, rrt_error *err)
+{
+    table t = {0};
+    rrt_model_info info;
+    rrt_model_describe(model, &info);
+    int loops = info.loops < RRT_MOST_LOOPS ? info.loops : RRT_MOST_LOOPS;
+    if (!crowd->batching) crowd->batching = "depth";
+    rrt_status status = rrt__alloc(&t.cells, MOST_CASES, sizeof *t.cells, "results", err);
+    if (!status && crowd->trace_path) status = read_trace(&t, crowd->trace_path, info.loops, err);
+    for (int i = 0; !status && i < n_batches; i++) status = add_cells(&t, crowd, batches[i], err);
+    if (!status) status = run_all(&t, crowd, model, repeats, err);
+    for (size_t i = 0; !status && i < t.count; i++) json_array_append_new(rows, row_of(&t.cells[i], loops));
+    if (!status && crowd->html)
+        status =
+            rrt__page_write(crowd->html, rrt__page_bench, rrt__page_bench_bytes, rows, crowd->force, err);
+    rrt__free(t.cells);
+    rrt__free(t.trace);
+    return status;
+}

@@ -1,0 +1,205 @@
+// A crowd of requests through the engine: what batching and early exits are worth.
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "base/rates.h"
+#include "base/rng.h"
+#include "model/model.h"
+#include "rrt/bench.h"
+
+typedef struct crowd {
+    const rrt_model *model;
+    rrt_bench_requests_options options;
+    rrt_bench_requests_result *result;
+    int32_t **ids;        // [requests][prompt + most_tokens]: prompt, then what was made
+    size_t *n_made;       // [requests]
+    size_t *lengths;      // [requests]
+    unsigned char *trace; // [most_tokens]: of a request that is submitted
+    uint64_t agreed, judged, loops;
+    size_t sample_every; // steps
+    rrt__arena arena;
+} crowd;
+
+static void set_defaults(rrt_bench_requests_options *o)
+{
+    if (!o->concurrency) o->concurrency = 32;
+    if (!o->requests) o->requests = 4 * o->concurrency;
+    if (!o->prompt) o->prompt = 16;
+    if (!o->mean_tokens) o->mean_tokens = 128;
+    if (!o->most_tokens) o->most_tokens = 4 * o->mean_tokens;
+}
+
+// Geometric: each token is the last with the same probability.
+static size_t draw_length(const rrt_bench_requests_options *o, size_t request)
+{
+    double u = rrt__random_uniform(o->seed, 1, request);
+    double length = 1 + floor(log1p(-u) / log1p(-1 / (double)o->mean_tokens));
+    return length < (double)o->most_tokens ? (size_t)length : o->most_tokens;
+}
+
+static rrt_status open_crowd(crowd *c, rrt_error *err)
+{
+    const rrt_bench_requests_options *o = &c->options;
+    size_t room = o->prompt + o->most_tokens;
+    if (room > c->model->shape.context)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "%zu tokens of prompt and up to %zu made: the model can see %zu", o->prompt,
+                         o->most_tokens, c->model->shape.context);
+    RRT__TRY(rrt__arena_alloc(&c->arena, &c->ids, o->requests, sizeof *c->ids, "requests", err));
+    RRT__TRY(rrt__arena_alloc(&c->arena, &c->n_made, o->requests, sizeof *c->n_made, "requests", err));
+    RRT__TRY(rrt__arena_alloc(&c->arena, &c->lengths, o->requests, sizeof *c->lengths, "requests", err));
+    RRT__TRY(rrt__arena_alloc(&c->arena, &c->trace, o->most_tokens, 1, "requests", err));
+    for (size_t i = 0; i < o->requests; i++) {
+        RRT__TRY(rrt__arena_alloc(&c->arena, &c->ids[i], room, sizeof **c->ids, "requests", err));
+        c->lengths[i] = draw_length(o, i);
+        for (size_t t = 0; t < o->prompt; t++)
+            c->ids[i][t] = (int32_t)(rrt__random_bits(o->seed, 2 + i, t) % c->model->shape.vocab);
+    }
+    return RRT_STATUS_OK;
+}
+
+typedef struct listener {
+    crowd *crowd;
+    size_t request;
+} listener;
+
+static int take(void *user, uint64_t id, const rrt_token *token, rrt_finish finish)
+{
+    const listener *l = user;
+    crowd *c = l->crowd;
+    (void)id;
+    (void)finish;
+    if (!token) return 0;
+    c->ids[l->request][c->options.prompt + c->n_made[l->request]++] = token->id;
+    c->loops += (uint64_t)token->loops;
+    return 0;
+}
+
+// Tokens that a request made, as those of a prompt: would all loops have made them there? The first came with
+// the prompt, through all loops.
+static int judge(void *user, uint64_t id, const rrt_token *token, rrt_finish finish)
+{
+    const listener *l = user;
+    (void)id;
+    (void)finish;
+    if (!token || token->index <= l->crowd->options.prompt) return 0;
+    l->crowd->judged++;
+    l->crowd->agreed += token->top[0].id == token->id;
+    return 0;
+}
+
+static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_request_callback *callback,
+                         rrt_error *err)
+{
+    const rrt_bench_requests_options *o = &c->options;
+    for (size_t i = 0; i < o->requests; i++) {
+        uint64_t id;
+        listeners[i] = (listener){c, i};
+        rrt_request r = {
+            .prompt = c->ids[i], .prompt_tokens = o->prompt, .callback = callback, .user = &listeners[i]};
+        if (callback == judge) {
+            r.prompt_tokens += c->n_made[i];
+            r.wants_prompt_logprobs = r.top_logprobs = 1;
+        } else {
+            r.max_tokens = c->lengths[i];
+            r.ignore_end = 1;
+            r.loops = o->loops;
+            r.exit = o->exit;
+            r.kv = o->kv;
+            r.draft_loops = o->draft_loops;
+            r.draft_tokens = o->draft_tokens;
+            for (size_t t = 0; o->trace && t < r.max_tokens; t++)
+                c->trace[t] = o->trace[(i * o->most_tokens + t) % o->trace_tokens];
+            r.exit_trace = o->trace ? c->trace : NULL;
+        }
+        RRT__TRY(rrt_engine_submit(engine, &r, &id, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+// Every sample_every steps; when there is no room for more, half of them go.
+static void sample(crowd *c, const rrt_engine_stats *stats, double seconds)
+{
+    rrt_bench_requests_result *r = c->result;
+    if (stats->steps % c->sample_every) return;
+    if (r->n_samples == RRT_BENCH_SAMPLES) {
+        for (size_t i = 0; i < RRT_BENCH_SAMPLES / 2; i++) r->samples[i] = r->samples[2 * i + 1];
+        r->n_samples /= 2;
+        c->sample_every *= 2;
+    }
+    r->samples[r->n_samples].seconds = seconds;
+    for (int l = 0; l <= RRT_MOST_LOOPS; l++)
+        r->samples[r->n_samples].rows[l] = (uint32_t)stats->occupancy[l];
+    r->n_samples++;
+}
+
+static void add_step(crowd *c, const rrt_engine_stats *stats, double seconds)
+{
+    size_t rows = 0, size = 0;
+    for (int l = 0; l <= RRT_MOST_LOOPS; l++) rows += stats->occupancy[l];
+    while (size + 1 < RRT_BENCH_SIZES && rows >> (size + 1)) size++;
+    c->result->sizes[size].steps++;
+    c->result->sizes[size].rows += rows;
+    c->result->sizes[size].seconds += seconds;
+}
+
+static rrt_status run(crowd *c, rrt_engine *engine, rrt_error *err)
+{
+    rrt_engine_stats stats = {0};
+    double start = rrt__now_seconds(), before = start;
+    for (int busy = 1; busy;) {
+        RRT__TRY(rrt_engine_step(engine, &busy, err));
+        double now = rrt__now_seconds();
+        rrt_engine_describe(engine, &stats);
+        add_step(c, &stats, now - before);
+        sample(c, &stats, now - start);
+        before = now;
+        double done = (double)(c->options.requests - stats.running - stats.waiting);
+        if (stats.steps % 16 == 0)
+            RRT__TRY(
+                rrt__progress_report(c->options.progress, "bench", done, (double)c->options.requests, err));
+    }
+    c->result->seconds = before - start;
+    c->result->tokens = stats.generated_tokens;
+    c->result->stats = stats;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error *err)
+{
+    const rrt_bench_requests_options *o = &c->options;
+    rrt_engine *engine = NULL;
+    listener *listeners;
+    const rrt_engine_options options = {.threads = o->threads,
+                                        .requests = o->concurrency,
+                                        .kv_tokens = o->concurrency * (o->prompt + o->most_tokens + 16),
+                                        .batching = callback == judge ? RRT_BATCHING_DEPTH : o->batching,
+                                        .no_prefix_reuse = 1};
+    RRT__TRY(rrt__alloc(&listeners, o->requests, sizeof *listeners, "requests", err));
+    rrt_status status = rrt_engine_open(&engine, c->model, &options, err);
+    if (!status) status = submit(c, engine, listeners, callback, err);
+    if (!status && callback == take) status = run(c, engine, err);
+    for (int busy = callback == judge; !status && busy;) status = rrt_engine_step(engine, &busy, err);
+    rrt_engine_close(engine);
+    rrt__free(listeners);
+    return status;
+}
+
+rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
+                              rrt_bench_requests_result *result, rrt_error *err)
+{
+    crowd c = {.model = model, .options = *options, .result = result, .sample_every = 1};
+    *result = (rrt_bench_requests_result){.agreement = NAN};
+    set_defaults(&c.options);
+    rrt_status status = open_crowd(&c, err);
+    if (!status) status = run_engine(&c, take, err);
+    if (!status && options->measures_agreement) status = run_engine(&c, judge, err);
+    if (!status && c.judged) result->agreement = (double)c.agreed / (double)c.judged;
+    if (!status) result->mean_loops = (double)c.loops / (double)result->tokens;
+    result->peak_rss_bytes = rrt__peak_rss_bytes();
+    rrt__arena_free(&c.arena);
+    return status;
+}
