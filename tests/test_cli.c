@@ -432,7 +432,7 @@ static void test_help(void **state)
     (void)state;
     static const char *const verbs[] = {
         "",        "inspect",    "convert",    "tokenize", "logits", "generate", "eval",     "eval ppl",
-        "eval kl", "eval exits", "eval tasks", "teach",    "train",  "report",   "quantize", "bench"};
+        "eval kl", "eval exits", "eval tasks", "teach",    "train",  "report",   "quantize", "bench", "simulate"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         result *r = run("%s --help", verbs[i]);
         assert_int_equal(r->code, 0);

@@ -1,4 +1,4 @@
-// quantize and bench, as they are typed.
+// quantize, generate with exits and drafts, bench and simulate, as they are typed.
 #include "cli.h"
 
 static const char *const file = "made.gguf";
@@ -57,8 +57,102 @@ static void test_bench(void **state)
     assert_non_null(strstr(run("bench -m %s --train -c 8 -b 1 -r 1", file)->out.data, "train"));
 }
 
+static const char *const recursive = "recursive.gguf";
+
+static void make_recursive(void)
+{
+    assert_int_equal(run("convert %s folder --loops 2 --rank 4", golden_path("llama"))->code, 0);
+    assert_int_equal(run("quantize folder %s q8_0", recursive)->code, 0);
+}
+
+static void test_exits_and_drafts(void **state)
+{
+    (void)state;
+    make_recursive();
+    json_t *all = run_json("generate -m %s -p 'the cat' -n 12 --ignore-end", recursive);
+    json_t *early =
+        run_json("generate -m %s -p 'the cat' -n 12 --ignore-end --exit loops:1 --kv copy", recursive);
+    json_t *drafted = run_json("generate -m %s -p 'the cat' -n 12 --ignore-end --draft-loops 1", recursive);
+    assert_near(json_number_value(json_object_get(all, "mean_loops")), 2, 0);
+    assert_near(json_number_value(json_object_get(early, "mean_loops")), 13.0 / 12,
+                1e-9); // the first by the prompt
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(early, "exit_depths"), 1)), 1);
+    assert_true(json_equal(json_object_get(drafted, "ids"), json_object_get(all, "ids")));
+    assert_true(json_integer_value(json_object_get(drafted, "drafted")) >=
+                json_integer_value(json_object_get(drafted, "accepted")));
+    json_decref(all);
+    json_decref(early);
+    json_decref(drafted);
+    assert_int_equal(run("generate -m %s -p a --exit often", recursive)->code, 2);
+    assert_int_equal(run("generate -m %s -p a --exit loops:1 --kv never", recursive)->code, 2);
+    assert_int_equal(run("generate -m %s -p a --draft-loops 2", recursive)->code, 2);
+}
+
+static void test_crowds(void **state)
+{
+    (void)state;
+    json_t *bench = run_json(
+        "bench -m %s --batching depth,sequence --exit loops:1,unchanged -n 8 -b 2,3 -r 1 --html page.html",
+        recursive);
+    const json_t *rows = json_object_get(bench, "rows"), *first = json_array_get(rows, 0);
+    assert_int_equal(json_array_size(rows), 6); // of sequence no token leaves early: one row a batch size
+    assert_string_equal(json_string_value(json_object_get(first, "batching")), "depth");
+    assert_string_equal(json_string_value(json_object_get(first, "exit")), "loops:1");
+    assert_true(json_number_value(json_object_get(first, "mean_loops")) < 2);
+    assert_true(json_is_number(json_object_get(first, "agreement")));
+    assert_true(json_is_null(json_object_get(json_array_get(rows, 2), "agreement")));
+    rrt__string page = {0};
+    read_back(&page, "page.html");
+    assert_non_null(strstr(page.data, "\"timeline\""));
+    rrt__string_free(&page);
+    json_decref(bench);
+    write_text("trace.txt", "1 2 1\n2 2\n");
+    bench = run_json("bench -m %s --batching depth --exit-trace trace.txt -n 8 -b 2 -r 1", recursive);
+    assert_true(
+        json_array_size(json_object_get(json_array_get(json_object_get(bench, "rows"), 0), "step_ms")) > 0);
+    json_decref(bench);
+    write_text("trace.txt", "1 3\n");
+    assert_error(1, "leaves after 3", "bench -m %s --exit-trace trace.txt", recursive);
+    assert_error(2, "no gates", "bench -m %s --exit gate:0.5 -n 8", recursive);
+    assert_error(2, "'sometimes'", "bench -m %s --batching sometimes -n 8", recursive);
+}
+
+static void test_simulate(void **state)
+{
+    (void)state;
+    write_text(
+        "times.json",
+        "{\"cases\": [{\"name\": \"a\", \"loops\": 2, \"batch\": 2, \"step_ms\": [[1, 10], [2, 20]]}]}");
+    write_text("trace.txt", "1 2 1\n2 2\n");
+    json_t *made = run_json("simulate --timings times.json --trace trace.txt");
+    const json_t *rows = json_object_get(made, "rows");
+    static const char *const ways[] = {"static", "sequence", "sequence-exit", "depth"};
+    static const int steps[] = {6, 6, 5, 4};
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(rows, i);
+        assert_string_equal(json_string_value(json_object_get(row, "batching")), ways[i]);
+        assert_int_equal(json_integer_value(json_object_get(row, "steps")), steps[i]);
+        assert_int_equal(json_integer_value(json_object_get(row, "tokens")), 5);
+    }
+    // 8 rows of 10 ms each
+    assert_near(json_number_value(json_object_get(json_array_get(rows, 3), "tokens_per_s")), 5 / 0.08, 1e-6);
+    json_decref(made);
+    write_text("trace.txt", "1 x\n");
+    assert_error(1, "line 1", "simulate --timings times.json --trace trace.txt");
+    write_text(
+        "times.json",
+        "{\"cases\": [{\"name\": \"a\", \"loops\": 2, \"batch\": 2, \"step_ms\": [[2, 10], [1, 20]]}]}");
+    write_text("trace.txt", "1\n");
+    assert_error(1, "step_ms", "simulate --timings times.json --trace trace.txt");
+    assert_error(2, "--trace", "simulate --timings times.json");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_quantize), cmocka_unit_test(test_bench)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantize),         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_exits_and_drafts), cmocka_unit_test(test_crowds),
+        cmocka_unit_test(test_simulate),
+    };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -87,6 +87,27 @@ typedef struct rrt_bench_requests_result {
 RRT_API rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
                                       rrt_bench_requests_result *result, rrt_error *err);
 
+// The same without a model: what batching would do on a machine whose steps take a known time (paper App. K).
+typedef struct rrt_simulation {
+    rrt_batching batching;
+    int loops;
+    size_t rows; // of a step at most: requests that run at a time
+    const double (
+        *step_ms)[2]; // [n_step_ms], by rows: {rows, ms of a step}; straight lines between, flat outside
+    size_t n_step_ms;
+    const size_t *lengths; // [requests]: tokens of each; all wait from the start
+    size_t requests;
+    const unsigned char *exits; // after how many loops each token leaves, request by request
+} rrt_simulation;
+
+typedef struct rrt_simulation_result {
+    uint64_t tokens, steps, rows; // rows: of all steps, each one loop of one token
+    double seconds;
+} rrt_simulation_result;
+
+RRT_API rrt_status rrt_simulate(const rrt_simulation *simulation, rrt_simulation_result *result,
+                                rrt_error *err);
+
 // Whole training steps (gradients of all weights, AdamW update) on random tokens. The model is changed.
 RRT_API rrt_status rrt_bench_train(rrt_model *model, const rrt_bench_options *options,
                                    rrt_bench_result *result, rrt_error *err);

@@ -1,14 +1,13 @@
 // rrt bench --batching: many requests at a time.
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/page.h"
 #include "base/rates.h"
 #include "cli/bench.h"
+#include "cli/exit_trace.h"
 
-enum { MOST_CASES = 128, MOST_TRACE = 1 << 22 };
+enum { MOST_CASES = 128 };
 
 static const char *const ways[] = {"depth", "sequence-exit", "sequence", "static"};
 
@@ -24,8 +23,7 @@ typedef struct cell {
 typedef struct table {
     cell *cells;
     size_t count;
-    unsigned char *trace;
-    size_t trace_tokens;
+    rrt__exit_trace trace;
 } table;
 
 // The next item of a comma-separated list; false at its end.
@@ -38,28 +36,16 @@ static bool next_item(const char **list, char item[64])
     return true;
 }
 
-// Whole numbers between white space: after how many loops each token leaves.
-static rrt_status read_trace(table *t, const char *path, int loops, rrt_error *err)
+static rrt_status check_trace(const rrt__exit_trace *trace, const char *path, int loops, rrt_error *err)
 {
-    rrt__string text = {0};
-    RRT__TRY(rrt__file_read(&text, path, err));
-    rrt_status status = rrt__alloc(&t->trace, text.length / 2 + 1, 1, "a trace", err);
-    for (const char *at = text.data ? text.data : "", *end = at + text.length; !status;) {
-        at += strspn(at, " \t\r\n");
-        if (at >= end) break;
-        char *after;
-        long value = strtol(at, &after, 10);
-        if (after == at || value < 1 || value > loops)
-            status =
-                rrt__fail(err, RRT_STATUS_FORMAT, "number %zu of the trace is not 1 to %d, the model's loops",
-                          t->trace_tokens + 1, loops);
-        else
-            t->trace[t->trace_tokens++] = (unsigned char)value;
-        at = after;
-    }
-    rrt__string_free(&text);
-    if (!status && !t->trace_tokens) status = rrt__fail(err, RRT_STATUS_FORMAT, "the trace is empty");
-    return status ? rrt__cli_in_file(err, status, path) : RRT_STATUS_OK;
+    for (size_t i = 0; i < trace->tokens; i++)
+        if (trace->exits[i] > loops)
+            return rrt__cli_in_file(err,
+                                    rrt__fail(err, RRT_STATUS_FORMAT,
+                                              "token %zu leaves after %d loops: the model has %d", i + 1,
+                                              trace->exits[i], loops),
+                                    path);
+    return RRT_STATUS_OK;
 }
 
 static rrt_status add_cells(table *t, const rrt__bench_crowd *crowd, size_t batch, rrt_error *err)
@@ -93,8 +79,8 @@ static rrt_status run_cell(cell *c, const table *t, const rrt__bench_crowd *crow
     o.exit = c->exit[0] ? c->exit : NULL;
     o.measures_agreement = is_last && (o.exit || o.loops);
     if (way == RRT_BATCHING_DEPTH || way == RRT_BATCHING_SEQUENCE_EXIT) {
-        o.trace = t->trace;
-        o.trace_tokens = t->trace_tokens;
+        o.trace = t->trace.exits;
+        o.trace_tokens = t->trace.tokens;
     }
     RRT__TRY(rrt_bench_requests(model, &o, &c->result, err));
     rrt__rates_add(&c->rates, (double)c->result.tokens / c->result.seconds);
@@ -167,7 +153,10 @@ rrt_status rrt__bench_crowd_run(rrt__bench_crowd *crowd, const rrt_model *model,
     int loops = info.loops < RRT_MOST_LOOPS ? info.loops : RRT_MOST_LOOPS;
     if (!crowd->batching) crowd->batching = "depth";
     rrt_status status = rrt__alloc(&t.cells, MOST_CASES, sizeof *t.cells, "results", err);
-    if (!status && crowd->trace_path) status = read_trace(&t, crowd->trace_path, info.loops, err);
+    if (!status && crowd->trace_path) {
+        status = rrt__exit_trace_read(&t.trace, crowd->trace_path, err);
+        if (!status) status = check_trace(&t.trace, crowd->trace_path, info.loops, err);
+    }
     for (int i = 0; !status && i < n_batches; i++) status = add_cells(&t, crowd, batches[i], err);
     if (!status) status = run_all(&t, crowd, model, repeats, err);
     for (size_t i = 0; !status && i < t.count; i++) json_array_append_new(rows, row_of(&t.cells[i], loops));
@@ -175,6 +164,6 @@ rrt_status rrt__bench_crowd_run(rrt__bench_crowd *crowd, const rrt_model *model,
         status =
             rrt__page_write(crowd->html, rrt__page_bench, rrt__page_bench_bytes, rows, crowd->force, err);
     rrt__free(t.cells);
-    rrt__free(t.trace);
+    rrt__exit_trace_free(&t.trace);
     return status;
 }

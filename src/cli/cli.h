@@ -22,6 +22,7 @@ int rrt__cli_bench(int argc, char **argv);
 int rrt__cli_teach(int argc, char **argv);
 int rrt__cli_train(int argc, char **argv);
 int rrt__cli_report(int argc, char **argv);
+int rrt__cli_simulate(int argc, char **argv);
 int rrt__cli_quantize(int argc, char **argv);
 
 // Options that every verb has; parse adds -t, --json and --help to the verb's own.

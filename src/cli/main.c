@@ -20,7 +20,8 @@ static const struct {
     {"teach", rrt__cli_teach, "a teacher's most likely next tokens, once, for training"},
     {"report", rrt__cli_report, "curves of training runs as a page"},
     {"quantize", rrt__cli_quantize, "one small file, used as it lies there: q8_0, q4_1, q4_0"},
-    {"bench", rrt__cli_bench, "speed: prompt, decoding, a training step"},
+    {"bench", rrt__cli_bench, "speed: prompt, decoding, crowds of requests, a training step"},
+    {"simulate", rrt__cli_simulate, "batching on machines that we do not have, from their timings"},
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
