@@ -113,7 +113,7 @@ static void test_crowds(void **state)
     json_decref(bench);
     write_text("trace.txt", "1 3\n");
     assert_error(1, "leaves after 3", "bench -m %s --exit-trace trace.txt", recursive);
-    assert_error(2, "no gates", "bench -m %s --exit gate:0.5 -n 8", recursive);
+    assert_error(1, "no gates", "bench -m %s --exit gate:0.5 -n 8", recursive);
     assert_error(2, "'sometimes'", "bench -m %s --batching sometimes -n 8", recursive);
 }
 
