@@ -75,7 +75,7 @@ static void test_exits_and_drafts(void **state)
     json_t *drafted = run_json("generate -m %s -p 'the cat' -n 12 --ignore-end --draft-loops 1", recursive);
     assert_near(json_number_value(json_object_get(all, "mean_loops")), 2, 0);
     assert_near(json_number_value(json_object_get(early, "mean_loops")), 13.0 / 12,
-                1e-9); // the first by the prompt
+                1e-7); // the first by the prompt
     assert_int_equal(json_integer_value(json_array_get(json_object_get(early, "exit_depths"), 1)), 1);
     assert_true(json_equal(json_object_get(drafted, "ids"), json_object_get(all, "ids")));
     assert_true(json_integer_value(json_object_get(drafted, "drafted")) >=
