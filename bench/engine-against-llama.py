@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", default="1,8,32")
     options = parser.parse_args()
+    options.peer, options.ours = os.path.abspath(options.peer), os.path.abspath(options.ours)
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
     batches = [int(batch) for batch in options.batches.split(",")]
     peers = {(batch, flash): Peer(options.peer, batch, flash) for batch in batches for flash in [False, True]}
