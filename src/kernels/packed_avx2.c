@@ -105,8 +105,8 @@ INLINE void multiply_tile(__m256 *totals, const strip *s, rrt__packing packing, 
     for (int r = 0; r < rows; r++) totals[r] = _mm256_setzero_ps();
     for (size_t b = 0; b < s->blocks; b++) {
         __m256i w[QUARTERS];
-        prefetch(s->codes + AHEAD, code_bytes);
-        prefetch(s->scales + AHEAD, scale_bytes);
+        prefetch(s->codes + b * code_bytes + AHEAD, code_bytes);
+        prefetch(s->scales + b * scale_bytes + AHEAD, scale_bytes);
         unpack(w, s->codes + b * code_bytes, packing);
         __m256 scale = halves(s->scales + b * scale_bytes), minimum = scale;
         if (has_minimum) minimum = halves(s->scales + b * scale_bytes + RRT__GROUP * sizeof(uint16_t));
