@@ -57,6 +57,7 @@ typedef struct rrt_eval_exit {
 // K/V policy.
 typedef struct rrt_eval_exits_point {
     double threshold, agreement, mean_loops, ppl;
+    double agreement_bound; // what agreement is at least, with 95 % confidence (Wilson's one-sided bound)
 } rrt_eval_exits_point;
 
 enum { RRT_EVAL_EXITS_POINTS = 21, RRT_EVAL_EXITS_WANTED = 3 };
@@ -69,8 +70,8 @@ typedef struct rrt_eval_exits_result {
     uint64_t tokens;       // scored
     int n_points;          // 0 where the rule has no threshold
     rrt_eval_exits_point points[RRT_EVAL_EXITS_POINTS];
-    // The threshold by which most tokens leave while 90, 95, 99 % agree; NaN where none does. Only with
-    // points.
+    // The threshold by which most tokens leave while the bound is at least 90, 95, 99 %; NaN where none does.
+    // Only with points.
     rrt_eval_exits_point calibrated[RRT_EVAL_EXITS_WANTED];
 } rrt_eval_exits_result;
 

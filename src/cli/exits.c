@@ -5,8 +5,9 @@
 
 static json_t *point_json(const rrt_eval_exits_point *p)
 {
-    return json_pack("{s:o, s:f, s:f, s:o}", "threshold", rrt__cli_number(p->threshold), "agreement",
-                     p->agreement, "mean_loops", p->mean_loops, "ppl", rrt__cli_number(p->ppl));
+    return json_pack("{s:o, s:f, s:f, s:f, s:o}", "threshold", rrt__cli_number(p->threshold), "agreement",
+                     p->agreement, "agreement_bound", p->agreement_bound, "mean_loops", p->mean_loops, "ppl",
+                     rrt__cli_number(p->ppl));
 }
 
 static json_t *points_json(const rrt_eval_exits_point *points, int count)
@@ -60,9 +61,10 @@ static void print_text(const rrt_eval_exits_result *r, const char *rule)
     for (int i = 0; i < RRT_EVAL_EXITS_WANTED; i++) {
         const rrt_eval_exits_point *p = &r->calibrated[i];
         if (isnan(p->threshold))
-            printf("no threshold lets a token leave and %s %% agree\n", wanted[i]);
+            printf("no threshold lets a token leave and surely at least %s %% agree\n", wanted[i]);
         else
-            printf("%s %% agree: %.6g, %.3f loops per token\n", wanted[i], p->threshold, p->mean_loops);
+            printf("at least %s %% agree (95 %% confidence; %.2f %% here): %.6g, %.3f loops per token\n",
+                   wanted[i], 100 * p->agreement, p->threshold, p->mean_loops);
     }
 }
 

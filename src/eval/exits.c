@@ -56,6 +56,13 @@ static void summarize_rule(const rrt__exit_rows *r, rrt_eval_exits_result *resul
     result->tokens = r->count;
 }
 
+// Of a share that was seen in so many draws: the lowest true share for which that is not yet a surprise.
+static double lower_bound(double share, size_t count)
+{
+    double n = (double)count, z = 1.6449, middle = share + z * z / (2 * n);
+    return (middle - z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n);
+}
+
 // What a limit would do: each token as if all tokens left where it does.
 static rrt_eval_exits_point try_limit(const rrt__exit_rows *r, rrt__exit_kind kind, double limit)
 {
@@ -70,6 +77,7 @@ static rrt_eval_exits_point try_limit(const rrt__exit_rows *r, rrt__exit_kind ki
         loss += r->loss[at] / (double)r->count;
     }
     point.ppl = exp(loss);
+    point.agreement_bound = lower_bound(point.agreement, r->count);
     return point;
 }
 
@@ -85,11 +93,11 @@ static void calibrate(const rrt__exit_rows *r, rrt__exit_kind kind, const double
 {
     bool over[RRT_EVAL_EXITS_WANTED] = {false};
     for (int w = 0; w < RRT_EVAL_EXITS_WANTED; w++)
-        result->calibrated[w] = (rrt_eval_exits_point){NAN, 1, r->loops, result->exits[r->loops - 1].ppl};
+        result->calibrated[w] = (rrt_eval_exits_point){NAN, 1, r->loops, result->exits[r->loops - 1].ppl, 1};
     for (int q = FINE; q >= 0; q--) {
         rrt_eval_exits_point point = try_limit(r, kind, sorted[(count - 1) * (size_t)q / FINE]);
         for (int w = 0; w < RRT_EVAL_EXITS_WANTED; w++) {
-            over[w] |= point.agreement < wanted_agreement[w];
+            over[w] |= point.agreement_bound < wanted_agreement[w];
             if (!over[w]) result->calibrated[w] = point;
         }
     }
