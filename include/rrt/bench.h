@@ -69,10 +69,10 @@ typedef struct rrt_bench_requests_result {
     double mean_loops;
     double agreement; // share of tokens that all loops would have made there; NaN: not measured
     rrt_engine_stats stats;
-    // Rows of each loop in steps spread over the run.
+    // Rows of each loop, means of some steps each, over the run.
     struct {
-        double seconds;
-        uint32_t rows[RRT_MOST_LOOPS + 1];
+        double seconds; // when the last of them was done
+        float rows[RRT_MOST_LOOPS + 1];
     } samples[RRT_BENCH_SAMPLES];
     size_t n_samples;
     // Steps by size, at the least 2^i rows: how many, their rows and their time.

@@ -101,7 +101,7 @@ static json_t *timeline(const rrt_bench_requests_result *r, int loops)
     for (size_t i = 0; i < r->n_samples; i++) {
         json_t *sample = json_array();
         json_array_append_new(sample, json_real(r->samples[i].seconds));
-        for (int l = 1; l <= loops; l++) json_array_append_new(sample, json_integer(r->samples[i].rows[l]));
+        for (int l = 1; l <= loops; l++) json_array_append_new(sample, json_real(r->samples[i].rows[l]));
         json_array_append_new(list, sample);
     }
     return list;

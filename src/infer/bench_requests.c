@@ -19,7 +19,7 @@ typedef struct crowd {
     size_t *lengths;      // [requests]
     unsigned char *trace; // [most_tokens]: of a request that is submitted
     uint64_t agreed, judged, loops;
-    size_t sample_every; // steps
+    size_t sample_every, sampled; // steps
     rrt__arena arena;
 } crowd;
 
@@ -120,20 +120,27 @@ static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_
     return RRT_STATUS_OK;
 }
 
-// Every sample_every steps; when there is no room for more, half of them go.
+// Of every sample_every steps; when there is no room for more, two become one.
 static void sample(crowd *c, const rrt_engine_stats *stats, double seconds)
 {
     rrt_bench_requests_result *r = c->result;
-    if (stats->steps % c->sample_every) return;
-    if (r->n_samples == RRT_BENCH_SAMPLES) {
-        for (size_t i = 0; i < RRT_BENCH_SAMPLES / 2; i++) r->samples[i] = r->samples[2 * i + 1];
-        r->n_samples /= 2;
-        c->sample_every *= 2;
+    if (c->sampled == c->sample_every) {
+        c->sampled = 0;
+        if (++r->n_samples == RRT_BENCH_SAMPLES) {
+            r->n_samples /= 2;
+            c->sample_every *= 2;
+            for (size_t i = 0; i < r->n_samples; i++) {
+                r->samples[i].seconds = r->samples[2 * i + 1].seconds;
+                for (int l = 0; l <= RRT_MOST_LOOPS; l++)
+                    r->samples[i].rows[l] = (r->samples[2 * i].rows[l] + r->samples[2 * i + 1].rows[l]) / 2;
+            }
+        }
+        memset(r->samples[r->n_samples].rows, 0, sizeof r->samples->rows);
     }
     r->samples[r->n_samples].seconds = seconds;
     for (int l = 0; l <= RRT_MOST_LOOPS; l++)
-        r->samples[r->n_samples].rows[l] = (uint32_t)stats->occupancy[l];
-    r->n_samples++;
+        r->samples[r->n_samples].rows[l] += (float)stats->occupancy[l] / (float)c->sample_every;
+    c->sampled++;
 }
 
 static void add_step(crowd *c, const rrt_engine_stats *stats, double seconds)
@@ -191,7 +198,7 @@ static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error
 rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
                               rrt_bench_requests_result *result, rrt_error *err)
 {
-    crowd c = {.model = model, .options = *options, .result = result, .sample_every = 1};
+    crowd c = {.model = model, .options = *options, .result = result, .sample_every = 4};
     *result = (rrt_bench_requests_result){.agreement = NAN};
     set_defaults(&c.options);
     rrt_status status = open_crowd(&c, err);
