@@ -6,6 +6,7 @@
 #include "rrt/chat.h"
 #include "rrt/convert.h"
 #include "rrt/eval.h"
+#include "rrt/export.h"
 #include "rrt/model.h"
 #include "rrt/session.h"
 #include "rrt/status.h"

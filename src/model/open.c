@@ -137,8 +137,7 @@ static rrt_status open_weights(rrt_model **out, const rrt__config *config, const
     return status;
 }
 
-static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_progress *progress,
-                              rrt_error *err)
+static rrt_status open_base(rrt_model **out, const char *folder, const rrt_progress *progress, rrt_error *err)
 {
     char path[4096];
     json_t *json;
@@ -154,6 +153,50 @@ static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_pro
     rrt_error found = {0};
     status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
     return tolerate_unknown(*out, status, &found, err);
+}
+
+// The base that an adapter names; an export of ours has it within, wherever the folder was moved to.
+static rrt_status find_base(char base[4096], const char *folder, rrt_error *err)
+{
+    char path[4096];
+    const char *name;
+    json_t *json;
+    RRT__TRY(rrt__path_join(base, folder, RRT__PEFT_BASE, err));
+    if (rrt__path_is_folder(base)) return RRT_STATUS_OK;
+    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
+    RRT__TRY(rrt__json_read(&json, path, err));
+    rrt_status status = rrt__json_string(json, "base_model_name_or_path", &name, err);
+    if (!status && strlen(name) < 4096) strcpy(base, name);
+    bool is_there = !status && rrt__path_exists(base);
+    if (!status && !is_there) {
+        status = rrt__fail(err, RRT_STATUS_IO, "the base model '%.200s' is not there", name);
+        rrt__hint(err, status, "put its folder into the adapter's, as '" RRT__PEFT_BASE "'");
+    }
+    json_decref(json);
+    return status ? rrt__at(err, status, RRT__PEFT_CONFIG) : RRT_STATUS_OK;
+}
+
+static rrt_status open_adapter(rrt_model **out, const char *folder, const rrt_progress *progress,
+                               rrt_error *err)
+{
+    char path[4096];
+    rrt_model *base;
+    RRT__TRY(find_base(path, folder, err));
+    RRT__TRY(rrt__path_is_folder(path) ? open_base(&base, path, progress, err)
+                                       : open_gguf(&base, path, progress, err));
+    rrt_status status = rrt_model_unpack(base, err);
+    if (!status) status = rrt__adapter_load(out, base, folder, err);
+    rrt_model_close(base);
+    return status;
+}
+
+static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_progress *progress,
+                              rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
+    return rrt__path_exists(path) ? open_adapter(out, folder, progress, err)
+                                  : open_base(out, folder, progress, err);
 }
 
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
