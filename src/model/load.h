@@ -25,6 +25,12 @@ rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_er
 // dtype: of the weights beside it.
 rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err);
 
+// Whether a folder of the model has what opens it in transformers beside it (modeling.h).
+bool rrt__model_has_modeling(const rrt_model *model);
+
+// Per depth the ranks of its LoRA, by matrix; NULL if out of memory.
+json_t *rrt__lora_ranks(const rrt_model *model);
+
 // Checks that the numbers of a shape are possible and fit each other.
 rrt_status rrt__shape_check(const rrt__shape *shape, rrt_error *err);
 

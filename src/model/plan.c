@@ -80,6 +80,7 @@ static bool is_plan(rrt__plan *plan, const short *slot, int n_depths, int n_slot
 bool rrt__plan_recognise(rrt__plan *plan, const short *slot, int n_depths, int n_slots)
 {
     int d = 1, run = 1, repeated = n_depths - n_slots;
+    if (slot[0] != 0) return false;
     while (d < n_depths && slot[d] == slot[d - 1] + 1) d++;
     if (d == n_depths) return is_plan(plan, slot, n_depths, n_slots, RRT__SHARING_NONE, 1, n_depths, 0);
     // The first that does not go on goes back to the first of the block; a run of it are a sequence's loops.

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "format/safetensors.h"
 #include "model/load.h"
+#include "model/modeling.h"
 #include "model/parameters.h"
 #include "rrt/convert.h"
 #include "tokenizer/tokenizer.h"
@@ -106,11 +107,19 @@ static rrt_status save_generation(const rrt_tokenizer *tokenizer, const char *fo
     return write_json(json, folder, "generation_config.json", err);
 }
 
+static rrt_status save_modeling(const char *folder, rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, RRT__MODELING ".py", err));
+    return rrt__file_write(path, rrt__modeling, rrt__modeling_bytes, err);
+}
+
 rrt_status rrt__model_write(const rrt_model *model, const char *folder,
                             const rrt__safetensors_options *options, rrt_error *err)
 {
     RRT__TRY(save_config(model, folder, options->dtype, err));
     RRT__TRY(save_weights(model, folder, options, err));
+    if (rrt__model_has_modeling(model)) RRT__TRY(save_modeling(folder, err));
     if (!model->tokenizer) return RRT_STATUS_OK;
     RRT__TRY(save_generation(model->tokenizer, folder, err));
     return rrt__tokenizer_write(model->tokenizer, folder, err);
