@@ -95,6 +95,23 @@ static void test_without_lora(void **state)
     rrt_model_close(original);
 }
 
+static void test_looped(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__plan plan;
+    const rrt_export_options looped = {.format = "gguf", .looped = true};
+    rrt_model *original = open_golden("llama");
+    assert_ok(rrt__plan_make(&plan, RRT__SHARING_CYCLE, 3, 2, 0, 0, &err));
+    rrt_model *tied = tie(original, &plan, RRT__NORMS_TIED);
+    check(tied, &looped, RRT__SHARING_CYCLE);
+    add_random_loras(tied);
+    assert_fails(RRT_STATUS_UNSUPPORTED, "without LoRA",
+                 rrt_model_export(tied, "/tmp/x.gguf", &looped, NULL, &err));
+    rrt_model_close(tied);
+    rrt_model_close(original);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -310,11 +327,12 @@ static void test_plans_recognised(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats),           cmocka_unit_test(test_dtypes),
-        cmocka_unit_test(test_without_lora),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_overwriting),       cmocka_unit_test(test_foreign_adapter),
-        cmocka_unit_test(test_hostile_adapters),  cmocka_unit_test(test_damaged_adapters),
-        cmocka_unit_test(test_other_replication), cmocka_unit_test(test_plans_recognised),
+        cmocka_unit_test(test_formats),          cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_without_lora),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_looped),           cmocka_unit_test(test_overwriting),
+        cmocka_unit_test(test_foreign_adapter),  cmocka_unit_test(test_hostile_adapters),
+        cmocka_unit_test(test_damaged_adapters), cmocka_unit_test(test_other_replication),
+        cmocka_unit_test(test_plans_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,6 +138,8 @@ rrt_status rrt_model_export(const rrt_model *model, const char *path, const rrt_
     RRT__TRY(find_format(&kind, options->format, err));
     RRT__TRY(rrt__dtype_parse(&dtype, options->dtype, err));
     RRT__TRY(check_model(model, err));
+    if (options->looped && kind->write != rrt__export_gguf)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "only gguf can be looped, not %s", kind->name);
     RRT__TRY(rrt__destination_open(&destination, path, kind->is_folder, options->overwrite, err));
     const rrt__export export = {model, options, dtype, destination.path, destination.temporary};
     rrt_status status = kind->write(&export, err);

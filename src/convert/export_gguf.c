@@ -7,6 +7,7 @@
 #include "format/gguf_write.h"
 #include "model/load.h"
 #include "model/parameters.h"
+#include "model/unroll.h"
 #include "tokenizer/tokenizer.h"
 
 typedef struct writing {
@@ -100,6 +101,13 @@ static rrt_status declare_shape(writing *to, rrt_error *err)
     return set_real(to, "final_logit_softcapping", s->logit_cap, err);
 }
 
+static rrt_status declare_loops(writing *to, rrt_error *err)
+{
+    if (!to->export->options->looped) return RRT_STATUS_OK;
+    RRT__TRY(set_size(to, "num_loops", (size_t)to->export->model->plan.loops, err));
+    return rrt__gguf_write_bool(&to->writer, RRT__GGUF_LOOPED ".skip_loop_final_norm", true, err);
+}
+
 static rrt_status declare_tokenizer(writing *to, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = to->plain->tokenizer;
@@ -118,6 +126,7 @@ static rrt_status write_all(writing *to, rrt_error *err)
         rrt__gguf_write_string(w, "general.architecture", to->architecture, strlen(to->architecture), err));
     RRT__TRY(rrt__gguf_write_u32(w, "general.file_type", file_type, err));
     RRT__TRY(declare_shape(to, err));
+    RRT__TRY(declare_loops(to, err));
     RRT__TRY(declare_tokenizer(to, err));
     RRT__TRY(rrt__model_each_parameter(to->plain, names, declare, to, err));
     to->total = (double)w->data_bytes;
@@ -154,12 +163,41 @@ static rrt_status check(const rrt_model *model, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+// What llama.cpp's looped architecture is: the layers of a Llama, all of them, several times, and no more.
+static rrt_status check_looped(const rrt_model *model, rrt_error *err)
+{
+    enum { MOST_LAYERS = 512 };
+    const rrt__plan *plan = &model->plan;
+    bool fits = strcmp(model->family->name, "llama") == 0 && rrt__plan_has_boundary(plan) && !plan->prelude &&
+                !plan->coda && !rrt__model_owns_vectors(model) && plan->n_depths <= MOST_LAYERS;
+    for (int i = 0; i < plan->n_depths * RRT__MATRIX_COUNT; i++)
+        fits = fits && !model->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank;
+    if (fits) return RRT_STATUS_OK;
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                  "llama.cpp loops only a llama that is one cycle of at most %d layers, with tied"
+                  " norms and without LoRA, prelude and coda",
+                  MOST_LAYERS);
+    return rrt__hint(err, status, "leave --looped out: the model is then unrolled");
+}
+
+static rrt_status make_plain(const rrt__export *export, rrt_model **plain, rrt_error *err)
+{
+    short depths[RRT__MAX_DEPTHS];
+    const rrt__plan *plan = &export->model->plan;
+    if (!export->options->looped) return rrt__export_unroll(export, plain, err);
+    RRT__TRY(check_looped(export->model, err));
+    for (int s = 0; s < plan->n_slots; s++) depths[s] = (short)s; // the first loop's
+    return rrt__unroll(plain, export->model, depths, plan->n_slots, false, export->options->threads, err);
+}
+
 rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err)
 {
     rrt_model *plain;
     RRT__TRY(check(export->model, err));
-    RRT__TRY(rrt__export_unroll(export, &plain, err));
-    writing to = {.export = export, .plain = plain, .architecture = plain->family->gguf_name};
+    RRT__TRY(make_plain(export, &plain, err));
+    const char *architecture = export->options->looped ? RRT__GGUF_LOOPED : plain->family->gguf_name;
+    writing to = {.export = export, .plain = plain, .architecture = architecture};
     rrt_status status = write_all(&to, err);
     rrt__gguf_writer_free(&to.writer);
     rrt_model_close(plain);

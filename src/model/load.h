@@ -65,6 +65,10 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
 // it stays as it is.
 rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, rrt_error *err);
 
+// The architecture of llama.cpp that runs the layers of a Llama several times, each stored once. Its own
+// models norm between the loops; ours, and those that we read, do not.
+#define RRT__GGUF_LOOPED "nanbeige"
+
 // A quantised file of ours (quantize.c): its architecture, and the model that it holds. The model takes the
 // file over, unless this fails.
 #define RRT__GGUF_ARCHITECTURE "rrt"
