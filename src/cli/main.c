@@ -32,7 +32,7 @@ static void print_help(void)
            rrt_version(), rrt_cpu_kernels());
     for (int i = 0; i < VERB_COUNT; i++) printf("  %-10s %s\n", verbs[i].name, verbs[i].about);
     printf("\nrrt VERB --help tells the options of a verb.\n"
-           "A MODEL is a .gguf file, a Hugging Face folder, or a folder that rrt wrote.\n");
+           "A MODEL is a .gguf file, a Hugging Face folder, a PEFT adapter, or a folder that rrt wrote.\n");
 }
 
 int main(int argc, char **argv)

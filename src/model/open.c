@@ -182,7 +182,7 @@ static rrt_status find_base(char base[4096], const char *folder, rrt_error *err)
     RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
     RRT__TRY(rrt__json_read(&json, path, err));
     rrt_status status = rrt__json_string(json, "base_model_name_or_path", &name, err);
-    if (!status && strlen(name) < 4096) strcpy(base, name);
+    if (!status) snprintf(base, 4096, "%s", name);
     bool is_there = !status && rrt__path_exists(base);
     if (!status && !is_there) {
         status = rrt__fail(err, RRT_STATUS_IO, "the base model '%.200s' is not there", name);
