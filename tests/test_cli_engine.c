@@ -1,4 +1,4 @@
-// quantize, generate with exits and drafts, bench and simulate, as they are typed.
+// quantize, export, generate with exits and drafts, bench and simulate, as they are typed.
 #include "cli.h"
 
 static const char *const file = "made.gguf";
@@ -35,6 +35,25 @@ static void test_quantize(void **state)
     assert_int_equal(run("quantize %s %s q8_0 --force", file, file)->code, 0); // from a quantised one
     assert_int_equal(run("quantize %s %s q9 --force", golden_path("llama"), file)->code, 2);
     assert_int_equal(run("quantize %s %s", golden_path("llama"), file)->code, 2);
+}
+
+static void test_export(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"hf", "peft", "gguf"};
+    assert_int_equal(run("convert %s loops --loops 2 --rank 2", golden_path("llama"))->code, 0);
+    for (int i = 0; i < 3; i++) {
+        json_t *made = run_json("export loops out-%s --to %s", formats[i], formats[i]);
+        assert_number(made, "max_logit_diff", 0, 1e-4);
+        json_decref(made);
+        assert_int_equal(run("logits -m out-%s --tokens 1,2", formats[i])->code, 0);
+        assert_error(1, "--force", "export loops out-%s --to %s", formats[i], formats[i]);
+    }
+    assert_error(2, "would destroy", "export loops loops --to hf --force");
+    assert_error(2, "hf, peft, gguf", "export loops x --to onnx");
+    assert_error(2, "--to", "export loops x");
+    assert_error(2, "looped", "export loops x --to hf --looped");
+    assert_error(1, "without LoRA", "export loops x --to gguf --looped");
 }
 
 static void test_bench(void **state)
@@ -150,9 +169,9 @@ static void test_simulate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantize),         cmocka_unit_test(test_bench),
-        cmocka_unit_test(test_exits_and_drafts), cmocka_unit_test(test_crowds),
-        cmocka_unit_test(test_simulate),
+        cmocka_unit_test(test_quantize), cmocka_unit_test(test_export),
+        cmocka_unit_test(test_bench),    cmocka_unit_test(test_exits_and_drafts),
+        cmocka_unit_test(test_crowds),   cmocka_unit_test(test_simulate),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

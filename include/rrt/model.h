@@ -14,8 +14,9 @@ extern "C" {
 
 typedef struct rrt_model rrt_model;
 
-// Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json), or an
-// rrt folder (the same with an "rrt" object in config.json). All weights become f32 in memory, but those of a
+// Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json), an
+// rrt folder (the same with an "rrt" object in config.json), or a PEFT adapter (adapter_config.json,
+// adapter_model.safetensors, and the base that they name). All weights become f32 in memory, but those of a
 // file that rrt_model_quantize wrote, which is mapped and used as it is; a weight that several depths share
 // is held once. Free with rrt_model_close. progress may be NULL.
 RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress,

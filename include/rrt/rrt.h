@@ -7,6 +7,7 @@
 #include "rrt/convert.h"
 #include "rrt/engine.h"
 #include "rrt/eval.h"
+#include "rrt/export.h"
 #include "rrt/model.h"
 #include "rrt/session.h"
 #include "rrt/status.h"

@@ -49,25 +49,41 @@ bool rrt__path_remove(const char *path)
     return rmdir(path) == 0;
 }
 
+// The same with an adapter's base.
+static bool remove_result(const char *path)
+{
+    char inner[4096];
+    if (!rrt__path_join(inner, path, RRT__INNER_FOLDER, NULL)) rrt__path_remove(inner);
+    return rrt__path_remove(path);
+}
+
 static rrt_status fail_exists(rrt_error *err)
 {
     rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
     return rrt__hint(err, status, "choose another name, or pass --force to replace it");
 }
 
-// Only what looks like a result of ours is replaced: the folder of a model or of a teacher's answers, which
-// has no folders in it.
+// Whether the file is in the folder.
+static bool holds(const char *path, const char *name)
+{
+    char inner[4096];
+    return !rrt__path_join(inner, path, name, NULL) && rrt__path_exists(inner);
+}
+
+// Only what looks like a result of ours is replaced: the folder of a model, an adapter or a teacher's
+// answers, which has no folder in it but an adapter's base.
 static rrt_status check_replaceable(const char *path, rrt_error *err)
 {
     DIR *folder = opendir(path);
     if (!folder) return rrt__fail_errno(err, "cannot read the folder");
-    bool is_empty = true, is_result = false;
+    bool is_empty = true, is_adapter = holds(path, "adapter_config.json");
+    bool is_result = is_adapter || holds(path, "config.json") || holds(path, "teacher.topk");
     char inner[256] = "";
     for (struct dirent *entry; (entry = readdir(folder));) {
         struct stat info;
         if (is_dots(entry->d_name)) continue;
         is_empty = false;
-        is_result |= strcmp(entry->d_name, "config.json") == 0 || strcmp(entry->d_name, "teacher.topk") == 0;
+        if (is_adapter && strcmp(entry->d_name, RRT__INNER_FOLDER) == 0) continue;
         if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
             snprintf(inner, sizeof inner, "%s", entry->d_name);
     }
@@ -168,7 +184,7 @@ static rrt_status replace(const rrt__destination *destination, rrt_error *err)
         if (stepped_aside) rename(aside, destination->path);
         return status;
     }
-    if (!stepped_aside || rrt__path_remove(aside)) return RRT_STATUS_OK;
+    if (!stepped_aside || remove_result(aside)) return RRT_STATUS_OK;
     rrt_status status = rrt__fail_errno(err, "the result is in place, but what it replaced is left over");
     return rrt__hint(err, status, "remove %.200s", aside);
 }
@@ -185,5 +201,5 @@ rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err
 
 void rrt__destination_discard(rrt__destination *destination)
 {
-    if (destination->temporary[0]) rrt__path_remove(destination->temporary);
+    if (destination->temporary[0]) remove_result(destination->temporary);
 }

@@ -34,6 +34,9 @@ bool rrt__path_remove(const char *path);
 // destroy.
 bool rrt__path_is_at_or_in(const char *path, const char *place);
 
+// The one folder that a result may hold, if it is an adapter: its base.
+#define RRT__INNER_FOLDER "base"
+
 // A destination, file or folder, that appears under its own name only once it is complete. Open, write to
 // temporary (a file of that name, or files below it), then commit; discard after a failure. `temporary` is a
 // name of its own, however many write to the same path.
@@ -45,7 +48,7 @@ typedef struct rrt__destination {
 
 // Whether a result may go to path. ARGUMENT if it is empty or too long, IO if its folder cannot be written
 // to. EXISTS if something is there and overwrite is false, or if it is a folder that is no result of ours: it
-// holds files but no config.json, or holds folders.
+// holds files but no config.json, or holds folders other than an adapter's RRT__INNER_FOLDER.
 rrt_status rrt__destination_check(const char *path, bool overwrite, rrt_error *err);
 
 // Checks the same, and creates the temporary file or folder.

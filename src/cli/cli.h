@@ -24,6 +24,7 @@ int rrt__cli_train(int argc, char **argv);
 int rrt__cli_report(int argc, char **argv);
 int rrt__cli_simulate(int argc, char **argv);
 int rrt__cli_quantize(int argc, char **argv);
+int rrt__cli_export(int argc, char **argv);
 
 // Options that every verb has; parse adds -t, --json and --help to the verb's own.
 typedef struct rrt__cli_common {
@@ -75,6 +76,10 @@ rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err
 
 // The same for what needs f32 weights: a quantised model is unpacked.
 rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);
+
+// Better known before the work than after: whether a result may go to path. `input`, which may be NULL, is
+// read and not to be destroyed by replacing what is there.
+rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const char *input, rrt_error *err);
 
 // What is wrong in a file is not wrong usage: names the file (NULL and "-": standard input), and turns
 // ARGUMENT into FORMAT. With what files hold checked where they are read, the library's ARGUMENT is about an

@@ -76,6 +76,15 @@ rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err)
     return rrt_model_unpack(*out, err);
 }
 
+rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const char *input, rrt_error *err)
+{
+    RRT__TRY(rrt__destination_check(path, overwrite, err));
+    if (!input || !rrt__path_is_at_or_in(input, path)) return RRT_STATUS_OK;
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_ARGUMENT, "replacing it would destroy %s, which is read", input);
+    return rrt__at(err, rrt__hint(err, status, "choose another name for DST"), "%s", path);
+}
+
 rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)
 {
     if (!status) return status;

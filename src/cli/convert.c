@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cli/cli.h"
 
 enum {
@@ -201,20 +200,6 @@ static rrt_status parse_target(const char *text, uint64_t body, uint64_t *target
     return RRT_STATUS_OK;
 }
 
-// Better known before the work than after. What is read here may not be what DST replaces.
-static rrt_status check_destination(const arguments *a, rrt_error *err)
-{
-    const char *const inputs[] = {a->paths[0], a->calibration};
-    RRT__TRY(rrt__destination_check(a->paths[1], a->force, err));
-    for (int i = 0; i < 2; i++) {
-        if (!inputs[i] || !rrt__path_is_at_or_in(inputs[i], a->paths[1])) continue;
-        rrt_status status =
-            rrt__fail(err, RRT_STATUS_ARGUMENT, "replacing it would destroy %s, which is read", inputs[i]);
-        return rrt__at(err, rrt__hint(err, status, "choose another name for DST"), "%s", a->paths[1]);
-    }
-    return RRT_STATUS_OK;
-}
-
 static rrt_status convert(arguments *a, const rrt_model *source, rrt_model **model,
                           rrt_convert_frontier *frontier, rrt_convert_report *report, rrt_error *err)
 {
@@ -258,7 +243,8 @@ int rrt__cli_convert(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(parse(&a, argc, argv, &err));
-    RRT__GOTO(check_destination(&a, &err));
+    RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.paths[0], &err));
+    RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.calibration, &err));
     RRT__GOTO(rrt__cli_open_f32(&source, a.paths[0], &err));
     size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));

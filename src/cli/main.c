@@ -20,6 +20,7 @@ static const struct {
     {"teach", rrt__cli_teach, "a teacher's most likely next tokens, once, for training"},
     {"report", rrt__cli_report, "curves of training runs as a page"},
     {"quantize", rrt__cli_quantize, "one small file, used as it lies there: q8_0, q4_1, q4_0"},
+    {"export", rrt__cli_export, "for other programs: Hugging Face folder, PEFT adapter, GGUF for llama.cpp"},
     {"bench", rrt__cli_bench, "speed: prompt, decoding, crowds of requests, a training step"},
     {"simulate", rrt__cli_simulate, "batching on machines that we do not have, from their timings"},
 };
@@ -32,7 +33,7 @@ static void print_help(void)
            rrt_version(), rrt_cpu_kernels());
     for (int i = 0; i < VERB_COUNT; i++) printf("  %-10s %s\n", verbs[i].name, verbs[i].about);
     printf("\nrrt VERB --help tells the options of a verb.\n"
-           "A MODEL is a .gguf file, a Hugging Face folder, or a folder that rrt wrote.\n");
+           "A MODEL is a .gguf file, a Hugging Face folder, a PEFT adapter, or a folder that rrt wrote.\n");
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,6 @@
 #include "format/dtype.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "format/dequant.h"
@@ -82,4 +83,24 @@ void rrt__dtype_to_f32(rrt__dtype dtype, const void *data, size_t count, float *
     const unsigned char *block = data;
     for (size_t i = 0; i < count; i += types[dtype].values, block += types[dtype].bytes)
         types[dtype].decode(block, out + i);
+}
+
+size_t rrt__dtype_from_f32(rrt__dtype dtype, const float *values, size_t count, void *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool is_finite = isfinite(values[i]);
+        if (dtype == RRT__DTYPE_F32) {
+            memcpy((float *)out + i, values + i, sizeof *values);
+        } else if (dtype == RRT__DTYPE_F16) {
+            uint16_t half = rrt__f32_to_f16(values[i]);
+            is_finite = (half & 0x7c00) != 0x7c00;
+            memcpy((uint16_t *)out + i, &half, sizeof half);
+        } else {
+            uint16_t half = rrt__f32_to_bf16(values[i]);
+            is_finite = (half & 0x7f80) != 0x7f80;
+            memcpy((uint16_t *)out + i, &half, sizeof half);
+        }
+        if (!is_finite) return i;
+    }
+    return count;
 }

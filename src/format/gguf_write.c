@@ -47,6 +47,51 @@ rrt_status rrt__gguf_write_u32(rrt__gguf_writer *w, const char *key, uint32_t va
     return put_u32(&w->entries, value, err);
 }
 
+rrt_status rrt__gguf_write_f32(rrt__gguf_writer *w, const char *key, float value, rrt_error *err)
+{
+    RRT__TRY(put_key(w, key, RRT__GGUF_TYPE_FLOAT32, err));
+    return put(&w->entries, &value, sizeof value, err);
+}
+
+rrt_status rrt__gguf_write_bool(rrt__gguf_writer *w, const char *key, bool value, rrt_error *err)
+{
+    const char byte = value;
+    RRT__TRY(put_key(w, key, RRT__GGUF_TYPE_BOOL, err));
+    return put(&w->entries, &byte, 1, err);
+}
+
+static rrt_status put_array(rrt__gguf_writer *w, const char *key, rrt__gguf_type type, size_t count,
+                            rrt_error *err)
+{
+    RRT__TRY(put_key(w, key, RRT__GGUF_TYPE_ARRAY, err));
+    RRT__TRY(put_u32(&w->entries, type, err));
+    return put_u64(&w->entries, count, err);
+}
+
+rrt_status rrt__gguf_write_i32s(rrt__gguf_writer *w, const char *key, const int32_t *values, size_t count,
+                                rrt_error *err)
+{
+    RRT__TRY(put_array(w, key, RRT__GGUF_TYPE_INT32, count, err));
+    return put(&w->entries, values, count * sizeof *values, err);
+}
+
+rrt_status rrt__gguf_write_f32s(rrt__gguf_writer *w, const char *key, const float *values, size_t count,
+                                rrt_error *err)
+{
+    RRT__TRY(put_array(w, key, RRT__GGUF_TYPE_FLOAT32, count, err));
+    return put(&w->entries, values, count * sizeof *values, err);
+}
+
+rrt_status rrt__gguf_write_strings(rrt__gguf_writer *w, const char *key, size_t count, rrt_error *err)
+{
+    return put_array(w, key, RRT__GGUF_TYPE_STRING, count, err);
+}
+
+rrt_status rrt__gguf_write_item(rrt__gguf_writer *w, const char *text, size_t length, rrt_error *err)
+{
+    return put_text(&w->entries, text, length, err);
+}
+
 static size_t padding(size_t bytes)
 {
     return (RRT__GGUF_ALIGNMENT - bytes % RRT__GGUF_ALIGNMENT) % RRT__GGUF_ALIGNMENT;
@@ -106,6 +151,23 @@ rrt_status rrt__gguf_write_data(rrt__gguf_writer *w, const void *data, size_t si
 {
     RRT__TRY(write_bytes(w, data, size_bytes, err));
     return write_padding(w, size_bytes, err);
+}
+
+rrt_status rrt__gguf_write_values(rrt__gguf_writer *w, rrt__dtype dtype, const float *values, size_t count,
+                                  rrt_error *err)
+{
+    enum { CHUNK_VALUES = 4096 };
+    float converted[CHUNK_VALUES]; // or values of 16 bits
+    size_t value_bytes = rrt__dtype_block_bytes(dtype);
+    for (size_t at = 0; at < count; at += CHUNK_VALUES) {
+        size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
+        size_t bad = rrt__dtype_from_f32(dtype, values + at, n, converted);
+        if (bad < n)
+            return rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %g, which is no finite number in %s",
+                             at + bad, (double)values[at + bad], rrt__dtype_name(dtype));
+        RRT__TRY(write_bytes(w, converted, n * value_bytes, err));
+    }
+    return write_padding(w, count * value_bytes, err);
 }
 
 rrt_status rrt__gguf_writer_finish(rrt__gguf_writer *w, rrt_error *err)

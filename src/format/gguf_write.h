@@ -22,6 +22,16 @@ typedef struct rrt__gguf_writer {
 rrt_status rrt__gguf_write_string(rrt__gguf_writer *writer, const char *key, const char *text, size_t length,
                                   rrt_error *err);
 rrt_status rrt__gguf_write_u32(rrt__gguf_writer *writer, const char *key, uint32_t value, rrt_error *err);
+rrt_status rrt__gguf_write_f32(rrt__gguf_writer *writer, const char *key, float value, rrt_error *err);
+rrt_status rrt__gguf_write_bool(rrt__gguf_writer *writer, const char *key, bool value, rrt_error *err);
+rrt_status rrt__gguf_write_i32s(rrt__gguf_writer *writer, const char *key, const int32_t *values,
+                                size_t count, rrt_error *err);
+rrt_status rrt__gguf_write_f32s(rrt__gguf_writer *writer, const char *key, const float *values, size_t count,
+                                rrt_error *err);
+
+// An array of strings: its head, which has to be followed by just count of them.
+rrt_status rrt__gguf_write_strings(rrt__gguf_writer *writer, const char *key, size_t count, rrt_error *err);
+rrt_status rrt__gguf_write_item(rrt__gguf_writer *writer, const char *text, size_t length, rrt_error *err);
 
 // Declares a tensor; shape is outermost first.
 rrt_status rrt__gguf_write_tensor(rrt__gguf_writer *writer, const char *name, rrt__dtype dtype, int n_dims,
@@ -31,6 +41,10 @@ rrt_status rrt__gguf_write_tensor(rrt__gguf_writer *writer, const char *name, rr
 rrt_status rrt__gguf_writer_begin(rrt__gguf_writer *writer, const char *path, rrt_error *err);
 rrt_status rrt__gguf_write_data(rrt__gguf_writer *writer, const void *data, size_t size_bytes,
                                 rrt_error *err);
+
+// The same for values that are converted to dtype (F32, F16 or BF16). NUMERIC if one is not finite then.
+rrt_status rrt__gguf_write_values(rrt__gguf_writer *writer, rrt__dtype dtype, const float *values,
+                                  size_t count, rrt_error *err);
 
 // Flushes to the disk.
 rrt_status rrt__gguf_writer_finish(rrt__gguf_writer *writer, rrt_error *err);

@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,44 +86,19 @@ static rrt_status write_bytes(FILE *file, const void *bytes, size_t size_bytes, 
     return rrt__fail_errno(err, "cannot write");
 }
 
-// Values on their way to the file, in the file's dtype.
-typedef union chunk {
-    float f32[CHUNK_VALUES];
-    uint16_t f16[CHUNK_VALUES];
-} chunk;
-
-// Converts values[0..n); the index of the first that is not finite afterwards, or n.
-static size_t convert(chunk *out, const float *values, size_t n, rrt__dtype dtype)
-{
-    for (size_t i = 0; i < n; i++) {
-        bool is_finite = isfinite(values[i]);
-        if (dtype == RRT__DTYPE_F32) {
-            out->f32[i] = values[i];
-        } else if (dtype == RRT__DTYPE_F16) {
-            out->f16[i] = rrt__f32_to_f16(values[i]);
-            is_finite = (out->f16[i] & 0x7c00) != 0x7c00;
-        } else {
-            out->f16[i] = rrt__f32_to_bf16(values[i]);
-            is_finite = (out->f16[i] & 0x7f80) != 0x7f80;
-        }
-        if (!is_finite) return i;
-    }
-    return n;
-}
-
 static rrt_status write_tensor(FILE *file, const rrt__safetensors_entry *entry, rrt__dtype dtype,
                                rrt_error *err)
 {
-    chunk converted;
+    float converted[CHUNK_VALUES]; // or values of 16 bits
     size_t count;
     count_values(entry, &count);
     for (size_t at = 0; at < count; at += CHUNK_VALUES) {
         size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
-        size_t bad = convert(&converted, entry->values + at, n, dtype);
+        size_t bad = rrt__dtype_from_f32(dtype, entry->values + at, n, converted);
         if (bad < n)
             return rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %g, which is no finite number in %s",
                              at + bad, (double)entry->values[at + bad], rrt__dtype_name(dtype));
-        RRT__TRY(write_bytes(file, &converted, n * rrt__dtype_block_bytes(dtype), err));
+        RRT__TRY(write_bytes(file, converted, n * rrt__dtype_block_bytes(dtype), err));
     }
     return RRT_STATUS_OK;
 }

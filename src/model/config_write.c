@@ -1,7 +1,32 @@
 // A model's config.json.
 #include <math.h>
+#include <stdio.h>
 
 #include "model/load.h"
+#include "model/modeling.h"
+
+// A plan without sharing, of tied norms, is what any Hugging Face tool reads as it is.
+static bool is_plain(const rrt_model *model)
+{
+    return model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
+}
+
+bool rrt__model_has_modeling(const rrt_model *model)
+{
+    return !is_plain(model) && !model->shares_kv && !model->family->hf.fused_qkv;
+}
+
+json_t *rrt__lora_ranks(const rrt_model *model)
+{
+    json_t *ranks = json_array();
+    for (int d = 0; d < model->plan.n_depths; d++) {
+        json_t *row = json_array();
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+            json_array_append_new(row, json_integer((json_int_t)model->depths[d].lora[m].rank));
+        json_array_append_new(ranks, row);
+    }
+    return ranks;
+}
 
 static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
 {
@@ -14,6 +39,7 @@ static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
     json_object_set_new(object, "norms", json_string(rrt__norms_name(model->norms)));
     json_object_set_new(object, "kv", json_string(model->shares_kv ? "shared" : "per-depth"));
     if (model->gates) json_object_set_new(object, "gates", json_true());
+    json_object_set_new(object, "lora_ranks", rrt__lora_ranks(model));
     return object;
 }
 
@@ -60,6 +86,18 @@ static void set_scores(json_t *json, const rrt__shape *s)
     json_object_set_new(json, "final_logit_softcapping", real_or_null(s->logit_cap));
 }
 
+// Whoever does not know the `rrt` object is not to take the model for a plain one of its family.
+static void set_recursion(json_t *json, const rrt_model *model, json_t *recursion)
+{
+    char class[64], code[96];
+    snprintf(class, sizeof class, "Recursive%s", model->family->hf_class);
+    snprintf(code, sizeof code, RRT__MODELING ".%s", class);
+    json_object_set_new(json, "architectures", json_pack("[s]", class));
+    if (rrt__model_has_modeling(model))
+        json_object_set_new(json, "auto_map", json_pack("{s:s}", "AutoModelForCausalLM", code));
+    json_object_set_new(json, "rrt", recursion);
+}
+
 rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err)
 {
     const rrt__shape *s = &model->shape;
@@ -88,11 +126,10 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
     if (neox || s->rotary != s->head_dim)
         json_object_set_new(json, neox ? "rotary_pct" : "partial_rotary_factor",
                             json_real(rotary_fraction(s)));
-    bool plain = model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
-    if (plain)
-        json_decref(recursion); // any Hugging Face tool can read it as it is
+    if (is_plain(model))
+        json_decref(recursion);
     else
-        json_object_set_new(json, "rrt", recursion);
+        set_recursion(json, model, recursion);
     *out = json;
     return RRT_STATUS_OK;
 }

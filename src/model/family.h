@@ -67,6 +67,7 @@ typedef struct rrt__family {
     // Where files do not say: every so manieth layer sees all, the others are local; every so manieth is not
     // rotated. 0: all see all, all are.
     int local_pattern, unrotated_pattern;
+    bool repeats_in_peft;    // transformers runs it where PEFT has repeated its layers
     bool has_score_settings; // config.json names the scale of attention's scores and their caps
     double rope_base;        // where files do not say
     double local_rope_base;  // the same; 0: local layers have the base of all

@@ -2,6 +2,7 @@
 #ifndef RRT__LOAD_H
 #define RRT__LOAD_H
 
+#include "base/file.h"
 #include "base/json.h"
 #include "format/safetensors.h"
 #include "model/model.h"
@@ -16,12 +17,19 @@ typedef struct rrt__config {
     unsigned char attention[RRT__MAX_DEPTHS]; // by depth: RRT__ATTENTION_… that apply
 } rrt__config;
 
-enum { RRT__FORMAT_VERSION = 1 }; // of the rrt object
+enum { RRT__FORMAT_VERSION = 1 };      // of the rrt object
+#define RRT__SHARD_BYTES 5000000000ull // most of weights in one file: Hugging Face's for years
 
 // Fails with UNSUPPORTED, by name, for settings that would change the result and that we do not handle.
 rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_error *err);
 // dtype: of the weights beside it.
 rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err);
+
+// Whether a folder of the model has what opens it in transformers beside it (modeling.h).
+bool rrt__model_has_modeling(const rrt_model *model);
+
+// Per depth the ranks of its LoRA, by matrix; NULL if out of memory.
+json_t *rrt__lora_ranks(const rrt_model *model);
 
 // Checks that the numbers of a shape are possible and fit each other.
 rrt_status rrt__shape_check(const rrt__shape *shape, rrt_error *err);
@@ -45,12 +53,32 @@ rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt_er
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
                            const rrt__names *names, const rrt_progress *progress, rrt_error *err);
 
+// An adapter of PEFT: its files, the start of its tensors' names, and the folder within where an export of
+// ours has the base.
+#define RRT__PEFT_CONFIG "adapter_config.json"
+#define RRT__PEFT_WEIGHTS "adapter_model.safetensors"
+#define RRT__PEFT_PREFIX "base_model.model."
+#define RRT__PEFT_BASE RRT__INNER_FOLDER
+
+// Makes of a base and the adapter in a folder the model that they are together: recursive where the adapter
+// repeats layers by a plan that we know, else plain, with LoRA merged. The base is f32 and without sharing;
+// it stays as it is.
+rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, rrt_error *err);
+
+// The architecture of llama.cpp that runs the layers of a Llama several times, each stored once. Its own
+// models norm between the loops; ours, and those that we read, do not.
+#define RRT__GGUF_LOOPED "nanbeige"
+
 // A quantised file of ours (quantize.c): its architecture, and the model that it holds. The model takes the
 // file over, unless this fails.
 #define RRT__GGUF_ARCHITECTURE "rrt"
 rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err);
 
-// Writes config.json, weights and tokenizer into a folder that is there. Files of the same name are replaced.
+// What weights can be stored as: "f32" (NULL too), "bf16", "f16".
+rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt_error *err);
+
+// Writes configuration, weights and tokenizer into a folder that is there. Files of the same name are
+// replaced.
 rrt_status rrt__model_write(const rrt_model *model, const char *folder,
                             const rrt__safetensors_options *options, rrt_error *err);
 

@@ -63,20 +63,36 @@ static rrt_status gguf_shape(rrt__shape *s, const rrt__family *family, const rrt
     return rrt__shape_check(s, err);
 }
 
+// Layers that the file has once, and how often they run.
+static rrt_status gguf_plan(rrt__plan *plan, const rrt__gguf *gguf, const char *arch, rrt_error *err)
+{
+    size_t layers, loops;
+    bool is_plain;
+    char key[128];
+    RRT__TRY(gguf_size(gguf, arch, "block_count", RRT__MAX_DEPTHS, 0, &layers, err));
+    if (strcmp(arch, RRT__GGUF_LOOPED) != 0)
+        return rrt__plan_make(plan, RRT__SHARING_NONE, 1, (int)layers, 0, 0, err);
+    RRT__TRY(gguf_size(gguf, arch, "num_loops", RRT__MAX_DEPTHS, 1, &loops, err));
+    RRT__TRY(rrt__gguf_bool_or(gguf, key_of(key, arch, "skip_loop_final_norm"), loops == 1, &is_plain, err));
+    if (!is_plain)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a norm between the loops is not supported (%s)", key);
+    return rrt__plan_make(plan, RRT__SHARING_CYCLE, (int)loops, (int)layers, 0, 0, err);
+}
+
 static rrt_status gguf_config(rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
 {
     rrt__slice arch;
     char name[64];
-    size_t layers;
     *config = (rrt__config){0};
     RRT__TRY(rrt__gguf_string(gguf, "general.architecture", &arch, err));
     snprintf(name, sizeof name, "%.*s", (int)(arch.length < 40 ? arch.length : 40), arch.data);
-    RRT__TRY(rrt__family_by_gguf_name(&config->family, name, err));
+    const char *family = strcmp(name, RRT__GGUF_LOOPED) == 0 ? "llama" : name;
+    RRT__TRY(rrt__family_by_gguf_name(&config->family, family, err));
     RRT__TRY(gguf_shape(&config->shape, config->family, gguf, name, err));
-    RRT__TRY(gguf_size(gguf, name, "block_count", RRT__MAX_DEPTHS, 0, &layers, err));
-    rrt__attention_from_pattern(config, (int)layers, config->family->local_pattern,
+    RRT__TRY(gguf_plan(&config->plan, gguf, name, err));
+    rrt__attention_from_pattern(config, config->plan.n_depths, config->family->local_pattern,
                                 config->family->unrotated_pattern);
-    return rrt__plan_make(&config->plan, RRT__SHARING_NONE, 1, (int)layers, 0, 0, err);
+    return RRT_STATUS_OK;
 }
 
 // A tokenizer of a kind that we do not know is no reason to refuse the weights: what needs it fails later,
@@ -137,8 +153,7 @@ static rrt_status open_weights(rrt_model **out, const rrt__config *config, const
     return status;
 }
 
-static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_progress *progress,
-                              rrt_error *err)
+static rrt_status open_base(rrt_model **out, const char *folder, const rrt_progress *progress, rrt_error *err)
 {
     char path[4096];
     json_t *json;
@@ -154,6 +169,50 @@ static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_pro
     rrt_error found = {0};
     status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
     return tolerate_unknown(*out, status, &found, err);
+}
+
+// The base that an adapter names; an export of ours has it within, wherever the folder was moved to.
+static rrt_status find_base(char base[4096], const char *folder, rrt_error *err)
+{
+    char path[4096];
+    const char *name;
+    json_t *json;
+    RRT__TRY(rrt__path_join(base, folder, RRT__PEFT_BASE, err));
+    if (rrt__path_is_folder(base)) return RRT_STATUS_OK;
+    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
+    RRT__TRY(rrt__json_read(&json, path, err));
+    rrt_status status = rrt__json_string(json, "base_model_name_or_path", &name, err);
+    if (!status) snprintf(base, 4096, "%s", name);
+    bool is_there = !status && rrt__path_exists(base);
+    if (!status && !is_there) {
+        status = rrt__fail(err, RRT_STATUS_IO, "the base model '%.200s' is not there", name);
+        rrt__hint(err, status, "put its folder into the adapter's, as '" RRT__PEFT_BASE "'");
+    }
+    json_decref(json);
+    return status ? rrt__at(err, status, RRT__PEFT_CONFIG) : RRT_STATUS_OK;
+}
+
+static rrt_status open_adapter(rrt_model **out, const char *folder, const rrt_progress *progress,
+                               rrt_error *err)
+{
+    char path[4096];
+    rrt_model *base;
+    RRT__TRY(find_base(path, folder, err));
+    RRT__TRY(rrt__path_is_folder(path) ? open_base(&base, path, progress, err)
+                                       : open_gguf(&base, path, progress, err));
+    rrt_status status = rrt_model_unpack(base, err);
+    if (!status) status = rrt__adapter_load(out, base, folder, err);
+    rrt_model_close(base);
+    return status;
+}
+
+static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_progress *progress,
+                              rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
+    return rrt__path_exists(path) ? open_adapter(out, folder, progress, err)
+                                  : open_base(out, folder, progress, err);
 }
 
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)

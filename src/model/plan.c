@@ -68,6 +68,30 @@ rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers,
     return rrt__plan_make(plan, sharing, loops, middle / loops, prelude, coda, err);
 }
 
+// Whether the plan of these numbers is the list.
+static bool is_plan(rrt__plan *plan, const short *slot, int n_depths, int n_slots, rrt__sharing sharing,
+                    int loops, int layers_per_block, int prelude)
+{
+    int coda = n_slots - prelude - layers_per_block;
+    return !rrt__plan_make(plan, sharing, loops, layers_per_block, prelude, coda, NULL) &&
+           plan->n_depths == n_depths && memcmp(plan->slot, slot, (size_t)n_depths * sizeof *slot) == 0;
+}
+
+bool rrt__plan_recognise(rrt__plan *plan, const short *slot, int n_depths, int n_slots)
+{
+    int d = 1, run = 1, repeated = n_depths - n_slots;
+    if (slot[0] != 0) return false;
+    while (d < n_depths && slot[d] == slot[d - 1] + 1) d++;
+    if (d == n_depths) return is_plan(plan, slot, n_depths, n_slots, RRT__SHARING_NONE, 1, n_depths, 0);
+    // The first that does not go on goes back to the first of the block; a run of it are a sequence's loops.
+    int prelude = slot[d], layers = d - prelude;
+    while (d - 1 + run < n_depths && slot[d - 1 + run] == slot[d]) run++;
+    return is_plan(plan, slot, n_depths, n_slots, RRT__SHARING_CYCLE, repeated / layers + 1, layers,
+                   prelude) ||
+           (run > 1 && is_plan(plan, slot, n_depths, n_slots, RRT__SHARING_SEQUENCE, run,
+                               repeated / (run - 1), prelude));
+}
+
 bool rrt__plan_has_boundary(const rrt__plan *plan)
 {
     return plan->sharing == RRT__SHARING_CYCLE && plan->loops > 1;

@@ -32,6 +32,10 @@ rrt_status rrt__plan_make(rrt__plan *plan, rrt__sharing sharing, int loops, int 
 rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers, int loops, int prelude,
                             int coda, rrt_error *err);
 
+// The plan whose list is slot[0..n_depths) of n_slots slots: a cycle, a sequence, or none. False if it is
+// none of these.
+bool rrt__plan_recognise(rrt__plan *plan, const short *slot, int n_depths, int n_slots);
+
 // Whether the hidden state passes a point between loops, where a token may leave.
 bool rrt__plan_has_boundary(const rrt__plan *plan);
 

@@ -84,18 +84,6 @@ static rrt_status declare_json(quantizer *q, const char *key, json_t *json, rrt_
     return status;
 }
 
-static json_t *lora_ranks(const rrt_model *model)
-{
-    json_t *ranks = json_array();
-    for (int d = 0; d < model->plan.n_depths; d++) {
-        json_t *row = json_array();
-        for (int m = 0; m < RRT__MATRIX_COUNT; m++)
-            json_array_append_new(row, json_integer((json_int_t)model->depths[d].lora[m].rank));
-        json_array_append_new(ranks, row);
-    }
-    return ranks;
-}
-
 static rrt_status declare_all(quantizer *q, rrt_error *err)
 {
     const rrt_model *model = q->model;
@@ -104,7 +92,7 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
                                     strlen(RRT__GGUF_ARCHITECTURE), err));
     RRT__TRY(rrt__config_to_json(model, RRT__DTYPE_F32, &config, err));
     RRT__TRY(declare_json(q, "rrt.config", config, err));
-    RRT__TRY(declare_json(q, "rrt.lora_ranks", lora_ranks(model), err));
+    RRT__TRY(declare_json(q, "rrt.lora_ranks", rrt__lora_ranks(model), err));
     if (model->tokenizer) {
         json_t *tokenizer = rrt__tokenizer_json(model->tokenizer),
                *settings = rrt__tokenizer_config(model->tokenizer);

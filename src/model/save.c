@@ -4,11 +4,10 @@
 #include "base/file.h"
 #include "format/safetensors.h"
 #include "model/load.h"
+#include "model/modeling.h"
 #include "model/parameters.h"
 #include "rrt/convert.h"
 #include "tokenizer/tokenizer.h"
-
-static const uint64_t default_shard_bytes = 5000000000; // Hugging Face's for years
 
 typedef struct saver {
     const rrt_model *model;
@@ -77,15 +76,42 @@ static rrt_status save_weights(const rrt_model *model, const char *folder,
     return status;
 }
 
-static rrt_status save_config(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
+// Takes the JSON over.
+static rrt_status write_json(json_t *json, const char *folder, const char *name, rrt_error *err)
 {
     char path[4096];
-    json_t *config;
-    RRT__TRY(rrt__path_join(path, folder, "config.json", err));
-    RRT__TRY(rrt__config_to_json(model, dtype, &config, err));
-    rrt_status status = rrt__json_write(config, path, err);
-    json_decref(config);
+    rrt_status status = json ? rrt__path_join(path, folder, name, err)
+                             : rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing %s", name);
+    if (!status) status = rrt__json_write(json, path, err);
+    json_decref(json);
     return status;
+}
+
+static rrt_status save_config(const rrt_model *model, const char *folder, rrt__dtype dtype, rrt_error *err)
+{
+    json_t *config;
+    RRT__TRY(rrt__config_to_json(model, dtype, &config, err));
+    return write_json(config, folder, "config.json", err);
+}
+
+// What generate() of other tools takes for its defaults: where to begin, and every token that ends a text.
+static rrt_status save_generation(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
+{
+    json_t *json = json_object(), *ends = json_array();
+    for (int32_t id = 0; id < rrt_tokenizer_vocab(tokenizer); id++)
+        if (rrt_tokenizer_ends(tokenizer, id)) json_array_append_new(ends, json_integer(id));
+    if (rrt_tokenizer_bos(tokenizer) >= 0)
+        json_object_set_new(json, "bos_token_id", json_integer(rrt_tokenizer_bos(tokenizer)));
+    if (json_array_size(ends)) json_object_set(json, "eos_token_id", ends);
+    json_decref(ends);
+    return write_json(json, folder, "generation_config.json", err);
+}
+
+static rrt_status save_modeling(const char *folder, rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__path_join(path, folder, RRT__MODELING ".py", err));
+    return rrt__file_write(path, rrt__modeling, rrt__modeling_bytes, err);
 }
 
 rrt_status rrt__model_write(const rrt_model *model, const char *folder,
@@ -93,10 +119,13 @@ rrt_status rrt__model_write(const rrt_model *model, const char *folder,
 {
     RRT__TRY(save_config(model, folder, options->dtype, err));
     RRT__TRY(save_weights(model, folder, options, err));
-    return model->tokenizer ? rrt__tokenizer_write(model->tokenizer, folder, err) : RRT_STATUS_OK;
+    if (rrt__model_has_modeling(model)) RRT__TRY(save_modeling(folder, err));
+    if (!model->tokenizer) return RRT_STATUS_OK;
+    RRT__TRY(save_generation(model->tokenizer, folder, err));
+    return rrt__tokenizer_write(model->tokenizer, folder, err);
 }
 
-static rrt_status parse_dtype(rrt__dtype *dtype, const char *name, rrt_error *err)
+rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt_error *err)
 {
     static const struct {
         const char *name;
@@ -116,10 +145,10 @@ rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_sa
     rrt__destination destination;
     if (!options) options = &defaults;
     rrt__safetensors_options weights = {.max_shard_bytes = options->max_shard_bytes ? options->max_shard_bytes
-                                                                                    : default_shard_bytes,
+                                                                                    : RRT__SHARD_BYTES,
                                         .progress = options->progress};
     RRT__TRY(rrt__model_check_f32(model, "saving as safetensors", err));
-    RRT__TRY(parse_dtype(&weights.dtype, options->dtype, err));
+    RRT__TRY(rrt__dtype_parse(&weights.dtype, options->dtype, err));
     RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
     rrt_status status = rrt__model_write(model, destination.temporary, &weights, err);
     if (!status) status = rrt__destination_commit(&destination, err);

@@ -266,6 +266,24 @@ static json_t *make_json(const source *from, const pipeline *parts)
                      from->vocab, "merges", from->merges);
 }
 
+// Whether a part of a tokenizer.json is what the text says.
+static bool is_part(const json_t *part, const char *text)
+{
+    json_t *expected = parse(text);
+    bool equal = rrt__json_is_absent(part) ? json_is_null(expected) : json_equal(part, expected);
+    json_decref(expected);
+    return equal;
+}
+
+const char *rrt__gguf_pre_of(const json_t *json)
+{
+    for (const pipeline *p = byte_level; p < byte_level + BYTE_LEVEL_COUNT; p++)
+        if (is_part(json_object_get(json, "normalizer"), p->normalizer) &&
+            is_part(json_object_get(json, "pre_tokenizer"), p->pre_tokenizer))
+            return p->name;
+    return NULL;
+}
+
 rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err)
 {
     const pipeline *parts;

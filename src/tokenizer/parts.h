@@ -225,6 +225,10 @@ struct rrt_tokenizer {
     const char *chat_template; // in config, NULL if there is none
 };
 
+// The name that GGUF files have for how a byte-level tokenizer.json prepares a text (tokenizer.ggml.pre);
+// NULL if they have none.
+const char *rrt__gguf_pre_of(const json_t *json);
+
 // A tokenizer_config.json that says nothing in particular; NULL if out of memory.
 json_t *rrt__config_new(void);
 

@@ -115,13 +115,30 @@ json_t *rrt__tokenizer_config(const rrt_tokenizer *tokenizer)
     return tokenizer->config;
 }
 
+// Some tools look for the named tokens in a file of their own.
+static rrt_status write_special_tokens(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
+{
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+    char path[4096];
+    json_t *map = json_object();
+    for (int i = 0; i < 4; i++) {
+        json_t *token = json_object_get(tokenizer->config, names[i]);
+        if (!rrt__json_is_absent(token)) json_object_set(map, names[i], token);
+    }
+    rrt_status status = rrt__path_join(path, folder, "special_tokens_map.json", err);
+    if (!status) status = rrt__json_write(map, path, err);
+    json_decref(map);
+    return status;
+}
+
 rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
     RRT__TRY(rrt__json_write(tokenizer->source, path, err));
     RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
-    return rrt__json_write(tokenizer->config, path, err);
+    RRT__TRY(rrt__json_write(tokenizer->config, path, err));
+    return write_special_tokens(tokenizer, folder, err);
 }
 
 static rrt_status open_gguf(rrt_tokenizer **out, const char *path, rrt_error *err)

@@ -4,9 +4,15 @@
 
 #include "base/json.h"
 #include "format/gguf.h"
+#include "format/gguf_write.h"
 #include "rrt/tokenizer.h"
 
 rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err);
+
+// Adds the tokenizer to a file's metadata, for a vocabulary of `vocab` ids, which may be more than it has.
+// UNSUPPORTED if GGUF has no name for how it prepares a text.
+rrt_status rrt__tokenizer_to_gguf(const rrt_tokenizer *tokenizer, size_t vocab, rrt__gguf_writer *writer,
+                                  rrt_error *err);
 
 // json: tokenizer.json. config: tokenizer_config.json, or NULL if the folder has none. Both are kept, not
 // copied: who passes them must not change them afterwards.
@@ -19,7 +25,8 @@ rrt_tokenizer *rrt__tokenizer_share(rrt_tokenizer *tokenizer);
 // OK if either is NULL.
 rrt_status rrt__tokenizer_check_same(const rrt_tokenizer *a, const rrt_tokenizer *b, rrt_error *err);
 
-// Writes tokenizer.json and tokenizer_config.json (with the chat template, if any) into an existing folder.
+// Writes tokenizer.json, tokenizer_config.json (with the chat template, if any) and special_tokens_map.json
+// into an existing folder.
 // What the Hugging Face tokenizers library makes of them gives the same ids.
 rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err);
 

@@ -1,0 +1,151 @@
+// A model in the formats of other programs. Each export is opened again, as anybody would open it, and has to
+// say the same before it gets its name.
+#include "convert/export.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "model/load.h"
+#include "model/unroll.h"
+#include "rrt/session.h"
+#include "tokenizer/tokenizer.h"
+
+typedef struct format {
+    const char *name;
+    bool is_folder;
+    rrt_status (*write)(const rrt__export *export, rrt_error *err);
+} format;
+
+static const format formats[] = {
+    {"hf", true, rrt__export_hf}, {"peft", true, rrt__export_peft}, {"gguf", false, rrt__export_gguf}};
+enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
+
+rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_error *err)
+{
+    const rrt_model *model = export->model;
+    short depths[RRT__MAX_DEPTHS];
+    for (int d = 0; d < model->plan.n_depths; d++) depths[d] = (short)d;
+    return rrt__unroll(plain, model, depths, model->plan.n_depths, true, export->options->threads, err);
+}
+
+rrt_status rrt__export_folder(const rrt__export *export, const rrt_model *plain, const char *folder,
+                              rrt_error *err)
+{
+    const rrt__safetensors_options weights = {export->dtype, RRT__SHARD_BYTES, export->options->progress};
+    return rrt__model_write(plain, folder, &weights, err);
+}
+
+rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err)
+{
+    rrt_model *plain;
+    RRT__TRY(rrt__export_unroll(export, &plain, err));
+    rrt_status status = rrt__export_folder(export, plain, export->temporary, err);
+    rrt_model_close(plain);
+    return status;
+}
+
+enum { COMPARED_TOKENS = 16 };
+
+// The greatest difference of two models' logits on the same tokens, and the greatest logit. NaN stays.
+static void compare_logits(const float *a, const float *b, size_t vocab, double *difference, double *greatest)
+{
+    for (size_t i = 0; i < vocab; i++) {
+        double apart = fabs((double)a[i] - b[i]), size = fabs((double)a[i]);
+        if (!(apart <= *difference)) *difference = apart;
+        if (!(size <= *greatest)) *greatest = size;
+    }
+}
+
+static rrt_status compare(const rrt_model *model, const rrt_model *again, int threads, double *difference,
+                          double *greatest, rrt_error *err)
+{
+    rrt_session *sessions[2] = {NULL, NULL};
+    const rrt_session_options options = {.threads = threads};
+    size_t context = model->shape.context;
+    rrt_status status;
+    *difference = *greatest = 0;
+    RRT__GOTO(rrt_session_open(&sessions[0], model, &options, err));
+    RRT__GOTO(rrt_session_open(&sessions[1], again, &options, err));
+    for (size_t i = 0; i < COMPARED_TOKENS && i < context; i++) {
+        int32_t id = (int32_t)((i * 7919 + 7) % model->shape.vocab);
+        for (int s = 0; s < 2; s++) RRT__GOTO(rrt_session_append(sessions[s], &id, 1, err));
+        compare_logits(rrt_session_logits(sessions[0]), rrt_session_logits(sessions[1]), model->shape.vocab,
+                       difference, greatest);
+    }
+done:
+    for (int s = 0; s < 2; s++) rrt_session_close(sessions[s]);
+    return status;
+}
+
+// How far rounding of the weights carries logits apart, as a part of the greatest. What is written wrongly is
+// off by more than a tenth of it.
+static double tolerance_of(rrt__dtype dtype)
+{
+    return dtype == RRT__DTYPE_F32 ? 1e-4 : dtype == RRT__DTYPE_F16 ? 1e-2 : 1e-1;
+}
+
+static rrt_status verify_opened(const rrt__export *export, const rrt_model *again, double *difference,
+                                rrt_error *err)
+{
+    const rrt_model *model = export->model;
+    double greatest;
+    RRT__TRY(rrt__model_check_vocabulary(model, again, err));
+    if (model->tokenizer) RRT__TRY(rrt_model_check_tokenizer(again, err));
+    RRT__TRY(compare(model, again, export->options->threads, difference, &greatest, err));
+    double allowed = tolerance_of(export->dtype) * greatest;
+    if (*difference <= allowed) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_MISMATCH, "its logits differ by %g, and rounding explains %g",
+                     *difference, allowed);
+}
+
+static rrt_status verify(const rrt__export *export, double *difference, rrt_error *err)
+{
+    rrt_model *again;
+    rrt_status status = rrt_model_open(&again, export->temporary, NULL, err);
+    if (!status) status = verify_opened(export, again, difference, err);
+    rrt_model_close(again);
+    if (!status) return RRT_STATUS_OK;
+    rrt__at(err, status, "the export, opened again");
+    return rrt__hint(err, status,
+                     "nothing was kept; please report this, with what rrt inspect says of the model");
+}
+
+static rrt_status find_format(const format **out, const char *name, rrt_error *err)
+{
+    for (*out = formats; *out < formats + FORMAT_COUNT; ++*out)
+        if (name && strcmp(name, (*out)->name) == 0) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "the format '%s' is not known: hf, peft or gguf",
+                     name ? name : "");
+}
+
+static rrt_status check_model(const rrt_model *model, rrt_error *err)
+{
+    RRT__TRY(rrt__model_check_f32(model, "an export", err));
+    if (!model->shares_kv) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                                  "the model's loops share keys and values, which no other format can say");
+    return rrt__hint(err, status, "export a model that was trained with --kv per-depth");
+}
+
+rrt_status rrt_model_export(const rrt_model *model, const char *path, const rrt_export_options *options,
+                            double *max_logit_diff, rrt_error *err)
+{
+    const format *kind;
+    rrt__destination destination;
+    rrt__dtype dtype;
+    double difference = 0;
+    RRT__TRY(find_format(&kind, options->format, err));
+    RRT__TRY(rrt__dtype_parse(&dtype, options->dtype, err));
+    RRT__TRY(check_model(model, err));
+    if (options->looped && kind->write != rrt__export_gguf)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "only gguf can be looped, not %s", kind->name);
+    RRT__TRY(rrt__destination_open(&destination, path, kind->is_folder, options->overwrite, err));
+    const rrt__export export = {model, options, dtype, destination.path, destination.temporary};
+    rrt_status status = kind->write(&export, err);
+    if (!status) status = verify(&export, &difference, err);
+    if (!status) status = rrt__destination_commit(&destination, err);
+    if (status) rrt__destination_discard(&destination);
+    if (max_logit_diff) *max_logit_diff = difference;
+    return status;
+}

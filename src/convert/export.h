@@ -1,0 +1,28 @@
+// What the formats of an export share.
+#ifndef RRT__EXPORT_H
+#define RRT__EXPORT_H
+
+#include "format/dtype.h"
+#include "model/model.h"
+#include "rrt/export.h"
+
+typedef struct rrt__export {
+    const rrt_model *model;
+    const rrt_export_options *options;
+    rrt__dtype dtype;
+    const char *path;      // where the result will be
+    const char *temporary; // what is written until then: a file, or a folder that is there
+} rrt__export;
+
+rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err);
+rrt_status rrt__export_peft(const rrt__export *export, rrt_error *err);
+rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err);
+
+// The whole model, unrolled and merged.
+rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_error *err);
+
+// Writes a model's folder as Hugging Face's tools read it.
+rrt_status rrt__export_folder(const rrt__export *export, const rrt_model *plain, const char *folder,
+                              rrt_error *err);
+
+#endif

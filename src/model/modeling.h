@@ -1,0 +1,12 @@
+// What opens our folder in transformers: modeling_rrt.py, part of the library.
+#ifndef RRT__MODELING_H
+#define RRT__MODELING_H
+
+#include <stddef.h>
+
+#define RRT__MODELING "modeling_rrt"
+
+extern const unsigned char rrt__modeling[];
+extern const size_t rrt__modeling_bytes;
+
+#endif

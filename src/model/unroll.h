@@ -1,0 +1,20 @@
+// From one plan to another: from a recursive model to a plain one, which other programs can run, and back.
+#ifndef RRT__UNROLL_H
+#define RRT__UNROLL_H
+
+#include "model/model.h"
+
+// A model of another plan whose depth i is depth depths[i] of `model`, without LoRA. `model` is f32 and stays
+// as it is; they share the tokenizer.
+rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
+                       rrt__norms_mode norms, rrt_error *err);
+
+// A model without sharing whose layer i is depth depths[i] of `model`; LoRA is merged into the weights
+// (W + B·A) or left out. threads 0: one per core.
+rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *depths, int count,
+                       bool merges_lora, int threads, rrt_error *err);
+
+// linear's weight += B·A, on all threads.
+void rrt__merge_lora(rrt__linear *linear, const rrt__lora *lora, int threads);
+
+#endif
