@@ -383,9 +383,40 @@ static void test_refusals(void **state)
     rrt_model_close(plain);
 }
 
+// Whichever request for memory fails: an error, nothing leaks, and nothing is asked for in a step.
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    int32_t prompt[PROMPT];
+    fill_prompt(prompt, PROMPT, 1, model);
+    const rrt_request r = {
+        .prompt = prompt, .prompt_tokens = PROMPT, .max_tokens = 20, .draft_loops = 1, .draft_tokens = 3};
+    rrt_engine *engine = NULL;
+    uint64_t id = 0;
+    for (long n = 0; !id; n++) {
+        assert_true(n < 1000);
+        rrt__memory_fail_after = n;
+        rrt_status status = rrt_engine_open(&engine, model, &(rrt_engine_options){.requests = 2}, &err);
+        if (!status) status = rrt_engine_submit(engine, &r, &id, &err);
+        if (!status) break; // and no memory is left for the steps
+        assert_int_equal(status, RRT_STATUS_MEMORY);
+        rrt_engine_close(engine);
+    }
+    run_engine(engine);
+    rrt__memory_fail_after = -1;
+    rrt_engine_stats stats;
+    rrt_engine_describe(engine, &stats);
+    assert_true(stats.generated_tokens > 0);
+    rrt_engine_close(engine);
+    rrt_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_rules_and_policies),
         cmocka_unit_test(test_shared_keys_and_values),
         cmocka_unit_test(test_tokens_depend_on_nothing_else),
