@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err)
 {
@@ -124,4 +125,21 @@ rrt_status rrt__json_array(const json_t *json, const char *key, json_t **out, rr
     *out = json_object_get(json, key);
     if (!*out) return fail_missing(err, key, "an array");
     return json_is_array(*out) ? RRT_STATUS_OK : fail_type(err, key, "an array");
+}
+
+json_t *rrt__json_text(const char *bytes, size_t length)
+{
+    rrt__string valid = {0};
+    rrt_status status = rrt__string_append(&valid, "", 0, NULL);
+    for (size_t at = 0; !status && at < length;) {
+        size_t good = rrt__utf8_first_invalid(bytes + at, length - at);
+        status = rrt__string_append(&valid, bytes + at, good, NULL);
+        at += good;
+        if (status || at == length) break;
+        status = rrt__string_append(&valid, "\xef\xbf\xbd", 3, NULL);
+        at += rrt__utf8_broken(bytes + at, length - at);
+    }
+    json_t *text = status ? NULL : json_stringn(valid.data, valid.length);
+    rrt__string_free(&valid);
+    return text;
 }

@@ -16,6 +16,9 @@ rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
 // An absent key and a null mean the same: that is how Hugging Face writes its files.
 bool rrt__json_is_absent(const json_t *value);
 
+// Bytes as a JSON string, which has to be valid UTF-8: what is broken becomes U+FFFD. NULL if out of memory.
+json_t *rrt__json_text(const char *bytes, size_t length);
+
 // Typed members of an object. The key must be there unless a fallback is passed; *out is inside json.
 rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int64_t most, int64_t *out,
                          rrt_error *err);

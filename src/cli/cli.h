@@ -25,6 +25,7 @@ int rrt__cli_report(int argc, char **argv);
 int rrt__cli_simulate(int argc, char **argv);
 int rrt__cli_quantize(int argc, char **argv);
 int rrt__cli_export(int argc, char **argv);
+int rrt__cli_serve(int argc, char **argv);
 
 // Options that every verb has; parse adds -t, --json and --help to the verb's own.
 typedef struct rrt__cli_common {
@@ -97,9 +98,6 @@ size_t rrt__cli_least_tokens(const rrt_model *model);
 
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);
-
-// Bytes as a JSON string, which has to be valid UTF-8: what is broken becomes U+FFFD. NULL if out of memory.
-json_t *rrt__cli_text(const char *bytes, size_t length);
 
 // A number, or null where it is infinite or NaN, which JSON cannot say.
 json_t *rrt__cli_number(double value);

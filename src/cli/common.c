@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/utf8.h"
 #include "cli/cli.h"
 
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
@@ -124,23 +123,6 @@ rrt_status rrt__cli_print_json(json_t *object, rrt_error *err)
     puts(text);
     free(text);
     return RRT_STATUS_OK;
-}
-
-json_t *rrt__cli_text(const char *bytes, size_t length)
-{
-    rrt__string valid = {0};
-    rrt_status status = rrt__string_append(&valid, "", 0, NULL);
-    for (size_t at = 0; !status && at < length;) {
-        size_t good = rrt__utf8_first_invalid(bytes + at, length - at);
-        status = rrt__string_append(&valid, bytes + at, good, NULL);
-        at += good;
-        if (status || at == length) break;
-        status = rrt__string_append(&valid, "\xef\xbf\xbd", 3, NULL);
-        at += rrt__utf8_broken(bytes + at, length - at);
-    }
-    json_t *text = status ? NULL : json_stringn(valid.data, valid.length);
-    rrt__string_free(&valid);
-    return text;
 }
 
 json_t *rrt__cli_number(double value)

@@ -13,7 +13,7 @@ static rrt_status print_json(const rrt__generation *g, rrt_error *err)
     // The first token comes with the prompt.
     double speed = g->n_tokens > 1 && seconds > 0 ? (double)(g->n_tokens - 1) / seconds : 0;
     return rrt__cli_print_json(json_pack("{s:o, s:O, s:O, s:f, s:f, s:I, s:I, s:s}", "text",
-                                         rrt__cli_text(g->text.data, g->text.length), "ids", g->ids,
+                                         rrt__json_text(g->text.data, g->text.length), "ids", g->ids,
                                          "exit_depths", g->exit_depths, "mean_loops",
                                          g->n_tokens ? loops / (double)g->n_tokens : 0.0, "tokens_per_s",
                                          speed, "accepted", (json_int_t)stats.accepted, "drafted",

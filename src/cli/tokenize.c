@@ -63,7 +63,7 @@ static rrt_status decode(const rrt_tokenizer *tokenizer, const rrt__string *text
     size_t skip = !status && length && *bytes == ' ' && rrt_tokenizer_adds_space(tokenizer);
     if (!status && json)
         status =
-            rrt__cli_print_json(json_pack("{s:o}", "text", rrt__cli_text(bytes + skip, length - skip)), err);
+            rrt__cli_print_json(json_pack("{s:o}", "text", rrt__json_text(bytes + skip, length - skip)), err);
     else if (!status)
         fwrite(bytes + skip, 1, length - skip, stdout);
     rrt_text_free(bytes);

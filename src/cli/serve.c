@@ -1,0 +1,142 @@
+// rrt serve: an OpenAI-compatible server.
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "serve/server.h"
+
+typedef struct arguments {
+    rrt__cli_common common;
+    rrt__server_options server;
+    rrt__arena arena; // of what comes from the environment
+} arguments;
+
+enum { MOST_OPTIONS = 20 };
+
+static int list_options(rrt__option out[MOST_OPTIONS], rrt__server_options *s)
+{
+    const rrt__option options[] = {
+        {'m', "model", "MODEL", RRT__OPTION_STRING, &s->model, 0, 0, "the model"},
+        {0, "host", "ADDRESS", RRT__OPTION_STRING, &s->host, 0, 0,
+         "listen at this address (default 127.0.0.1: this machine only)"},
+        {0, "port", "N", RRT__OPTION_INT, &s->port, 0, 65535, "and port (default 8080; 0: any that is free)"},
+        {0, "api-key", "KEY", RRT__OPTION_LIST, &s->api_keys, 0, 0,
+         "clients have to send one of these keys (RRT_API_KEY keeps it out of sight)"},
+        {0, "alias", "NAME", RRT__OPTION_STRING, &s->alias, 0, 0,
+         "the model's name for clients (default: its file's)"},
+        {0, "parallel", "N", RRT__OPTION_SIZE, &s->engine.requests, 1, 4096,
+         "requests that run at a time (default 32)"},
+        {0, "kv-tokens", "N", RRT__OPTION_SIZE, &s->engine.kv_tokens, 16, 1e9,
+         "tokens that there is room for, of all requests together (default 1024 for each)"},
+        {0, "queue", "N", RRT__OPTION_SIZE, &s->most_waiting, 0, 1e6,
+         "requests that may wait for a place (default 256)"},
+        {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0,
+         "where tokens leave the loops, unless a request says so (default: nowhere)"},
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0,
+         "propagate, copy, recompute or shared (default: the model's)"},
+        {0, "chat-template", "NAME", RRT__OPTION_STRING, &s->chat_template, 0, 0,
+         "chatml, gemma, llama2, llama3 or zephyr (default: by the model's own template)"},
+        {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->most_body_bytes, 1024, 1e9,
+         "largest request (default 16M)"},
+        {0, "connections", "N", RRT__OPTION_SIZE, &s->most_connections, 1, 1e5,
+         "clients at a time (default 4096, or as files may be open)"},
+        {0, "timeout", "SECONDS", RRT__OPTION_REAL, &s->patience_s, 1, 86400,
+         "for a client that sends or reads too slowly (default 60)"},
+        {0, "allow-host", "NAME", RRT__OPTION_LIST, &s->hosts, 0, 0,
+         "names of this server, beside localhost and addresses"},
+        {0, "allow-origin", "ORIGIN", RRT__OPTION_LIST, &s->origins, 0, 0,
+         "web pages elsewhere that may use it (https://example.org)"},
+        {0, "log-prompts", NULL, RRT__OPTION_FLAG, &s->logs_prompts, 0, 0, "write prompts to the log"},
+    };
+    memcpy(out, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
+// "--api-key=K" for RRT_API_KEY=K; NULL if that is not set.
+static rrt_status from_environment(const rrt__option *option, rrt__arena *arena, char **out, rrt_error *err)
+{
+    char name[64], text[4096];
+    int length = snprintf(name, sizeof name, "RRT_%s", option->name);
+    for (int i = 0; i < length; i++) name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+    const char *value = getenv(name);
+    *out = NULL;
+    if (!value || !*value || (!option->argument && strcmp(value, "0") == 0)) return RRT_STATUS_OK;
+    length = option->argument ? snprintf(text, sizeof text, "--%s=%s", option->name, value)
+                              : snprintf(text, sizeof text, "--%s", option->name);
+    if (length >= (int)sizeof text) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s is too long", name);
+    return rrt__arena_copy(arena, out, text, (size_t)length, err);
+}
+
+// Parses the environment before the arguments, which so have the last word.
+static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+{
+    rrt__option options[MOST_OPTIONS];
+    int count = 1, n_options = list_options(options, &a->server);
+    char **all;
+    RRT__TRY(rrt__arena_alloc(&a->arena, &all, (size_t)(argc + n_options), sizeof *all, "arguments", err));
+    all[0] = argv[0];
+    for (int i = 0; i < n_options; i++) {
+        RRT__TRY(from_environment(&options[i], &a->arena, &all[count], err));
+        if (all[count]) count++;
+    }
+    memcpy(all + count, argv + 1, (size_t)(argc - 1) * sizeof *all);
+    const rrt__cli_usage usage = {
+        "rrt serve -m MODEL [--port N]",
+        "Serves OpenAI's API (/v1/completions, /v1/chat/completions), /metrics, and a page at /, until it\n"
+        "gets SIGTERM or SIGINT: then it finishes what is under way. An option may also come from the\n"
+        "environment: RRT_PORT for --port. docs/SERVER.md tells the rest.",
+        options, n_options, 0};
+    RRT__TRY(rrt__cli_parse(&usage, count + argc - 1, all, &a->common, NULL, err));
+    if (a->common.json)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--json is for verbs that end with a result");
+    if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    a->server.engine.threads = a->common.threads;
+    if (!a->server.engine.kv_tokens) a->server.engine.kv_tokens = a->server.engine.requests * 1024;
+    return RRT_STATUS_OK;
+}
+
+static void log_line(const char *line)
+{
+    char text[32];
+    struct tm tm;
+    time_t now = time(NULL);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", localtime_r(&now, &tm));
+    fprintf(stderr, "%s %s\n", text, line);
+}
+
+static void log_address(const rrt__server_options *options, int port)
+{
+    bool is_v6 = strchr(options->host, ':') != NULL;
+    fprintf(stderr, "listening at http://%s%s%s:%d\n", is_v6 ? "[" : "", options->host, is_v6 ? "]" : "",
+            port);
+}
+
+int rrt__cli_serve(int argc, char **argv)
+{
+    rrt_error err = {0};
+    arguments a = {.server = {.host = "127.0.0.1",
+                              .port = 8080,
+                              .engine.requests = 32,
+                              .most_waiting = 256,
+                              .most_body_bytes = 16000000,
+                              .most_connections = 4096,
+                              .patience_s = 60,
+                              .log = log_line}};
+    rrt__server *server = NULL;
+    rrt_status status;
+
+    RRT__GOTO(parse(&a, argc, argv, &err));
+    RRT__GOTO(rrt__server_open(&server, &a.server, &err));
+    log_address(&a.server, rrt__server_port(server));
+    RRT__GOTO(rrt__server_run(server, &err));
+done:
+    rrt__server_close(server);
+    rrt__list_free(&a.server.api_keys);
+    rrt__list_free(&a.server.hosts);
+    rrt__list_free(&a.server.origins);
+    rrt__arena_free(&a.arena);
+    return rrt__cli_finish(status, &err);
+}

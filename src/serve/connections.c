@@ -1,0 +1,87 @@
+// Who is connected, and who has to go.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "serve/http_inside.h"
+
+void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **context,
+                              enum MHD_ConnectionNotificationCode code)
+{
+    rrt__http *http = user;
+    rrt__connection *c = *context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        if (rrt__alloc(&c, 1, sizeof *c, "a connection", NULL)) return; // its requests are then refused
+        c->socket = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        c->since = rrt__now_seconds();
+        setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        *context = c;
+        pthread_mutex_lock(&http->lock);
+        c->next = http->connections;
+        c->at = &http->connections;
+        if (c->next) c->next->at = &c->next;
+        http->connections = c;
+        pthread_mutex_unlock(&http->lock);
+    } else if (c) {
+        pthread_mutex_lock(&http->lock);
+        *c->at = c->next;
+        if (c->next) c->next->at = c->at;
+        pthread_mutex_unlock(&http->lock);
+        rrt__free(c);
+    }
+}
+
+// A suspended connection is not looked at by libmicrohttpd: whether its client has closed is asked here.
+static bool has_closed(const struct pollfd *polled)
+{
+    return polled->revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
+}
+
+// Whether a client makes no progress with what is its turn: to send, or to take pieces that are there. A
+// whole reply is libmicrohttpd's to watch.
+static bool is_too_slow(const rrt__http *http, const rrt__connection *c, double now)
+{
+    const rrt__exchange *x = c->exchange;
+    bool is_its_turn =
+        !x || !x->is_received || (x->state >= RRT__EXCHANGE_WRITING && x->taken < x->out.length);
+    return is_its_turn && now - c->since > http->options.patience_s;
+}
+
+// Drops those that `every` or their own fault says; returns how many connections are to be resumed.
+static size_t drop_connections(rrt__http *http, bool every)
+{
+    double now = rrt__now_seconds();
+    size_t count = 0, n_woken = 0;
+    for (rrt__connection *c = http->connections; c; c = c->next) {
+        if (rrt__array_reserve(&http->polled, &http->polled_capacity, count + 1, sizeof *http->polled,
+                               NULL) ||
+            rrt__array_reserve(&http->woken, &http->woken_capacity, count + 1, sizeof(void *), NULL))
+            break;
+        http->polled[count++] = (struct pollfd){.fd = c->socket, .events = POLLRDHUP};
+    }
+    poll(http->polled, count, 0);
+    const struct pollfd *polled = http->polled, *end = polled + count;
+    for (rrt__connection *c = http->connections; c && polled < end; c = c->next, polled++) {
+        rrt__exchange *x = c->exchange;
+        if (!every && !is_too_slow(http, c, now) && !(x && has_closed(polled))) continue;
+        shutdown(c->socket, SHUT_RDWR);
+        if (!x) continue;
+        x->is_gone = true;
+        if (rrt__exchange_wake(x)) http->woken[n_woken++] = x->handle;
+    }
+    return n_woken;
+}
+
+void rrt__connections_drop(rrt__http *http, bool every)
+{
+    pthread_mutex_lock(&http->lock);
+    size_t n_woken = drop_connections(http, every);
+    pthread_mutex_unlock(&http->lock);
+    for (size_t i = 0; i < n_woken; i++) MHD_resume_connection(http->woken[i]);
+}
+
+void rrt__http_watch(rrt__http *http)
+{
+    rrt__connections_drop(http, false);
+}

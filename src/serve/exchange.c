@@ -1,0 +1,159 @@
+// Replies, from any thread to the HTTP thread.
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "serve/http_inside.h"
+
+static void copy_text(char **out, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    *out = rrt__malloc(bytes);
+    if (*out) memcpy(*out, text, bytes);
+}
+
+void rrt__exchange_release(rrt__exchange *x)
+{
+    if (--x->owners > 0) return;
+    x->http->body_bytes -= x->body.length;
+    x->http->n_exchanges--;
+    for (int i = 0; i < x->n_set; i++) rrt__free(x->set[i].value);
+    rrt__string_free(&x->body);
+    rrt__string_free(&x->out);
+    rrt__free(x->method);
+    rrt__free(x->path);
+    rrt__free(x);
+}
+
+bool rrt__exchange_wake(rrt__exchange *x)
+{
+    bool was = x->is_suspended;
+    x->is_suspended = false;
+    return was;
+}
+
+void rrt__exchange_set(rrt__exchange *x, const char *name, const char *value)
+{
+    if (x->n_set == RRT__MOST_SET) return;
+    x->set[x->n_set].name = name;
+    copy_text(&x->set[x->n_set].value, value);
+    if (x->set[x->n_set].value) x->n_set++;
+}
+
+// What the answering side does: change the exchange under the lock, then wake the HTTP thread.
+typedef struct change {
+    rrt__exchange_state state;
+    const char *text;
+    size_t length;
+    bool is_last; // the exchange is answered
+} change;
+
+// libmicrohttpd notices, and completes the request.
+static void drop(rrt__exchange *x)
+{
+    x->is_gone = true;
+    if (x->connection) shutdown(x->connection->socket, SHUT_RDWR);
+}
+
+static bool apply(rrt__exchange *x, change c)
+{
+    rrt__http *http = x->http;
+    struct MHD_Connection *handle = x->handle;
+    pthread_mutex_lock(&http->lock);
+    bool fits = c.is_last || x->out.length - x->taken + c.length <= RRT__MOST_UNREAD_BYTES;
+    bool stays = !x->is_gone && fits && !rrt__string_append(&x->out, c.text, c.length, NULL);
+    if (!stays && !x->is_gone) drop(x);
+    if (x->connection && x->taken == x->out.length - c.length) x->connection->since = rrt__now_seconds();
+    x->state = c.state;
+    bool wakes = rrt__exchange_wake(x);
+    if (c.is_last) rrt__exchange_release(x);
+    pthread_mutex_unlock(&http->lock);
+    // While it is suspended the connection cannot end, and only one wakes it.
+    if (wakes) MHD_resume_connection(handle);
+    return stays;
+}
+
+void rrt__exchange_reply(rrt__exchange *x, int status, const char *type, const char *text, size_t length)
+{
+    x->status = status;
+    x->type = type;
+    apply(x, (change){RRT__EXCHANGE_REPLIED, text, length, true});
+}
+
+void rrt__exchange_begin(rrt__exchange *x, const char *type)
+{
+    x->status = MHD_HTTP_OK;
+    x->type = type;
+    apply(x, (change){RRT__EXCHANGE_WRITING, "", 0, false});
+}
+
+bool rrt__exchange_write(rrt__exchange *x, const char *text, size_t length)
+{
+    return apply(x, (change){RRT__EXCHANGE_WRITING, text, length, false});
+}
+
+void rrt__exchange_end(rrt__exchange *x)
+{
+    apply(x, (change){RRT__EXCHANGE_ENDED, "", 0, true});
+}
+
+bool rrt__exchange_is_gone(const rrt__exchange *x)
+{
+    pthread_mutex_lock(&x->http->lock);
+    bool is_gone = x->is_gone;
+    pthread_mutex_unlock(&x->http->lock);
+    return is_gone;
+}
+
+// Takes what is there, for libmicrohttpd to send; what was taken makes room again.
+static ssize_t take(void *user, uint64_t position, char *buffer, size_t most)
+{
+    (void)position;
+    rrt__exchange *x = user;
+    pthread_mutex_lock(&x->http->lock);
+    size_t count = x->out.length - x->taken;
+    ssize_t result = (ssize_t)(count < most ? count : most);
+    if (x->is_gone) {
+        result = MHD_CONTENT_READER_END_WITH_ERROR;
+    } else if (count) {
+        memcpy(buffer, x->out.data + x->taken, (size_t)result);
+        x->taken += (size_t)result;
+        x->connection->since = rrt__now_seconds();
+        if (x->taken == x->out.length) x->taken = x->out.length = 0;
+    } else if (x->state == RRT__EXCHANGE_ENDED) {
+        result = MHD_CONTENT_READER_END_OF_STREAM;
+    } else {
+        x->is_suspended = true; // else 0 would be asked for again at once
+        MHD_suspend_connection(x->handle);
+    }
+    pthread_mutex_unlock(&x->http->lock);
+    return result;
+}
+
+static enum MHD_Result queue(rrt__exchange *x, bool is_whole)
+{
+    enum { PIECE = 16384 };
+    struct MHD_Response *response =
+        is_whole ? MHD_create_response_from_buffer(x->out.length, x->out.data, MHD_RESPMEM_MUST_COPY)
+                 : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, take, x, NULL);
+    if (!response) return MHD_NO;
+    MHD_add_response_header(response, "Content-Type", x->type);
+    for (int i = 0; i < x->n_set; i++) MHD_add_response_header(response, x->set[i].name, x->set[i].value);
+    enum MHD_Result result = MHD_queue_response(x->handle, (unsigned)x->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+enum MHD_Result rrt__exchange_send(rrt__exchange *x)
+{
+    pthread_mutex_lock(&x->http->lock);
+    rrt__exchange_state state = x->state;
+    bool is_gone = x->is_gone, waits = state == RRT__EXCHANGE_WAITING && !is_gone;
+    if (waits) {
+        x->is_suspended = true;
+        MHD_suspend_connection(x->handle);
+    }
+    pthread_mutex_unlock(&x->http->lock);
+    if (waits) return MHD_YES;
+    return is_gone ? MHD_NO : queue(x, state == RRT__EXCHANGE_REPLIED);
+}

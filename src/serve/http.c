@@ -1,0 +1,250 @@
+#include "serve/http.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "serve/http_inside.h"
+
+// --- the request ----------------------------------------------------------------------------------------
+
+const char *rrt__exchange_method(const rrt__exchange *x)
+{
+    return x->method;
+}
+
+const char *rrt__exchange_path(const rrt__exchange *x)
+{
+    return x->path;
+}
+
+const char *rrt__exchange_header(const rrt__exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->handle, MHD_HEADER_KIND, name);
+}
+
+const char *rrt__exchange_body(const rrt__exchange *x, size_t *length)
+{
+    *length = x->body.length;
+    return x->body.length ? x->body.data : "";
+}
+
+rrt__body_state rrt__exchange_body_state(const rrt__exchange *x)
+{
+    return x->body_state;
+}
+
+static rrt__connection *connection_of(struct MHD_Connection *handle)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static rrt__exchange *open_exchange(rrt__http *http, struct MHD_Connection *handle, const char *method,
+                                    const char *path)
+{
+    rrt__exchange *x;
+    rrt__connection *connection = connection_of(handle);
+    if (!connection || rrt__alloc(&x, 1, sizeof *x, "an exchange", NULL)) return NULL;
+    size_t method_bytes = strlen(method) + 1, path_bytes = strlen(path) + 1;
+    x->method = rrt__malloc(method_bytes);
+    x->path = rrt__malloc(path_bytes);
+    if (!x->method || !x->path) {
+        rrt__free(x->method);
+        rrt__free(x->path);
+        rrt__free(x);
+        return NULL;
+    }
+    memcpy(x->method, method, method_bytes);
+    memcpy(x->path, path, path_bytes);
+    x->http = http;
+    x->handle = handle;
+    x->connection = connection;
+    x->owners = 2;
+    pthread_mutex_lock(&http->lock);
+    http->n_exchanges++;
+    connection->exchange = x;
+    connection->since = rrt__now_seconds();
+    pthread_mutex_unlock(&http->lock);
+    return x;
+}
+
+static void note_announced_bytes(rrt__exchange *x)
+{
+    const char *announced = rrt__exchange_header(x, "Content-Length");
+    if (announced && strtoull(announced, NULL, 10) > x->http->options.most_body_bytes)
+        x->body_state = RRT__BODY_TOO_LARGE;
+}
+
+// A body that is refused is read all the same: a client that is still sending does not see a reply.
+static void receive(rrt__exchange *x, const char *bytes, size_t count)
+{
+    rrt__http *http = x->http;
+    if (x->state != RRT__EXCHANGE_READING || x->body_state) return;
+    pthread_mutex_lock(&http->lock);
+    if (count > http->options.most_body_bytes - x->body.length)
+        x->body_state = RRT__BODY_TOO_LARGE;
+    else if (http->body_bytes + count > RRT__MOST_BODIES_BYTES ||
+             rrt__string_append(&x->body, bytes, count, NULL))
+        x->body_state = RRT__BODY_NO_ROOM;
+    else
+        http->body_bytes += count;
+    pthread_mutex_unlock(&http->lock);
+}
+
+static bool begins_to_wait(rrt__exchange *x)
+{
+    pthread_mutex_lock(&x->http->lock);
+    bool begins = x->state == RRT__EXCHANGE_READING;
+    if (begins) x->state = RRT__EXCHANGE_WAITING;
+    x->is_received = true;
+    pthread_mutex_unlock(&x->http->lock);
+    return begins;
+}
+
+// Called for the head of a request, for each piece of its body, once after that, and again whenever the
+// exchange was woken.
+static enum MHD_Result on_request(void *user, struct MHD_Connection *handle, const char *path,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_bytes, void **context)
+{
+    (void)version;
+    rrt__http *http = user;
+    rrt__exchange *x = *context;
+    if (!x) {
+        x = *context = open_exchange(http, handle, method, path);
+        if (!x) return MHD_NO;
+        note_announced_bytes(x);
+        http->options.admit(http->options.user, x);
+        // Who asks before sending the body hears at once.
+        bool asks = x->state == RRT__EXCHANGE_REPLIED && rrt__exchange_header(x, "Expect");
+        return asks ? rrt__exchange_send(x) : MHD_YES;
+    }
+    if (*upload_bytes) {
+        receive(x, upload, *upload_bytes);
+        *upload_bytes = 0;
+        return MHD_YES;
+    }
+    if (begins_to_wait(x)) http->options.handle(http->options.user, x);
+    return rrt__exchange_send(x);
+}
+
+static void on_completed(void *user, struct MHD_Connection *handle, void **context,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)handle;
+    (void)code;
+    rrt__http *http = user;
+    rrt__exchange *x = *context;
+    *context = NULL;
+    if (!x) return;
+    pthread_mutex_lock(&http->lock);
+    x->is_gone = true;
+    x->connection->exchange = NULL;
+    x->connection->since = rrt__now_seconds();
+    x->connection = NULL;
+    if (x->state == RRT__EXCHANGE_READING) rrt__exchange_release(x); // nobody was asked to answer
+    rrt__exchange_release(x);
+    pthread_mutex_unlock(&http->lock);
+}
+
+// --- the server -----------------------------------------------------------------------------------------
+
+size_t rrt__http_open_exchanges(rrt__http *http)
+{
+    pthread_mutex_lock(&http->lock);
+    size_t count = http->n_exchanges;
+    pthread_mutex_unlock(&http->lock);
+    return count;
+}
+
+static rrt_status listen_at(int *out, const rrt__http_options *options, rrt_error *err)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    char port[16];
+    snprintf(port, sizeof port, "%d", options->port);
+    int code = getaddrinfo(options->host, port, &hints, &found);
+    if (code)
+        return rrt__fail(err, RRT_STATUS_IO, "%s: no such address: %s", options->host, gai_strerror(code));
+    int s = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    rrt_status status = RRT_STATUS_OK;
+    if (s >= 0) setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    if (s < 0 || bind(s, found->ai_addr, found->ai_addrlen) != 0 || listen(s, SOMAXCONN) != 0) {
+        status = rrt__fail_errno(err, "cannot listen at %s, port %d", options->host, options->port);
+        if (s >= 0) close(s);
+    }
+    freeaddrinfo(found);
+    *out = s;
+    return status;
+}
+
+// As many connections as asked for, or as files may be open.
+static unsigned connection_limit(size_t asked)
+{
+    enum { OTHER_FILES = 64 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
+    rlim_t wanted = asked + OTHER_FILES;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return limit.rlim_cur < wanted && limit.rlim_cur > OTHER_FILES ? (unsigned)limit.rlim_cur - OTHER_FILES
+                                                                   : (unsigned)asked;
+}
+
+rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt_error *err)
+{
+    rrt__http *http;
+    int listening = -1;
+    RRT__TRY(listen_at(&listening, options, err));
+    rrt_status status = rrt__alloc(&http, 1, sizeof *http, "the HTTP server", err);
+    if (status) {
+        close(listening);
+        return status;
+    }
+    http->options = *options;
+    pthread_mutex_init(&http->lock, NULL);
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+        MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
+        connection_limit(options->most_connections), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)options->patience_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http, MHD_OPTION_END);
+    if (!http->daemon) {
+        close(listening);
+        rrt__free(http);
+        return rrt__fail(err, RRT_STATUS_IO, "cannot start the HTTP thread");
+    }
+    *out = http;
+    return RRT_STATUS_OK;
+}
+
+int rrt__http_port(const rrt__http *http)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t bytes = sizeof address;
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+    getsockname(info->listen_fd, (struct sockaddr *)&address, &bytes);
+    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                               : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+void rrt__http_close(rrt__http *http)
+{
+    if (!http) return;
+    rrt__connections_drop(http, true);
+    MHD_stop_daemon(http->daemon);
+    pthread_mutex_destroy(&http->lock);
+    rrt__free(http->polled);
+    rrt__free(http->woken);
+    rrt__free(http);
+}

@@ -1,0 +1,90 @@
+// What the files of the server share.
+#ifndef RRT__SERVE_INSIDE_H
+#define RRT__SERVE_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "rrt/model.h"
+#include "serve/http.h"
+#include "serve/job.h"
+#include "serve/metrics.h"
+#include "serve/server.h"
+
+typedef enum rrt__server_state {
+    RRT__SERVER_LOADING,
+    RRT__SERVER_READY,
+    RRT__SERVER_DRAINING, // what is there is finished, nothing new taken
+    RRT__SERVER_FAILED,   // to load
+} rrt__server_state;
+
+struct rrt__server {
+    rrt__server_options options;
+    rrt__http *http;
+    rrt__metrics metrics;
+    pthread_t worker;
+    bool has_worker;
+    char id[24]; // begins the ids of replies
+    _Atomic uint64_t n_ids;
+    long created; // Unix time
+
+    pthread_mutex_t lock; // of all that follows
+    pthread_cond_t wake;  // the worker
+    rrt__server_state state;
+    rrt_error error; // of loading
+    bool stops;      // at once
+    rrt__job *incoming;
+    size_t n_open; // choices that are not over
+
+    // Set by the worker before the state is READY, and read-only from then on.
+    rrt_model *model;
+    const rrt_tokenizer *tokenizer;
+    rrt_model_info info;
+    const char *chat_form; // NULL: the model is not for chats, and chat_error says why
+    rrt_error chat_error;
+    size_t most_tokens; // of a request, prompt and reply together
+    char exit_rule[32]; // that a threshold alone is for
+
+    // The worker's own.
+    rrt_engine *engine;
+    rrt__job *jobs;       // that are not answered
+    rrt__choice *choices; // in the engine, the oldest first: it begins them in this order
+    double step_began;
+};
+
+const char *rrt__server_model_name(const rrt__server *server);
+rrt__server_state rrt__server_state_now(rrt__server *server);
+void rrt__server_log(const rrt__server *server, const char *format, ...) RRT__PRINTF(2, 3);
+
+// --- worker.c: the thread that owns model and engine (pthread_create's kind of function) ---
+void *rrt__worker_run(void *server);
+
+// --- api.c: what http.h calls ---
+void rrt__api_admit(void *server, rrt__exchange *exchange);
+void rrt__api_handle(void *server, rrt__exchange *exchange);
+
+// --- the endpoints; each answers the exchange, or sees to it that it will be ---
+void rrt__api_completions(rrt__server *server, rrt__exchange *exchange);
+void rrt__api_chat(rrt__server *server, rrt__exchange *exchange);
+void rrt__api_tokenize(rrt__server *server, rrt__exchange *exchange);
+void rrt__api_detokenize(rrt__server *server, rrt__exchange *exchange);
+void rrt__api_tokenizer_info(rrt__server *server, rrt__exchange *exchange);
+
+// --- access.c: who may ask. False: it has answered ---
+bool rrt__access_check(const rrt__server *server, rrt__exchange *exchange, bool needs_key);
+
+// --- answer.c ---
+// Answers with JSON, which is freed; NULL is an answer of 500.
+void rrt__answer_json(rrt__exchange *exchange, int status, json_t *json);
+// Answers with an error as OpenAI writes it. param, the parameter at fault, and code may be NULL.
+void rrt__answer_error(rrt__exchange *exchange, int status, const char *type, const char *param,
+                       const char *code, const char *message);
+// The same with 503 and the advice to try again.
+void rrt__answer_unavailable(rrt__exchange *exchange, const char *code, const char *message);
+// The same for a status: where is the parameter.
+void rrt__answer_failure(rrt__exchange *exchange, rrt_status status, const rrt_error *err);
+json_t *rrt__error_json(const char *type, const char *param, const char *code, const char *message);
+// The body as an object. False: it was none, and that is answered.
+bool rrt__answer_unless_object(rrt__exchange *exchange, json_t **body);
+
+#endif

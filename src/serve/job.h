@@ -1,0 +1,58 @@
+// A job: one request to make tokens, with a "choice" for each of its prompts. It is made by the HTTP thread,
+// and belongs to the worker from then on.
+#ifndef RRT__SERVE_JOB_H
+#define RRT__SERVE_JOB_H
+
+#include "base/json.h"
+#include "rrt/engine.h"
+#include "serve/http.h"
+#include "serve/metrics.h"
+#include "serve/parameters.h"
+
+typedef struct rrt__choice {
+    struct rrt__choice *next; // of those in the engine, the oldest first
+    struct rrt__job *job;
+    size_t index;
+    uint64_t request; // its name in the engine, 0: not there
+    int32_t *prompt;
+    size_t prompt_tokens;
+    size_t unseen;    // tokens that we put in front of the prompt's text: BOS
+    rrt__string echo; // the prompt's text, where it is to come first
+    rrt__reply_text text;
+    // Of tokens that are not in an event yet; of all tokens in a reply in one piece. Arrays, by JSON's name.
+    json_t *logprobs, *depths;
+    long characters; // of all tokens so far; -1: the first is a space that is not in the text
+    size_t n_tokens, depth_sum;
+    rrt__outcome outcome; // once it is over
+    bool is_over, has_begun;
+    double started, first, last; // its place, its first token, its last; 0: not yet
+} rrt__choice;
+
+typedef struct rrt__job {
+    struct rrt__job *next;
+    struct rrt__server *server;
+    rrt__exchange *exchange;
+    json_t *body; // owns the parameters' strings
+    rrt__parameters parameters;
+    bool is_chat, has_begun; // to send events
+    char id[64];
+    long created; // Unix time
+    double arrived;
+    rrt__choice *choices;
+    size_t n_choices, n_open;
+    rrt_error error; // that ended a choice
+} rrt__job;
+
+void rrt__job_free(rrt__job *job);
+
+// --- reply.c: tokens become JSON ---
+// Notes what a reply says about a token, of the prompt too; its text is noted apart.
+void rrt__reply_note(rrt__choice *choice, const rrt_token *token);
+// Sends what can be shown by now as an event; nothing if there is nothing. False if the client is gone.
+bool rrt__reply_send(rrt__choice *choice);
+// Answers the exchange in one piece.
+void rrt__reply_whole(rrt__job *job);
+// Ends the events, with an error if there was one.
+void rrt__reply_end(rrt__job *job);
+
+#endif

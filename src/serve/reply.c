@@ -1,0 +1,294 @@
+// Tokens become JSON: replies in one piece, and events.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "serve/inside.h"
+
+// --- log probabilities ----------------------------------------------------------------------------------
+
+// A token's bytes as the name that tells it apart from others: text, or, where it is only part of a
+// character, "bytes:\xe2\x82", as OpenAI writes it.
+static json_t *token_name(const char *bytes, size_t length)
+{
+    if (rrt__utf8_first_invalid(bytes, length) == length) return json_stringn(bytes, length);
+    rrt__string name = {0};
+    char escaped[8];
+    rrt_status status = rrt__string_append(&name, "bytes:", 6, NULL);
+    for (size_t i = 0; !status && i < length; i++) {
+        snprintf(escaped, sizeof escaped, "\\x%02x", (unsigned char)bytes[i]);
+        status = rrt__string_append(&name, escaped, 4, NULL);
+    }
+    json_t *json = status ? NULL : json_stringn(name.data, name.length);
+    rrt__string_free(&name);
+    return json;
+}
+
+// JSON has no infinity; that of a token that cannot be is as far away as vLLM says.
+static json_t *logprob_json(float logprob)
+{
+    return isnan(logprob) ? json_null() : json_real(logprob > -9999 ? (double)logprob : -9999);
+}
+
+static const char *bytes_of(const rrt__choice *c, int32_t id, size_t *length)
+{
+    const char *bytes = rrt_token_bytes(c->job->server->tokenizer, id, length);
+    if (!bytes) *length = 0; // of a padded vocabulary
+    return bytes ? bytes : "";
+}
+
+static long count_characters(const char *bytes, size_t length)
+{
+    long count = 0;
+    for (size_t i = 0; i < length; i++) count += ((unsigned char)bytes[i] & 0xc0) != 0x80;
+    return count;
+}
+
+static void append(json_t *arrays, const char *name, json_t *value)
+{
+    json_t *array = json_object_get(arrays, name);
+    if (!array) {
+        array = json_array();
+        json_object_set_new(arrays, name, array);
+    }
+    json_array_append_new(array, value);
+}
+
+// {name: logprob}, the most likely first, and the token itself: the same number as in token_logprobs.
+static json_t *alternatives(const rrt__choice *c, const rrt_token *token)
+{
+    if (isnan(token->logprob)) return json_null();
+    json_t *object = json_object();
+    for (size_t i = 0; i <= token->n_top; i++) {
+        bool is_own = i == token->n_top;
+        size_t length;
+        const char *bytes = bytes_of(c, is_own ? token->id : token->top[i].id, &length);
+        json_t *name = token_name(bytes, length);
+        const char *key = json_string_value(name);
+        if (key && !json_object_getn(object, key, json_string_length(name)))
+            json_object_setn_new_nocheck(object, key, json_string_length(name),
+                                         logprob_json(is_own ? token->logprob : token->top[i].logprob));
+        json_decref(name);
+    }
+    return object;
+}
+
+static json_t *chat_logprob(const rrt__choice *c, int32_t id, float logprob)
+{
+    size_t length;
+    const char *bytes = bytes_of(c, id, &length);
+    json_t *numbers = json_array();
+    for (size_t i = 0; i < length; i++) json_array_append_new(numbers, json_integer((unsigned char)bytes[i]));
+    return json_pack("{s:o, s:o, s:o}", "token", rrt__json_text(bytes, length), "logprob",
+                     logprob_json(logprob), "bytes", numbers);
+}
+
+static void note_chat_logprobs(rrt__choice *c, const rrt_token *token)
+{
+    json_t *entry = chat_logprob(c, token->id, token->logprob), *top = json_array();
+    for (size_t i = 0; i < token->n_top; i++)
+        json_array_append_new(top, chat_logprob(c, token->top[i].id, token->top[i].logprob));
+    json_object_set_new(entry, "top_logprobs", top);
+    append(c->logprobs, "content", entry);
+}
+
+static void note_logprobs(rrt__choice *c, const rrt_token *token)
+{
+    size_t length;
+    const char *bytes = bytes_of(c, token->id, &length);
+    append(c->logprobs, "tokens", token_name(bytes, length));
+    append(c->logprobs, "token_logprobs", logprob_json(token->logprob));
+    append(c->logprobs, "top_logprobs", alternatives(c, token));
+    append(c->logprobs, "text_offset", json_integer(c->characters > 0 ? c->characters : 0));
+    if (token->index >= c->unseen) c->characters += count_characters(bytes, length);
+}
+
+void rrt__reply_note(rrt__choice *c, const rrt_token *token)
+{
+    if (!token->is_prompt) {
+        c->n_tokens++;
+        c->depth_sum += (size_t)token->loops;
+        if (!c->depths) c->depths = json_array();
+        json_array_append_new(c->depths, json_integer(token->loops));
+    }
+    if (c->job->parameters.logprobs == RRT__NO_LOGPROBS) return;
+    if (!c->logprobs) c->logprobs = json_object();
+    if (c->job->is_chat)
+        note_chat_logprobs(c, token);
+    else
+        note_logprobs(c, token);
+}
+
+// --- parts of replies -----------------------------------------------------------------------------------
+
+// Hands over what was noted; null where nothing was.
+static json_t *take(json_t **noted)
+{
+    json_t *json = *noted ? *noted : json_null();
+    *noted = NULL;
+    return json;
+}
+
+static json_t *frame(const rrt__job *job, const char *object, json_t *choices)
+{
+    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", job->id, "object", object, "created",
+                     (json_int_t)job->created, "model", rrt__server_model_name(job->server), "choices",
+                     choices);
+}
+
+static json_t *usage(const rrt__job *job)
+{
+    size_t prompt = 0, made = 0;
+    for (size_t i = 0; i < job->n_choices; i++) {
+        prompt += job->choices[i].prompt_tokens;
+        made += job->choices[i].n_tokens;
+    }
+    return json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)prompt, "completion_tokens",
+                     (json_int_t)made, "total_tokens", (json_int_t)(prompt + made));
+}
+
+// To the microsecond.
+static json_t *milliseconds(double seconds)
+{
+    return json_real(round(seconds * 1e6) / 1e3);
+}
+
+static json_t *rate(size_t count, double seconds)
+{
+    return json_real(seconds > 0 ? round((double)count / seconds * 1e3) / 1e3 : 0);
+}
+
+// As llama-server has them.
+static json_t *timings(const rrt__choice *c)
+{
+    double prompt = c->n_tokens ? c->first - c->started : 0, made = c->n_tokens ? c->last - c->first : 0;
+    size_t after_first = c->n_tokens ? c->n_tokens - 1 : 0;
+    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o}", "prompt_n", (json_int_t)c->prompt_tokens, "prompt_ms",
+                     milliseconds(prompt), "prompt_per_second", rate(c->prompt_tokens, prompt), "predicted_n",
+                     (json_int_t)c->n_tokens, "predicted_ms", milliseconds(made), "predicted_per_second",
+                     rate(after_first, made));
+}
+
+static json_t *mean_depth(const rrt__choice *c)
+{
+    return c->n_tokens ? json_real((double)c->depth_sum / (double)c->n_tokens) : json_null();
+}
+
+static json_t *depths_json(rrt__choice *c)
+{
+    json_t *depths = c->depths ? c->depths : json_array();
+    c->depths = NULL;
+    return depths;
+}
+
+static json_t *finish_reason(const rrt__choice *c)
+{
+    return c->is_over ? json_string(rrt__outcome_names[c->outcome]) : json_null();
+}
+
+// The text that may be shown by now, the prompt's first.
+static json_t *text_json(rrt__choice *c)
+{
+    const char *bytes;
+    size_t length = rrt__reply_text_take(&c->text, &c->job->parameters.stops, c->is_over, &bytes);
+    if (!c->echo.length) return rrt__json_text(bytes, length);
+    json_t *json = rrt__string_append(&c->echo, bytes, length, NULL)
+                       ? NULL
+                       : rrt__json_text(c->echo.data, c->echo.length);
+    c->echo.length = 0;
+    return json;
+}
+
+// --- in one piece ---------------------------------------------------------------------------------------
+
+static json_t *choice_json(rrt__choice *c)
+{
+    json_t *json = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)c->index, "logprobs", take(&c->logprobs),
+                             "finish_reason", finish_reason(c));
+    json_t *text = text_json(c);
+    if (c->job->is_chat)
+        json_object_set_new(json, "message", json_pack("{s:s, s:o}", "role", "assistant", "content", text));
+    else
+        json_object_set_new(json, "text", text);
+    json_object_set_new(json, "rrt",
+                        json_pack("{s:o, s:o}", "exit_depths", depths_json(c), "mean_depth", mean_depth(c)));
+    return json;
+}
+
+void rrt__reply_whole(rrt__job *job)
+{
+    if (job->error.status) {
+        rrt__answer_failure(job->exchange, job->error.status, &job->error);
+        return;
+    }
+    json_t *choices = json_array();
+    for (size_t i = 0; i < job->n_choices; i++) json_array_append_new(choices, choice_json(&job->choices[i]));
+    json_t *json = frame(job, job->is_chat ? "chat.completion" : "text_completion", choices);
+    json_object_set_new(json, "usage", usage(job));
+    json_object_set_new(json, "timings", timings(&job->choices[0]));
+    if (job->n_choices == 1) // where it is said in the request, too
+        json_object_set(json, "rrt", json_object_get(json_array_get(choices, 0), "rrt"));
+    rrt__answer_json(job->exchange, 200, json);
+}
+
+// --- events ---------------------------------------------------------------------------------------------
+
+static bool send_event(rrt__exchange *exchange, json_t *json)
+{
+    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(json);
+    rrt__string event = {0};
+    bool is_sent = text && !rrt__string_append(&event, "data: ", 6, NULL) &&
+                   !rrt__string_append(&event, text, strlen(text), NULL) &&
+                   !rrt__string_append(&event, "\n\n", 2, NULL) &&
+                   rrt__exchange_write(exchange, event.data, event.length);
+    rrt__string_free(&event);
+    free(text);
+    return is_sent;
+}
+
+static json_t *delta(rrt__choice *c, json_t *text)
+{
+    json_t *json = json_pack("{s:o}", "content", text);
+    if (!c->has_begun) json_object_set_new(json, "role", json_string("assistant"));
+    return json;
+}
+
+bool rrt__reply_send(rrt__choice *c)
+{
+    rrt__job *job = c->job;
+    json_t *text = text_json(c);
+    if (!c->is_over && json_string_length(text) == 0) {
+        json_decref(text);
+        return true;
+    }
+    json_t *choice = json_pack("{s:I, s:o, s:o, s:o}", "index", (json_int_t)c->index,
+                               job->is_chat ? "delta" : "text", job->is_chat ? delta(c, text) : text,
+                               "logprobs", take(&c->logprobs), "finish_reason", finish_reason(c));
+    json_t *json =
+        frame(job, job->is_chat ? "chat.completion.chunk" : "text_completion", json_pack("[o]", choice));
+    json_t *ours = json_pack("{s:o}", "exit_depths", depths_json(c));
+    if (c->is_over) {
+        json_object_set_new(ours, "mean_depth", mean_depth(c));
+        json_object_set_new(json, "timings", timings(c));
+    }
+    json_object_set_new(json, "rrt", ours);
+    c->has_begun = true;
+    return send_event(job->exchange, json);
+}
+
+void rrt__reply_end(rrt__job *job)
+{
+    if (job->error.status) {
+        send_event(job->exchange, rrt__error_json("server_error", NULL, NULL, job->error.message));
+    } else if (job->parameters.include_usage) {
+        json_t *json = frame(job, job->is_chat ? "chat.completion.chunk" : "text_completion", json_array());
+        json_object_set_new(json, "usage", usage(job));
+        send_event(job->exchange, json);
+    }
+    static const char done[] = "data: [DONE]\n\n";
+    rrt__exchange_write(job->exchange, done, sizeof done - 1);
+    rrt__exchange_end(job->exchange);
+}

@@ -1,0 +1,222 @@
+#include "serve/server.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "serve/inside.h"
+
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+static void stop_set(sigset_t *set)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) sigaddset(set, stop_signals[i]);
+}
+
+const char *rrt__server_model_name(const rrt__server *server)
+{
+    return server->options.alias;
+}
+
+rrt__server_state rrt__server_state_now(rrt__server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    rrt__server_state state = server->state;
+    pthread_mutex_unlock(&server->lock);
+    return state;
+}
+
+void rrt__server_log(const rrt__server *server, const char *format, ...)
+{
+    char *line;
+    va_list list;
+    va_start(list, format);
+    int length = vasprintf(&line, format, list);
+    va_end(list);
+    if (length < 0) return;
+    if (server->options.log) server->options.log(line);
+    free(line);
+}
+
+// --- open -----------------------------------------------------------------------------------------------
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static rrt_status start(rrt__server *server, rrt_error *err)
+{
+    const rrt__server_options *o = &server->options;
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return rrt__fail_errno(err, "no random numbers");
+    snprintf(server->id, sizeof server->id, "%012" PRIx64, random >> 16);
+    const rrt__http_options http = {.host = o->host,
+                                    .port = o->port,
+                                    .most_body_bytes = o->most_body_bytes,
+                                    .most_connections = o->most_connections,
+                                    .patience_s = o->patience_s,
+                                    .admit = rrt__api_admit,
+                                    .handle = rrt__api_handle,
+                                    .user = server};
+    RRT__TRY(rrt__http_open(&server->http, &http, err));
+    if (pthread_create(&server->worker, NULL, rrt__worker_run, server) != 0)
+        return rrt__fail(err, RRT_STATUS_MEMORY, "cannot start a thread");
+    server->has_worker = true;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__server_open(rrt__server **out, const rrt__server_options *options, rrt_error *err)
+{
+    rrt__server *server;
+    sigset_t signals;
+    RRT__TRY(rrt__alloc(&server, 1, sizeof *server, "the server", err));
+    server->options = *options;
+    if (!options->alias) server->options.alias = last_part(options->model);
+    server->created = time(NULL);
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->wake, NULL);
+    rrt__metrics_open(&server->metrics);
+    stop_set(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    rrt_status status = start(server, err);
+    if (status)
+        rrt__server_close(server);
+    else
+        *out = server;
+    return status;
+}
+
+int rrt__server_port(const rrt__server *server)
+{
+    return rrt__http_port(server->http);
+}
+
+// --- run ------------------------------------------------------------------------------------------------
+
+typedef struct throughput {
+    double since;
+    uint64_t prompt_tokens, generated_tokens;
+} throughput;
+
+static double mean_loops(const rrt_engine_stats *stats)
+{
+    uint64_t count = 0, sum = 0;
+    for (int i = 1; i <= RRT_MOST_LOOPS; i++) {
+        count += stats->exits[i];
+        sum += stats->exits[i] * (uint64_t)i;
+    }
+    return count ? (double)sum / (double)count : 0;
+}
+
+// A line every few seconds while there is something to tell.
+static void log_throughput(rrt__server *server, throughput *last)
+{
+    enum { INTERVAL_S = 5 };
+    double now = rrt__now_seconds(), seconds = now - last->since;
+    if (seconds < INTERVAL_S) return;
+    rrt_engine_stats s;
+    rrt__metrics_engine(&server->metrics, &s);
+    uint64_t prompt = s.prompt_tokens - last->prompt_tokens,
+             made = s.generated_tokens - last->generated_tokens;
+    if (prompt || made || s.running)
+        rrt__server_log(
+            server,
+            "prompts %.1f tokens/s, replies %.1f tokens/s, running %zu, waiting %zu, keys and values "
+            "%.1f %%, mean loops %.2f",
+            (double)prompt / seconds, (double)made / seconds, s.running, s.waiting,
+            s.pages ? 100. * (double)s.pages_used / (double)s.pages : 0, mean_loops(&s));
+    *last = (throughput){now, s.prompt_tokens, s.generated_tokens};
+}
+
+// The first signal lets what is there be finished, a second one does not. Before the model is there, nothing
+// is.
+static void take_signal(rrt__server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    if (server->state == RRT__SERVER_READY)
+        server->state = RRT__SERVER_DRAINING;
+    else
+        server->stops = true;
+    size_t left = server->n_open;
+    bool stops = server->stops;
+    pthread_mutex_unlock(&server->lock);
+    if (stops)
+        rrt__server_log(server, "stopping at once");
+    else
+        rrt__server_log(server, "stopping: %zu replies are to be finished (a second signal stops at once)",
+                        left);
+}
+
+static bool goes_on(rrt__server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    bool done = server->stops || server->state == RRT__SERVER_FAILED ||
+                (server->state == RRT__SERVER_DRAINING && server->n_open == 0);
+    pthread_mutex_unlock(&server->lock);
+    return !done;
+}
+
+rrt_status rrt__server_run(rrt__server *server, rrt_error *err)
+{
+    static const struct timespec tick = {.tv_nsec = 200000000};
+    throughput last = {.since = rrt__now_seconds()};
+    bool was_ready = false;
+    sigset_t signals;
+    stop_set(&signals);
+    while (goes_on(server)) {
+        if (sigtimedwait(&signals, NULL, &tick) > 0) take_signal(server);
+        rrt__http_watch(server->http);
+        log_throughput(server, &last);
+        if (!was_ready && rrt__server_state_now(server) == RRT__SERVER_READY) {
+            was_ready = true;
+            rrt__server_log(server, "ready: %s, %d loops of %d layers, %zu requests at a time",
+                            rrt__server_model_name(server), server->info.loops, server->info.layers_per_block,
+                            server->options.engine.requests);
+        }
+    }
+    pthread_mutex_lock(&server->lock);
+    bool failed = server->state == RRT__SERVER_FAILED && !server->stops;
+    if (failed) *err = server->error;
+    pthread_mutex_unlock(&server->lock);
+    return failed ? err->status : RRT_STATUS_OK;
+}
+
+// --- close ----------------------------------------------------------------------------------------------
+
+// Lets replies that are ready reach their clients.
+static void flush(rrt__http *http)
+{
+    static const struct timespec pause = {.tv_nsec = 10000000};
+    double end = rrt__now_seconds() + 1;
+    while (rrt__http_open_exchanges(http) && rrt__now_seconds() < end) nanosleep(&pause, NULL);
+}
+
+void rrt__server_close(rrt__server *server)
+{
+    if (!server) return;
+    pthread_mutex_lock(&server->lock);
+    server->stops = true;
+    pthread_cond_signal(&server->wake);
+    pthread_mutex_unlock(&server->lock);
+    if (server->has_worker) {
+        pthread_join(server->worker, NULL);
+        flush(server->http);
+    }
+    rrt__http_close(server->http);
+    rrt_engine_close(server->engine);
+    rrt_model_close(server->model);
+    rrt__metrics_close(&server->metrics);
+    pthread_cond_destroy(&server->wake);
+    pthread_mutex_destroy(&server->lock);
+    rrt__free(server);
+}
