@@ -160,10 +160,10 @@ static void requests(printer *p, const rrt__metrics *m)
     single(p, "kv_cache_usage_perc", "gauge", "Part of the pages of keys and values in use, 0 to 1.",
            e->pages ? (double)e->pages_used / (double)e->pages : 0);
     single(p, "prefix_cache_queries_total", "counter", "Tokens of prompts looked up in pages.",
-           (double)m->prompt_tokens);
+           (double)e->prompt_tokens);
     single(p, "prefix_cache_hits_total", "counter", "Tokens of prompts found in pages.",
            (double)e->cached_tokens);
-    single(p, "prompt_tokens_total", "counter", "Tokens of prompts.", (double)m->prompt_tokens);
+    single(p, "prompt_tokens_total", "counter", "Tokens of prompts.", (double)e->prompt_tokens);
     single(p, "generation_tokens_total", "counter", "Tokens made.", (double)e->generated_tokens);
     head(p, "request_success_total", "counter", "Requests that ended, by reason.");
     for (int i = 0; i < RRT__OUTCOMES; i++)

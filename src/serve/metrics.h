@@ -38,8 +38,7 @@ typedef struct rrt__metrics {
         double sum;
     } latencies[RRT__LATENCIES];
     uint64_t outcomes[RRT__OUTCOMES];
-    uint64_t prompt_tokens; // of requests that began
-    uint64_t refused;       // with 429
+    uint64_t refused; // with 429
     rrt_engine_stats engine;
 } rrt__metrics;
 

@@ -237,6 +237,7 @@ static rrt_status read_recursion(rrt__parameters *p, const json_t *body, const c
     RRT__TRY(check_known(ours, err));
     RRT__TRY(read_loops(p, ours, err));
     RRT__TRY(read_int(ours, "draft_loops", 1, 1024, &p->draft_loops, err));
+    if (p->draft_loops) p->draft_tokens = 4; // unless it says otherwise
     RRT__TRY(read_int(ours, "draft_tokens", 1, 16, &p->draft_tokens, err));
     RRT__TRY(read_exit(p, json_object_get(ours, "exit"), err));
     const json_t *kv = json_object_get(ours, "kv_policy");

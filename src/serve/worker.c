@@ -142,11 +142,9 @@ static void cancel_gone(rrt__server *server)
 
 static void note_start(rrt__choice *c, double now)
 {
-    rrt__metrics *m = &c->job->server->metrics;
     if (c->started > 0) return;
     c->started = now;
-    rrt__metrics_observe(m, RRT__LATENCY_QUEUE, now - c->job->arrived);
-    rrt__metrics_count(m, &m->prompt_tokens, c->prompt_tokens);
+    rrt__metrics_observe(&c->job->server->metrics, RRT__LATENCY_QUEUE, now - c->job->arrived);
 }
 
 static void note_token(rrt__choice *c, const rrt_token *token)

@@ -1,0 +1,136 @@
+"""What the tests of `rrt serve` share: a server with a tiny recursive model, and requests to it. Standard library only."""
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+RRT, DATA = sys.argv[1], os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+CONTEXT = 512
+
+
+def make_model(folder):
+    """A llama of 2 loops x 2 layers with random weights (made by rrt), a ChatML tokenizer, and room for CONTEXT tokens."""
+    source = os.path.join(folder, "source")
+    shutil.copytree(os.path.join(DATA, "models/llama"), source)
+    config = json.load(open(os.path.join(source, "config.json")))
+    config["max_position_embeddings"] = CONTEXT
+    json.dump(config, open(os.path.join(source, "config.json"), "w"))
+    model = os.path.join(folder, "tiny")
+    subprocess.run([RRT, "convert", source, model, "--loops", "2"], check=True, capture_output=True)
+    tokenizer = json.load(open(os.path.join(source, "tokenizer.json")))
+    for i, text in enumerate(("<|im_start|>", "<|im_end|>")):
+        tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 94 + i, "content": text})
+    json.dump(tokenizer, open(os.path.join(model, "tokenizer.json"), "w"))
+    json.dump({"bos_token": "<|endoftext|>", "eos_token": "<|im_end|>", "add_bos_token": False, "chat_template": CHATML},
+              open(os.path.join(model, "tokenizer_config.json"), "w"))
+    return model
+
+
+class Server:
+    def __init__(self, model, *options, env=None):
+        self.log = []
+        self.process = subprocess.Popen([RRT, "serve", "-m", model, "--port", "0", "-t", "1", *options], stderr=subprocess.PIPE,
+                                        text=True, env={**os.environ, **(env or {})})
+        line = self.process.stderr.readline()
+        assert line.startswith("listening at http://127.0.0.1:"), line
+        self.port = int(line.rsplit(":", 1)[1])
+        self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
+        self.reader.start()
+
+    def wait_ready(self):
+        until(lambda: self.get("/health")[0] == 200, 60)
+        return self
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def ask(self, method, path, body=None, headers=None):
+        """(status, headers, parsed JSON or text)"""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+        connection.request(method, path, body, headers or {})
+        reply = connection.getresponse()
+        text = reply.read()
+        connection.close()
+        is_json = (reply.headers["Content-Type"] or "").startswith("application/json")
+        return reply.status, reply.headers, json.loads(text) if is_json and text else text.decode()
+
+    def get(self, path, **headers):
+        status, _, body = self.ask("GET", path, None, {k.replace("_", "-"): v for k, v in headers.items()})
+        return status, body
+
+    def post(self, path, body):
+        status, _, reply = self.ask("POST", path, body)
+        return status, reply
+
+    def complete(self, **body):
+        status, reply = self.post("/v1/completions", body)
+        assert status == 200, (status, reply)
+        return reply
+
+    def events(self, path="/v1/completions", **body):
+        """The events of a streamed reply, [DONE] not among them."""
+        status, _, text = self.ask("POST", path, {**body, "stream": True})
+        assert status == 200, text
+        return parse_events(text)
+
+    def open_stream(self, **body):
+        """A connection on which a long reply is coming."""
+        s = self.connect()
+        s.sendall(raw_post("/v1/completions", {"prompt": "a", "stream": True, "ignore_eos": True, "max_tokens": 400, **body}))
+        return s
+
+    def metric(self, name):
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith(name + "{") or line.startswith(name + " "):
+                return float(line.rsplit(" ", 1)[1])
+        raise AssertionError(name + " is not among the metrics")
+
+    def stop(self, expected=0):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.reader.join(10)
+        assert code == expected, (code, "".join(self.log))
+
+
+def raw_post(path, body, extra=""):
+    data = json.dumps(body).encode() if not isinstance(body, bytes) else body
+    return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{extra}Content-Length: {len(data)}\r\n\r\n").encode() + data
+
+
+def parse_events(text):
+    blocks = text.split("\n\n")
+    assert blocks[-1] == "" and blocks[-2] == "data: [DONE]", blocks[-3:]
+    assert all(b.startswith("data: ") for b in blocks[:-1]), blocks
+    return [json.loads(b[6:]) for b in blocks[:-2]]
+
+
+def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(ConnectionError):
+            if condition():
+                return
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def run(tests):
+    """Runs every function with a model in a temporary folder; prints what fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_model(folder)
+        for test in tests:
+            start = time.monotonic()
+            test(model)
+            print(f"{test.__name__}: {time.monotonic() - start:.2f} s", flush=True)
