@@ -1,4 +1,5 @@
 """What the tests of `rrt serve` share: a server with a tiny recursive model, and requests to it. Standard library only."""
+import atexit
 import contextlib
 import http.client
 import json
@@ -15,14 +16,15 @@ import time
 RRT, DATA = sys.argv[1], os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 CONTEXT = 512
+LONG = 200_000  # tokens: minutes, even for a tiny model
 
 
-def make_model(folder):
-    """A llama of 2 loops x 2 layers with random weights (made by rrt), a ChatML tokenizer, and room for CONTEXT tokens."""
+def make_model(folder, context):
+    """A llama of 2 loops x 2 layers with random weights, a ChatML tokenizer, and room for so many tokens."""
     source = os.path.join(folder, "source")
     shutil.copytree(os.path.join(DATA, "models/llama"), source)
     config = json.load(open(os.path.join(source, "config.json")))
-    config["max_position_embeddings"] = CONTEXT
+    config["max_position_embeddings"] = context
     json.dump(config, open(os.path.join(source, "config.json"), "w"))
     model = os.path.join(folder, "tiny")
     subprocess.run([RRT, "convert", source, model, "--loops", "2"], check=True, capture_output=True)
@@ -40,6 +42,7 @@ class Server:
         self.log = []
         self.process = subprocess.Popen([RRT, "serve", "-m", model, "--port", "0", "-t", "1", *options], stderr=subprocess.PIPE,
                                         text=True, env={**os.environ, **(env or {})})
+        atexit.register(self.process.kill)  # after a test that failed
         line = self.process.stderr.readline()
         assert line.startswith("listening at http://127.0.0.1:"), line
         self.port = int(line.rsplit(":", 1)[1])
@@ -66,7 +69,7 @@ class Server:
         return reply.status, reply.headers, json.loads(text) if is_json and text else text.decode()
 
     def get(self, path, **headers):
-        status, _, body = self.ask("GET", path, None, {k.replace("_", "-"): v for k, v in headers.items()})
+        status, _, body = self.ask("GET", path, None, headers)
         return status, body
 
     def post(self, path, body):
@@ -84,10 +87,10 @@ class Server:
         assert status == 200, text
         return parse_events(text)
 
-    def open_stream(self, **body):
-        """A connection on which a long reply is coming."""
+    def begin(self, **body):
+        """A connection on which a long reply is to come."""
         s = self.connect()
-        s.sendall(raw_post("/v1/completions", {"prompt": "a", "stream": True, "ignore_eos": True, "max_tokens": 400, **body}))
+        s.sendall(raw_post("/v1/completions", {"prompt": "a", "ignore_eos": True, "max_tokens": LONG, **body}))
         return s
 
     def metric(self, name):
@@ -126,10 +129,10 @@ def until(condition, seconds):
         time.sleep(0.02)
 
 
-def run(tests):
+def run(tests, context=CONTEXT):
     """Runs every function with a model in a temporary folder; prints what fails."""
     with tempfile.TemporaryDirectory() as folder:
-        model = make_model(folder)
+        model = make_model(folder, context)
         for test in tests:
             start = time.monotonic()
             test(model)

@@ -36,20 +36,31 @@ void rrt__answer_unavailable(rrt__exchange *exchange, const char *code, const ch
     rrt__answer_error(exchange, 503, "unavailable_error", NULL, code, message);
 }
 
-void rrt__answer_failure(rrt__exchange *exchange, rrt_status status, const rrt_error *err)
+json_t *rrt__failure_json(const rrt_error *err, int *http_status)
 {
     char message[sizeof err->message + sizeof err->hint + 8];
     snprintf(message, sizeof message, "%s%s%s%s", err->message, err->hint[0] ? " (" : "", err->hint,
              err->hint[0] ? ")" : "");
-    const char *param = err->where[0] ? err->where : NULL;
-    if (status == RRT_STATUS_UNSUPPORTED)
-        rrt__answer_error(exchange, 400, "not_supported_error", param, NULL, message);
-    else if (status == RRT_STATUS_ARGUMENT || status == RRT_STATUS_FORMAT)
-        rrt__answer_error(exchange, 400, "invalid_request_error", param, NULL, message);
-    else if (status == RRT_STATUS_CANCELLED)
-        rrt__answer_unavailable(exchange, "draining", message);
-    else
-        rrt__answer_error(exchange, 500, "server_error", param, NULL, message);
+    const char *type = "server_error";
+    *http_status = 500;
+    if (err->status == RRT_STATUS_UNSUPPORTED) {
+        type = "not_supported_error";
+        *http_status = 400;
+    } else if (err->status == RRT_STATUS_ARGUMENT || err->status == RRT_STATUS_FORMAT) {
+        type = "invalid_request_error";
+        *http_status = 400;
+    } else if (err->status == RRT_STATUS_CANCELLED) {
+        type = "unavailable_error";
+        *http_status = 503;
+    }
+    return rrt__error_json(type, err->where[0] ? err->where : NULL, NULL, message);
+}
+
+void rrt__answer_failure(rrt__exchange *exchange, const rrt_error *err)
+{
+    int http_status;
+    json_t *json = rrt__failure_json(err, &http_status);
+    rrt__answer_json(exchange, http_status, json);
 }
 
 bool rrt__answer_unless_object(rrt__exchange *exchange, json_t **body)
@@ -62,6 +73,6 @@ bool rrt__answer_unless_object(rrt__exchange *exchange, json_t **body)
         json_decref(*body);
         status = rrt__fail(&err, RRT_STATUS_ARGUMENT, "the body has to be a JSON object");
     }
-    if (status) rrt__answer_failure(exchange, status, &err);
+    if (status) rrt__answer_failure(exchange, &err);
     return !status;
 }

@@ -27,7 +27,7 @@ static void metrics(rrt__server *server, rrt__exchange *exchange)
     rrt_status status =
         rrt__metrics_print(&server->metrics, rrt__server_model_name(server), loops, &text, &err);
     if (status)
-        rrt__answer_failure(exchange, status, &err);
+        rrt__answer_failure(exchange, &err);
     else
         rrt__exchange_reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,
                             text.length);

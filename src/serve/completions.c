@@ -280,7 +280,7 @@ static void complete(rrt__server *server, rrt__exchange *exchange, bool is_chat)
     rrt_status status = rrt__alloc(&job, 1, sizeof *job, "a request", &err);
     if (status) {
         json_decref(body);
-        rrt__answer_failure(exchange, status, &err);
+        rrt__answer_failure(exchange, &err);
         return;
     }
     *job = (rrt__job){.server = server,
@@ -293,7 +293,7 @@ static void complete(rrt__server *server, rrt__exchange *exchange, bool is_chat)
              server->n_ids++);
     bool is_answered = is_other_model(job);
     if (!is_answered && (status = read_job(job, &err))) {
-        rrt__answer_failure(exchange, status, &err);
+        rrt__answer_failure(exchange, &err);
         is_answered = true;
     }
     is_answered = is_answered || is_too_long(job);

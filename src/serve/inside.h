@@ -81,8 +81,9 @@ void rrt__answer_error(rrt__exchange *exchange, int status, const char *type, co
                        const char *code, const char *message);
 // The same with 503 and the advice to try again.
 void rrt__answer_unavailable(rrt__exchange *exchange, const char *code, const char *message);
-// The same for a status: where is the parameter.
-void rrt__answer_failure(rrt__exchange *exchange, rrt_status status, const rrt_error *err);
+// The same for a failure of ours or of the request; where is the parameter.
+void rrt__answer_failure(rrt__exchange *exchange, const rrt_error *err);
+json_t *rrt__failure_json(const rrt_error *err, int *http_status);
 json_t *rrt__error_json(const char *type, const char *param, const char *code, const char *message);
 // The body as an object. False: it was none, and that is answered.
 bool rrt__answer_unless_object(rrt__exchange *exchange, json_t **body);

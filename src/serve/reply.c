@@ -220,7 +220,7 @@ static json_t *choice_json(rrt__choice *c)
 void rrt__reply_whole(rrt__job *job)
 {
     if (job->error.status) {
-        rrt__answer_failure(job->exchange, job->error.status, &job->error);
+        rrt__answer_failure(job->exchange, &job->error);
         return;
     }
     json_t *choices = json_array();
@@ -282,7 +282,8 @@ bool rrt__reply_send(rrt__choice *c)
 void rrt__reply_end(rrt__job *job)
 {
     if (job->error.status) {
-        send_event(job->exchange, rrt__error_json("server_error", NULL, NULL, job->error.message));
+        int http_status;
+        send_event(job->exchange, rrt__failure_json(&job->error, &http_status));
     } else if (job->parameters.include_usage) {
         json_t *json = frame(job, job->is_chat ? "chat.completion.chunk" : "text_completion", json_array());
         json_object_set_new(json, "usage", usage(job));

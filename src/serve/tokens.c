@@ -83,7 +83,7 @@ static void answer(rrt__server *server, rrt__exchange *exchange, rrt__tokens_fun
     if (!rrt__answer_unless_object(exchange, &body)) return;
     rrt_status status = function(server, body, &reply, &err);
     if (status)
-        rrt__answer_failure(exchange, status, &err);
+        rrt__answer_failure(exchange, &err);
     else
         rrt__answer_json(exchange, 200, reply);
     json_decref(body);
