@@ -41,6 +41,10 @@ lint: ## format, include direction, exported symbols; clang-tidy where it is ins
 format: ## clang-format all sources in place
 	@clang-format -i $$(git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
+.PHONY: web
+web: ## the page of `rrt serve`, which the next build takes up; needs npm
+	@cd web && npm ci --silent --no-fund --no-audit && node build.mjs ../build/web/index.html
+
 .PHONY: install-test
 install-test: build ## install to a temporary folder and build examples/minimal.c against it
 	@tools/test-install $(BUILD)

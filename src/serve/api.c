@@ -37,10 +37,11 @@ static void metrics(rrt__server *server, rrt__exchange *exchange)
 static void models(rrt__server *server, rrt__exchange *exchange)
 {
     const rrt_model_info *info = &server->info;
-    json_t *ours = json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:s}", "family", info->family, "layers",
-                             info->layers, "loops", info->loops, "layers_per_block", info->layers_per_block,
-                             "vocab", info->vocab, "params_total", (json_int_t)info->params_total, "chat",
-                             server->chat_form != NULL, "exit_rule", server->exit_rule);
+    json_t *ours = json_pack(
+        "{s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:b, s:s?, s:s}", "family", info->family, "layers", info->layers,
+        "loops", info->loops, "layers_per_block", info->layers_per_block, "vocab", info->vocab,
+        "params_total", (json_int_t)info->params_total, "chat", server->chat_form != NULL, "gate",
+        info->params_gate != 0, "exit", server->options.exit, "exit_rule", server->exit_rule);
     json_t *model = json_pack("{s:s, s:s, s:I, s:s, s:I, s:o}", "id", rrt__server_model_name(server),
                               "object", "model", "created", (json_int_t)server->created, "owned_by", "rrt",
                               "max_model_len", (json_int_t)server->most_tokens, "rrt", ours);
