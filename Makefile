@@ -73,6 +73,12 @@ oracles: build ## compare with transformers, tokenizers and llama.cpp (needs the
 install: build ## install to PREFIX (/usr/local)
 	@cmake --install $(BUILD) --prefix $${PREFIX:-/usr/local}
 
+.PHONY: deb
+deb: ## a Debian package, build/package/rrt_*.deb
+	@cmake --preset package >/dev/null
+	@cmake --build build/package
+	@cd build/package && cpack
+
 .PHONY: clean
 clean: ## remove the build folder
 	@rm -rf $(BUILD)

@@ -1,7 +1,9 @@
 """What clients of `rrt serve` get: test_serve_api.py RRT."""
 import math
+import os
+import re
 
-from serve import CONTEXT, Server, raw_post, run, until
+from serve import CONTEXT, DATA, Server, raw_post, run, until
 
 SERVER = None
 
@@ -294,6 +296,9 @@ def test_metrics(_):
                  "loop_steps_total", "batch_occupancy", "refills_total", "spec_drafted_tokens_total", "spec_accepted_tokens_total",
                  "kv_fill_tokens_total"):
         SERVER.metric("rrt_" + name)
+    board = open(os.path.join(DATA, "../../packaging/grafana.json")).read()
+    for name in set(re.findall(r"rrt_\w+", board)):
+        assert f"\n{name}{{" in text, f"the board shows {name}, which is not there"
 
 
 def all_with_one_server(model):

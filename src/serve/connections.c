@@ -16,6 +16,8 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
         c->socket = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         c->since = rrt__now_seconds();
         setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        // Else the kernel keeps megabytes for each client that does not read.
+        setsockopt(c->socket, SOL_SOCKET, SO_SNDBUF, &(int){1 << 17}, sizeof(int));
         *context = c;
         pthread_mutex_lock(&http->lock);
         c->next = http->connections;
