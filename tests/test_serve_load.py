@@ -73,7 +73,7 @@ def test_slow_reader(model):
 
 def test_drain(model):
     server = Server(model, "--parallel", "1", *ROOM).wait_ready()
-    s = server.begin(stream=True, max_tokens=3000)
+    s = server.begin(stream=True, max_tokens=1500)
     waiting = server.begin(max_tokens=5)
     until(lambda: running(server) == (1, 1), 5)
     server.process.send_signal(signal.SIGTERM)

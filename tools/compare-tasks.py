@@ -34,19 +34,12 @@ FIGURES = {"acc": "acc", "stderr": "acc_stderr", "acc_norm": "acc_norm", "acc_no
 TASKS = ("lambada_openai", "hellaswag", "piqa", "winogrande", "arc_easy", "arc_challenge", "openbookqa")
 
 
-def harness(path, data, tasks, limit):
+def evaluate(lm, data, tasks, limit):
     """{task: {"results": aggregated, "samples": [{"loglikelihoods", metrics…}]}} as lm-eval finds them."""
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["HF_DATASETS_CACHE"] = cache
-        from lm_eval import simple_evaluate
-        from lm_eval.models.huggingface import HFLM
-        from transformers import PreTrainedTokenizerFast
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer_reference.from_gguf(path), eos_token="<|endoftext|>",
-                                            bos_token="<|endoftext|>")
-        lm = HFLM(pretrained=load(path), tokenizer=tokenizer, batch_size=4)
-        configs = [{"task": task, "dataset_path": "json", "test_split": "test", **SHAPES.get(task, CHOICE),
-                    "dataset_kwargs": {"data_files": {"test": os.path.join(data, task + ".jsonl")}}} for task in tasks]
-        found = simple_evaluate(lm, tasks=configs, limit=limit, log_samples=True, bootstrap_iters=10)
+    from lm_eval import simple_evaluate
+    configs = [{"task": task, "dataset_path": "json", "test_split": "test", **SHAPES.get(task, CHOICE),
+                "dataset_kwargs": {"data_files": {"test": os.path.join(data, task + ".jsonl")}}} for task in tasks]
+    found = simple_evaluate(lm, tasks=configs, limit=limit, log_samples=True, bootstrap_iters=10)
     out = {}
     for task in tasks:
         samples = sorted(found["samples"][task], key=lambda s: s["doc_id"])
@@ -54,6 +47,17 @@ def harness(path, data, tasks, limit):
                      "samples": [{"loglikelihoods": [r[0] for r in s["filtered_resps"]],
                                   **{m: s[m] for m in ("acc", "acc_norm") if m in s}} for s in samples]}
     return out
+
+
+def harness(path, data, tasks, limit):
+    """The same with PyTorch."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["HF_DATASETS_CACHE"] = cache
+        from lm_eval.models.huggingface import HFLM
+        from transformers import PreTrainedTokenizerFast
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer_reference.from_gguf(path), eos_token="<|endoftext|>",
+                                            bos_token="<|endoftext|>")
+        return evaluate(HFLM(pretrained=load(path), tokenizer=tokenizer, batch_size=4), data, tasks, limit)
 
 
 def rrt(path, data, tasks, limit):
