@@ -59,6 +59,9 @@ void rrt__server_log(const rrt__server *server, const char *format, ...) RRT__PR
 // --- worker.c: the thread that owns model and engine (pthread_create's kind of function) ---
 void *rrt__worker_run(void *server);
 
+// --- load.c: loads, and tells the others how that went. False: it failed ---
+bool rrt__load(rrt__server *server);
+
 // --- api.c: what http.h calls ---
 void rrt__api_admit(void *server, rrt__exchange *exchange);
 void rrt__api_handle(void *server, rrt__exchange *exchange);

@@ -45,6 +45,13 @@ typedef struct rrt__job {
 
 void rrt__job_free(rrt__job *job);
 
+// --- prompts.c: "prompt" or "messages" of the body become choices ---
+rrt_status rrt__prompts_read(rrt__job *job, rrt_error *err);
+rrt_status rrt__messages_read(rrt__job *job, rrt_error *err);
+
+// --- logprobs.c: notes a token's, in choice->logprobs ---
+void rrt__logprobs_note(rrt__choice *choice, const rrt_token *token);
+
 // --- reply.c: tokens become JSON ---
 // Notes what a reply says about a token, of the prompt too; its text is noted apart.
 void rrt__reply_note(rrt__choice *choice, const rrt_token *token);

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 const char *const rrt__outcome_names[RRT__OUTCOMES] = {"stop", "length", "abort", "error"};
 
@@ -190,13 +189,15 @@ static void recursion(printer *p, const rrt_engine_stats *e, int loops)
 
 static void label_model(printer *p, const char *name)
 {
-    char *out = p->model, *end = p->model + sizeof p->model - 4;
-    out += sprintf(out, "model_name=\"");
-    for (; *name && out < end; name++) {
+    enum { MOST = 200 };
+    char escaped[2 * MOST + 1], *out = escaped;
+    for (; *name && out < escaped + sizeof escaped - 2; name++) {
         if (*name == '"' || *name == '\\') *out++ = '\\';
-        *out++ = *name == '\n' ? ' ' : *name;
+        *out++ = *name;
+        if ((unsigned char)*name < ' ') out[-1] = ' ';
     }
-    strcpy(out, "\"");
+    *out = '\0';
+    snprintf(p->model, sizeof p->model, "model_name=\"%s\"", escaped);
 }
 
 rrt_status rrt__metrics_print(rrt__metrics *m, const char *model_name, int loops, rrt__string *out,

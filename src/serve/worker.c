@@ -1,68 +1,6 @@
 // The thread that owns model and engine.
-#include <string.h>
-
 #include "base/clock.h"
-#include "rrt/chat.h"
 #include "serve/inside.h"
-
-// --- loading --------------------------------------------------------------------------------------------
-
-static int asks_to_stop(void *user, const char *stage, double done, double total)
-{
-    (void)stage;
-    (void)done;
-    (void)total;
-    rrt__server *server = user;
-    pthread_mutex_lock(&server->lock);
-    bool stops = server->stops;
-    pthread_mutex_unlock(&server->lock);
-    return stops;
-}
-
-static void choose_exit_rule(rrt__server *server)
-{
-    const char *given = server->options.exit;
-    const char *rule = given ? given : server->info.params_gate ? "gate" : "confidence";
-    snprintf(server->exit_rule, sizeof server->exit_rule, "%.*s", (int)strcspn(rule, ":"), rule);
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static rrt_status load(rrt__server *server, rrt_error *err)
-{
-    const rrt__server_options *o = &server->options;
-    const rrt_progress progress = {asks_to_stop, server};
-    RRT__TRY(rrt_model_open(&server->model, o->model, &progress, err));
-    RRT__TRY(rrt_model_check_tokenizer(server->model, err));
-    rrt_model_describe(server->model, &server->info);
-    server->tokenizer = rrt_model_tokenizer(server->model);
-    if (rrt_chat_find(server->tokenizer, o->chat_template, &server->chat_form, &server->chat_error)) {
-        if (o->chat_template) {
-            *err = server->chat_error;
-            return err->status;
-        }
-        server->chat_form = NULL;
-    }
-    choose_exit_rule(server);
-    RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
-    server->most_tokens = least((size_t)server->info.context, o->engine.kv_tokens);
-    return RRT_STATUS_OK;
-}
-
-// Loads, and tells the others how that went.
-static bool becomes_ready(rrt__server *server)
-{
-    rrt_error err = {0};
-    rrt_status status = load(server, &err);
-    pthread_mutex_lock(&server->lock);
-    if (status) server->error = err;
-    server->state = status ? RRT__SERVER_FAILED : RRT__SERVER_READY;
-    pthread_mutex_unlock(&server->lock);
-    return !status;
-}
 
 // --- the end of choices and jobs ------------------------------------------------------------------------
 
@@ -296,7 +234,7 @@ void *rrt__worker_run(void *argument)
 {
     rrt__server *server = argument;
     rrt__job *incoming = NULL;
-    if (!becomes_ready(server)) return NULL;
+    if (!rrt__load(server)) return NULL;
     while (waits_for_work(server, &incoming)) {
         begin_jobs(incoming);
         cancel_gone(server);
