@@ -36,11 +36,11 @@ export class Charts {
         this.loops = loops;
         this.key = key;
         this.readings = [];
-        const depths = Array.from({length: loops}, (_, i) => i + 1);
+        const depths = Array.from({length: loops}, (_, i) => i + 1), colours = () => depths.map(d => lineColour(d, loops));
         this.speed = open("speed", [line(() => colour("--accent"), "replies"), line(() => colour("--faint"), "prompts")]);
         this.occupancy = open("occupancy", depths.map(d => line(lineColour(d, loops), `loop ${d}`)));
-        this.depths = open("depths", [{label: "share", fill: "none", paths: uPlot.paths.bars({
-            size: [0.6, 60], disp: {fill: {unit: 3, values: () => depths.map(d => lineColour(d, loops))}},
+        this.depths = open("depths", [{label: "share", fill: "gray", stroke: "gray", paths: uPlot.paths.bars({
+            size: [0.6, 60], disp: {fill: {unit: 3, values: colours}, stroke: {unit: 3, values: colours}},
         }), points: {show: false}}], {bars: true});
         this.read();
     }
