@@ -430,9 +430,10 @@ static void test_train_usage(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {
-        "",        "inspect",    "convert",    "tokenize", "logits", "generate", "eval",     "eval ppl",
-        "eval kl", "eval exits", "eval tasks", "teach",    "train",  "report",   "quantize", "bench", "simulate"};
+    static const char *const verbs[] = {"",           "inspect", "convert",  "tokenize", "logits",
+                                        "generate",   "eval",    "eval ppl", "eval kl",  "eval exits",
+                                        "eval tasks", "teach",   "train",    "report",   "quantize",
+                                        "export",     "serve",   "bench",    "simulate"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         result *r = run("%s --help", verbs[i]);
         assert_int_equal(r->code, 0);
