@@ -62,7 +62,7 @@ static rrt_status add_cells(table *t, const rrt__bench_crowd *crowd, size_t batc
                 return rrt__fail(err, RRT_STATUS_ARGUMENT, "more than %d cases: shorten a list", MOST_CASES);
             cell *c = &t->cells[t->count++];
             *c = (cell){.way = ways[number], .batch = batch};
-            if (has_rule) strcpy(c->exit, exit);
+            if (has_rule) memcpy(c->exit, exit, sizeof exit);
         } while (*rules);
     }
     return RRT_STATUS_OK;

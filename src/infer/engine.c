@@ -90,8 +90,7 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
                                   loops, err));
     RRT__TRY(rrt__pages_create(&e->pages, model, pages_for(e->options.kv_tokens), err));
-    RRT__TRY(
-        rrt__arena_alloc(&e->arena, &e->running, e->options.requests, sizeof *e->running, "places", err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->running, e->options.requests, sizeof(void *), "places", err));
     return create_step(e, e->options.rows, err);
 }
 

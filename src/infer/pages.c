@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 
-enum { NONE = UINT32_MAX };
+static const uint32_t NONE = UINT32_MAX;
 
 // --- pages that nobody holds, in the order in which they were let go
 
