@@ -28,12 +28,17 @@ static rrt_status parse_batches(const char *text, size_t *batches, int *count, r
     }
 }
 
-static void add_row(json_t *rows, const char *test, size_t batch, const rrt_bench_result *r)
+// All sequences go through all loops, side by side.
+static void add_row(json_t *rows, const char *test, size_t batch, const rrt_model *model,
+                    const rrt_bench_result *r)
 {
-    json_array_append_new(rows,
-                          json_pack("{s:s, s:I, s:f, s:f, s:I}", "test", test, "batch", (json_int_t)batch,
-                                    "tokens_per_s_mean", r->tokens_per_s_mean, "tokens_per_s_std",
-                                    r->tokens_per_s_std, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes));
+    rrt_model_info info;
+    rrt_model_describe(model, &info);
+    json_array_append_new(rows, json_pack("{s:s, s:I, s:s, s:f, s:f, s:f, s:I}", "test", test, "batch",
+                                          (json_int_t)batch, "batching", "static", "tokens_per_s_mean",
+                                          r->tokens_per_s_mean, "tokens_per_s_std", r->tokens_per_s_std,
+                                          "mean_loops", (double)info.loops, "peak_rss_bytes",
+                                          (json_int_t)r->peak_rss_bytes));
 }
 
 static rrt_status bench_training(const arguments *a, size_t batch, json_t *rows, rrt_error *err)
@@ -46,7 +51,7 @@ static rrt_status bench_training(const arguments *a, size_t batch, json_t *rows,
     rrt_bench_options bench = {a->threads, a->repeats, batch,        a->context,         teacher,
                                a->match,   a->bf16,    a->recompute, rrt__cli_progress()};
     if (!status) status = rrt_bench_train(model, &bench, &result, err);
-    if (!status) add_row(rows, "train", batch, &result);
+    if (!status) add_row(rows, "train", batch, model, &result);
     rrt_model_close(model);
     rrt_model_close(teacher);
     return status;
@@ -64,14 +69,14 @@ static rrt_status bench_inference(const arguments *a, const size_t *batches, int
     if (a->prompt) {
         snprintf(name, sizeof name, "pp%zu", a->prompt);
         status = rrt_bench_prefill(model, &bench, &result, err);
-        if (!status) add_row(rows, name, 1, &result);
+        if (!status) add_row(rows, name, 1, model, &result);
     }
     bench.tokens = a->generated;
     snprintf(name, sizeof name, "tg%zu", a->generated);
     for (int i = 0; !status && a->generated && i < count; i++) {
         bench.batch = batches[i];
         status = rrt_bench_decode(model, &bench, &result, err);
-        if (!status) add_row(rows, name, batches[i], &result);
+        if (!status) add_row(rows, name, batches[i], model, &result);
     }
     rrt_model_close(model);
     return status;
