@@ -212,7 +212,6 @@ static void test_plain_model(void **state)
 static void test_prefix_reuse(void **state)
 {
     (void)state;
-    rrt_error err = {0};
     rrt_model *model = build_packed(&layouts[0], false, false);
     rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 4});
     int32_t prompt[MOST_TOKENS];
@@ -245,7 +244,6 @@ static void test_prefix_reuse(void **state)
     run_engine(engine);
     rrt_engine_describe(engine, &stats);
     assert_int_equal(stats.cached_tokens, 48 + 64);
-    (void)err;
     rrt_engine_close(engine);
     rrt_model_close(model);
 }

@@ -112,7 +112,7 @@ static void test_what_enters(void **state)
     rrt__schedule_free(&s);
 }
 
-// Whatever runs beside it, a request that runs makes a token's progress every `loops` steps: in 32 places
+// Whatever runs beside it, a request that runs makes a token within 2 · `loops` steps: in 32 places
 // with prompts that never end, each token enters in the step after it became known.
 static void test_nobody_starves(void **state)
 {

@@ -106,7 +106,7 @@ RRT_API rrt_status rrt_engine_submit(rrt_engine *engine, const rrt_request *requ
 // over.
 RRT_API void rrt_engine_cancel(rrt_engine *engine, uint64_t id);
 
-// Runs one step. *busy: whether there is more to do. Fails only where memory or threads do.
+// Runs one step. *busy: whether there is more to do. All memory was taken before: at present it cannot fail.
 RRT_API rrt_status rrt_engine_step(rrt_engine *engine, int *busy, rrt_error *err);
 
 enum { RRT_MOST_LOOPS = 64 }; // that statistics tell apart

@@ -86,7 +86,7 @@ static void report_made(rrt_engine *e, const rrt__answer *a)
     rrt__task *t = a->task;
     const rrt_request *r = &t->request;
     e->stats.generated_tokens++;
-    e->stats.exits[a->loop < RRT_MOST_LOOPS ? a->loop : RRT_MOST_LOOPS]++;
+    e->stats.exits[rrt__counted_loop(a->loop)]++;
     t->n_made++;
     report(t, &(rrt_token){.id = a->chosen,
                            .index = a->position + 1,

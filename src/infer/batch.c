@@ -27,11 +27,6 @@ static int first_depth(const rrt_engine *e, int loop)
     return e->model->plan.prelude + (loop - 1) * e->layers;
 }
 
-static int counted(int loop)
-{
-    return loop < RRT_MOST_LOOPS ? loop : RRT_MOST_LOOPS;
-}
-
 void rrt__batch_block(rrt_engine *e)
 {
     rrt__batch *b = &e->block;
@@ -51,8 +46,8 @@ void rrt__batch_block(rrt_engine *e)
         add(b, &t->sequence, f->position, f->count, f->row);
         add_to_segment(b, first_depth(e, f->loop), f->count);
         f->row = b->n_rows - f->count;
-        e->stats.occupancy[counted(f->loop)] += f->count;
-        e->stats.rows[counted(f->loop)] += f->count;
+        e->stats.occupancy[rrt__counted_loop(f->loop)] += f->count;
+        e->stats.rows[rrt__counted_loop(f->loop)] += f->count;
     }
     e->n_states = b->n_rows;
     for (size_t i = s->n_running; i < s->n_flights; i++) { // held: their states are only kept

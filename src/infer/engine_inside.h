@@ -93,6 +93,12 @@ static inline rrt__task *rrt__flight_task(const rrt_engine *engine, const rrt__f
     return engine->running[flight->place];
 }
 
+// Where statistics count a loop.
+static inline int rrt__counted_loop(int loop)
+{
+    return loop < RRT_MOST_LOOPS ? loop : RRT_MOST_LOOPS;
+}
+
 // --- batch.c: before a part of the step, by one thread
 
 // What the schedule let in, in its order.

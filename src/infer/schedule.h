@@ -4,7 +4,7 @@
 // A request has a place while it runs. Its tokens go through the loops in flights: one token that is decoded,
 // or a chunk of its prompt. A step runs one loop of every flight that is not held. What is in flight goes on
 // first; then tokens that wait enter at loop 1, oldest request first, then prompts, in the rows that are
-// left. So a request that runs makes at least one token's progress every `loops` steps, and one that waits
+// left. So a request that runs makes a token within 2 · `loops` steps, drafts aside, and one that waits
 // begins at the latest when those before it have ended.
 #ifndef RRT__SCHEDULE_H
 #define RRT__SCHEDULE_H
