@@ -32,7 +32,7 @@ typedef enum rrt_batching {
 typedef struct rrt_engine_options {
     int threads;         // 0: one per core
     size_t requests;     // that run at a time, 0: 32; further ones wait in the order they came
-    size_t rows;         // of a step, 0: requests + 256; prompts get what running tokens leave
+    size_t rows;         // of a step, 0: requests + 128; prompts get what running tokens leave
     size_t kv_tokens;    // that keys and values have room for, in pages of 16; 0: requests × 1,024
     size_t most_waiting; // 0: no limit
     rrt_batching batching;

@@ -6,7 +6,7 @@
 #include "infer/engine_inside.h"
 #include "infer/task.h"
 
-enum { DEFAULT_REQUESTS = 32, PROMPT_ROWS = 256, TOKENS_PER_REQUEST = 1024 };
+enum { DEFAULT_REQUESTS = 32, PROMPT_ROWS = 128, TOKENS_PER_REQUEST = 1024 };
 
 static size_t pages_for(size_t tokens)
 {
