@@ -3,7 +3,7 @@
 
 Both get the same requests from as many streaming clients at once: prompts of 32 to 96 tokens (given as ids), 64 tokens each, greedy,
 two requests a client. In turns, each time with a fresh server; medians of: output tokens/s, time to the first token (p50, p95), time
-between tokens (p95). A token is timed when its event arrives.
+between tokens (p95), seconds until the server is ready, most memory resident. A token is timed when its event arrives.
 
 llama-server comes with llama.cpp; the sdist of llama-cpp-python has its source:
 
@@ -32,14 +32,21 @@ def start(name, args):
     room = str(args.clients * 256)
     command = {"rrt": ["build/rrt", "serve", "-m", args.ours, "--kv-tokens", room],
                "llama-server": [args.llama_server, "-m", args.peer, "-c", room, "--no-webui"]}[name] + common
+    begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
+    for _ in range(6000):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
-            return process, port
+            return process, port, time.perf_counter() - begin
         except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
+            time.sleep(0.01)
     raise SystemExit(f"{name} does not start")
+
+
+def peak_memory(process):
+    """MB"""
+    with open(f"/proc/{process.pid}/status") as status:
+        return next(int(line.split()[1]) / 1000 for line in status if line.startswith("VmHWM"))
 
 
 class Client:
@@ -85,7 +92,7 @@ class Client:
 
 
 def measure(name, args):
-    process, port = start(name, args)
+    process, port, ready = start(name, args)
     chance = random.Random(1)
     prompts = [[[chance.randrange(100, 20000) for _ in range(chance.randint(32, 96))] for _ in range(REQUESTS)] for _ in range(args.clients)]
     begin = time.perf_counter()
@@ -101,13 +108,14 @@ def measure(name, args):
             if going is None:
                 selector.register(key.data.socket, selectors.EVENT_READ, key.data)
     seconds = time.perf_counter() - begin
+    memory = peak_memory(process)
     process.terminate()
     process.wait()
     first = statistics.quantiles((t for c in clients for t in c.first), n=100)
     between = statistics.quantiles((t for c in clients for t in c.between), n=100)
     # Tokens that show no text have no event: what was asked for is what was made.
     return {"tokens/s": args.clients * REQUESTS * TOKENS / seconds, "first p50": first[49], "first p95": first[94], "between p95": between[94],
-            "events": sum(c.tokens for c in clients)}
+            "ready": ready, "MB": memory, "events": sum(c.tokens for c in clients)}
 
 
 def main():
@@ -124,11 +132,12 @@ def main():
             runs.append(measure(name, args))
             print(name, {k: round(v, 3) for k, v in runs[-1].items()}, flush=True)
     medians = {name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in found.items()}
-    print(f"\n| {args.clients} clients | tokens/s | first token p50, s | p95 | between tokens p95, s |\n| --- | --- | --- | --- | --- |")
+    columns = {"tokens/s": "tokens/s", "first p50": "first token p50, s", "first p95": "p95", "between p95": "between tokens p95, s",
+               "ready": "ready, s", "MB": "peak MB"}
+    print(f"\n| {args.clients} clients | " + " | ".join(columns.values()) + " |\n| --- " + "| --- " * len(columns) + "|")
     for name, m in medians.items():
-        print(f"| {name} | {m['tokens/s']:.1f} | {m['first p50']:.2f} | {m['first p95']:.2f} | {m['between p95']:.3f} |")
-    ours, peer = medians["rrt"], medians["llama-server"]
-    print("| ratio | " + " | ".join(f"{ours[k] / peer[k]:.2f}" for k in ("tokens/s", "first p50", "first p95", "between p95")) + " |")
+        print(f"| {name} | " + " | ".join(f"{m[k]:.{1 if m[k] > 50 else 3}f}" for k in columns) + " |")
+    print("| ratio | " + " | ".join(f"{medians['rrt'][k] / medians['llama-server'][k]:.2f}" for k in columns) + " |")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 long rrt__memory_fail_after = -1;
 
@@ -30,6 +33,13 @@ void *rrt__realloc(void *memory, size_t old_bytes, size_t new_bytes)
 void rrt__free(void *memory)
 {
     free(memory);
+}
+
+void rrt__give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 bool rrt__size_mul(size_t a, size_t b, size_t *out)

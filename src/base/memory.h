@@ -12,6 +12,7 @@
 void *rrt__malloc(size_t size_bytes); // 64-byte aligned
 void *rrt__realloc(void *memory, size_t old_bytes, size_t new_bytes);
 void rrt__free(void *memory);
+void rrt__give_back(void); // freed memory to the system, after something large
 
 // Test hook: the request counted down to 0 fails, and all after it. Negative: never.
 extern long rrt__memory_fail_after;

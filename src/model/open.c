@@ -228,6 +228,7 @@ rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress 
         status =
             rrt__fail(err, RRT_STATUS_MISMATCH, "the tokenizer has %d ids, but the embedding only %zu rows",
                       rrt_tokenizer_vocab(tokenizer), (*out)->shape.vocab);
+    rrt__give_back(); // what tokenizer.json took while it was read
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
     *out = NULL;

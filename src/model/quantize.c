@@ -94,9 +94,9 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
     RRT__TRY(declare_json(q, "rrt.config", config, err));
     RRT__TRY(declare_json(q, "rrt.lora_ranks", rrt__lora_ranks(model), err));
     if (model->tokenizer) {
-        json_t *tokenizer = rrt__tokenizer_json(model->tokenizer),
-               *settings = rrt__tokenizer_config(model->tokenizer);
-        RRT__TRY(declare_json(q, "rrt.tokenizer", json_incref(tokenizer), err));
+        json_t *tokenizer, *settings = rrt__tokenizer_config(model->tokenizer);
+        RRT__TRY(rrt__tokenizer_json(&tokenizer, model->tokenizer, err));
+        RRT__TRY(declare_json(q, "rrt.tokenizer", tokenizer, err));
         RRT__TRY(declare_json(q, "rrt.tokenizer_config", json_incref(settings), err));
     }
     RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));

@@ -212,9 +212,10 @@ rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *c
     const char *prefix;
     *out = NULL;
     RRT__TRY(rrt__alloc(&tokenizer, 1, sizeof *tokenizer, "a tokenizer", err));
-    tokenizer->source = json_incref(json);
+    tokenizer->source = json_dumps(json, JSON_COMPACT);
     tokenizer->config = config ? json_incref(config) : rrt__config_new();
     rrt_status status = RRT_STATUS_OK;
+    if (!tokenizer->source) RRT__GOTO(rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for a tokenizer"));
     RRT__GOTO(read_tokens(tokenizer, json, err));
     RRT__GOTO(rrt__pipeline_read(tokenizer, json, &prefix, err));
     RRT__GOTO(rrt__added_open(&tokenizer->raw, &tokenizer->vocab, NULL, err));

@@ -1,6 +1,7 @@
 // The tokenizer as a whole: opening, closing, what it says about its tokens, and writing it.
 #include "tokenizer/tokenizer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "tokenizer/parts.h"
@@ -13,7 +14,7 @@ void rrt_tokenizer_close(rrt_tokenizer *tokenizer)
     rrt__splits_close(&tokenizer->splits);
     rrt__added_close(&tokenizer->raw);
     rrt__added_close(&tokenizer->normalized);
-    json_decref(tokenizer->source);
+    free(tokenizer->source);
     json_decref(tokenizer->config);
     rrt__free(tokenizer);
 }
@@ -105,9 +106,9 @@ const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer)
     return tokenizer->chat_template;
 }
 
-json_t *rrt__tokenizer_json(const rrt_tokenizer *tokenizer)
+rrt_status rrt__tokenizer_json(json_t **out, const rrt_tokenizer *tokenizer, rrt_error *err)
 {
-    return tokenizer->source;
+    return rrt__json_parse(out, tokenizer->source, strlen(tokenizer->source), err);
 }
 
 json_t *rrt__tokenizer_config(const rrt_tokenizer *tokenizer)
@@ -134,8 +135,12 @@ static rrt_status write_special_tokens(const rrt_tokenizer *tokenizer, const cha
 rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
 {
     char path[4096];
+    json_t *source;
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
-    RRT__TRY(rrt__json_write(tokenizer->source, path, err));
+    RRT__TRY(rrt__tokenizer_json(&source, tokenizer, err));
+    rrt_status status = rrt__json_write(source, path, err);
+    json_decref(source);
+    RRT__TRY(status);
     RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
     RRT__TRY(rrt__json_write(tokenizer->config, path, err));
     return write_special_tokens(tokenizer, folder, err);

@@ -30,8 +30,9 @@ rrt_status rrt__tokenizer_check_same(const rrt_tokenizer *a, const rrt_tokenizer
 // What the Hugging Face tokenizers library makes of them gives the same ids.
 rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err);
 
-// What it was built from, as rrt__tokenizer_from_json takes it: lives as long as the tokenizer.
-json_t *rrt__tokenizer_json(const rrt_tokenizer *tokenizer);
+// What it was built from, as rrt__tokenizer_from_json takes it: *out is the caller's, the settings live as
+// long as the tokenizer.
+rrt_status rrt__tokenizer_json(json_t **out, const rrt_tokenizer *tokenizer, rrt_error *err);
 json_t *rrt__tokenizer_config(const rrt_tokenizer *tokenizer);
 
 // The chat template's text (Jinja), NULL if the source has none.

@@ -103,7 +103,10 @@ static rrt_status write_settings(const rrt_tokenizer *t, rrt__gguf_writer *w, rr
 
 static rrt_status write_byte_level(const rrt_tokenizer *t, rrt__gguf_writer *w, rrt_error *err)
 {
-    const char *pre = rrt__gguf_pre_of(t->source);
+    json_t *source;
+    RRT__TRY(rrt__tokenizer_json(&source, t, err));
+    const char *pre = rrt__gguf_pre_of(source); // one of our own strings
+    json_decref(source);
     if (!pre) {
         rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                                       "the tokenizer splits a text in a way that GGUF has no name for");
