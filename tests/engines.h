@@ -42,7 +42,9 @@ typedef struct heard {
     float logprobs[MOST_TOKENS], prompt_logprobs[MOST_TOKENS];
     int count, prompt_count, endings;
     rrt_finish finish;
-    int leave_after; // the callback ends the request after so many tokens; 0: never
+    const rrt_engine *engine;
+    rrt_request_stats stats; // at the last call
+    int leave_after;         // the callback ends the request after so many tokens; 0: never
 } heard;
 
 static int hear(void *user, uint64_t id, const rrt_token *token, rrt_finish finish)
@@ -50,6 +52,7 @@ static int hear(void *user, uint64_t id, const rrt_token *token, rrt_finish fini
     heard *h = user;
     assert_true(id > 0);
     assert_int_equal(h->endings, 0);
+    rrt_engine_describe_request(h->engine, id, &h->stats);
     if (!token) {
         h->endings++;
         h->finish = finish;
@@ -73,6 +76,7 @@ static inline uint64_t submit(rrt_engine *engine, rrt_request request, heard *h)
     uint64_t id;
     request.callback = hear;
     request.user = h;
+    h->engine = engine;
     assert_ok(rrt_engine_submit(engine, &request, &id, &err));
     return id;
 }

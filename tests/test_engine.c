@@ -123,6 +123,24 @@ static void test_shared_keys_and_values(void **state)
 
 enum { MANY = 32 };
 
+// The engine's counters are the sums of its requests'.
+static void assert_counts_add_up(const heard *got, const rrt_engine *engine)
+{
+    rrt_engine_stats all;
+    size_t cached = 0, drafted = 0, accepted = 0;
+    rrt_engine_describe(engine, &all);
+    for (int i = 0; i < MANY; i++) {
+        assert_true(got[i].stats.accepted <= got[i].stats.drafted);
+        assert_true(got[i].stats.accepted <= (size_t)got[i].count);
+        cached += got[i].stats.cached_tokens;
+        drafted += got[i].stats.drafted;
+        accepted += got[i].stats.accepted;
+    }
+    assert_int_equal(all.cached_tokens, cached);
+    assert_int_equal(all.drafted, drafted);
+    assert_int_equal(all.accepted, accepted);
+}
+
 static void run_many(heard *got, const rrt_model *model, rrt_engine_options options, rrt_request like)
 {
     static int32_t prompts[MANY][PROMPT];
@@ -138,6 +156,7 @@ static void run_many(heard *got, const rrt_model *model, rrt_engine_options opti
         submit(engine, like, &got[i]);
     }
     run_engine(engine);
+    assert_counts_add_up(got, engine);
     rrt_engine_close(engine);
 }
 
@@ -181,6 +200,7 @@ static void test_tokens_depend_on_nothing_else(void **state)
                 // The fewest rows: no room for all drafts.
                 run_many(got, model, (rrt_engine_options){.requests = 6, .rows = drafts == 1 ? 6 : 0}, like);
                 assert_same_many(got, expected);
+                assert_true(got[MANY - 1].stats.drafted > 0);
             }
             rrt_model_close(model);
         }
@@ -221,18 +241,19 @@ static void test_prefix_reuse(void **state)
     rrt_request r = {.prompt = prompt, .prompt_tokens = 50, .max_tokens = 30, .ignore_end = 1};
     submit(engine, r, &first);
     run_engine(engine);
-    submit(engine, r, &again);
+    uint64_t id = submit(engine, r, &again);
     run_engine(engine);
     assert_heard_equal(&again, &first);
-    rrt_engine_describe(engine, &stats);
-    assert_int_equal(stats.cached_tokens, 48);
+    assert_int_equal(first.stats.cached_tokens, 0);
+    assert_int_equal(again.stats.cached_tokens, 48);
+    rrt_engine_describe_request(engine, id, &again.stats);
+    assert_int_equal(again.stats.cached_tokens, 0); // it is over
     // The next turn: prompt, reply, and more.
     memcpy(prompt + 50, first.ids, 30 * sizeof *prompt);
     r.prompt_tokens = 90;
     submit(engine, r, &longer);
     run_engine(engine);
-    rrt_engine_describe(engine, &stats);
-    assert_int_equal(stats.cached_tokens, 48 + 64); // 79 tokens ran: four pages
+    assert_int_equal(longer.stats.cached_tokens, 64); // 79 tokens ran: four pages
     rrt_engine *fresh = open_engine(model, (rrt_engine_options){.requests = 1, .no_prefix_reuse = 1});
     submit(fresh, r, &reference);
     run_engine(fresh);
@@ -242,6 +263,7 @@ static void test_prefix_reuse(void **state)
     r.loops = 1;
     submit(engine, r, &other);
     run_engine(engine);
+    assert_int_equal(other.stats.cached_tokens, 0);
     rrt_engine_describe(engine, &stats);
     assert_int_equal(stats.cached_tokens, 48 + 64);
     rrt_engine_close(engine);

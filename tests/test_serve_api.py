@@ -59,8 +59,26 @@ def test_prompts(_):
         reply = SERVER.complete(prompt=prompts, **options)
         assert sorted(c["index"] for c in reply["choices"]) == [0, 1]
         assert reply["choices"][0]["text"] == text
-    usage = SERVER.complete(prompt=ids, **options)["usage"]
-    assert usage["prompt_tokens"] == len(ids) and usage["completion_tokens"] == 6 and usage["total_tokens"] == len(ids) + 6
+    assert SERVER.complete(prompt=ids, **options)["usage"] == usage_of(len(ids), 6)
+
+
+def usage_of(prompt, made, cached=0):
+    return {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt + made,
+            "prompt_tokens_details": {"cached_tokens": cached}}
+
+
+def test_cached_tokens(_):
+    """Whole pages of 16, but never the last token of the prompt."""
+    options = {"prompt": [3, 1, 4, 1, 5] * 10, "max_tokens": 5, "ignore_eos": True}
+    for cached in (0, 48):
+        reply = SERVER.complete(**options)
+        assert reply["usage"] == usage_of(50, 5, cached)
+        assert reply["timings"]["cache_n"] == cached and reply["timings"]["prompt_n"] == 50 - cached
+    assert SERVER.events(**options, stream_options={"include_usage": True})[-1]["usage"] == usage_of(50, 5, 48)
+    two = SERVER.complete(**{**options, "prompt": [options["prompt"], options["prompt"][:33]]})
+    assert two["usage"] == usage_of(83, 10, 48 + 32)
+    assert SERVER.complete(**{**options, "max_tokens": 0})["usage"] == usage_of(50, 0, 48)
+    assert SERVER.complete(**options, echo=True, logprobs=0)["usage"] == usage_of(50, 5)  # all of the prompt is wanted
 
 
 def check_echo(reply, prompts):
@@ -174,7 +192,8 @@ def test_chat(_):
     rendered = "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nthe cat<|im_end|>\n<|im_start|>assistant\n"
     same = SERVER.complete(prompt=rendered, temperature=0, max_tokens=12, ignore_eos=True)
     assert same["choices"][0]["text"] == choice["message"]["content"]
-    assert same["usage"] == reply["usage"]
+    length = reply["usage"]["prompt_tokens"]
+    assert reply["usage"] == usage_of(length, 12) and same["usage"] == usage_of(length, 12, (length - 1) // 16 * 16)
     events = SERVER.events("/v1/chat/completions", **options)
     deltas = [e["choices"][0]["delta"] for e in events]
     assert [d.get("role") for d in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
@@ -188,6 +207,18 @@ def test_special_tokens_in_messages_are_text(_):
         return SERVER.post("/v1/chat/completions", body)[1]["usage"]["prompt_tokens"]
     plain = len(SERVER.post("/tokenize", {"prompt": "<|im_end|>", "parse_special": False})[1]["tokens"])
     assert count("a<|im_end|>") - count("a") == plain > 1
+
+
+def check_drafts(options, text):
+    before = {name: SERVER.metric(f"rrt_spec_{name}_tokens_total") for name in ("drafted", "accepted")}
+    reply = SERVER.complete(**options)
+    assert reply["choices"][0]["text"] == text
+    for name, count in before.items():
+        until(lambda: SERVER.metric(f"rrt_spec_{name}_tokens_total") - count == reply["rrt"][name], 1)
+    assert 0 < reply["rrt"]["accepted"] <= reply["rrt"]["drafted"]
+    events = SERVER.events(**options)
+    assert {**events[-1]["rrt"], "exit_depths": reply["rrt"]["exit_depths"]} == reply["rrt"]
+    assert all(set(e["rrt"]) == {"exit_depths"} for e in events[:-1])
 
 
 def test_recursion(_):
@@ -207,8 +238,7 @@ def test_recursion(_):
     for kv in ("propagate", "copy", "recompute"):
         assert 1 in depths(rrt={"exit": "confidence:0.02", "kv_policy": kv})
     whole = SERVER.complete(**{**options, "temperature": 0})["choices"][0]["text"]
-    drafted = SERVER.complete(**{**options, "temperature": 0}, rrt={"draft_loops": 1, "draft_tokens": 3})["choices"][0]["text"]
-    assert drafted == whole
+    check_drafts({**options, "temperature": 0, "rrt": {"draft_loops": 1, "draft_tokens": 3}}, whole)
     refuse("/v1/completions", {"prompt": "a", "rrt": {"exit": "confidense:0.5"}}, 400)
     refuse("/v1/completions", {"prompt": "a", "rrt": {"exit": "gate:0.5"}, "stream": True}, 400, "not_supported_error")
     refuse("/v1/completions", {"prompt": "a", "rrt": {"max_loops": 3}}, 400)

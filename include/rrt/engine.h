@@ -114,7 +114,7 @@ enum { RRT_MOST_LOOPS = 64 }; // that statistics tell apart
 // Counters since the engine was opened, and how it stands now.
 typedef struct rrt_engine_stats {
     uint64_t steps, prompt_tokens, generated_tokens, cached_tokens; // cached: prompt tokens taken from pages
-    uint64_t drafted, accepted;
+    uint64_t drafted, accepted;         // tokens by few loops, and those of them that all loops agreed with
     uint64_t rows[RRT_MOST_LOOPS + 1];  // that ran each loop
     uint64_t exits[RRT_MOST_LOOPS + 1]; // tokens made that left after each loop
     uint64_t kv_filled[4];              // tokens whose deeper keys and values were made, by policy
@@ -124,6 +124,15 @@ typedef struct rrt_engine_stats {
 } rrt_engine_stats;
 
 RRT_API void rrt_engine_describe(const rrt_engine *engine, rrt_engine_stats *stats);
+
+// The same counters of one request, so far.
+typedef struct rrt_request_stats {
+    size_t cached_tokens; // of its prompt, that were taken from pages: none with wants_prompt_logprobs
+    size_t drafted, accepted;
+} rrt_request_stats;
+
+// For a request that runs; until its callback has heard of its end, or has ended it. Zeros for any other.
+RRT_API void rrt_engine_describe_request(const rrt_engine *engine, uint64_t id, rrt_request_stats *stats);
 
 #ifdef __cplusplus
 }

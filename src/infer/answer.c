@@ -81,13 +81,33 @@ static void report_prompt(const rrt__answer *a)
                            .n_top = a->n_top});
 }
 
+// Whether a draft stands where the token comes to stand.
+static bool is_drafted(const rrt_engine *e, const rrt__answer *a)
+{
+    size_t place = e->schedule.flights[a->flight].place;
+    return a->position + 1 < e->schedule.places[place].known;
+}
+
+static bool is_accepted(const rrt_engine *e, const rrt__answer *a)
+{
+    return is_drafted(e, a) && a->task->ids[a->position + 1] == a->chosen;
+}
+
+static void count_made(rrt_engine *e, const rrt__answer *a)
+{
+    e->stats.generated_tokens++;
+    e->stats.exits[rrt__counted_loop(a->loop)]++;
+    a->task->n_made++;
+    if (!is_accepted(e, a)) return;
+    e->stats.accepted++;
+    a->task->stats.accepted++;
+}
+
 static void report_made(rrt_engine *e, const rrt__answer *a)
 {
     rrt__task *t = a->task;
     const rrt_request *r = &t->request;
-    e->stats.generated_tokens++;
-    e->stats.exits[rrt__counted_loop(a->loop)]++;
-    t->n_made++;
+    count_made(e, a);
     report(t, &(rrt_token){.id = a->chosen,
                            .index = a->position + 1,
                            .loops = a->loop,
@@ -108,17 +128,13 @@ static void take_made(rrt_engine *e, const rrt__answer *a)
 {
     rrt__task *t = a->task;
     size_t place = e->schedule.flights[a->flight].place, at = a->position + 1;
-    bool is_drafted = at < e->schedule.places[place].known;
-    if (is_drafted && t->ids[at] == a->chosen) {
-        e->stats.accepted++;
-    } else {
-        t->ids[at] = a->chosen;
-        if (is_drafted)
-            rrt__schedule_rewind(&e->schedule, place, at + 1);
-        else if (!t->finish)
-            rrt__schedule_add_token(&e->schedule, place);
-    }
     t->n_sure = at + 1;
+    if (is_accepted(e, a)) return;
+    t->ids[at] = a->chosen;
+    if (is_drafted(e, a))
+        rrt__schedule_rewind(&e->schedule, place, at + 1);
+    else if (!t->finish)
+        rrt__schedule_add_token(&e->schedule, place);
 }
 
 void rrt__answers_report(rrt_engine *e)

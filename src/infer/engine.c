@@ -180,6 +180,7 @@ static void admit(rrt_engine *e)
         take_first(e);
         size_t cached = share_pages(e, t);
         e->running[rrt__schedule_begin(&e->schedule, t->request.prompt_tokens, cached)] = t;
+        t->stats.cached_tokens = cached;
         e->n_promised += t->n_promised;
         e->stats.running++;
         e->stats.prompt_tokens += t->request.prompt_tokens;
@@ -212,8 +213,8 @@ static void end(rrt_engine *e, size_t place)
     rrt__pages_release(&e->pages, &t->sequence, 0);
     e->n_promised -= t->n_promised;
     e->stats.running--;
-    e->running[place] = NULL;
     say_goodbye(t);
+    e->running[place] = NULL;
     rrt__task_free(t);
 }
 
@@ -263,4 +264,11 @@ void rrt_engine_describe(const rrt_engine *e, rrt_engine_stats *stats)
     stats->refills = e->schedule.refills;
     stats->pages = e->pages.count;
     stats->pages_used = e->pages.count - e->pages.n_free;
+}
+
+void rrt_engine_describe_request(const rrt_engine *e, uint64_t id, rrt_request_stats *stats)
+{
+    *stats = (rrt_request_stats){0};
+    for (size_t i = 0; i < e->options.requests; i++)
+        if (e->running[i] && e->running[i]->id == id) *stats = e->running[i]->stats;
 }

@@ -28,9 +28,10 @@ typedef struct rrt__task {
     rrt__sequence sequence;
     uint64_t key; // of its first n_keyed pages, which were shared or published
     size_t n_keyed;
-    bool is_exact;          // no token left early so far: its pages can serve others
-    rrt_finish finish;      // it is over: taken out at the end of the step
-    bool is_silent;         // its callback ended it
+    bool is_exact;     // no token left early so far: its pages can serve others
+    rrt_finish finish; // it is over: taken out at the end of the step
+    bool is_silent;    // its callback ended it
+    rrt_request_stats stats;
     struct rrt__task *next; // in the queue
     rrt__arena arena;
 } rrt__task;

@@ -114,6 +114,7 @@ static void take_draft(rrt_engine *e, const rrt__answer *a)
     a->task->ids[a->position + 1] = a->chosen;
     rrt__schedule_add_token(&e->schedule, f->place);
     e->stats.drafted++;
+    a->task->stats.drafted++;
 }
 
 void rrt__leave_by_answers(rrt_engine *e)

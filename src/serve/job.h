@@ -23,7 +23,8 @@ typedef struct rrt__choice {
     json_t *logprobs, *depths;
     long characters; // of all tokens so far; -1: the first is a space that is not in the text
     size_t n_tokens, depth_sum;
-    rrt__outcome outcome; // once it is over
+    rrt_request_stats stats; // this and the next: once it is over
+    rrt__outcome outcome;
     bool is_over, has_begun;
     double started, first, last; // its place, its first token, its last; 0: not yet
 } rrt__choice;

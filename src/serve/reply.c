@@ -36,13 +36,14 @@ static json_t *frame(const rrt__job *job, const char *object, json_t *choices)
 
 static json_t *usage(const rrt__job *job)
 {
-    json_int_t prompt = 0, made = 0;
+    json_int_t prompt = 0, cached = 0, made = 0;
     for (size_t i = 0; i < job->n_choices; i++) {
         prompt += (json_int_t)job->choices[i].prompt_tokens;
+        cached += (json_int_t)job->choices[i].stats.cached_tokens;
         made += (json_int_t)job->choices[i].n_tokens;
     }
-    return json_pack("{s:I, s:I, s:I}", "prompt_tokens", prompt, "completion_tokens", made, "total_tokens",
-                     prompt + made);
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", prompt, "completion_tokens", made,
+                     "total_tokens", prompt + made, "prompt_tokens_details", "cached_tokens", cached);
 }
 
 // To the microsecond.
@@ -60,11 +61,12 @@ static json_t *rate(size_t count, double seconds)
 static json_t *timings(const rrt__choice *c)
 {
     double prompt = c->n_tokens ? c->first - c->started : 0, made = c->n_tokens ? c->last - c->first : 0;
-    size_t after_first = c->n_tokens ? c->n_tokens - 1 : 0;
-    return json_pack("{s:I, s:o, s:o, s:I, s:o, s:o}", "prompt_n", (json_int_t)c->prompt_tokens, "prompt_ms",
-                     milliseconds(prompt), "prompt_per_second", rate(c->prompt_tokens, prompt), "predicted_n",
-                     (json_int_t)c->n_tokens, "predicted_ms", milliseconds(made), "predicted_per_second",
-                     rate(after_first, made));
+    size_t after_first = c->n_tokens ? c->n_tokens - 1 : 0, cached = c->stats.cached_tokens;
+    size_t run = c->prompt_tokens - cached;
+    return json_pack("{s:I, s:I, s:o, s:o, s:I, s:o, s:o}", "cache_n", (json_int_t)cached, "prompt_n",
+                     (json_int_t)run, "prompt_ms", milliseconds(prompt), "prompt_per_second",
+                     rate(run, prompt), "predicted_n", (json_int_t)c->n_tokens, "predicted_ms",
+                     milliseconds(made), "predicted_per_second", rate(after_first, made));
 }
 
 static json_t *mean_depth(const rrt__choice *c)
@@ -77,6 +79,18 @@ static json_t *depths_json(rrt__choice *c)
     json_t *depths = c->depths ? c->depths : json_array();
     c->depths = NULL;
     return depths;
+}
+
+// What is ours: of what was not in an event yet, and at the end of the whole.
+static json_t *recursion(rrt__choice *c)
+{
+    json_t *json = json_pack("{s:o}", "exit_depths", depths_json(c));
+    if (!c->is_over) return json;
+    json_object_set_new(json, "mean_depth", mean_depth(c));
+    if (!c->job->parameters.draft_loops) return json;
+    json_object_set_new(json, "drafted", json_integer((json_int_t)c->stats.drafted));
+    json_object_set_new(json, "accepted", json_integer((json_int_t)c->stats.accepted));
+    return json;
 }
 
 static json_t *finish_reason(const rrt__choice *c)
@@ -108,8 +122,7 @@ static json_t *choice_json(rrt__choice *c)
         json_object_set_new(json, "message", json_pack("{s:s, s:o}", "role", "assistant", "content", text));
     else
         json_object_set_new(json, "text", text);
-    json_object_set_new(json, "rrt",
-                        json_pack("{s:o, s:o}", "exit_depths", depths_json(c), "mean_depth", mean_depth(c)));
+    json_object_set_new(json, "rrt", recursion(c));
     return json;
 }
 
@@ -165,12 +178,8 @@ bool rrt__reply_send(rrt__choice *c)
                                "logprobs", take(&c->logprobs), "finish_reason", finish_reason(c));
     json_t *json =
         frame(job, job->is_chat ? "chat.completion.chunk" : "text_completion", json_pack("[o]", choice));
-    json_t *ours = json_pack("{s:o}", "exit_depths", depths_json(c));
-    if (c->is_over) {
-        json_object_set_new(ours, "mean_depth", mean_depth(c));
-        json_object_set_new(json, "timings", timings(c));
-    }
-    json_object_set_new(json, "rrt", ours);
+    if (c->is_over) json_object_set_new(json, "timings", timings(c));
+    json_object_set_new(json, "rrt", recursion(c));
     c->has_begun = true;
     return send_event(job->exchange, json);
 }

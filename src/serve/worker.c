@@ -35,6 +35,7 @@ static void end_choice(rrt__choice *c, rrt__outcome outcome)
     rrt__choice **at = &server->choices;
     while (*at && *at != c) at = &(*at)->next;
     if (*at) *at = c->next;
+    if (c->request) rrt_engine_describe_request(server->engine, c->request, &c->stats);
     c->outcome = outcome;
     c->is_over = true;
     measure(c);
