@@ -1,7 +1,20 @@
 #include "base/team.h"
 
 #include <omp.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
+
+// How often a thread looks whether the others have come before it offers its core to other programs, each
+// time it looks again. Well balanced work needs fewer looks; on a busy machine the last of the team may wait
+// for just this core.
+enum { LOOKS = 2000, LINE = 64 };
+
+// Each on a cache line of its own.
+typedef struct rrt__barrier {
+    _Alignas(LINE) atomic_int n_arrived;
+    _Alignas(LINE) atomic_uint round;
+} rrt__barrier;
 
 int rrt__team_threads(int asked)
 {
@@ -11,17 +24,40 @@ int rrt__team_threads(int asked)
 
 void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument)
 {
+    rrt__barrier barrier = {0};
 #pragma omp parallel num_threads(rrt__team_threads(n_threads))
     {
         omp_set_num_threads(1); // a BLAS call in here stays on its thread, also where the team is one thread
-        work((rrt__team){.ith = omp_get_thread_num(), .nth = omp_get_num_threads()}, argument);
+        rrt__team team = {.ith = omp_get_thread_num(), .nth = omp_get_num_threads(), .barrier = &barrier};
+        work(team, argument);
+        rrt__team_barrier(team); // OpenMP's own, at the end of a region, spins long
     }
+}
+
+static inline void look_again(int looks)
+{
+    if (looks >= LOOKS) {
+        sched_yield();
+        return;
+    }
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
 }
 
 void rrt__team_barrier(rrt__team team)
 {
     if (team.nth == 1) return;
-#pragma omp barrier
+    rrt__barrier *b = team.barrier;
+    unsigned round = atomic_load(&b->round);
+    if (atomic_fetch_add(&b->n_arrived, 1) == team.nth - 1) {
+        atomic_store(&b->n_arrived, 0);
+        atomic_store(&b->round, round + 1);
+        return;
+    }
+    for (int looks = 0; atomic_load_explicit(&b->round, memory_order_acquire) == round;
+         looks += looks < LOOKS)
+        look_again(looks);
 }
 
 rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain)

@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 typedef struct rrt__team {
-    int ith, nth; // this thread, and how many there are
-    bool bf16;    // matrix products may round their factors to bfloat16 (kernels/gemm.h)
+    int ith, nth;                 // this thread, and how many there are
+    bool bf16;                    // matrix products may round their factors to bfloat16 (kernels/gemm.h)
+    struct rrt__barrier *barrier; // that its threads share
 } rrt__team;
 
 enum { RRT__MAX_THREADS = 1024 }; // OpenMP keeps a record of each on the stack: 100,000 overflow it
