@@ -13,6 +13,7 @@ import json
 import math
 import pathlib
 import shutil
+import sys
 import time
 
 import torch
@@ -143,11 +144,17 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--f32", action="store_true", help="no bfloat16")
     options = parser.parse_args()
+    if options.out.exists():
+        sys.exit(f"{options.out} exists already: name another folder")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(options.seed)
     models = [AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).to(device)
               for folder in (options.student, options.teacher)]
+    if options.exits and getattr(models[0].config, "rrt", {}).get("sharing") != "cycle":
+        sys.exit(f"{options.student}: only a cycle has exits (leave --exits out)")
     sequences = read_sequences(options.student, options.text, options.ctx, models[0].config.eos_token_id)
+    if len(sequences) < options.batch:
+        sys.exit(f"the text makes {len(sequences)} sequences of {options.ctx} tokens, a step takes {options.batch}: more text, or a smaller --batch")
     train(*models, sequences, options, device)
     models[0].save_pretrained(options.out)
     for name in ("config.json", "modeling_rrt.py", "tokenizer.json", "tokenizer_config.json"):

@@ -221,7 +221,7 @@ struct rrt_tokenizer {
     bool ignores_merges;        // a pre-token that is a token of the model needs no merges
     bool adds_bos;
     int32_t bos, eos;          // -1 if there is none
-    char *source;              // tokenizer.json as text: a tree of it takes seven times the memory
+    char *source;              // tokenizer.json as text: its tree takes several times the memory
     json_t *config;            // tokenizer_config.json
     const char *chat_template; // in config, NULL if there is none
 };
