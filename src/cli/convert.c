@@ -43,18 +43,21 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                              const rrt_convert_report *report, const rrt_convert_frontier *frontier,
                              rrt_error *err)
 {
-    json_t *rows = json_array();
+    json_t *rows = json_array(), *kept = json_array();
+    for (size_t i = 0; i < report->n_kept_layers; i++)
+        json_array_append_new(kept, json_integer(report->kept_layers[i]));
     for (size_t i = 0; i < report->n_rows; i++) {
         const rrt_convert_row *r = &report->rows[i];
         json_array_append_new(rows, json_pack("{s:i, s:i, s:s, s:i, s:f, s:f}", "depth", r->depth, "slot",
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(
-        json_pack("{s:o, s:o, s:o, s:o, s:i, s:f}", "params", rrt__cli_params_json(after), "params_before",
-                  rrt__cli_params_json(before), "report", rows, "frontier", frontier_json(frontier),
-                  "mixed_slots", report->mixed_slots, "seconds", report->seconds),
-        err);
+    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:f}", "params",
+                                         rrt__cli_params_json(after), "params_before",
+                                         rrt__cli_params_json(before), "report", rows, "frontier",
+                                         frontier_json(frontier), "kept_layers", kept, "mixed_slots",
+                                         report->mixed_slots, "seconds", report->seconds),
+                               err);
 }
 
 static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
@@ -83,6 +86,9 @@ static void print_text(const rrt_model_info *before, const rrt_model_info *after
                100 * r->residual, 100 * r->kept, 100 * r->residual * (1 - r->kept));
     }
     printf("\nplan    %s, norms %s\n", plan_text(after), after->norms);
+    if (report->n_kept_layers) printf("kept    layers");
+    for (size_t i = 0; i < report->n_kept_layers; i++) printf(" %d", report->kept_layers[i]);
+    if (report->n_kept_layers) printf("\n");
     printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before->params_body),
            rrt__cli_count(after->params_body),
            100.0 * (double)after->params_body / (double)before->params_body,
@@ -149,7 +155,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "sharing", "KIND", RRT__OPTION_STRING, &o->sharing, 0, 0,
          "cycle (default), sequence, or none: prune to --layers"},
         {0, "layers", "K", RRT__OPTION_INT, &o->layers, 1, 1024,
-         "with --sharing none: how many layers are kept, stepwise"},
+         "with --sharing none: how many layers are kept"},
         {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
          "stepwise (default), average, lower, random, calibrated"},
         {0, "rank", "R", RRT__OPTION_INT, &o->rank, 0, 1 << 20,

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "convert/base.h"
 #include "convert/heal.h"
+#include "convert/prune.h"
 #include "tokenizer/tokenizer.h"
 
 enum { SHORT_TEXT = 2048 }; // tokens, whole windows
@@ -16,10 +18,11 @@ static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_
     rrt__sharing sharing;
     int n_layers = source->plan.n_depths;
     RRT__TRY(rrt__sharing_parse(&sharing, o->sharing ? o->sharing : "cycle", err));
-    if (sharing == RRT__SHARING_NONE && o->init != RRT_INIT_STEPWISE && o->init != RRT_INIT_RANDOM)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "without sharing, layers are kept stepwise: the init is stepwise, or random for a "
-                         "baseline");
+    if (sharing == RRT__SHARING_NONE && (o->init == RRT_INIT_AVERAGE || o->init == RRT_INIT_LOWER))
+        return rrt__fail(
+            err, RRT_STATUS_ARGUMENT,
+            "without sharing, the init is stepwise or calibrated, which say what layers are kept, or "
+            "random for a baseline");
     if (sharing == RRT__SHARING_NONE) {
         int layers = o->layers ? o->layers : n_layers;
         if (layers > n_layers || o->loops > 1 || o->prelude || o->coda)
@@ -172,15 +175,29 @@ static int attention_period(const rrt_model *model)
     return period;
 }
 
-static void hand_over_report(rrt__conversion *c, rrt_convert_report *report)
+static rrt_status tell_kept_layers(const rrt__conversion *c, rrt_convert_report *report, rrt_error *err)
+{
+    const rrt__plan *plan = &c->model->plan;
+    size_t count = plan->sharing == RRT__SHARING_NONE ? (size_t)plan->n_depths : 0;
+    if (count)
+        RRT__TRY(rrt__alloc(&report->kept_layers, count, sizeof *report->kept_layers, "the report", err));
+    for (size_t i = 0; i < count; i++)
+        report->kept_layers[i] = rrt__depth_layer(plan, (int)i, c->source->plan.n_depths);
+    report->n_kept_layers = count;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status hand_over_report(rrt__conversion *c, rrt_convert_report *report, rrt_error *err)
 {
     size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
     *report = (rrt_convert_report){.rows = c->rows,
                                    .mixed_slots = count_mixed(c->model),
                                    .attention_period = attention_period(c->source)};
+    RRT__TRY(tell_kept_layers(c, report, err));
     for (size_t i = 0; i < count; i++)
         if (c->rows[i].matrix) report->rows[report->n_rows++] = c->rows[i];
     c->rows = NULL;
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
@@ -193,7 +210,7 @@ rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_
     RRT__TRY(make_plan(&plan, source, options, err));
     RRT__TRY(rrt__model_create(&c.model, source->family, &source->shape, &plan, c.norms, err));
     rrt_status status = convert(&c, err);
-    if (!status && report) hand_over_report(&c, report);
+    if (!status && report) status = hand_over_report(&c, report, err);
     rrt__free(c.rank);
     rrt__free(c.rows);
     if (status)
@@ -208,9 +225,30 @@ size_t rrt__convert_seen(size_t calibration_count)
     return calibration_count < SHORT_TEXT ? calibration_count : SHORT_TEXT;
 }
 
+// All layers of a view of the source that has only those that are kept.
+static rrt_status pruned(rrt_model **out, const rrt_model *source, const rrt_convert_options *o,
+                         rrt_convert_report *report, rrt_error *err)
+{
+    rrt_convert_options options = *o;
+    rrt_model view;
+    rrt__arena arena = {0};
+    int *kept, count = o->layers ? o->layers : source->plan.n_depths;
+    rrt_status status;
+    options.init = RRT_INIT_STEPWISE;
+    RRT__GOTO(rrt__arena_alloc(&arena, &kept, (size_t)count, sizeof *kept, "the kept layers", err));
+    RRT__GOTO(rrt__prune_choose(kept, count, source, o, err));
+    RRT__GOTO(rrt__prune_view(&view, &arena, source, kept, count, err));
+    RRT__GOTO(rrt__convert_run(out, &view, &options, NULL, 0, report, err));
+    for (size_t i = 0; report && i < report->n_kept_layers; i++) report->kept_layers[i] = kept[i];
+done:
+    rrt__arena_free(&arena);
+    return status;
+}
+
 static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt_convert_options *o,
                              rrt_convert_report *report, rrt_error *err)
 {
+    if (o->sharing && strcmp(o->sharing, "none") == 0) return pruned(out, source, o, report, err);
     rrt__grams grams;
     rrt__trace trace;
     RRT__TRY(rrt__trace_open(&trace, source, rrt__convert_seen(o->calibration_count), err));
@@ -249,5 +287,6 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
 void rrt_convert_report_free(rrt_convert_report *report)
 {
     rrt__free(report->rows);
+    rrt__free(report->kept_layers);
     *report = (rrt_convert_report){0};
 }

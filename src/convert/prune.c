@@ -1,0 +1,219 @@
+#include "convert/prune.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "model/forward.h"
+
+enum {
+    WINDOW = 256,       // tokens that see each other
+    MOST_TOKENS = 1024, // of the text: the order of layers shows early
+    JUDGED_PART = 2,    // the second half of every window is judged, which has seen more
+    LOGIT_ROWS = 64,
+};
+
+typedef struct pruner {
+    const rrt_model *source;
+    rrt__workspace workspace;
+    const int32_t *ids;
+    size_t tokens, judged;
+    int kept[RRT__MAX_DEPTHS], n_kept;
+    int at;                         // the place in kept that is worked at
+    float **before;                 // [layers], each [tokens, hidden]: what enters kept[i]
+    float *reference;               // [judged, vocab]: the source's logits
+    float *logits;                  // [LOGIT_ROWS, vocab]
+    double *kl;                     // [judged]
+    double cost[RRT__MAX_DEPTHS];   // of leaving kept[i] out, as last measured
+    bool is_known[RRT__MAX_DEPTHS]; // measured since a layer was left out
+    rrt__arena arena;
+} pruner;
+
+static size_t rows_at(const pruner *p, size_t at)
+{
+    return p->tokens - at < WINDOW ? p->tokens - at : WINDOW;
+}
+
+static size_t judged_of(size_t rows)
+{
+    return (rows + JUDGED_PART - 1) / JUDGED_PART;
+}
+
+static void run_layer(rrt__team team, pruner *p, int layer, size_t rows)
+{
+    rrt__span span = {.count = rows};
+    rrt__segment segment = {layer, 0, rows};
+    rrt__forward_block(team, p->source, &p->workspace, &span, 1, &segment, 1);
+}
+
+// Hands the hidden state before kept[i], in the workspace or in `before`, to the other.
+static void keep_state(rrt__team team, pruner *p, int i, size_t at)
+{
+    size_t hidden = p->source->shape.hidden;
+    rrt__team_copy(team, p->before[i] + at * hidden, p->workspace.hidden, rows_at(p, at), hidden);
+    rrt__team_barrier(team);
+}
+
+static void take_state(rrt__team team, pruner *p, int i, size_t at)
+{
+    size_t hidden = p->source->shape.hidden;
+    rrt__team_copy(team, p->workspace.hidden, p->before[i] + at * hidden, rows_at(p, at), hidden);
+    rrt__team_barrier(team);
+}
+
+// The source's own way through the text.
+static void begin(rrt__team team, void *argument)
+{
+    pruner *p = argument;
+    float *reference = p->reference;
+    for (size_t at = 0; at < p->tokens; at += WINDOW) {
+        size_t rows = rows_at(p, at), judged = judged_of(rows);
+        rrt__span span = {.count = rows};
+        rrt__forward_embed(team, p->source, &p->workspace, &span, 1, p->ids + at);
+        for (int i = 0; i < p->n_kept; i++) {
+            keep_state(team, p, i, at);
+            run_layer(team, p, p->kept[i], rows);
+        }
+        rrt__forward_logits(team, p->source, &p->workspace, rows - judged, judged, reference);
+        reference += judged * p->source->shape.vocab;
+    }
+}
+
+// What enters the layers behind p->at, now that the one that was there is gone.
+static void pass_on(rrt__team team, void *argument)
+{
+    pruner *p = argument;
+    for (size_t at = 0; at < p->tokens; at += WINDOW) {
+        take_state(team, p, p->at, at);
+        for (int i = p->at; i < p->n_kept - 1; i++) {
+            run_layer(team, p, p->kept[i], rows_at(p, at));
+            keep_state(team, p, i + 1, at);
+        }
+    }
+}
+
+static void judge(rrt__team team, pruner *p, size_t begin, size_t judged, size_t first)
+{
+    size_t vocab = p->source->shape.vocab;
+    for (size_t at = 0; at < judged; at += LOGIT_ROWS) {
+        size_t rows = judged - at < LOGIT_ROWS ? judged - at : LOGIT_ROWS;
+        rrt__forward_logits(team, p->source, &p->workspace, begin + at, rows, p->logits);
+        rrt__share share = rrt__team_share(team, rows, 1);
+        for (size_t r = share.begin; r < share.end; r++)
+            p->kl[first + at + r] = p->workspace.kernels->kl_divergence(
+                p->reference + (first + at + r) * vocab, p->logits + r * vocab, vocab);
+        rrt__team_barrier(team);
+    }
+}
+
+// kl[judged] without kept[p->at].
+static void leave_out(rrt__team team, void *argument)
+{
+    pruner *p = argument;
+    size_t first = 0;
+    for (size_t at = 0; at < p->tokens; at += WINDOW) {
+        size_t rows = rows_at(p, at), judged = judged_of(rows);
+        take_state(team, p, p->at, at);
+        for (int i = p->at + 1; i < p->n_kept; i++) run_layer(team, p, p->kept[i], rows);
+        judge(team, p, rows - judged, judged, first);
+        first += judged;
+    }
+}
+
+static double mean_without(pruner *p, int i, int threads)
+{
+    double sum = 0;
+    p->at = i;
+    rrt__team_run(threads, leave_out, p);
+    for (size_t r = 0; r < p->judged; r++) sum += p->kl[r];
+    return isfinite(sum) ? sum / (double)p->judged : INFINITY;
+}
+
+// The layer that costs least. Costs grow as layers go, all but always, so that one whose old cost is not the
+// least need not be measured again.
+static int find_cheapest(pruner *p, int threads)
+{
+    for (;;) {
+        int best = 0;
+        for (int i = 1; i < p->n_kept; i++)
+            if (p->cost[i] < p->cost[best]) best = i;
+        if (p->is_known[best]) return best;
+        p->cost[best] = mean_without(p, best, threads);
+        p->is_known[best] = true;
+    }
+}
+
+static void drop(pruner *p, int i, int threads)
+{
+    size_t behind = (size_t)(p->n_kept - 1 - i);
+    memmove(p->kept + i, p->kept + i + 1, behind * sizeof *p->kept);
+    memmove(p->cost + i, p->cost + i + 1, behind * sizeof *p->cost);
+    p->n_kept--;
+    memset(p->is_known, 0, sizeof p->is_known);
+    p->at = i;
+    rrt__team_run(threads, pass_on, p);
+}
+
+static rrt_status open_pruner(pruner *p, int threads, rrt_error *err)
+{
+    const rrt__shape *s = &p->source->shape;
+    size_t layers = (size_t)p->n_kept, logits = s->vocab * sizeof(float);
+    for (size_t at = 0; at < p->tokens; at += WINDOW) p->judged += judged_of(rows_at(p, at));
+    RRT__TRY(rrt__workspace_create(&p->workspace, p->source, WINDOW, WINDOW, threads, err));
+    RRT__TRY(rrt__arena_alloc(&p->arena, &p->before, layers, sizeof *p->before, "hidden states", err));
+    for (size_t i = 0; i < layers; i++)
+        RRT__TRY(rrt__arena_alloc(&p->arena, &p->before[i], p->tokens, s->hidden * sizeof(float),
+                                  "hidden states", err));
+    RRT__TRY(rrt__arena_alloc(&p->arena, &p->reference, p->judged, logits, "the source's logits", err));
+    RRT__TRY(rrt__arena_alloc(&p->arena, &p->logits, LOGIT_ROWS, logits, "logits", err));
+    return rrt__arena_alloc(&p->arena, &p->kl, p->judged, sizeof *p->kl, "divergences", err);
+}
+
+static rrt_status choose(pruner *p, int count, const rrt_convert_options *o, rrt_error *err)
+{
+    int all = p->n_kept;
+    RRT__TRY(open_pruner(p, o->threads, err));
+    rrt__team_run(o->threads, begin, p);
+    while (p->n_kept > count) {
+        int i = find_cheapest(p, o->threads);
+        if (!isfinite(p->cost[i]))
+            return rrt__fail(err, RRT_STATUS_NUMERIC,
+                             "without any of the %d layers that are left the output is not finite",
+                             p->n_kept);
+        drop(p, i, o->threads);
+        RRT__TRY(rrt__progress_report(o->progress, "prune", all - p->n_kept, all - count, err));
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__prune_choose(int *kept, int count, const rrt_model *source, const rrt_convert_options *o,
+                             rrt_error *err)
+{
+    pruner p = {.source = source, .ids = o->calibration_ids, .n_kept = source->plan.n_depths};
+    p.tokens = o->calibration_count < MOST_TOKENS ? o->calibration_count : MOST_TOKENS;
+    for (int i = 0; i < p.n_kept; i++) {
+        p.kept[i] = i;
+        p.cost[i] = -INFINITY;
+    }
+    rrt_status status = choose(&p, count, o, err);
+    if (!status) memcpy(kept, p.kept, (size_t)count * sizeof *kept);
+    rrt__workspace_free(&p.workspace);
+    rrt__arena_free(&p.arena);
+    return status;
+}
+
+rrt_status rrt__prune_view(rrt_model *view, rrt__arena *arena, const rrt_model *source, const int *kept,
+                           int count, rrt_error *err)
+{
+    *view = *source;
+    RRT__TRY(rrt__plan_make(&view->plan, RRT__SHARING_NONE, 1, count, 0, 0, err));
+    RRT__TRY(
+        rrt__arena_alloc(arena, &view->slots, (size_t)count, sizeof *view->slots, "the kept layers", err));
+    RRT__TRY(
+        rrt__arena_alloc(arena, &view->depths, (size_t)count, sizeof *view->depths, "the kept layers", err));
+    for (int i = 0; i < count; i++) {
+        view->slots[i] = source->slots[kept[i]];
+        view->depths[i] = source->depths[kept[i]];
+    }
+    return RRT_STATUS_OK;
+}
