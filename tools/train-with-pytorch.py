@@ -5,7 +5,7 @@
 
 STUDENT is a folder of rrt convert, TEACHER one of `rrt export --to hf`, OUT becomes a folder that rrt opens. Forward KL
 from the teacher; --exits C adds every earlier exit's loss, times C. bfloat16 products, f32 weights; a run that is broken
-off begins anew. Needs: pip install torch transformers safetensors tokenizers.
+off begins anew. --test FILE measures at the end what rrt eval kl --max-tokens 32768 does. Needs: pip install torch transformers safetensors tokenizers.
 """
 import argparse
 import itertools
@@ -84,6 +84,19 @@ def mean_divergence(hidden, head, teacher, teacher_head):
     return total / (hidden.shape[0] * hidden.shape[1])
 
 
+@torch.no_grad()
+def measure(student, teacher, path, folder, device, tokens=32768, window=512):
+    """Perplexity and mean KL to the teacher on a text's first tokens, f32, in windows of which the first token is given."""
+    ids = read_sequences(folder, [path], window, 0)[:tokens // window].long()
+    sums = torch.zeros(2, dtype=torch.float64)
+    for row in ids.to(device).split(1):
+        ours, theirs = (torch.log_softmax(model(input_ids=row).logits[0, :-1].double(), -1) for model in (student, teacher))
+        sums[0] -= ours.gather(1, row[0, 1:, None]).sum().item()
+        sums[1] += (theirs.exp() * (theirs - ours)).sum().item()
+    loss, kl = sums / (len(ids) * (window - 1))
+    return {"ppl": round(loss.exp().item(), 4), "kl": round(kl.item(), 5)}
+
+
 def make_optimizers(model, kind, rate):
     vectors = [p for p in model.parameters() if p.ndim == 1]
     embeddings = {id(p): p for part in (model.get_input_embeddings(), model.get_output_embeddings()) for p in part.parameters()}
@@ -142,6 +155,7 @@ def main():
     parser.add_argument("--warmup", type=float, default=0.05)
     parser.add_argument("--exits", type=float, default=0, metavar="C")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--test", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--f32", action="store_true", help="no bfloat16")
     options = parser.parse_args()
     if options.out.exists():
@@ -156,6 +170,8 @@ def main():
     if len(sequences) < options.batch:
         sys.exit(f"the text makes {len(sequences)} sequences of {options.ctx} tokens, a step takes {options.batch}: more text, or a smaller --batch")
     train(*models, sequences, options, device)
+    if options.test:
+        print(json.dumps(measure(*models, options.test, options.student, device)), flush=True)
     models[0].save_pretrained(options.out)
     for name in ("config.json", "modeling_rrt.py", "tokenizer.json", "tokenizer_config.json"):
         if (options.student / name).exists():
