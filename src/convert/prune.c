@@ -9,7 +9,7 @@
 enum {
     WINDOW = 256,       // tokens that see each other
     MOST_TOKENS = 1024, // of the text: the order of layers shows early
-    JUDGED_PART = 2,    // the second half of every window is judged, which has seen more
+    JUDGED_STEP = 4,    // every so many rows one is judged
     LOGIT_ROWS = 64,
 };
 
@@ -36,7 +36,7 @@ static size_t rows_at(const pruner *p, size_t at)
 
 static size_t judged_of(size_t rows)
 {
-    return (rows + JUDGED_PART - 1) / JUDGED_PART;
+    return (rows + JUDGED_STEP - 1) / JUDGED_STEP;
 }
 
 static void run_layer(rrt__team team, pruner *p, int layer, size_t rows)
@@ -61,6 +61,16 @@ static void take_state(rrt__team team, pruner *p, int i, size_t at)
     rrt__team_barrier(team);
 }
 
+// Moves the rows that are judged to the front.
+static void gather(rrt__team team, pruner *p, size_t rows)
+{
+    size_t hidden = p->source->shape.hidden;
+    float *x = p->workspace.hidden;
+    for (size_t r = JUDGED_STEP; team.ith == 0 && r < rows; r += JUDGED_STEP)
+        memcpy(x + r / JUDGED_STEP * hidden, x + r * hidden, hidden * sizeof *x);
+    rrt__team_barrier(team);
+}
+
 // The source's own way through the text.
 static void begin(rrt__team team, void *argument)
 {
@@ -74,7 +84,8 @@ static void begin(rrt__team team, void *argument)
             keep_state(team, p, i, at);
             run_layer(team, p, p->kept[i], rows);
         }
-        rrt__forward_logits(team, p->source, &p->workspace, rows - judged, judged, reference);
+        gather(team, p, rows);
+        rrt__forward_logits(team, p->source, &p->workspace, 0, judged, reference);
         reference += judged * p->source->shape.vocab;
     }
 }
@@ -92,12 +103,12 @@ static void pass_on(rrt__team team, void *argument)
     }
 }
 
-static void judge(rrt__team team, pruner *p, size_t begin, size_t judged, size_t first)
+static void judge(rrt__team team, pruner *p, size_t judged, size_t first)
 {
     size_t vocab = p->source->shape.vocab;
     for (size_t at = 0; at < judged; at += LOGIT_ROWS) {
         size_t rows = judged - at < LOGIT_ROWS ? judged - at : LOGIT_ROWS;
-        rrt__forward_logits(team, p->source, &p->workspace, begin + at, rows, p->logits);
+        rrt__forward_logits(team, p->source, &p->workspace, at, rows, p->logits);
         rrt__share share = rrt__team_share(team, rows, 1);
         for (size_t r = share.begin; r < share.end; r++)
             p->kl[first + at + r] = p->workspace.kernels->kl_divergence(
@@ -115,7 +126,8 @@ static void leave_out(rrt__team team, void *argument)
         size_t rows = rows_at(p, at), judged = judged_of(rows);
         take_state(team, p, p->at, at);
         for (int i = p->at + 1; i < p->n_kept; i++) run_layer(team, p, p->kept[i], rows);
-        judge(team, p, rows - judged, judged, first);
+        gather(team, p, rows);
+        judge(team, p, judged, first);
         first += judged;
     }
 }
