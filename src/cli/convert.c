@@ -6,6 +6,7 @@
 
 enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
+    PRUNING_TOKENS = 1024,     // the same, to choose layers by: what takes longer and shows earlier
     LEAST_TOKENS = 2,
     LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
@@ -167,7 +168,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "tied (default, the paper), per-depth or folded"},
         {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
         {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, LEAST_TOKENS, 1e15,
-         "how much of it (default 8192)"},
+         "how much of it (default 8192; 1024 to prune)"},
         {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
@@ -254,7 +255,8 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(rrt__cli_open_f32(&source, a.paths[0], &err));
     size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
-    size_t most = a.calibration_tokens ? a.calibration_tokens : CALIBRATION_TOKENS;
+    bool prunes = a.convert.sharing && strcmp(a.convert.sharing, "none") == 0;
+    size_t most = a.calibration_tokens ? a.calibration_tokens : prunes ? PRUNING_TOKENS : CALIBRATION_TOKENS;
     a.convert.calibration_ids = ids;
     a.convert.calibration_count = count < most ? count : most;
     RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));

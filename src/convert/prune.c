@@ -7,9 +7,8 @@
 #include "model/forward.h"
 
 enum {
-    WINDOW = 256,       // tokens that see each other
-    MOST_TOKENS = 1024, // of the text: the order of layers shows early
-    JUDGED_STEP = 4,    // every so many rows one is judged
+    WINDOW = 256,    // tokens that see each other
+    JUDGED_STEP = 4, // every so many rows one is judged
     LOGIT_ROWS = 64,
 };
 
@@ -201,8 +200,10 @@ static rrt_status choose(pruner *p, int count, const rrt_convert_options *o, rrt
 rrt_status rrt__prune_choose(int *kept, int count, const rrt_model *source, const rrt_convert_options *o,
                              rrt_error *err)
 {
-    pruner p = {.source = source, .ids = o->calibration_ids, .n_kept = source->plan.n_depths};
-    p.tokens = o->calibration_count < MOST_TOKENS ? o->calibration_count : MOST_TOKENS;
+    pruner p = {.source = source,
+                .ids = o->calibration_ids,
+                .tokens = o->calibration_count,
+                .n_kept = source->plan.n_depths};
     for (int i = 0; i < p.n_kept; i++) {
         p.kept[i] = i;
         p.cost[i] = -INFINITY;

@@ -6,8 +6,8 @@
 #include "rrt/convert.h"
 
 // kept[count], ascending: layers are left out one by one, each time the one without which the mean KL to the
-// source, on the beginning of the calibration text, is least (ours; the paper prunes stepwise). NUMERIC where
-// nothing can be left out because all that remains gives values that are not finite.
+// source, on the calibration text, is least (ours; the paper prunes stepwise). NUMERIC where all that remains
+// gives values that are not finite, whatever is left out.
 rrt_status rrt__prune_choose(int *kept, int count, const rrt_model *source,
                              const rrt_convert_options *options, rrt_error *err);
 
