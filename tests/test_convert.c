@@ -286,65 +286,6 @@ static void a_search_skips_what_is_not_finite(void **state)
     rrt_model_close(source);
 }
 
-static void pruning_keeps_layers_stepwise(void **state)
-{
-    (void)state;
-    rrt_model *source = open_golden("llama");
-    rrt_model *model = must_convert(source, (rrt_convert_options){.sharing = "none", .layers = 3});
-    static const int kept[3] = {0, 2, 3}; // 0, 1.5 → 2, 3
-    size_t bytes = model->shape.ffn * model->shape.hidden * sizeof(float);
-    assert_int_equal(model->plan.n_depths, 3);
-    for (int d = 0; d < 3; d++) {
-        assert_memory_equal(model->slots[d].matrix[RRT__MATRIX_UP].weight,
-                            source->slots[kept[d]].matrix[RRT__MATRIX_UP].weight, bytes);
-        assert_memory_equal(model->depths[d].norm[0].gain, source->depths[kept[d]].norm[0].gain,
-                            model->shape.hidden * sizeof(float));
-    }
-    rrt_model_close(model);
-    rrt_model_close(source);
-}
-
-static void silence(rrt_model *model, int layer)
-{
-    static const rrt__matrix writers[] = {RRT__MATRIX_O, RRT__MATRIX_DOWN};
-    for (int i = 0; i < 2; i++) {
-        rrt__linear *linear = &model->slots[layer].matrix[writers[i]];
-        memset(linear->weight, 0, linear->out * linear->in * sizeof(float));
-        float *bias = model->depths[layer].bias[writers[i]];
-        if (bias) memset(bias, 0, linear->out * sizeof(float));
-    }
-}
-
-// Two of four layers add nothing, and stepwise pruning would keep both.
-static void pruning_by_a_text_drops_what_nobody_misses(void **state)
-{
-    (void)state;
-    static const char *const names[] = {"llama", "neox"};
-    for (int i = 0; i < 2; i++) {
-        rrt_model *source = open_golden(names[i]), *model;
-        rrt_convert_options options = {.sharing = "none",
-                                       .layers = 2,
-                                       .init = RRT_INIT_CALIBRATED,
-                                       .calibration_ids = text,
-                                       .calibration_count = TEXT};
-        rrt_convert_report report;
-        silence(source, 0);
-        silence(source, 3);
-        assert_ok(rrt_convert(&model, source, &options, &report, &err));
-        assert_int_equal(report.n_kept_layers, 2);
-        assert_int_equal(report.kept_layers[0], 1);
-        assert_int_equal(report.kept_layers[1], 2);
-        assert_same_logits(model, 0, source, 0, 1e-6);
-        rrt_convert_report_free(&report);
-        rrt_model_close(model);
-
-        source->final_norm.gain[0] = NAN;
-        assert_fails(RRT_STATUS_NUMERIC, "the output is not finite",
-                     rrt_convert(&model, source, &options, NULL, &err));
-        rrt_model_close(source);
-    }
-}
-
 // Whatever the rule of the block, and also where that is chance.
 static void ends_keep_their_layers(void **state)
 {
@@ -553,8 +494,6 @@ int main(void)
         cmocka_unit_test(a_budget_is_spent_in_units),
         cmocka_unit_test(a_search_meets_its_target),
         cmocka_unit_test(a_search_skips_what_is_not_finite),
-        cmocka_unit_test(pruning_keeps_layers_stepwise),
-        cmocka_unit_test(pruning_by_a_text_drops_what_nobody_misses),
         cmocka_unit_test(ends_keep_their_layers),
         cmocka_unit_test(the_result_is_the_same_for_any_number_of_threads),
         cmocka_unit_test(progress_ends_at_its_total),

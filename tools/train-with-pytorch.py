@@ -5,7 +5,8 @@
 
 STUDENT is a folder of rrt convert, TEACHER one of `rrt export --to hf`, OUT becomes a folder that rrt opens. Forward KL
 from the teacher; --exits C adds every earlier exit's loss, times C. bfloat16 products, f32 weights; a run that is broken
-off begins anew. --test FILE measures at the end what rrt eval kl --max-tokens 32768 does. Needs: pip install torch transformers safetensors tokenizers.
+off begins anew. --test FILE measures at the end what rrt eval kl --max-tokens 32768 does. Needs: pip install torch
+transformers safetensors tokenizers.
 """
 import argparse
 import itertools
@@ -23,6 +24,7 @@ from transformers import AutoModelForCausalLM
 
 END = "<|endoftext|>\n"
 ROWS = 4096  # whose logits exist at a time
+TEST_TOKENS, TEST_WINDOW = 32768, 512
 
 
 def count(text):
@@ -85,15 +87,14 @@ def mean_divergence(hidden, head, teacher, teacher_head):
 
 
 @torch.no_grad()
-def measure(student, teacher, path, folder, device, tokens=32768, window=512):
-    """Perplexity and mean KL to the teacher on a text's first tokens, f32, in windows of which the first token is given."""
-    ids = read_sequences(folder, [path], window, 0)[:tokens // window].long()
+def measure(student, teacher, windows, device):
+    """Perplexity and mean KL to the teacher, f32, on windows [n, tokens] of which the first token is given."""
     sums = torch.zeros(2, dtype=torch.float64)
-    for row in ids.to(device).split(1):
+    for row in windows.long().to(device).split(1):
         ours, theirs = (torch.log_softmax(model(input_ids=row).logits[0, :-1].double(), -1) for model in (student, teacher))
         sums[0] -= ours.gather(1, row[0, 1:, None]).sum().item()
         sums[1] += (theirs.exp() * (theirs - ours)).sum().item()
-    loss, kl = sums / (len(ids) * (window - 1))
+    loss, kl = sums / windows[:, 1:].numel()
     return {"ppl": round(loss.exp().item(), 4), "kl": round(kl.item(), 5)}
 
 
@@ -169,13 +170,17 @@ def main():
     sequences = read_sequences(options.student, options.text, options.ctx, models[0].config.eos_token_id)
     if len(sequences) < options.batch:
         sys.exit(f"the text makes {len(sequences)} sequences of {options.ctx} tokens, a step takes {options.batch}: more text, or a smaller --batch")
-    train(*models, sequences, options, device)
     if options.test:
-        print(json.dumps(measure(*models, options.test, options.student, device)), flush=True)
+        windows = read_sequences(options.student, [options.test], TEST_WINDOW, 0)[:TEST_TOKENS // TEST_WINDOW]
+        if len(windows) == 0:
+            sys.exit(f"{options.test}: fewer than {TEST_WINDOW} tokens: a longer text is needed to measure on")
+    train(*models, sequences, options, device)
     models[0].save_pretrained(options.out)
     for name in ("config.json", "modeling_rrt.py", "tokenizer.json", "tokenizer_config.json"):
         if (options.student / name).exists():
             shutil.copy(options.student / name, options.out / name)
+    if options.test:
+        print(json.dumps(measure(*models, windows, device)), flush=True)
 
 
 main()

@@ -19,8 +19,8 @@ typedef enum rrt_init {
     RRT_INIT_RANDOM,     // N(0, 0.02²), vectors stepwise; prelude and coda keep their own: a baseline
     RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text; then o and
                          // down of each depth are fitted again to the student's own inputs (healing).
-                         // Without sharing: layers go one by one, each time the one that the KL to the
-                         // source on the text misses least
+                         // Without sharing: layers go one by one, each time the one without which the
+                         // mean KL to the source, on the text, is least
 } rrt_init;
 
 typedef enum rrt_lora_init {

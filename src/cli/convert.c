@@ -6,7 +6,7 @@
 
 enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
-    PRUNING_TOKENS = 1024,     // the same, to choose layers by: what takes longer and shows earlier
+    PRUNING_TOKENS = 1024,     // the same to choose layers by, where a token takes longer
     LEAST_TOKENS = 2,
     LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };

@@ -193,11 +193,10 @@ static rrt_status hand_over_report(rrt__conversion *c, rrt_convert_report *repor
     *report = (rrt_convert_report){.rows = c->rows,
                                    .mixed_slots = count_mixed(c->model),
                                    .attention_period = attention_period(c->source)};
-    RRT__TRY(tell_kept_layers(c, report, err));
-    for (size_t i = 0; i < count; i++)
-        if (c->rows[i].matrix) report->rows[report->n_rows++] = c->rows[i];
     c->rows = NULL;
-    return RRT_STATUS_OK;
+    for (size_t i = 0; i < count; i++)
+        if (report->rows[i].matrix) report->rows[report->n_rows++] = report->rows[i];
+    return tell_kept_layers(c, report, err);
 }
 
 rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,

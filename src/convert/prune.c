@@ -45,7 +45,7 @@ static void run_layer(rrt__team team, pruner *p, int layer, size_t rows)
     rrt__forward_block(team, p->source, &p->workspace, &span, 1, &segment, 1);
 }
 
-// Hands the hidden state before kept[i], in the workspace or in `before`, to the other.
+// Hands the hidden state that enters kept[i] from the workspace to `before`, and back.
 static void keep_state(rrt__team team, pruner *p, int i, size_t at)
 {
     size_t hidden = p->source->shape.hidden;
@@ -154,7 +154,7 @@ static int find_cheapest(pruner *p, int threads)
     }
 }
 
-static void drop(pruner *p, int i, int threads)
+static void drop(pruner *p, int i)
 {
     size_t behind = (size_t)(p->n_kept - 1 - i);
     memmove(p->kept + i, p->kept + i + 1, behind * sizeof *p->kept);
@@ -162,7 +162,6 @@ static void drop(pruner *p, int i, int threads)
     p->n_kept--;
     memset(p->is_known, 0, sizeof p->is_known);
     p->at = i;
-    rrt__team_run(threads, pass_on, p);
 }
 
 static rrt_status open_pruner(pruner *p, int threads, rrt_error *err)
@@ -191,7 +190,8 @@ static rrt_status choose(pruner *p, int count, const rrt_convert_options *o, rrt
             return rrt__fail(err, RRT_STATUS_NUMERIC,
                              "without any of the %d layers that are left the output is not finite",
                              p->n_kept);
-        drop(p, i, o->threads);
+        drop(p, i);
+        if (p->n_kept > count) rrt__team_run(o->threads, pass_on, p);
         RRT__TRY(rrt__progress_report(o->progress, "prune", all - p->n_kept, all - count, err));
     }
     return RRT_STATUS_OK;

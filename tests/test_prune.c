@@ -1,0 +1,85 @@
+// Which layers remain where none is shared.
+#include <math.h>
+
+#include "model/load.h"
+#include "models.h"
+
+static rrt_error err;
+
+static const int32_t text[] = {1, 5, 9, 33, 2, 40, 11, 6, 60, 3, 17, 21, 8, 50, 30, 12, 4, 22, 45, 7};
+enum { TEXT = sizeof text / sizeof *text };
+
+static void pruning_keeps_layers_stepwise(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama");
+    rrt_convert_options options = {.sharing = "none", .layers = 3};
+    rrt_convert_report report;
+    rrt_model *model;
+    static const int kept[3] = {0, 2, 3}; // 0, 1.5 → 2, 3
+    size_t bytes = source->shape.ffn * source->shape.hidden * sizeof(float);
+    assert_ok(rrt_convert(&model, source, &options, &report, &err));
+    assert_int_equal(model->plan.n_depths, 3);
+    assert_int_equal(report.n_kept_layers, 3);
+    for (int d = 0; d < 3; d++) {
+        assert_int_equal(report.kept_layers[d], kept[d]);
+        assert_memory_equal(model->slots[d].matrix[RRT__MATRIX_UP].weight,
+                            source->slots[kept[d]].matrix[RRT__MATRIX_UP].weight, bytes);
+        assert_memory_equal(model->depths[d].norm[0].gain, source->depths[kept[d]].norm[0].gain,
+                            model->shape.hidden * sizeof(float));
+    }
+    rrt_convert_report_free(&report);
+    rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void silence(rrt_model *model, int layer)
+{
+    static const rrt__matrix writers[] = {RRT__MATRIX_O, RRT__MATRIX_DOWN};
+    for (int i = 0; i < 2; i++) {
+        rrt__linear *linear = &model->slots[layer].matrix[writers[i]];
+        memset(linear->weight, 0, linear->out * linear->in * sizeof(float));
+        float *bias = model->depths[layer].bias[writers[i]];
+        if (bias) memset(bias, 0, linear->out * sizeof(float));
+    }
+}
+
+// Two of four layers add nothing, and stepwise pruning would keep both.
+static void pruning_by_a_text_drops_what_nobody_misses(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama", "neox"};
+    for (int i = 0; i < 4; i++) {
+        rrt_model *source = open_golden(names[i / 2]), *model;
+        rrt_convert_options options = {.sharing = "none",
+                                       .layers = 2,
+                                       .init = RRT_INIT_CALIBRATED,
+                                       .calibration_ids = text,
+                                       .calibration_count = TEXT,
+                                       .threads = 1 + i % 2};
+        rrt_convert_report report;
+        silence(source, 0);
+        silence(source, 3);
+        assert_ok(rrt_convert(&model, source, &options, &report, &err));
+        assert_int_equal(report.n_kept_layers, 2);
+        assert_int_equal(report.kept_layers[0], 1);
+        assert_int_equal(report.kept_layers[1], 2);
+        assert_same_logits(model, 0, source, 0, 1e-6);
+        rrt_convert_report_free(&report);
+        rrt_model_close(model);
+
+        source->final_norm.gain[0] = NAN;
+        assert_fails(RRT_STATUS_NUMERIC, "the output is not finite",
+                     rrt_convert(&model, source, &options, NULL, &err));
+        rrt_model_close(source);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pruning_keeps_layers_stepwise),
+        cmocka_unit_test(pruning_by_a_text_drops_what_nobody_misses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
