@@ -55,11 +55,11 @@ demo: build ## the main job on a real model: fetch, convert, compare
 
 .PHONY: uptrain
 uptrain: build ## SmolLM2 to a recursive model of 60 % of its body: 45 minutes on two quiet cores, resumable
-	@tools/uptrain --minutes 45 layer
+	@tools/uptrain --minutes 45 chosen-loops
 
 .PHONY: uptrain-long
 uptrain-long: build ## the same for two hours
-	@tools/uptrain --minutes 120 layer
+	@tools/uptrain --minutes 120 chosen-loops
 
 .PHONY: reproduce
 reproduce: build ## the paper's directions on a small model trained here, resumable (an hour or two; needs RRT_DATA)

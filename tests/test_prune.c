@@ -3,6 +3,7 @@
 
 #include "model/load.h"
 #include "models.h"
+#include "rrt/eval.h"
 
 static rrt_error err;
 
@@ -75,11 +76,81 @@ static void pruning_by_a_text_drops_what_nobody_misses(void **state)
     }
 }
 
+static void kept_layers_run_in_loops(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *pruned, *model;
+    rrt_convert_options options = {.sharing = "none", .layers = 3};
+    static const short slot[4] = {0, 1, 1, 2};
+    assert_ok(rrt_convert(&pruned, source, &options, NULL, &err));
+    options = (rrt_convert_options){.layers = 3, .loops = 2, .prelude = 1, .coda = 1, .norms = "per-depth"};
+    assert_ok(rrt_convert(&model, source, &options, NULL, &err));
+    assert_int_equal(model->plan.n_depths, 4);
+    assert_memory_equal(model->plan.slot, slot, sizeof slot);
+    assert_same_logits(model, 1, pruned, 0, 1e-6);
+    assert_memory_equal(model->depths[2].norm[0].gain, model->depths[1].norm[0].gain,
+                        model->shape.hidden * sizeof(float));
+    rrt_model_close(model);
+    rrt_model_close(pruned);
+    rrt_model_close(source);
+}
+
+static double kl_to(const rrt_model *source, const rrt_model *model)
+{
+    rrt_eval_kl_result result;
+    assert_ok(rrt_eval_kl(model, source, text, TEXT, NULL, &result, &err));
+    return result.kl;
+}
+
+// The norms that say how much a loop adds, and only those.
+static void later_loops_begin_at_the_gain_that_the_text_likes_best(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        rrt__norm_place scaled, kept;
+    } cases[] = {{"llama", RRT__NORM_ATTENTION, RRT__NORM_COUNT},
+                 {"neox", RRT__NORM_MLP, RRT__NORM_COUNT},
+                 {"gemma3", RRT__NORM_AFTER_MLP, RRT__NORM_Q}};
+    for (int i = 0; i < 3; i++) {
+        rrt_model *source = open_golden(cases[i].name), *model, *plain;
+        rrt_convert_options options = {.layers = 3,
+                                       .loops = 3,
+                                       .prelude = 1,
+                                       .init = RRT_INIT_CALIBRATED,
+                                       .calibration_ids = text,
+                                       .calibration_count = TEXT,
+                                       .norms = "per-depth",
+                                       .threads = 1 + i % 2};
+        rrt_convert_report report;
+        assert_ok(rrt_convert(&model, source, &options, &report, &err));
+        options.norms = "tied";
+        assert_ok(rrt_convert(&plain, source, &options, NULL, &err));
+        assert_int_equal(report.n_kept_layers, 3);
+        assert_int_equal(report.n_rows, 0);
+        assert_true(kl_to(source, model) <= kl_to(source, plain) + 1e-9);
+        for (int d = 3; d < model->plan.n_depths; d++) {
+            const rrt__norm *first = model->depths[model->plan.slot[d]].norm, *later = model->depths[d].norm;
+            rrt__norm_place scaled = cases[i].scaled, kept = cases[i].kept;
+            assert_float_equal(later[scaled].gain[1], report.loop_gain * first[scaled].gain[1], 1e-6);
+            if (first[scaled].bias)
+                assert_float_equal(later[scaled].bias[1], report.loop_gain * first[scaled].bias[1], 1e-6);
+            if (kept < RRT__NORM_COUNT) assert_float_equal(later[kept].gain[1], first[kept].gain[1], 0);
+        }
+        rrt_convert_report_free(&report);
+        rrt_model_close(plain);
+        rrt_model_close(model);
+        rrt_model_close(source);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pruning_keeps_layers_stepwise),
         cmocka_unit_test(pruning_by_a_text_drops_what_nobody_misses),
+        cmocka_unit_test(kept_layers_run_in_loops),
+        cmocka_unit_test(later_loops_begin_at_the_gain_that_the_text_likes_best),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

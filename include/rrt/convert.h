@@ -19,8 +19,8 @@ typedef enum rrt_init {
     RRT_INIT_RANDOM,     // N(0, 0.02²), vectors stepwise; prelude and coda keep their own: a baseline
     RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text; then o and
                          // down of each depth are fitted again to the student's own inputs (healing).
-                         // Without sharing: layers go one by one, each time the one without which the
-                         // mean KL to the source, on the text, is least
+                         // Where layers are kept: the others go one by one, each time the one without which
+                         // the mean KL to the source, on the text, is least
 } rrt_init;
 
 typedef enum rrt_lora_init {
@@ -29,10 +29,13 @@ typedef enum rrt_lora_init {
 } rrt_lora_init;
 
 typedef struct rrt_convert_options {
-    const char *sharing; // "cycle", "sequence" or "none" (prune to `layers`); NULL: cycle
+    const char *sharing; // "cycle", "sequence" or "none"; NULL: cycle
     int loops;           // B; 0: 2, or 1 without sharing
     int prelude, coda;   // layers at both ends that stay unshared
-    int layers;          // without sharing: how many layers are kept
+    // How many layers are kept as they are. 0: all; with sharing, all are tied instead. Without sharing that
+    // is pruning. With it, what lies between prelude and coda is run `loops` times; with norms per depth and
+    // a text, the later loops' begin at the gain, of the first loop's, at which the KL is least.
+    int layers;
     rrt_init init;
     int rank; // of each LoRA, capped at min(d_in, d_out) of its matrix; 0: none
     uint64_t
@@ -62,8 +65,9 @@ typedef struct rrt_convert_report {
     // Shared layers that stand for layers of different attention (local and global, or with and without
     // rotation). With blocks of a multiple of attention_period layers, in a cycle, there are none.
     int mixed_slots, attention_period;
-    int *kept_layers; // without sharing: the source's layers that remain, from 0, in order
+    int *kept_layers; // the source's layers that are kept as they are, from 0, in order
     size_t n_kept_layers;
+    double loop_gain; // where layers are kept: the later loops' norms, as a share of the first loop's
 } rrt_convert_report;
 
 // Makes a new model. The source has to be unconverted (UNSUPPORTED otherwise) and is not changed; it may be

@@ -6,7 +6,7 @@
 
 enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
-    PRUNING_TOKENS = 1024,     // the same to choose layers by, where a token takes longer
+    CHOOSING_TOKENS = 1024,    // the same to choose layers by, where a token takes longer
     LEAST_TOKENS = 2,
     LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
@@ -53,12 +53,12 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:f}", "params",
-                                         rrt__cli_params_json(after), "params_before",
-                                         rrt__cli_params_json(before), "report", rows, "frontier",
-                                         frontier_json(frontier), "kept_layers", kept, "mixed_slots",
-                                         report->mixed_slots, "seconds", report->seconds),
-                               err);
+    return rrt__cli_print_json(
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:f, s:i, s:f}", "params", rrt__cli_params_json(after),
+                  "params_before", rrt__cli_params_json(before), "report", rows, "frontier",
+                  frontier_json(frontier), "kept_layers", kept, "loop_gain", report->loop_gain, "mixed_slots",
+                  report->mixed_slots, "seconds", report->seconds),
+        err);
 }
 
 static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
@@ -90,6 +90,8 @@ static void print_text(const rrt_model_info *before, const rrt_model_info *after
     if (report->n_kept_layers) printf("kept    layers");
     for (size_t i = 0; i < report->n_kept_layers; i++) printf(" %d", report->kept_layers[i]);
     if (report->n_kept_layers) printf("\n");
+    if (report->n_kept_layers && after->loops > 1)
+        printf("loops   the later ones' norms begin at %.1f of the first's\n", report->loop_gain);
     printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before->params_body),
            rrt__cli_count(after->params_body),
            100.0 * (double)after->params_body / (double)before->params_body,
@@ -154,9 +156,9 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "prelude", "P", RRT__OPTION_INT, &o->prelude, 0, 1024, "first layers that stay unshared"},
         {0, "coda", "C", RRT__OPTION_INT, &o->coda, 0, 1024, "last layers that stay unshared"},
         {0, "sharing", "KIND", RRT__OPTION_STRING, &o->sharing, 0, 0,
-         "cycle (default), sequence, or none: prune to --layers"},
+         "cycle (default), sequence, or none: no loops (prune to --layers)"},
         {0, "layers", "K", RRT__OPTION_INT, &o->layers, 1, 1024,
-         "with --sharing none: how many layers are kept"},
+         "keep K layers as they are, and run those between prelude and coda in loops"},
         {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
          "stepwise (default), average, lower, random, calibrated"},
         {0, "rank", "R", RRT__OPTION_INT, &o->rank, 0, 1 << 20,
@@ -168,7 +170,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "tied (default, the paper), per-depth or folded"},
         {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
         {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, LEAST_TOKENS, 1e15,
-         "how much of it (default 8192; 1024 to prune)"},
+         "how much of it (default 8192; 1024 to choose layers)"},
         {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
@@ -255,8 +257,10 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(rrt__cli_open_f32(&source, a.paths[0], &err));
     size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
-    bool prunes = a.convert.sharing && strcmp(a.convert.sharing, "none") == 0;
-    size_t most = a.calibration_tokens ? a.calibration_tokens : prunes ? PRUNING_TOKENS : CALIBRATION_TOKENS;
+    bool chooses = a.convert.layers || (a.convert.sharing && strcmp(a.convert.sharing, "none") == 0);
+    size_t most = a.calibration_tokens ? a.calibration_tokens
+                  : chooses            ? CHOOSING_TOKENS
+                                       : CALIBRATION_TOKENS;
     a.convert.calibration_ids = ids;
     a.convert.calibration_count = count < most ? count : most;
     RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));

@@ -27,5 +27,5 @@ int rrt__slot_layer(rrt_init init, const rrt__plan *plan, int slot, int n_layers
 
 int rrt__depth_layer(const rrt__plan *plan, int depth, int n_layers)
 {
-    return plan->n_depths == n_layers ? depth : rrt__stepwise(depth, plan->n_depths, n_layers);
+    return plan->n_slots == n_layers ? plan->slot[depth] : depth;
 }

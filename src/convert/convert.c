@@ -5,36 +5,47 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "convert/base.h"
 #include "convert/heal.h"
-#include "convert/prune.h"
+#include "convert/keep.h"
 #include "tokenizer/tokenizer.h"
 
 enum { SHORT_TEXT = 2048 }; // tokens, whole windows
+
+// Whether the layers stay as they are, all of them or some, instead of being tied.
+static bool keeps_layers(const rrt_convert_options *o)
+{
+    return o->layers || (o->sharing && strcmp(o->sharing, "none") == 0);
+}
+
+static rrt_status check_kept(const rrt_convert_options *o, rrt__sharing sharing, int n_layers, rrt_error *err)
+{
+    if (o->init == RRT_INIT_AVERAGE || o->init == RRT_INIT_LOWER)
+        return rrt__fail(
+            err, RRT_STATUS_ARGUMENT,
+            "where layers are kept, the init is stepwise or calibrated, which say what layers, or "
+            "random for a baseline");
+    if (o->layers < 0 || o->layers > n_layers)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d layers cannot be kept: 1 to %d can", o->layers,
+                         n_layers);
+    if (sharing == RRT__SHARING_NONE && (o->loops > 1 || o->prelude || o->coda))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "without sharing there are no loops, prelude or coda");
+    if (o->rank || o->lora_budget)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "layers that are kept lose nothing: there is nothing for a LoRA to relax");
+    return RRT_STATUS_OK;
+}
 
 static rrt_status make_plan(rrt__plan *plan, const rrt_model *source, const rrt_convert_options *o,
                             rrt_error *err)
 {
     rrt__sharing sharing;
-    int n_layers = source->plan.n_depths;
+    int n_layers = source->plan.n_depths, layers = o->layers ? o->layers : n_layers;
+    int loops = o->loops ? o->loops : 2, block = layers - o->prelude - o->coda;
     RRT__TRY(rrt__sharing_parse(&sharing, o->sharing ? o->sharing : "cycle", err));
-    if (sharing == RRT__SHARING_NONE && (o->init == RRT_INIT_AVERAGE || o->init == RRT_INIT_LOWER))
-        return rrt__fail(
-            err, RRT_STATUS_ARGUMENT,
-            "without sharing, the init is stepwise or calibrated, which say what layers are kept, or "
-            "random for a baseline");
-    if (sharing == RRT__SHARING_NONE) {
-        int layers = o->layers ? o->layers : n_layers;
-        if (layers > n_layers || o->loops > 1 || o->prelude || o->coda)
-            return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                             "without sharing, 1 to %d layers are kept, in one loop, without prelude or coda",
-                             n_layers);
-        return rrt__plan_make(plan, sharing, 1, layers, 0, 0, err);
-    }
-    if (o->layers)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "layers is for pruning (sharing none); with sharing, loops decides the number");
-    return rrt__plan_divide(plan, sharing, n_layers, o->loops ? o->loops : 2, o->prelude, o->coda, err);
+    if (!keeps_layers(o)) return rrt__plan_divide(plan, sharing, n_layers, loops, o->prelude, o->coda, err);
+    RRT__TRY(check_kept(o, sharing, n_layers, err));
+    if (sharing == RRT__SHARING_NONE) return rrt__plan_make(plan, sharing, 1, layers, 0, 0, err);
+    return rrt__plan_make(plan, sharing, loops, block, o->prelude, o->coda, err);
 }
 
 static rrt_status check_text(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
@@ -175,19 +186,7 @@ static int attention_period(const rrt_model *model)
     return period;
 }
 
-static rrt_status tell_kept_layers(const rrt__conversion *c, rrt_convert_report *report, rrt_error *err)
-{
-    const rrt__plan *plan = &c->model->plan;
-    size_t count = plan->sharing == RRT__SHARING_NONE ? (size_t)plan->n_depths : 0;
-    if (count)
-        RRT__TRY(rrt__alloc(&report->kept_layers, count, sizeof *report->kept_layers, "the report", err));
-    for (size_t i = 0; i < count; i++)
-        report->kept_layers[i] = rrt__depth_layer(plan, (int)i, c->source->plan.n_depths);
-    report->n_kept_layers = count;
-    return RRT_STATUS_OK;
-}
-
-static rrt_status hand_over_report(rrt__conversion *c, rrt_convert_report *report, rrt_error *err)
+static void hand_over_report(rrt__conversion *c, rrt_convert_report *report)
 {
     size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
     *report = (rrt_convert_report){.rows = c->rows,
@@ -196,7 +195,6 @@ static rrt_status hand_over_report(rrt__conversion *c, rrt_convert_report *repor
     c->rows = NULL;
     for (size_t i = 0; i < count; i++)
         if (report->rows[i].matrix) report->rows[report->n_rows++] = report->rows[i];
-    return tell_kept_layers(c, report, err);
 }
 
 rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
@@ -209,7 +207,7 @@ rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_
     RRT__TRY(make_plan(&plan, source, options, err));
     RRT__TRY(rrt__model_create(&c.model, source->family, &source->shape, &plan, c.norms, err));
     rrt_status status = convert(&c, err);
-    if (!status && report) status = hand_over_report(&c, report, err);
+    if (!status && report) hand_over_report(&c, report);
     rrt__free(c.rank);
     rrt__free(c.rows);
     if (status)
@@ -224,30 +222,9 @@ size_t rrt__convert_seen(size_t calibration_count)
     return calibration_count < SHORT_TEXT ? calibration_count : SHORT_TEXT;
 }
 
-// All layers of a view of the source that has only those that are kept.
-static rrt_status pruned(rrt_model **out, const rrt_model *source, const rrt_convert_options *o,
-                         rrt_convert_report *report, rrt_error *err)
-{
-    rrt_convert_options options = *o;
-    rrt_model view;
-    rrt__arena arena = {0};
-    int *kept, count = o->layers ? o->layers : source->plan.n_depths;
-    rrt_status status;
-    options.init = RRT_INIT_STEPWISE;
-    RRT__GOTO(rrt__arena_alloc(&arena, &kept, (size_t)count, sizeof *kept, "the kept layers", err));
-    RRT__GOTO(rrt__prune_choose(kept, count, source, o, err));
-    RRT__GOTO(rrt__prune_view(&view, &arena, source, kept, count, err));
-    RRT__GOTO(rrt__convert_run(out, &view, &options, NULL, 0, report, err));
-    for (size_t i = 0; report && i < report->n_kept_layers; i++) report->kept_layers[i] = kept[i];
-done:
-    rrt__arena_free(&arena);
-    return status;
-}
-
 static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt_convert_options *o,
                              rrt_convert_report *report, rrt_error *err)
 {
-    if (o->sharing && strcmp(o->sharing, "none") == 0) return pruned(out, source, o, report, err);
     rrt__grams grams;
     rrt__trace trace;
     RRT__TRY(rrt__trace_open(&trace, source, rrt__convert_seen(o->calibration_count), err));
@@ -271,9 +248,13 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     RRT__TRY(rrt__model_check_f32(source, "converting", err));
     RRT__TRY(rrt__convert_check(source, options, err));
     RRT__TRY(check_plan(source, options, err));
-    rrt_status status = options->init == RRT_INIT_CALIBRATED
-                            ? calibrated(out, source, options, report, err)
-                            : rrt__convert_run(out, source, options, NULL, 0, report, err);
+    rrt_status status;
+    if (keeps_layers(options))
+        status = rrt__convert_kept(out, source, options, report, err);
+    else if (options->init == RRT_INIT_CALIBRATED)
+        status = calibrated(out, source, options, report, err);
+    else
+        status = rrt__convert_run(out, source, options, NULL, 0, report, err);
     if (status) {
         rrt_model_close(*out);
         *out = NULL;
