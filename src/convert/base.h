@@ -13,7 +13,7 @@ int rrt__stepwise(int k, int count, int n);
 // rest by the init's rule (random weights take stepwise vectors). -1 for a mean of those that are tied.
 int rrt__slot_layer(rrt_init init, const rrt__plan *plan, int slot, int n_layers);
 
-// The original layer that a depth stands for: its own, or where layers are pruned the stepwise one.
+// The original layer that a depth stands for: its own, or where every layer is a slot, that of its slot.
 int rrt__depth_layer(const rrt__plan *plan, int depth, int n_layers);
 
 #endif
