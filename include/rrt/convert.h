@@ -33,9 +33,11 @@ typedef struct rrt_convert_options {
     int loops;           // B; 0: 2, or 1 without sharing
     int prelude, coda;   // layers at both ends that stay unshared
     // How many layers are kept as they are. 0: all; with sharing, all are tied instead. Without sharing that
-    // is pruning. With it, what lies between prelude and coda is run `loops` times; with norms per depth and
-    // a text, the later loops' begin at the gain, of the first loop's, at which the KL is least.
+    // is pruning. With it, what lies between prelude and coda is run `loops` times.
     int layers;
+    // Where layers are kept and run in loops, with norms per depth: what the norms' gains of the later loops
+    // begin with, as a share of the first loop's. 0: 1
+    double loop_gain;
     rrt_init init;
     int rank; // of each LoRA, capped at min(d_in, d_out) of its matrix; 0: none
     uint64_t
@@ -67,7 +69,6 @@ typedef struct rrt_convert_report {
     int mixed_slots, attention_period;
     int *kept_layers; // the source's layers that are kept as they are, from 0, in order
     size_t n_kept_layers;
-    double loop_gain; // where layers are kept: the later loops' norms, as a share of the first loop's
 } rrt_convert_report;
 
 // Makes a new model. The source has to be unconverted (UNSUPPORTED otherwise) and is not changed; it may be

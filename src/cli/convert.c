@@ -53,12 +53,12 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
                                               r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
                                               r->residual, "kept", r->kept));
     }
-    return rrt__cli_print_json(
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:f, s:i, s:f}", "params", rrt__cli_params_json(after),
-                  "params_before", rrt__cli_params_json(before), "report", rows, "frontier",
-                  frontier_json(frontier), "kept_layers", kept, "loop_gain", report->loop_gain, "mixed_slots",
-                  report->mixed_slots, "seconds", report->seconds),
-        err);
+    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:f}", "params",
+                                         rrt__cli_params_json(after), "params_before",
+                                         rrt__cli_params_json(before), "report", rows, "frontier",
+                                         frontier_json(frontier), "kept_layers", kept, "mixed_slots",
+                                         report->mixed_slots, "seconds", report->seconds),
+                               err);
 }
 
 static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
@@ -90,8 +90,6 @@ static void print_text(const rrt_model_info *before, const rrt_model_info *after
     if (report->n_kept_layers) printf("kept    layers");
     for (size_t i = 0; i < report->n_kept_layers; i++) printf(" %d", report->kept_layers[i]);
     if (report->n_kept_layers) printf("\n");
-    if (report->n_kept_layers && after->loops > 1)
-        printf("loops   the later ones' norms begin at %.1f of the first's\n", report->loop_gain);
     printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before->params_body),
            rrt__cli_count(after->params_body),
            100.0 * (double)after->params_body / (double)before->params_body,
@@ -140,8 +138,9 @@ static rrt_status check_usage(const arguments *a, rrt_error *err)
         {a->calibration_tokens && !a->calibration, "--calib-tokens is for --calib FILE"},
         {a->target_params && a->init && o->init != RRT_INIT_CALIBRATED,
          "--target-params always calibrates: leave --init out"},
-        {a->target_params && (o->rank || o->lora_budget || o->prelude || o->coda || o->layers),
-         "--target-params searches prelude, coda and ranks itself: leave them out"},
+        {a->target_params &&
+             (o->loop_gain > 0 || o->rank || o->lora_budget || o->prelude || o->coda || o->layers),
+         "--target-params searches prelude, coda and ranks itself: leave them, layers and gain out"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
@@ -159,6 +158,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "cycle (default), sequence, or none: no loops (prune to --layers)"},
         {0, "layers", "K", RRT__OPTION_INT, &o->layers, 1, 1024,
          "keep K layers as they are, and run those between prelude and coda in loops"},
+        {0, "loop-gain", "G", RRT__OPTION_REAL, &o->loop_gain, 1e-3, 1,
+         "the same: norms of the later loops, of the first's, to begin with (default 1)"},
         {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
          "stepwise (default), average, lower, random, calibrated"},
         {0, "rank", "R", RRT__OPTION_INT, &o->rank, 0, 1 << 20,

@@ -89,12 +89,25 @@ rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options
     return rrt__norms_parse(&norms, o->norms ? o->norms : "tied", err);
 }
 
+static rrt_status check_gain(const rrt_convert_options *o, rrt_error *err)
+{
+    bool can_be = o->layers && (!o->sharing || strcmp(o->sharing, "none") != 0) && o->norms &&
+                  strcmp(o->norms, "per-depth") == 0;
+    if (!(o->loop_gain >= 0 && o->loop_gain <= 1))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "a loop gain of %g: 0 to 1 is possible", o->loop_gain);
+    if (o->loop_gain > 0 && !can_be)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "a loop gain is for layers that are kept and run in loops, with norms per-depth");
+    return RRT_STATUS_OK;
+}
+
 // What the plan itself rules out. All of this would show after the calibration, too: that is minutes later.
 static rrt_status check_plan(const rrt_model *source, const rrt_convert_options *o, rrt_error *err)
 {
     rrt__plan plan;
     uint64_t unit = rrt__convert_budget_unit(source);
     RRT__TRY(make_plan(&plan, source, o, err));
+    RRT__TRY(check_gain(o, err));
     if ((o->rank || o->lora_budget) && plan.n_slots == plan.n_depths)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "no layer is shared: there is nothing for a LoRA to relax");

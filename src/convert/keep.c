@@ -1,11 +1,8 @@
 #include "convert/keep.h"
 
-#include <math.h>
-
 #include "convert/base.h"
 #include "convert/convert.h"
 #include "convert/prune.h"
-#include "rrt/eval.h"
 
 static void scale(float *out, const float *x, size_t count, float factor)
 {
@@ -30,24 +27,6 @@ static void set_gain(rrt_model *model, float gain)
     }
 }
 
-static rrt_status fit_gain(rrt_model *model, const rrt_model *source, const rrt_convert_options *o,
-                           float *best, rrt_error *err)
-{
-    static const float gains[] = {1, 0.8f, 0.6f, 0.4f, 0.2f};
-    rrt_eval_options eval = {.threads = o->threads};
-    double least = INFINITY;
-    for (size_t i = 0; i < sizeof gains / sizeof *gains; i++) {
-        rrt_eval_kl_result result;
-        set_gain(model, gains[i]);
-        RRT__TRY(rrt_eval_kl(model, source, o->calibration_ids, o->calibration_count, &eval, &result, err));
-        if (result.kl >= least) continue;
-        least = result.kl;
-        *best = gains[i];
-    }
-    set_gain(model, *best);
-    return RRT_STATUS_OK;
-}
-
 static rrt_status choose(int *kept, int count, const rrt_model *source, const rrt_convert_options *o,
                          rrt_error *err)
 {
@@ -67,13 +46,9 @@ static rrt_status make(rrt_model **out, const rrt_model *source, const rrt_conve
     if (o->init == RRT_INIT_CALIBRATED) options.init = RRT_INIT_STEPWISE;
     RRT__TRY(rrt__prune_view(&view, arena, source, kept, count, err));
     RRT__TRY(rrt__convert_run(out, &view, &options, NULL, 0, report, err));
-    bool fits =
-        o->init == RRT_INIT_CALIBRATED && (*out)->plan.loops > 1 && (*out)->norms == RRT__NORMS_PER_DEPTH;
-    float gain = 1;
-    if (fits) RRT__TRY(fit_gain(*out, source, o, &gain, err));
+    if (o->loop_gain > 0) set_gain(*out, (float)o->loop_gain);
     if (!report) return RRT_STATUS_OK;
     report->n_rows = 0; // nothing is lost by sharing
-    report->loop_gain = gain;
     report->n_kept_layers = (size_t)count;
     RRT__TRY(rrt__alloc(&report->kept_layers, (size_t)count, sizeof *report->kept_layers, "the report", err));
     for (int i = 0; i < count; i++) report->kept_layers[i] = kept[i];

@@ -7,8 +7,8 @@
 
 // A model whose slots are options->layers layers of the source (0: all), chosen stepwise, or by the text
 // where the init is calibrated. Without sharing that is pruning. With it the block of those that are left
-// between prelude and coda is run options->loops times; with norms per depth, those of the later loops begin
-// at the gain, of the first loop's, at which the mean KL to the source is least on the text (ours).
+// between prelude and coda is run options->loops times, the later ones with norms of options->loop_gain
+// (ours).
 rrt_status rrt__convert_kept(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                              rrt_convert_report *report, rrt_error *err);
 
