@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What quantising costs, by number of loops: bench/kl-by-type.py MODEL.gguf TEXT FOLDER [--tokens 2048]
+"""What quantising costs, by number of loops: bench/kl-by-type.py MODEL.gguf TEXT FOLDER [RECURSIVE…] [--tokens 2048]
 
-Mean KL to the same model in f32, TEXT in windows of 512: of MODEL, of recursive models made of it (calibrated, LoRA to 60 % of the
-body, kept in FOLDER), and of MODEL in llama.cpp (to its own F32 file, by its own runtime).
+Mean KL to the same model in f32, TEXT in windows of 512: of MODEL, of recursive models that were trained (folders; as converted,
+a model is so far from any text that rounding can change all it says), and of MODEL in llama.cpp (to its own F32 file, by its own
+runtime). Files are made in FOLDER.
 """
 import argparse
 import ctypes
@@ -16,8 +17,6 @@ import numpy
 
 WINDOW = 512
 TYPES = ["q8_0", "q4_1", "q4_0"]
-PLANS = {1: None, 2: ["--loops", "2", "--lora-budget", "10.6M"], 3: ["--loops", "3", "--lora-budget", "28.3M"],
-         5: ["--loops", "5", "--lora-budget", "42.5M"]}
 FTYPES = {"f32": 0, "q4_0": 2, "q4_1": 3, "q8_0": 7}
 RRT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build", "rrt")
 
@@ -28,16 +27,12 @@ def rrt(*arguments):
 
 
 def ours(model, text, folder, tokens):
-    """{type: {loops: KL}}"""
-    found = {kind: {} for kind in TYPES}
-    for loops, plan in PLANS.items():
-        source = folder / f"{loops}-loops" if plan else model
-        if plan and not source.exists():
-            rrt("convert", model, source, "--init", "calibrated", "--norms", "per-depth", "--calib", "data/wiki/calibration.txt", *plan)
-        for kind in TYPES:
-            packed = folder / f"{loops}-{kind}.gguf"
-            rrt("quantize", source, packed, kind, "--force")
-            found[kind][loops] = rrt("eval", "kl", "-m", packed, "--teacher", source, "-f", text, "--max-tokens", tokens)["kl"]
+    """{type: KL}"""
+    found = {}
+    for kind in TYPES:
+        packed = folder / f"{model.stem}-{kind}.gguf"
+        rrt("quantize", model, packed, kind, "--force")
+        found[kind] = rrt("eval", "kl", "-m", packed, "--teacher", model, "-f", text, "--max-tokens", tokens)["kl"]
     return found
 
 
@@ -79,15 +74,18 @@ def main():
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("text", type=pathlib.Path)
     parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("recursive", type=pathlib.Path, nargs="*")
     parser.add_argument("--tokens", type=int, default=2048)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     peer = theirs(options.model, options.text, options.folder, options.tokens)
-    own = ours(options.model, options.text, options.folder, options.tokens)
-    print("| type | llama.cpp, original | rrt, original | " + " | ".join(f"{n} loops" for n in PLANS if n > 1) + " |")
-    print("| --- " * (2 + len(PLANS)) + "|")
+    models = [options.model, *options.recursive]
+    loops = [rrt("inspect", model)["loops"] for model in models]
+    own = [ours(model, options.text, options.folder, options.tokens) for model in models]
+    print("| type | llama.cpp | " + " | ".join(f"{model.stem}, {n} loops" for model, n in zip(models, loops)) + " |")
+    print("| --- " * (2 + len(models)) + "|")
     for kind in TYPES:
-        print(f"| {kind} | {peer[kind]:.4f} | " + " | ".join(f"{kl:.4f}" for kl in own[kind].values()) + " |")
+        print(f"| {kind} | {peer[kind]:.4f} | " + " | ".join(f"{found[kind]:.4f}" for found in own) + " |")
 
 
 main()

@@ -140,7 +140,7 @@ static rrt_status check_usage(const arguments *a, rrt_error *err)
          "--target-params always calibrates: leave --init out"},
         {a->target_params &&
              (o->loop_gain > 0 || o->rank || o->lora_budget || o->prelude || o->coda || o->layers),
-         "--target-params searches prelude, coda and ranks itself: leave them, layers and gain out"},
+         "--target-params searches plan and ranks itself: leave them out"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
