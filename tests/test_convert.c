@@ -409,6 +409,7 @@ static void impossible_requests_are_refused(void **state)
         {"nothing for a LoRA", {.layers = 2, .rank = 8}},
         {"0 to 1 is possible", {.layers = 2, .norms = "per-depth", .loop_gain = NAN}},
         {"norms per-depth", {.layers = 2, .loop_gain = 0.5}},
+        {"kept and run in loops", {.layers = 2, .loops = 1, .norms = "per-depth", .loop_gain = 0.5}},
         {"kept and run in loops", {.loops = 2, .norms = "per-depth", .loop_gain = 0.5}},
         {"nothing for a LoRA", {.loops = 1, .rank = 8}},
         {"units of up to 2304",

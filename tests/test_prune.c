@@ -1,4 +1,4 @@
-// Which layers remain where none is shared.
+// Layers that are kept as they are: which, and how they are run.
 #include <math.h>
 
 #include "model/load.h"

@@ -89,10 +89,9 @@ rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options
     return rrt__norms_parse(&norms, o->norms ? o->norms : "tied", err);
 }
 
-static rrt_status check_gain(const rrt_convert_options *o, rrt_error *err)
+static rrt_status check_gain(const rrt_convert_options *o, const rrt__plan *plan, rrt_error *err)
 {
-    bool can_be = o->layers && (!o->sharing || strcmp(o->sharing, "none") != 0) && o->norms &&
-                  strcmp(o->norms, "per-depth") == 0;
+    bool can_be = o->layers && plan->loops > 1 && o->norms && strcmp(o->norms, "per-depth") == 0;
     if (!(o->loop_gain >= 0 && o->loop_gain <= 1))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a loop gain of %g: 0 to 1 is possible", o->loop_gain);
     if (o->loop_gain > 0 && !can_be)
@@ -107,7 +106,7 @@ static rrt_status check_plan(const rrt_model *source, const rrt_convert_options 
     rrt__plan plan;
     uint64_t unit = rrt__convert_budget_unit(source);
     RRT__TRY(make_plan(&plan, source, o, err));
-    RRT__TRY(check_gain(o, err));
+    RRT__TRY(check_gain(o, &plan, err));
     if ((o->rank || o->lora_budget) && plan.n_slots == plan.n_depths)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "no layer is shared: there is nothing for a LoRA to relax");
