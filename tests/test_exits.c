@@ -75,7 +75,7 @@ static void rotate(const rrt_model *model, double *x, size_t heads, size_t posit
     size_t half = model->shape.rotary / 2;
     for (size_t h = 0; h < heads; h++)
         for (size_t p = 0; p < half; p++) {
-            double angle = (double)position * pow(model->shape.rope_base, -(double)p / (double)half);
+            double angle = (double)position * pow(model->shape.rope.base, -(double)p / (double)half);
             double *a = x + h * model->shape.head_dim + p, *b = a + half, first = *a;
             *a = first * cos(angle) - *b * sin(angle);
             *b = *b * cos(angle) + first * sin(angle);

@@ -33,31 +33,49 @@ static void test_settings_that_change_the_result(void **state)
 {
     (void)state;
     const rrt_status unsupported = RRT_STATUS_UNSUPPORTED;
-    refuse_config("llama", json_pack("{s:s}", "model_type", "mamba"), unsupported,
-                  "llama, smollm3, qwen2, qwen3, gemma, gemma2, gemma3_text, gpt_neox");
-    refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_scaling", "type", "linear", "factor", 2.0),
-                  unsupported, "rope_scaling");
+    refuse_config(
+        "llama", json_pack("{s:s}", "model_type", "mamba"), unsupported,
+        "llama, mistral, smollm3, qwen2, qwen3, olmo2, phi3, granite, gemma, gemma2, gemma3_text, gpt_neox");
+    refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_scaling", "type", "spiral", "factor", 2.0),
+                  unsupported, "spiral");
     refuse_config("llama",
                   json_pack("{s:{s:s, s:f}}", "rope_parameters", "rope_type", "llama3", "factor", 2.0),
-                  unsupported, "llama3");
-    refuse_config("llama", json_pack("{s:b}", "attention_bias", 1), unsupported, "attention_bias");
-    refuse_config("llama", json_pack("{s:b}", "mlp_bias", 1), unsupported, "mlp_bias");
+                  RRT_STATUS_FORMAT, "low_freq_factor");
+    refuse_config("llama", json_pack("{s:{s:s}}", "rope_scaling", "rope_type", "linear"), RRT_STATUS_FORMAT,
+                  "factor");
+    refuse_config("llama",
+                  json_pack("{s:{s:s, s:f}}", "rope_scaling", "rope_type", "longrope", "factor", 2.0),
+                  RRT_STATUS_FORMAT, "short_factor");
+    refuse_config("llama", json_pack("{s:i}", "rope_scaling", 7), RRT_STATUS_FORMAT, "rope_scaling");
+    refuse_config("llama",
+                  json_pack("{s:{s:s, s:f}, s:f}", "rope_scaling", "rope_type", "linear", "factor", 2.0,
+                            "partial_rotary_factor", 0.5),
+                  unsupported, "partial_rotary_factor");
+    refuse_config("llama", json_pack("{s:{s:{s:f}}}", "rope_parameters", "full_attention", "rope_theta", 1e4),
+                  unsupported, "each kind");
+    refuse_config("gemma3",
+                  json_pack("{s:{s:{s:s, s:f}}}", "rope_parameters", "sliding_attention", "rope_type",
+                            "linear", "factor", 2.0),
+                  unsupported, "local");
+    refuse_config("llama", json_pack("{s:{s:s}}", "quantization_config", "quant_method", "gptq"), unsupported,
+                  "gptq");
+    // Biases that are promised have to be there, and none that are not.
+    refuse_config("llama", json_pack("{s:b}", "attention_bias", 1), RRT_STATUS_MISMATCH, "parameters");
+    refuse_config("llama", json_pack("{s:b}", "mlp_bias", 1), RRT_STATUS_MISMATCH, "parameters");
+    refuse_config("neox", json_pack("{s:b}", "attention_bias", 0), unsupported, "attention.dense.bias");
     refuse_config("gemma3",
                   json_pack("{s:[s,s,s,s]}", "layer_types", "full_attention", "full_attention",
                             "full_attention", "chunked_attention"),
                   unsupported, "\"layer_types\"[3]");
     refuse_config("gemma3", json_pack("{s:[s]}", "layer_types", "full_attention"), RRT_STATUS_FORMAT,
                   "lists 1 layers");
-    refuse_config("gemma3", json_pack("{s:n}", "sliding_window"), RRT_STATUS_FORMAT, "sliding_window");
-    refuse_config("gemma2", json_pack("{s:f}", "attn_logit_softcapping", -1.0), RRT_STATUS_FORMAT, "caps");
+    refuse_config("gemma3", json_pack("{s:n}", "sliding_window"), unsupported, "sliding_window");
+    refuse_config("gemma2", json_pack("{s:f}", "attn_logit_softcapping", -1.0), RRT_STATUS_FORMAT, "cap");
     refuse_config("gemma3", json_pack("{s:b}", "use_bidirectional_attention", 1), unsupported,
                   "use_bidirectional_attention");
-    refuse_config("qwen2", json_pack("{s:b, s:n}", "use_sliding_window", 1, "layer_types"), unsupported,
-                  "use_sliding_window");
     refuse_config("smollm3", json_pack("{s:[i]}", "no_rope_layers", 1), RRT_STATUS_FORMAT, "no_rope_layers");
     refuse_config("llama", json_pack("{s:s}", "hidden_act", "relu"), unsupported, "relu");
-    refuse_config("neox", json_pack("{s:b}", "use_parallel_residual", 0), unsupported,
-                  "use_parallel_residual");
+    refuse_config("neox", json_pack("{s:i}", "head_dim", 8), unsupported, "head_dim");
     refuse_config("neox", json_pack("{s:s}", "hidden_act", "gelu_new"), unsupported, "gelu_new");
 }
 

@@ -121,11 +121,11 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
     assert_int_equal(s->vocab, shape->vocab);
     assert_int_equal(s->context, shape->context);
     assert_int_equal(s->rotary, shape->rotary);
-    assert_near(s->rope_base, shape->rope_base, 1e-8 * shape->rope_base);
+    assert_near(s->rope.base, shape->rope.base, 1e-8 * shape->rope.base);
     assert_near(s->local_rope_base, shape->local_rope_base, 1e-8 * shape->local_rope_base);
     assert_int_equal(s->window, shape->window);
     assert_int_equal(again->depths[0].attention, model->depths[0].attention);
-    assert_near(s->query_scalar, shape->query_scalar, 1e-8);
+    assert_near(s->attention_scale, shape->attention_scale, 1e-8);
     assert_near(s->attention_cap, shape->attention_cap, 1e-8);
     assert_near(s->logit_cap, shape->logit_cap, 1e-8);
     assert_near(s->norm_epsilon, shape->norm_epsilon, 1e-8 * shape->norm_epsilon);
@@ -149,19 +149,24 @@ static void test_round_trip_of_shapes(void **state)
                             .ffn = 7,
                             .vocab = 3,
                             .context = 99,
-                            .rotary = 4,
-                            .rope_base = 123456.75,
+                            .rotary = f == 1 ? 4 : 6,
+                            .rope.base = 123456.75,
                             .local_rope_base = f == 2 ? 1234.5 : 0,
                             .window = f == 2 ? 77 : 0,
-                            .query_scalar = f == 2 ? 8.5 : 0,
+                            .attention_scale = f == 2 ? 1 / sqrt(8.5) : 0,
                             .attention_cap = f == 2 ? 31.25 : 0,
                             .logit_cap = f == 2 ? 15.5 : 0,
                             .norm_epsilon = 3e-7,
                             .tied_head = !model->shape.tied_head};
+        if (f == 1) shape.hidden = shape.heads * shape.head_dim;
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) shape.has_bias[m] = model->shape.has_bias[m];
         assert_shape_survives(model->family, &shape);
-        for (shape.head_dim = 2; shape.head_dim <= 110; shape.head_dim += 36)
-            for (shape.rotary = 2; shape.rotary <= shape.head_dim; shape.rotary += 2)
+        for (shape.head_dim = 2; shape.head_dim <= 110; shape.head_dim += 36) {
+            if (f == 1) shape.hidden = shape.heads * shape.head_dim;
+            for (shape.rotary = f == 1 ? 2 : shape.head_dim; shape.rotary <= shape.head_dim;
+                 shape.rotary += 2)
                 assert_shape_survives(model->family, &shape);
+        }
         rrt_model_close(model);
     }
 }

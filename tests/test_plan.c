@@ -248,7 +248,7 @@ static void test_counts_equal_a_built_model(void **state)
                               .vocab = 11,
                               .context = 8,
                               .rotary = 6,
-                              .rope_base = 1e4};
+                              .rope.base = 1e4};
     const rrt__plan plans[] = {make(RRT__SHARING_CYCLE, 2, 2, 1, 2), make(RRT__SHARING_SEQUENCE, 3, 1, 0, 1),
                                make(RRT__SHARING_CYCLE, 1, 3, 1, 0), make(RRT__SHARING_NONE, 1, 2, 0, 0)};
     for (int i = 0; i < 8; i++) {

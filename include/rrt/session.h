@@ -14,8 +14,11 @@ extern "C" {
 typedef struct rrt_session rrt_session;
 
 typedef struct rrt_session_options {
-    int threads; // 0: one per core
-    int loops;   // how many loops to run; 0: all that the model has
+    int threads;   // 0: one per core
+    int loops;     // how many loops to run; 0: all that the model has
+    size_t tokens; // how many the session is to have at most; 0: the model's context. Models of some rope
+                   // scalings (longrope, dynamic) rotate texts that go beyond their original context
+                   // differently from the first token on, so that this number decides.
 } rrt_session_options;
 
 // The model has to outlive the session. options NULL: all zero. Fails with UNSUPPORTED if fewer loops are

@@ -83,7 +83,7 @@ int rrt__cli_logits(int argc, char **argv)
     if (!tokens) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--tokens is missing"));
     RRT__GOTO(parse_ids(tokens, &ids, &count, &err));
     RRT__GOTO(rrt__cli_open_model(&model, path, &err));
-    RRT__GOTO(rrt_session_open(&session, model, &(rrt_session_options){common.threads, loops}, &err));
+    RRT__GOTO(rrt_session_open(&session, model, &(rrt_session_options){common.threads, loops, count}, &err));
     RRT__GOTO(rrt_session_append(session, ids, count, &err));
     rrt_model_describe(model, &info);
     RRT__GOTO(print_top(rrt_session_logits(session), (size_t)info.vocab, top, common.json, &err));

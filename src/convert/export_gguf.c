@@ -3,31 +3,31 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "convert/export.h"
-#include "format/gguf_write.h"
+#include "convert/export_gguf.h"
 #include "model/load.h"
 #include "model/parameters.h"
 #include "model/unroll.h"
 #include "tokenizer/tokenizer.h"
 
-typedef struct writing {
-    const rrt__export *export;
-    const rrt_model *plain;
-    const char *architecture;
-    rrt__gguf_writer writer;
-    double done, total; // bytes
-} writing;
-
-static rrt__dtype dtype_of(const writing *to, const rrt__parameter *p)
+static rrt__dtype dtype_of(const rrt__gguf_export *to, const rrt__parameter *p)
 {
     return p->columns ? to->export->dtype : RRT__DTYPE_F32;
 }
 
+static bool is_fused(const rrt__gguf_export *to, const rrt__parameter *p, rrt__fused *fused)
+{
+    return rrt__parameter_is_fused(p, &to->plain->family->gguf, &to->plain->shape, fused);
+}
+
 static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
 {
-    writing *to = user;
-    const size_t shape[] = {p->rows, p->columns};
-    return rrt__gguf_write_tensor(&to->writer, p->name, dtype_of(to, p), p->columns ? 2 : 1, shape, err);
+    rrt__gguf_export *to = user;
+    rrt__fused fused = {.rows = p->rows, .is_first = true};
+    bool is_part = is_fused(to, p, &fused);
+    const size_t shape[] = {fused.rows, p->columns};
+    if (!fused.is_first) return RRT_STATUS_OK;
+    return rrt__gguf_write_tensor(&to->writer, is_part ? fused.name : p->name, dtype_of(to, p),
+                                  p->columns ? 2 : 1, shape, err);
 }
 
 // Rows of q and k with those that are rotated together, i and i + head_dim/2, side by side: the way back of
@@ -40,24 +40,42 @@ static void pair_rows(float *to, const float *from, size_t n_rows, size_t column
     }
 }
 
-static rrt_status write_paired(writing *to, const rrt__parameter *p, rrt_error *err)
+static rrt_status write_paired(rrt__gguf_export *to, const rrt__parameter *p, rrt_error *err)
 {
     size_t count = rrt__parameter_count(p);
     float *paired;
     RRT__TRY(rrt__alloc(&paired, count, sizeof *paired, "a copy of a tensor", err));
-    pair_rows(paired, p->values, p->rows, p->columns, to->plain->shape.head_dim);
+    pair_rows(paired, p->values, p->rows, p->columns ? p->columns : 1, to->plain->shape.head_dim);
     rrt_status status = rrt__gguf_write_values(&to->writer, dtype_of(to, p), paired, count, err);
     rrt__free(paired);
     return status;
 }
 
+// GGUF has the parts one after the other; the last one completes the tensor.
+static rrt_status write_fused(rrt__gguf_export *to, const rrt__parameter *p, const rrt__fused *fused,
+                              rrt_error *err)
+{
+    size_t columns = p->columns ? p->columns : 1;
+    if (fused->is_first)
+        RRT__TRY(rrt__alloc(&to->fused, fused->rows * columns, sizeof *to->fused, "a fused tensor", err));
+    memcpy(to->fused + fused->first * columns, p->values, p->rows * columns * sizeof *to->fused);
+    if (fused->first + p->rows < fused->rows) return RRT_STATUS_OK;
+    rrt_status status =
+        rrt__gguf_write_values(&to->writer, dtype_of(to, p), to->fused, fused->rows * columns, err);
+    rrt__free(to->fused);
+    to->fused = NULL;
+    return status;
+}
+
 static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
-    writing *to = user;
+    rrt__gguf_export *to = user;
+    rrt__fused fused;
     size_t count = rrt__parameter_count(p);
     bool is_paired =
         to->plain->family->pairs_rope_in_gguf && (p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K);
-    rrt_status status = is_paired
+    rrt_status status = is_fused(to, p, &fused) ? write_fused(to, p, &fused, err)
+                        : is_paired
                             ? write_paired(to, p, err)
                             : rrt__gguf_write_values(&to->writer, dtype_of(to, p), p->values, count, err);
     if (status) return rrt__at(err, status, "tensor '%s'", p->name);
@@ -65,59 +83,38 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
     return rrt__progress_report(to->export->options->progress, "save", to->done, to->total, err);
 }
 
-static rrt_status set_size(writing *to, const char *name, size_t value, rrt_error *err)
+// What the architecture stores, though it follows from the rest: the head where it is the embedding.
+static rrt_status each_tensor(rrt__gguf_export *to, rrt__parameter_visit visit, rrt_error *err)
 {
-    char key[128];
-    snprintf(key, sizeof key, "%s.%s", to->architecture, name);
-    return rrt__gguf_write_u32(&to->writer, key, (uint32_t)value, err);
+    const rrt_model *plain = to->plain;
+    const rrt__names *names = &plain->family->gguf;
+    RRT__TRY(rrt__model_each_parameter(plain, names, visit, to, err));
+    if (!plain->shape.tied_head || plain->family->gguf_head != RRT__GGUF_HEAD_IS_STORED) return RRT_STATUS_OK;
+    rrt__parameter head = {.kind = RRT__PARAMETER_EMBEDDING,
+                           .matrix = -1,
+                           .rows = plain->shape.vocab,
+                           .columns = plain->shape.hidden,
+                           .values = plain->embedding};
+    snprintf(head.name, sizeof head.name, "%s.weight", names->head);
+    return visit(to, &head, err);
 }
 
-// 0: there is none.
-static rrt_status set_real(writing *to, const char *name, double value, rrt_error *err)
-{
-    char key[128];
-    snprintf(key, sizeof key, "%s.%s", to->architecture, name);
-    return value != 0 ? rrt__gguf_write_f32(&to->writer, key, (float)value, err) : RRT_STATUS_OK;
-}
-
-static rrt_status declare_shape(writing *to, rrt_error *err)
-{
-    const rrt__shape *s = &to->plain->shape;
-    RRT__TRY(set_size(to, "vocab_size", s->vocab, err));
-    RRT__TRY(set_size(to, "context_length", s->context, err));
-    RRT__TRY(set_size(to, "embedding_length", s->hidden, err));
-    RRT__TRY(set_size(to, "block_count", (size_t)to->plain->plan.n_depths, err));
-    RRT__TRY(set_size(to, "feed_forward_length", s->ffn, err));
-    RRT__TRY(set_size(to, "attention.head_count", s->heads, err));
-    RRT__TRY(set_size(to, "attention.head_count_kv", s->kv_heads, err));
-    RRT__TRY(set_size(to, "attention.key_length", s->head_dim, err));
-    RRT__TRY(set_size(to, "attention.value_length", s->head_dim, err));
-    RRT__TRY(set_size(to, "rope.dimension_count", s->rotary, err));
-    if (s->window) RRT__TRY(set_size(to, "attention.sliding_window", s->window, err));
-    RRT__TRY(set_real(to, "attention.layer_norm_rms_epsilon", s->norm_epsilon, err));
-    RRT__TRY(set_real(to, "rope.freq_base", s->rope_base, err));
-    RRT__TRY(set_real(to, "rope.freq_base_swa", s->local_rope_base, err));
-    RRT__TRY(set_real(to, "attn_logit_softcapping", s->attention_cap, err));
-    return set_real(to, "final_logit_softcapping", s->logit_cap, err);
-}
-
-static rrt_status declare_loops(writing *to, rrt_error *err)
+static rrt_status declare_loops(rrt__gguf_export *to, rrt_error *err)
 {
     if (!to->export->options->looped) return RRT_STATUS_OK;
-    RRT__TRY(set_size(to, "num_loops", (size_t)to->export->model->plan.loops, err));
+    RRT__TRY(rrt__gguf_set_size(to, "num_loops", (size_t)to->export->model->plan.loops, err));
     return rrt__gguf_write_bool(&to->writer, RRT__GGUF_LOOPED ".skip_loop_final_norm", true, err);
 }
 
-static rrt_status declare_tokenizer(writing *to, rrt_error *err)
+static rrt_status declare_tokenizer(rrt__gguf_export *to, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = to->plain->tokenizer;
     if (tokenizer) return rrt__tokenizer_to_gguf(tokenizer, to->plain->shape.vocab, &to->writer, err);
     return rrt__gguf_write_string(&to->writer, "tokenizer.ggml.model", "no_vocab", 8, err);
 }
 
-static rrt_status write_all(writing *to, rrt_error *err)
+static rrt_status write_all(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt__names *names = &to->plain->family->gguf;
     rrt__gguf_writer *w = &to->writer;
     const unsigned file_type = to->export->dtype == RRT__DTYPE_F32   ? 0
                                : to->export->dtype == RRT__DTYPE_F16 ? 1
@@ -125,42 +122,16 @@ static rrt_status write_all(writing *to, rrt_error *err)
     RRT__TRY(
         rrt__gguf_write_string(w, "general.architecture", to->architecture, strlen(to->architecture), err));
     RRT__TRY(rrt__gguf_write_u32(w, "general.file_type", file_type, err));
-    RRT__TRY(declare_shape(to, err));
+    RRT__TRY(rrt__gguf_declare_keys(to, err));
     RRT__TRY(declare_loops(to, err));
     RRT__TRY(declare_tokenizer(to, err));
-    RRT__TRY(rrt__model_each_parameter(to->plain, names, declare, to, err));
+    RRT__TRY(rrt__gguf_declare_divisors(to, err));
+    RRT__TRY(each_tensor(to, declare, err));
     to->total = (double)w->data_bytes;
     RRT__TRY(rrt__gguf_writer_begin(w, to->export->temporary, err));
-    RRT__TRY(rrt__model_each_parameter(to->plain, names, write, to, err));
+    RRT__TRY(rrt__gguf_write_divisors(to, err));
+    RRT__TRY(each_tensor(to, write, err));
     return rrt__gguf_writer_finish(w, err);
-}
-
-// What readers take for granted of an architecture, because its files do not say it.
-static rrt_status check(const rrt_model *model, rrt_error *err)
-{
-    const rrt__family *family = model->family;
-    const rrt__shape *s = &model->shape;
-    rrt__config usual;
-    if (!family->gguf_name) {
-        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                                      "models of the family '%s' are not written as GGUF", family->name);
-        return rrt__hint(err, status, "export --to hf, and use llama.cpp's convert_hf_to_gguf.py on it");
-    }
-    rrt__attention_from_pattern(&usual, model->plan.n_depths, family->local_pattern,
-                                family->unrotated_pattern);
-    for (int d = 0; d < model->plan.n_depths; d++)
-        if (model->depths[d].attention != usual.attention[d])
-            return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                             "GGUF has no way to say that the layer at depth %d is not as the %s layers'"
-                             " pattern has it",
-                             d, family->name);
-    if (s->query_scalar != 0 && s->query_scalar != (double)s->head_dim)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "GGUF has no way to say a query scalar of %g",
-                         s->query_scalar);
-    if (family->pairs_rope_in_gguf && s->rotary != s->head_dim)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "GGUF files of %s rotate whole heads, not %zu of %zu",
-                         family->name, s->rotary, s->head_dim);
-    return RRT_STATUS_OK;
 }
 
 // What llama.cpp's looped architecture is: the layers of a Llama, all of them, several times, and no more.
@@ -194,12 +165,13 @@ static rrt_status make_plain(const rrt__export *export, rrt_model **plain, rrt_e
 rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err)
 {
     rrt_model *plain;
-    RRT__TRY(check(export->model, err));
+    RRT__TRY(rrt__gguf_check(export->model, err));
     RRT__TRY(make_plain(export, &plain, err));
     const char *architecture = export->options->looped ? RRT__GGUF_LOOPED : plain->family->gguf_name;
-    writing to = {.export = export, .plain = plain, .architecture = architecture};
+    rrt__gguf_export to = {.export = export, .plain = plain, .architecture = architecture};
     rrt_status status = write_all(&to, err);
     rrt__gguf_writer_free(&to.writer);
+    rrt__free(to.fused);
     rrt_model_close(plain);
     return status;
 }

@@ -126,16 +126,18 @@ static void show_depth(rrt__team team, healer *h)
 
 // Fits one matrix as far as the depth's own parameters allow, then adds what it now gives to the student's
 // hidden state. goal: the teacher's hidden state after it.
-static void refit(rrt__team team, healer *h, rrt__matrix m, const float *x, const float *goal)
+static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const float *goal)
 {
     const float *bias = h->model->depths[h->depth].bias[m];
     const rrt__linear *linear = linear_of(h, m);
     const rrt__lora *lora = &h->model->depths[h->depth].lora[m];
     bool unshared = h->depth >= h->model->plan.n_depths - h->model->plan.coda;
     rrt__share rows = rrt__team_share(team, h->tokens, 1);
+    float scale = rrt__model_residual_scale(h->model);
+    for (size_t i = rows.begin * linear->in; i < rows.end * linear->in && scale != 1; i++) x[i] *= scale;
     for (size_t r = rows.begin; r < rows.end; r++) {
         for (size_t i = 0, at = r * linear->out; i < linear->out; i++, at++) {
-            if (bias) h->student.hidden[at] += bias[i];
+            if (bias) h->student.hidden[at] += scale * bias[i];
             h->fit.missing[at] = goal[at] - h->student.hidden[at];
         }
     }
@@ -157,8 +159,8 @@ static void run_depth(rrt__team team, void *argument)
 {
     healer *h = argument;
     size_t hidden = h->model->shape.hidden;
-    bool parallel = h->model->family->parallel_residual; // the MLP then reads the block's input: both at once
-    if (h->depth == h->model->plan.prelude)              // until here the two are the same
+    bool parallel = h->model->shape.parallel_residual; // the MLP then reads the block's input: both at once
+    if (h->depth == h->model->plan.prelude)            // until here the two are the same
         rrt__team_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
     rrt__team_barrier(team);
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_teacher(team, h, at);

@@ -37,7 +37,7 @@ static void fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, con
                         (int)linear->in, bias, 1, 1, to->bias[m], 1);
     }
     for (int i = 0; i < RRT__NORM_INPUTS; i++) {
-        for (size_t k = 0; k < hidden; k++) to->norm[i].gain[k] = 1;
+        for (size_t k = 0; k < hidden && to->norm[i].gain; k++) to->norm[i].gain[k] = 1;
         if (to->norm[i].bias) memset(to->norm[i].bias, 0, hidden * sizeof(float));
     }
 }

@@ -207,7 +207,7 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
 static size_t windows_at_once(const rrt_model *model, const rrt__cut *cut)
 {
     rrt__sequence one;
-    rrt__sequence_init(&one, model);
+    rrt__sequence_init(&one, model, 0);
     size_t bytes = one.page_floats * sizeof(float) * (cut->length / RRT__PAGE_TOKENS + 1);
     size_t most = most_kv_bytes / bytes < MOST_SEQUENCES ? most_kv_bytes / bytes : MOST_SEQUENCES;
     most = most > 0 ? most : 1;
@@ -224,7 +224,7 @@ rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, c
     RRT__GOTO(
         rrt__decoder_create(&d.decoder, model, rule, policy, at_once, cut->length, options->threads, err));
     RRT__GOTO(open_decoding(&d, at_once, err));
-    for (size_t w = 0; w < at_once; w++) rrt__sequence_init(&d.sequences[w], model);
+    for (size_t w = 0; w < at_once; w++) rrt__sequence_init(&d.sequences[w], model, cut->length - 1);
     for (d.first = 0; d.first < cut->n_windows; d.first += d.n_windows) {
         d.n_windows = cut->n_windows - d.first < at_once ? cut->n_windows - d.first : at_once;
         RRT__GOTO(decode_windows(&d, options, err));

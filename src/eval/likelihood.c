@@ -182,6 +182,7 @@ static rrt_status make_batch(run *r, size_t first, size_t *end, rrt_error *err)
         g->first = first;
         g->count = count;
         for (; first < g->first + count; first++) positions = greater(positions, r->requests[first].count);
+        g->sequence.tokens = positions;
         RRT__TRY(rrt__sequence_reserve(&g->sequence, positions, err));
     }
     *end = first;
@@ -208,7 +209,7 @@ static rrt_status open_run(run *r, int loops, rrt_error *err)
         request->log_likelihood = 0;
         request->is_greedy = true;
     }
-    for (size_t i = 0; i < STEP_GROUPS; i++) rrt__sequence_init(&r->groups[i].sequence, model);
+    for (size_t i = 0; i < STEP_GROUPS; i++) rrt__sequence_init(&r->groups[i].sequence, model, 0);
     RRT__TRY(rrt__plan_depths(&model->plan, loops ? loops : model->plan.loops, r->depths, &r->n_depths, err));
     RRT__TRY(rrt__workspace_create(&r->workspace, model, rows, positions, r->threads, err));
     RRT__TRY(rrt__alloc(&r->logits, LOGIT_ROWS, model->shape.vocab * sizeof *r->logits, "logits", err));

@@ -22,6 +22,7 @@ const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf);
 size_t rrt__gguf_file_bytes(const rrt__gguf *gguf); // 0 after rrt__gguf_parse
 
 bool rrt__gguf_has(const rrt__gguf *gguf, const char *key);
+bool rrt__gguf_is_array(const rrt__gguf *gguf, const char *key); // false where there is none
 
 // Typed metadata. Any integer type serves where an integer in range is asked for, any (finite) float for a
 // real. Missing: the fallback, or FORMAT naming the key where there is none. Another type or range: FORMAT as
@@ -32,6 +33,8 @@ rrt_status rrt__gguf_int_or(const rrt__gguf *gguf, const char *key, int64_t leas
                             int64_t fallback, int64_t *out, rrt_error *err);
 rrt_status rrt__gguf_real_or(const rrt__gguf *gguf, const char *key, double fallback, double *out,
                              rrt_error *err);
+// A finite number of whatever type.
+rrt_status rrt__gguf_number(const rrt__gguf *gguf, const char *key, double *out, rrt_error *err);
 rrt_status rrt__gguf_bool_or(const rrt__gguf *gguf, const char *key, bool fallback, bool *out,
                              rrt_error *err);
 
@@ -49,8 +52,8 @@ rrt_status rrt__gguf_each_string(const rrt__gguf *gguf, const char *key,
                                  rrt_status (*each)(void *user, size_t index, rrt__slice string,
                                                     rrt_error *err),
                                  void *user, rrt_error *err);
-// out[0..count) of an array of integers (of any width) or of floats (as they stand, NaN too). FORMAT unless
-// the array has just count items.
+// out[0..count) of an array of integers (of any width; bools are 0 and 1) or of floats (as they stand, NaN
+// too). FORMAT unless the array has just count items.
 rrt_status rrt__gguf_ints(const rrt__gguf *gguf, const char *key, int64_t *out, size_t count, rrt_error *err);
 rrt_status rrt__gguf_reals(const rrt__gguf *gguf, const char *key, float *out, size_t count, rrt_error *err);
 

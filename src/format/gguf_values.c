@@ -22,6 +22,12 @@ bool rrt__gguf_has(const rrt__gguf *gguf, const char *key)
     return find(gguf, key) != NULL;
 }
 
+bool rrt__gguf_is_array(const rrt__gguf *gguf, const char *key)
+{
+    const rrt__gguf_entry *entry = find(gguf, key);
+    return entry && entry->is_array;
+}
+
 static rrt_status fail_missing(const rrt__gguf *gguf, const char *key, const char *expected, rrt_error *err)
 {
     rrt_status status =
@@ -113,6 +119,18 @@ rrt_status rrt__gguf_real_or(const rrt__gguf *gguf, const char *key, double fall
     return is_real ? RRT_STATUS_OK : fail_type(gguf, entry, key, "a finite float", err);
 }
 
+rrt_status rrt__gguf_number(const rrt__gguf *gguf, const char *key, double *out, rrt_error *err)
+{
+    const rrt__gguf_entry *entry = find(gguf, key);
+    int64_t whole;
+    if (!entry) return fail_missing(gguf, key, "a number", err);
+    if (!entry->is_array && get_int(entry, 0, &whole)) {
+        *out = (double)whole;
+        return RRT_STATUS_OK;
+    }
+    return rrt__gguf_real_or(gguf, key, 0, out, err);
+}
+
 rrt_status rrt__gguf_bool_or(const rrt__gguf *gguf, const char *key, bool fallback, bool *out, rrt_error *err)
 {
     const rrt__gguf_entry *entry = find(gguf, key);
@@ -184,8 +202,12 @@ rrt_status rrt__gguf_ints(const rrt__gguf *gguf, const char *key, int64_t *out, 
 {
     const rrt__gguf_entry *entry;
     RRT__TRY(find_numbers(gguf, key, count, &entry, err));
-    for (size_t i = 0; i < count; i++)
-        if (!get_int(entry, i, &out[i])) return fail_type(gguf, entry, key, "an array of integers", err);
+    for (size_t i = 0; i < count; i++) {
+        bool is_bool = entry->type == RRT__GGUF_TYPE_BOOL;
+        if (is_bool) out[i] = entry->values.data[entry->values.at + i] != 0;
+        if (!is_bool && !get_int(entry, i, &out[i]))
+            return fail_type(gguf, entry, key, "an array of integers", err);
+    }
     return RRT_STATUS_OK;
 }
 

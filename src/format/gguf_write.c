@@ -92,9 +92,16 @@ rrt_status rrt__gguf_write_item(rrt__gguf_writer *w, const char *text, size_t le
     return put_text(&w->entries, text, length, err);
 }
 
-static size_t padding(size_t bytes)
+enum { MOST_ALIGNMENT = 64 };
+
+static size_t alignment_of(const rrt__gguf_writer *w)
 {
-    return (RRT__GGUF_ALIGNMENT - bytes % RRT__GGUF_ALIGNMENT) % RRT__GGUF_ALIGNMENT;
+    return w->alignment ? w->alignment : RRT__GGUF_ALIGNMENT;
+}
+
+static size_t padding(const rrt__gguf_writer *w, size_t bytes)
+{
+    return (alignment_of(w) - bytes % alignment_of(w)) % alignment_of(w);
 }
 
 rrt_status rrt__gguf_write_tensor(rrt__gguf_writer *w, const char *name, rrt__dtype dtype, int n_dims,
@@ -110,7 +117,7 @@ rrt_status rrt__gguf_write_tensor(rrt__gguf_writer *w, const char *name, rrt__dt
     RRT__TRY(put_u32(&w->tensors, rrt__gguf_type_of(dtype), err));
     RRT__TRY(put_u64(&w->tensors, w->data_bytes, err));
     size_t bytes = values / rrt__dtype_block_values(dtype) * rrt__dtype_block_bytes(dtype);
-    w->data_bytes += bytes + padding(bytes);
+    w->data_bytes += bytes + padding(w, bytes);
     w->n_tensors++;
     return RRT_STATUS_OK;
 }
@@ -123,15 +130,15 @@ static rrt_status write_bytes(rrt__gguf_writer *w, const void *bytes, size_t cou
 
 static rrt_status write_padding(rrt__gguf_writer *w, size_t after, rrt_error *err)
 {
-    static const char zeros[RRT__GGUF_ALIGNMENT];
-    return write_bytes(w, zeros, padding(after), err);
+    static const char zeros[MOST_ALIGNMENT];
+    return write_bytes(w, zeros, padding(w, after), err);
 }
 
 rrt_status rrt__gguf_writer_begin(rrt__gguf_writer *w, const char *path, rrt_error *err)
 {
     rrt__string head = {0};
     w->path = path;
-    rrt_status status = rrt__gguf_write_u32(w, "general.alignment", RRT__GGUF_ALIGNMENT, err);
+    rrt_status status = rrt__gguf_write_u32(w, "general.alignment", (uint32_t)alignment_of(w), err);
     if (!status) status = put(&head, "GGUF", 4, err);
     if (!status) status = put_u32(&head, 3, err);
     if (!status) status = put_u64(&head, w->n_tensors, err);

@@ -9,11 +9,13 @@
 #include "base/memory.h"
 #include "format/dtype.h"
 
-enum { RRT__GGUF_ALIGNMENT = 64 }; // of every tensor's bytes
+// Of every tensor's bytes: what readers take for granted, and some writers (llama-quantize) for good.
+enum { RRT__GGUF_ALIGNMENT = 32 };
 
 typedef struct rrt__gguf_writer {
     rrt__string entries, tensors; // as they stand in the header
     uint64_t n_entries, n_tensors;
+    size_t alignment;  // 0: RRT__GGUF_ALIGNMENT
     size_t data_bytes; // declared so far
     FILE *file;        // after rrt__gguf_writer_begin
     const char *path;

@@ -32,7 +32,7 @@ static rrt_status open_bench(bench *b, size_t rows, size_t positions, rrt_error 
     RRT__TRY(rrt__plan_depths(&model->plan, model->plan.loops, b->depths, &b->n_depths, err));
     RRT__TRY(rrt__alloc(&b->sequences, b->batch, sizeof *b->sequences, "sequences", err));
     for (size_t i = 0; i < b->batch; i++) {
-        rrt__sequence_init(&b->sequences[i], model);
+        rrt__sequence_init(&b->sequences[i], model, positions);
         RRT__TRY(rrt__sequence_reserve(&b->sequences[i], positions, err));
     }
     RRT__TRY(rrt__alloc(&b->spans, b->batch, sizeof *b->spans, "spans", err));

@@ -159,8 +159,9 @@ static void take_first(rrt_engine *e)
 // wanted.
 static size_t share_pages(rrt_engine *e, rrt__task *t)
 {
-    int64_t loops = t->loops;
-    t->key = rrt__hash(e->key, &loops, sizeof loops);
+    const rrt__rope *rope = &e->model->shape.rope;
+    int64_t kind[] = {t->loops, (int64_t)rrt__rope_length_class(rope, t->sequence.tokens)};
+    t->key = rrt__hash(e->key, kind, sizeof kind);
     if (e->options.no_prefix_reuse || t->request.wants_prompt_logprobs) return 0;
     while ((t->n_keyed + 1) * RRT__PAGE_TOKENS < t->request.prompt_tokens) {
         const int32_t *tokens = t->ids + t->n_keyed * RRT__PAGE_TOKENS;

@@ -58,7 +58,7 @@ static void forget(rrt__pages *p, uint32_t i)
 rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, size_t count, rrt_error *err)
 {
     rrt__sequence one;
-    rrt__sequence_init(&one, model);
+    rrt__sequence_init(&one, model, 0);
     *p = (rrt__pages){
         .count = count, .page_floats = one.page_floats, .n_buckets = count, .oldest = NONE, .newest = NONE};
     const char *what = "keys and values";

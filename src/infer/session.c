@@ -26,7 +26,7 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
     rrt_session *session = *out;
     session->model = model;
     session->threads = rrt__team_threads(options->threads);
-    rrt__sequence_init(&session->sequence, model);
+    rrt__sequence_init(&session->sequence, model, options->tokens ? options->tokens : model->shape.context);
     int loops = options->loops ? options->loops : model->plan.loops;
     rrt_status status = rrt__plan_depths(&model->plan, loops, session->depths, &session->n_depths, err);
     if (!status) status = rrt__alloc(&session->logits, model->shape.vocab, sizeof(float), "logits", err);
@@ -93,15 +93,16 @@ static void run_step(rrt__team team, void *argument)
 
 static rrt_status check_ids(const rrt_session *session, const int32_t *ids, size_t count, rrt_error *err)
 {
-    size_t vocab = session->model->shape.vocab, context = session->model->shape.context;
+    size_t vocab = session->model->shape.vocab, context = session->sequence.tokens;
+    if (context > session->model->shape.context) context = session->model->shape.context;
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || (size_t)ids[i] >= vocab)
             return rrt__fail(err, RRT_STATUS_ARGUMENT, "token %zu is id %d: the vocabulary has 0 to %zu", i,
                              ids[i], vocab - 1);
     if (count > context - session->n_tokens) {
         rrt_status status =
-            rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens after %zu do not fit the model's context of %zu",
-                      count, session->n_tokens, context);
+            rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens after %zu do not fit the context of %zu", count,
+                      session->n_tokens, context);
         return rrt__hint(err, status, "shorten the text or ask for fewer tokens");
     }
     return RRT_STATUS_OK;

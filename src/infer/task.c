@@ -70,7 +70,7 @@ static rrt_status copy_request(rrt__task *t, const rrt_model *model, rrt_error *
     t->n_promised = (run + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS;
     t->n_sure = r->prompt_tokens;
     t->is_exact = true;
-    rrt__sequence_init(&t->sequence, model);
+    rrt__sequence_init(&t->sequence, model, all);
     RRT__TRY(
         rrt__arena_alloc(&t->arena, &t->sequence.pages, t->n_promised, sizeof *t->sequence.pages, what, err));
     RRT__TRY(rrt__arena_alloc(&t->arena, &t->ids, all, sizeof *t->ids, what, err));

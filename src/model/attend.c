@@ -27,9 +27,10 @@ static void rotate(const rrt__block *b, int depth, rrt__norm_place place, size_t
     const rrt__shape *shape = &b->model->shape;
     const float *cos_sin = rrt__workspace_rotation(b->ws, b->model, depth);
     size_t at = row * heads * shape->head_dim;
+    const rrt__norm *norm = &b->model->depths[depth].norm[place];
     if (plain)
-        b->ws->kernels->rms_norm(x + at, plain + at, b->model->depths[depth].norm[place].gain, heads,
-                                 shape->head_dim, (float)shape->norm_epsilon);
+        b->ws->kernels->rms_norm(x + at, plain + at, norm->gain, heads * shape->head_dim / norm->width,
+                                 norm->width, (float)shape->norm_epsilon);
     if (cos_sin)
         b->ws->kernels->rope(x + at, cos_sin + row * shape->rotary, heads, shape->head_dim, shape->rotary);
 }

@@ -57,6 +57,19 @@ static rrt_status read_unrotated(rrt__config *config, const json_t *json, int la
     return RRT_STATUS_OK;
 }
 
+// Local layers without a window: transformers fails there, too.
+static rrt_status refuse_types(rrt__config *config, const json_t *json, int layers, rrt_error *err)
+{
+    RRT__TRY(read_types(config, json, layers, err));
+    for (int i = 0; i < layers; i++)
+        if (config->attention[i] & RRT__ATTENTION_LOCAL)
+            return rrt__fail(
+                err, RRT_STATUS_UNSUPPORTED,
+                "\"layer_types\"[%d] is 'sliding_attention', but \"sliding_window\" is none or switched off",
+                i);
+    return RRT_STATUS_OK;
+}
+
 static bool has_kind(const rrt__config *config, int layers, unsigned kind)
 {
     for (int i = 0; i < layers; i++)
@@ -64,30 +77,62 @@ static bool has_kind(const rrt__config *config, int layers, unsigned kind)
     return false;
 }
 
-rrt_status rrt__attention_from_json(rrt__config *config, const json_t *json, int layers, rrt_error *err)
+// Where "layer_types" does not say, by the family's rule.
+static rrt_status set_locals(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     const rrt__family *family = config->family;
-    int64_t pattern, interval, window;
-    bool slides;
-    RRT__TRY(rrt__json_int_or(json, "sliding_window_pattern", 1, RRT__MAX_DEPTHS, family->local_pattern,
-                              &pattern, err));
-    RRT__TRY(rrt__json_int_or(json, "no_rope_layer_interval", 1, RRT__MAX_DEPTHS, family->unrotated_pattern,
-                              &interval, err));
-    rrt__attention_from_pattern(config, layers, family->local_pattern ? (int)pattern : 0,
-                                family->unrotated_pattern ? (int)interval : 0);
-    if (family->unrotated_pattern) RRT__TRY(read_unrotated(config, json, layers, err));
-    if (!rrt__json_is_absent(json_object_get(json, "layer_types"))) {
-        RRT__TRY(read_types(config, json, layers, err));
-    } else {
-        RRT__TRY(rrt__json_bool_or(json, "use_sliding_window", false, &slides, err));
-        if (slides)
-            return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                             "\"use_sliding_window\": true is not supported without \"layer_types\"");
+    int64_t first = 0, pattern;
+    switch (family->window) {
+    case RRT__WINDOW_PATTERN:
+        pattern = family->local_pattern;
+        if (family->names_pattern)
+            RRT__TRY(
+                rrt__json_int_or(json, "sliding_window_pattern", 1, RRT__MAX_DEPTHS, pattern, &pattern, err));
+        for (int i = 0; i < layers; i++) set_kind(config, i, RRT__ATTENTION_LOCAL, (i + 1) % pattern != 0);
+        break;
+    case RRT__WINDOW_LAST:
+        RRT__TRY(rrt__json_int_or(json, "max_window_layers", 0, INT32_MAX, 28, &first, err));
+        for (int i = 0; i < layers; i++) set_kind(config, i, RRT__ATTENTION_LOCAL, i >= first);
+        break;
+    case RRT__WINDOW_UNROTATED:
+        for (int i = 0; i < layers; i++)
+            set_kind(config, i, RRT__ATTENTION_LOCAL, config->attention[i] & RRT__ATTENTION_UNROTATED);
+        break;
+    default:
+        for (int i = 0; i < layers; i++) set_kind(config, i, RRT__ATTENTION_LOCAL, true);
     }
-    if (!has_kind(config, layers, RRT__ATTENTION_LOCAL)) return RRT_STATUS_OK;
-    RRT__TRY(rrt__json_int(json, "sliding_window", 1, MAX_WINDOW, &window, err));
-    config->shape.window = (size_t)window;
     return RRT_STATUS_OK;
+}
+
+// Which layers are local, and what they see. A window of null, or one that is switched off, is none.
+static rrt_status read_window(rrt__config *config, const json_t *json, int layers, rrt_error *err)
+{
+    const rrt__family *family = config->family;
+    const json_t *value = json_object_get(json, "sliding_window");
+    bool switched = family->window == RRT__WINDOW_LAST || family->window == RRT__WINDOW_UNROTATED, on = true;
+    bool listed =
+        family->window != RRT__WINDOW_ALL && !rrt__json_is_absent(json_object_get(json, "layer_types"));
+    int64_t window = family->absent.window;
+    if (family->window == RRT__WINDOW_NEVER) return RRT_STATUS_OK;
+    if (switched) RRT__TRY(rrt__json_bool_or(json, "use_sliding_window", false, &on, err));
+    if (value && json_is_null(value)) window = 0;
+    RRT__TRY(rrt__json_int_or(json, "sliding_window", 1, MAX_WINDOW, window, &window, err));
+    if (on && window)
+        RRT__TRY(listed ? read_types(config, json, layers, err) : set_locals(config, json, layers, err));
+    else if (listed)
+        RRT__TRY(refuse_types(config, json, layers, err));
+    if (has_kind(config, layers, RRT__ATTENTION_LOCAL)) config->shape.window = (size_t)window;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__attention_from_json(rrt__config *config, const json_t *json, int layers, rrt_error *err)
+{
+    int64_t interval;
+    int unrotated = config->family->unrotated_pattern;
+    RRT__TRY(rrt__json_int_or(json, "no_rope_layer_interval", 1, RRT__MAX_DEPTHS, unrotated, &interval, err));
+    rrt__attention_from_pattern(config, layers, 0, unrotated ? (int)interval : 0);
+    if (unrotated) RRT__TRY(read_unrotated(config, json, layers, err));
+    return read_window(config, json, layers, err);
 }
 
 static void set_unrotated(json_t *json, const rrt_model *model)
@@ -101,16 +146,19 @@ static void set_unrotated(json_t *json, const rrt_model *model)
 
 void rrt__attention_to_json(json_t *json, const rrt_model *model)
 {
+    rrt__window_rule rule = model->family->window;
+    size_t window = model->shape.window;
     if (model->family->unrotated_pattern) set_unrotated(json, model);
-    if (!model->family->local_pattern && !model->shape.window) return;
+    if (rule == RRT__WINDOW_NEVER) return;
+    // Of some families the class takes a window where the key is absent.
+    json_object_set_new(json, "sliding_window", window ? json_integer((json_int_t)window) : json_null());
+    if (rule == RRT__WINDOW_ALL) return;
+    if (rule != RRT__WINDOW_PATTERN)
+        json_object_set_new(json, "use_sliding_window", json_boolean(window != 0));
     json_t *types = json_array();
     for (int d = 0; d < model->plan.n_depths; d++) {
         bool local = model->depths[d].attention & RRT__ATTENTION_LOCAL;
         json_array_append_new(types, json_string(local ? "sliding_attention" : "full_attention"));
     }
     json_object_set_new(json, "layer_types", types);
-    if (model->shape.window)
-        json_object_set_new(json, "sliding_window", json_integer((json_int_t)model->shape.window));
-    if (model->shape.local_rope_base != 0)
-        json_object_set_new(json, "rope_local_base_freq", json_real(model->shape.local_rope_base));
 }

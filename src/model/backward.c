@@ -49,6 +49,14 @@ static bool has_norm(const back *b, rrt__norm_place place)
     return rrt__family_has_norm(b->tape->model->family, place);
 }
 
+// dx += dy, this thread's share of the rows.
+static void add_rows(const back *b, float *dx, const float *dy, size_t width)
+{
+    rrt__share share = rrt__team_share(b->team, b->rows, 1);
+    for (size_t i = share.begin * width; i < share.end * width; i++) dx[i] += dy[i];
+    rrt__team_barrier(b->team);
+}
+
 // Runs the block again, from what was before it, up to what the way back needs: the input of down, or its
 // output where a norm follows.
 static void run_again(const back *b)
@@ -118,15 +126,28 @@ static void backward_norm_fresh(const back *b, rrt__norm_place place, const floa
 
 static void backward_input_norm(const back *b, rrt__norm_place place, const float *x)
 {
-    backward_norm(b, place, x, b->tape->d_normed[place], b->tape->d_hidden, b->rows);
+    if (!has_norm(b, place))
+        add_rows(b, b->tape->d_hidden, b->tape->d_normed[place], b->tape->model->shape.hidden);
+    else
+        backward_norm(b, place, x, b->tape->d_normed[place], b->tape->d_hidden, b->rows);
 }
 
-// The gradient of what attention or the MLP gives: the hidden state's, through the norm that follows, if any.
+// The gradient of what attention or the MLP gives: the hidden state's, by the multiplier of what is added,
+// through the norm that follows, if any. No family has both.
 static const float *backward_branch(const back *b, rrt__norm_place input, rrt__norm_place after)
 {
     rrt__tape *tape = b->tape;
-    if (!has_norm(b, after)) return tape->d_hidden;
-    backward_norm_fresh(b, after, b->ws->branch[input], tape->d_hidden, tape->d_branch, b->rows);
+    float scale = rrt__model_residual_scale(tape->model);
+    size_t width = tape->model->shape.hidden;
+    if (!has_norm(b, after) && scale == 1) return tape->d_hidden;
+    if (has_norm(b, after)) {
+        backward_norm_fresh(b, after, b->ws->branch[input], tape->d_hidden, tape->d_branch, b->rows);
+        return tape->d_branch;
+    }
+    rrt__share share = rrt__team_share(b->team, b->rows, 1);
+    for (size_t i = share.begin * width; i < share.end * width; i++)
+        tape->d_branch[i] = scale * tape->d_hidden[i];
+    rrt__team_barrier(b->team);
     return tape->d_branch;
 }
 
@@ -278,8 +299,10 @@ static void backward_rope(const back *b)
 static const float *backward_head_norm(const back *b, rrt__norm_place place, const float *plain,
                                        const float *dy, float *dx, size_t heads)
 {
+    const rrt__shape *shape = &b->tape->model->shape;
     if (!has_norm(b, place)) return dy;
-    backward_norm_fresh(b, place, plain, dy, dx, b->rows * heads);
+    size_t width = b->tape->model->depths[b->depth].norm[place].width;
+    backward_norm_fresh(b, place, plain, dy, dx, b->rows * heads * shape->head_dim / width);
     return dx;
 }
 
@@ -317,7 +340,7 @@ static void backward_attention(const back *b)
 void rrt__tape_backward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans,
                         bool is_fresh)
 {
-    bool parallel = tape->model->family->parallel_residual;
+    bool parallel = tape->model->shape.parallel_residual;
     back b = {team,
               tape,
               depth,

@@ -3,11 +3,44 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_CONTEXT = 1 << 24 };
+enum { MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24 };
 
 static bool is_size(double value)
 {
     return value >= 0 && isfinite(value);
+}
+
+static rrt_status check_rope(const rrt__shape *s, rrt_error *err)
+{
+    const rrt__rope *r = &s->rope;
+    if (s->rotary < 2 || s->rotary > s->head_dim || s->rotary % 2 != 0)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "%zu rotated values of a head of %zu are not possible",
+                         s->rotary, s->head_dim);
+    if (!(r->base > 0 && isfinite(r->base)) || !is_size(s->local_rope_base))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "rope base %g or local rope base %g is not possible",
+                         r->base, s->local_rope_base);
+    if (r->kind == RRT__ROPE_DEFAULT) return RRT_STATUS_OK;
+    bool ramps = r->kind == RRT__ROPE_YARN || r->kind == RRT__ROPE_LLAMA3;
+    if (!(r->factor > 0 && isfinite(r->factor)) || !is_size(r->attention_factor) ||
+        (ramps && !(r->slow > 0 && r->fast > r->slow && isfinite(r->fast))) ||
+        (r->kind == RRT__ROPE_YARN && r->base == 1))
+        return rrt__fail(
+            err, RRT_STATUS_FORMAT,
+            "the rope scaling '%s' of factor %g, attention factor %g, from %g to %g is not possible",
+            rrt__rope_name(r->kind), r->factor, r->attention_factor, r->slow, r->fast);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status check_scales(const rrt__shape *s, rrt_error *err)
+{
+    if (!is_size(s->attention_cap) || !is_size(s->logit_cap))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "caps %g and %g are not possible", s->attention_cap,
+                         s->logit_cap);
+    if (isfinite(s->attention_scale) && isfinite(s->embedding_scale) && isfinite(s->residual_scale) &&
+        isfinite(s->logit_scale))
+        return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT, "multipliers %g (scores), %g, %g and %g are not possible",
+                     s->attention_scale, s->embedding_scale, s->residual_scale, s->logit_scale);
 }
 
 rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
@@ -21,7 +54,7 @@ rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
                   {"head size", s->head_dim, MAX_WIDTH},
                   {"MLP width", s->ffn, MAX_WIDTH},
                   {"vocabulary", s->vocab, MAX_VOCAB},
-                  {"context length", s->context, MAX_CONTEXT}};
+                  {"context length", s->context, RRT__MAX_CONTEXT}};
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (limits[i].value < 1 || limits[i].value > limits[i].most)
             return rrt__fail(err, RRT_STATUS_FORMAT, "the %s is %zu: 1 to %zu is possible", limits[i].name,
@@ -31,18 +64,10 @@ rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
     if (s->heads % s->kv_heads != 0)
         return rrt__fail(err, RRT_STATUS_FORMAT, "%zu heads cannot share %zu K/V heads evenly", s->heads,
                          s->kv_heads);
-    if (s->rotary < 2 || s->rotary > s->head_dim || s->rotary % 2 != 0)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "%zu rotated values of a head of %zu are not possible",
-                         s->rotary, s->head_dim);
-    if (!(s->rope_base > 0 && isfinite(s->rope_base)) || !(s->norm_epsilon >= 0 && s->norm_epsilon < 1))
-        return rrt__fail(err, RRT_STATUS_FORMAT, "rope base %g or norm epsilon %g is not possible",
-                         s->rope_base, s->norm_epsilon);
-    if (!is_size(s->local_rope_base) || !is_size(s->query_scalar) || !is_size(s->attention_cap) ||
-        !is_size(s->logit_cap))
-        return rrt__fail(err, RRT_STATUS_FORMAT,
-                         "local rope base %g, query scalar %g or caps %g and %g are not possible",
-                         s->local_rope_base, s->query_scalar, s->attention_cap, s->logit_cap);
-    return RRT_STATUS_OK;
+    if (!(s->norm_epsilon >= 0 && s->norm_epsilon < 1))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "norm epsilon %g is not possible", s->norm_epsilon);
+    RRT__TRY(check_rope(s, err));
+    return check_scales(s, err);
 }
 
 // A setting that changes the result and has to have this value, because we implement no other.
@@ -64,55 +89,36 @@ static rrt_status require_string(const json_t *json, const char *key, const char
                      expected);
 }
 
-// One kind of layers' rotary settings: {"rope_type", "rope_theta", "partial_rotary_factor"}.
-static rrt_status read_rope_parameters(const json_t *parameters, double *base, double *fraction,
-                                       rrt_error *err)
+// null means as many as there are heads; a missing key what the family's class takes.
+static rrt_status read_kv_heads(int64_t *kv_heads, int64_t heads, const rrt__family *family,
+                                const json_t *json, rrt_error *err)
 {
-    RRT__TRY(require_string(parameters, "rope_type", "default", err));
-    RRT__TRY(rrt__json_real_or(parameters, "rope_theta", *base, base, err));
-    return rrt__json_real_or(parameters, "partial_rotary_factor", *fraction, fraction, err);
-}
-
-// Rotary settings stand at the top ("rope_theta") or, in newer files, in "rope_parameters", where local and
-// global layers may have their own.
-static rrt_status read_rope(rrt__shape *shape, const rrt__family *family, const json_t *json, rrt_error *err)
-{
-    bool neox = family->norm == RRT__NORM_LAYER;
-    const char *fraction_key = neox ? "rotary_pct" : "partial_rotary_factor";
-    double fraction;
-    const json_t *parameters = json_object_get(json, "rope_parameters");
-    const json_t *local = json_object_get(parameters, "sliding_attention");
-    const json_t *global = json_object_get(parameters, "full_attention");
-    RRT__TRY(rrt__json_real_or(json, neox ? "rotary_emb_base" : "rope_theta", family->rope_base,
-                               &shape->rope_base, err));
-    RRT__TRY(rrt__json_real_or(json, "rope_local_base_freq", family->local_rope_base, &shape->local_rope_base,
-                               err));
-    RRT__TRY(rrt__json_real_or(json, fraction_key, neox ? 0.25 : 1.0, &fraction, err));
-    if (json_is_object(local)) RRT__TRY(read_rope_parameters(local, &shape->local_rope_base, &fraction, err));
-    if (json_is_object(parameters))
-        RRT__TRY(read_rope_parameters(json_is_object(global) ? global : parameters, &shape->rope_base,
-                                      &fraction, err));
-    const json_t *scaling = json_object_get(json, "rope_scaling");
-    if (!rrt__json_is_absent(scaling))
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"rope_scaling\" is not supported");
-    if (!(fraction > 0 && fraction <= 1))
-        return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %g: more than 0 and at most 1 is possible",
-                         fraction_key, fraction);
-    shape->rotary = (size_t)((double)shape->head_dim * fraction);
+    int usual = family->absent.kv_heads;
+    if (!json_object_get(json, "num_key_value_heads") && usual) {
+        *kv_heads = usual;
+        return RRT_STATUS_OK;
+    }
+    if (family->norm != RRT__NORM_LAYER)
+        return rrt__json_int_or(json, "num_key_value_heads", 1, MAX_WIDTH, heads, kv_heads, err);
+    *kv_heads = heads;
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_sizes(rrt__shape *shape, int *layers, const json_t *json, rrt_error *err)
+static rrt_status read_sizes(rrt__shape *shape, int *layers, const rrt__family *family, const json_t *json,
+                             rrt_error *err)
 {
+    const rrt__absent *absent = &family->absent;
     int64_t hidden, n_layers, heads, kv_heads, head_dim, ffn, vocab, context;
     RRT__TRY(rrt__json_int(json, "hidden_size", 1, MAX_WIDTH, &hidden, err));
     RRT__TRY(rrt__json_int(json, "num_hidden_layers", 1, RRT__MAX_DEPTHS, &n_layers, err));
-    RRT__TRY(rrt__json_int(json, "num_attention_heads", 1, MAX_WIDTH, &heads, err));
-    RRT__TRY(rrt__json_int_or(json, "num_key_value_heads", 1, MAX_WIDTH, heads, &kv_heads, err));
-    RRT__TRY(rrt__json_int_or(json, "head_dim", 1, MAX_WIDTH, hidden / heads, &head_dim, err));
+    RRT__TRY(rrt__json_int_or(json, "num_attention_heads", 1, MAX_WIDTH, absent->heads, &heads, err));
+    RRT__TRY(read_kv_heads(&kv_heads, heads, family, json, err));
+    int64_t usual = absent->head_dim ? absent->head_dim : hidden / heads;
+    RRT__TRY(rrt__json_int_or(json, "head_dim", 1, MAX_WIDTH, usual, &head_dim, err));
     RRT__TRY(rrt__json_int(json, "intermediate_size", 1, MAX_WIDTH, &ffn, err));
-    RRT__TRY(rrt__json_int(json, "vocab_size", 1, MAX_VOCAB, &vocab, err));
-    RRT__TRY(rrt__json_int_or(json, "max_position_embeddings", 1, MAX_CONTEXT, 2048, &context, err));
+    RRT__TRY(rrt__json_int_or(json, "vocab_size", 1, MAX_VOCAB, absent->vocab, &vocab, err));
+    RRT__TRY(rrt__json_int_or(json, "max_position_embeddings", 1, RRT__MAX_CONTEXT, absent->context, &context,
+                              err));
     *layers = (int)n_layers;
     shape->hidden = (size_t)hidden;
     shape->heads = (size_t)heads;
@@ -132,23 +138,102 @@ static rrt_status read_activation(const rrt__family *family, const json_t *json,
     return require_string(json, family->activation_key, family->activation, err);
 }
 
-// What a family's row leaves open, and what it does not and has to be as the row says.
+static rrt_status read_bias(bool *has, rrt__bias_rule rule, const json_t *json, const char *key,
+                            rrt_error *err)
+{
+    *has = rule != RRT__BIAS_NEVER;
+    if (rule != RRT__BIAS_OFF && rule != RRT__BIAS_ON) return RRT_STATUS_OK;
+    return rrt__json_bool_or(json, key, rule == RRT__BIAS_ON, has, err);
+}
+
+static rrt_status read_biases(rrt__shape *shape, const rrt__family *family, const json_t *json,
+                              rrt_error *err)
+{
+    bool attention, mlp;
+    RRT__TRY(read_bias(&attention, family->attention_bias, json, "attention_bias", err));
+    RRT__TRY(read_bias(&mlp, family->mlp_bias, json, "mlp_bias", err));
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+        shape->has_bias[m] = rrt__family_has(family, m) && (m <= RRT__MATRIX_O ? attention : mlp);
+    if (family->attention_bias == RRT__BIAS_OF_QKV) shape->has_bias[RRT__MATRIX_O] = false;
+    return RRT_STATUS_OK;
+}
+
+// Here null is no default: it says that there is none.
+static rrt_status read_cap(double *cap, double usual, const json_t *json, const char *key, rrt_error *err)
+{
+    const json_t *value = json_object_get(json, key);
+    *cap = value ? 0 : usual;
+    if (rrt__json_is_absent(value)) return RRT_STATUS_OK;
+    RRT__TRY(rrt__json_real_or(json, key, 0, cap, err));
+    if (*cap > 0) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT,
+                     "the cap \"%s\" is %g: more than 0 is possible, or null for none", key, *cap);
+}
+
+static rrt_status read_multiplier(double *value, double usual, const json_t *json, const char *key,
+                                  rrt_error *err)
+{
+    RRT__TRY(rrt__json_real_or(json, key, usual, value, err));
+    if (*value != 0 && isfinite(*value)) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %g: a number other than 0 is expected", key, *value);
+}
+
+static rrt_status read_scales(rrt__shape *shape, const rrt__family *family, const json_t *json,
+                              rrt_error *err)
+{
+    double divisor;
+    if (family->scales_embedding) shape->embedding_scale = (double)sqrtf((float)shape->hidden);
+    if (family->has_score_settings) {
+        RRT__TRY(read_multiplier(&divisor, 256, json, "query_pre_attn_scalar", err));
+        if (divisor < 0)
+            return rrt__fail(err, RRT_STATUS_FORMAT,
+                             "\"query_pre_attn_scalar\" is %g: more than 0 is expected", divisor);
+        shape->attention_scale = 1 / sqrt(divisor);
+        RRT__TRY(read_cap(&shape->attention_cap, family->absent.attention_cap, json, "attn_logit_softcapping",
+                          err));
+        RRT__TRY(read_cap(&shape->logit_cap, family->absent.logit_cap, json, "final_logit_softcapping", err));
+    }
+    if (!family->has_multipliers) return RRT_STATUS_OK;
+    RRT__TRY(read_multiplier(&shape->embedding_scale, 1, json, "embedding_multiplier", err));
+    RRT__TRY(read_multiplier(&shape->residual_scale, 1, json, "residual_multiplier", err));
+    RRT__TRY(read_multiplier(&shape->attention_scale, 1, json, "attention_multiplier", err));
+    RRT__TRY(read_multiplier(&divisor, 1, json, "logits_scaling", err));
+    shape->logit_scale = 1 / divisor;
+    return RRT_STATUS_OK;
+}
+
+// Weights that another program quantised: codes, scales and zeros under names of their own.
+static rrt_status refuse_quantized(const json_t *json, rrt_error *err)
+{
+    const json_t *settings = json_object_get(json, "quantization_config");
+    const char *method = json_string_value(json_object_get(settings, "quant_method"));
+    if (rrt__json_is_absent(settings)) return RRT_STATUS_OK;
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the weights are quantised by '%s' (\"quantization_config\")",
+                  method ? method : "another program");
+    return rrt__hint(err, status, "take the folder of the unquantised model, or a GGUF file of it");
+}
+
+// What a family's row leaves open, and what it does not and has to be as the row says. Keys that the family's
+// class does not use have no effect in transformers, and none here.
 static rrt_status read_settings(rrt__shape *shape, const rrt__family *family, const json_t *json,
                                 rrt_error *err)
 {
     bool neox = family->norm == RRT__NORM_LAYER;
-    RRT__TRY(read_rope(shape, family, json, err));
-    RRT__TRY(rrt__json_real_or(json, neox ? "layer_norm_eps" : "rms_norm_eps", neox ? 1e-5 : 1e-6,
+    RRT__TRY(rrt__rope_from_json(shape, family, json, err));
+    RRT__TRY(rrt__json_real_or(json, neox ? "layer_norm_eps" : "rms_norm_eps", family->absent.norm_epsilon,
                                &shape->norm_epsilon, err));
     RRT__TRY(rrt__json_bool_or(json, "tie_word_embeddings", family->ties_head, &shape->tied_head, err));
-    RRT__TRY(rrt__json_real_or(json, "query_pre_attn_scalar", 0, &shape->query_scalar, err));
-    RRT__TRY(rrt__json_real_or(json, "attn_logit_softcapping", 0, &shape->attention_cap, err));
-    RRT__TRY(rrt__json_real_or(json, "final_logit_softcapping", 0, &shape->logit_cap, err));
     RRT__TRY(read_activation(family, json, err));
-    RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
-    RRT__TRY(require_bool(json, "attention_bias", family->has_bias[RRT__MATRIX_Q], err));
-    RRT__TRY(require_bool(json, "mlp_bias", family->has_bias[RRT__MATRIX_UP], err));
-    return require_bool(json, "use_parallel_residual", family->parallel_residual, err);
+    RRT__TRY(read_biases(shape, family, json, err));
+    RRT__TRY(read_scales(shape, family, json, err));
+    if (family->gains_are_above_one) RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
+    shape->parallel_residual = false;
+    if (!family->parallel_residual) return RRT_STATUS_OK;
+    if (shape->head_dim != shape->hidden / shape->heads)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "\"head_dim\": %zu is not supported, only hidden size over heads", shape->head_dim);
+    return rrt__json_bool_or(json, "use_parallel_residual", true, &shape->parallel_residual, err);
 }
 
 static rrt_status read_kv(rrt__config *config, const json_t *object, rrt_error *err)
@@ -189,15 +274,27 @@ static rrt_status read_recursion(rrt__config *config, int layers, const json_t *
     return rrt__norms_parse(&config->norms, norms, err);
 }
 
+// Wrappers of a text model and others (vision) have the text model's settings in an object of their own.
+static rrt_status find_family(const rrt__family **family, const json_t **json, rrt_error *err)
+{
+    const char *type;
+    if (!json_is_object(*json)) return rrt__fail(err, RRT_STATUS_FORMAT, "a JSON object is expected");
+    RRT__TRY(rrt__json_string(*json, "model_type", &type, err));
+    RRT__TRY(refuse_quantized(*json, err));
+    json_t *inner = json_object_get(*json, "text_config");
+    if (strcmp(type, "gemma3") == 0 && json_is_object(inner)) {
+        type = "gemma3_text";
+        *json = inner;
+    }
+    return rrt__family_by_name(family, type, err);
+}
+
 rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_error *err)
 {
     *config = (rrt__config){0};
-    const char *model_type;
     int layers;
-    if (!json_is_object(json)) return rrt__fail(err, RRT_STATUS_FORMAT, "a JSON object is expected");
-    RRT__TRY(rrt__json_string(json, "model_type", &model_type, err));
-    RRT__TRY(rrt__family_by_name(&config->family, model_type, err));
-    RRT__TRY(read_sizes(&config->shape, &layers, json, err));
+    RRT__TRY(find_family(&config->family, &json, err));
+    RRT__TRY(read_sizes(&config->shape, &layers, config->family, json, err));
     RRT__TRY(read_settings(&config->shape, config->family, json, err));
     RRT__TRY(rrt__attention_from_json(config, json, layers, err));
     RRT__TRY(rrt__shape_check(&config->shape, err));

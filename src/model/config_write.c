@@ -43,14 +43,6 @@ static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
     return object;
 }
 
-// Reading cuts head_dim · fraction down to a whole number, and nine digits are written: a third rounded down
-// would come back as one value less. So the ninth digit is rounded up.
-static double rotary_fraction(const rrt__shape *s)
-{
-    double fraction = ceil(1e9 * (double)s->rotary / (double)s->head_dim) / 1e9;
-    return (size_t)(fraction * (double)s->head_dim) < s->rotary ? fraction + 1e-9 : fraction;
-}
-
 // torch's name of a dtype that weights are stored in.
 static const char *torch_name(rrt__dtype dtype)
 {
@@ -72,18 +64,41 @@ static json_t *real_or_null(double value)
     return value != 0 ? json_real(value) : json_null();
 }
 
+static json_t *multiplier(double value)
+{
+    return json_real(value != 0 ? value : 1);
+}
+
 // Readers want a whole number where it is one.
 static json_t *number(double value)
 {
     return value == floor(value) ? json_integer((json_int_t)value) : json_real(value);
 }
 
-static void set_scores(json_t *json, const rrt__shape *s)
+static void set_scales(json_t *json, const rrt__family *family, const rrt__shape *s)
 {
-    json_object_set_new(json, "query_pre_attn_scalar",
-                        number(s->query_scalar != 0 ? s->query_scalar : (double)s->head_dim));
-    json_object_set_new(json, "attn_logit_softcapping", real_or_null(s->attention_cap));
-    json_object_set_new(json, "final_logit_softcapping", real_or_null(s->logit_cap));
+    double scale = s->attention_scale != 0 ? s->attention_scale : 1 / sqrt((double)s->head_dim);
+    if (family->has_score_settings) {
+        json_object_set_new(json, "query_pre_attn_scalar", number(round(1e6 / (scale * scale)) / 1e6));
+        json_object_set_new(json, "attn_logit_softcapping", real_or_null(s->attention_cap));
+        json_object_set_new(json, "final_logit_softcapping", real_or_null(s->logit_cap));
+    }
+    if (!family->has_multipliers) return;
+    json_object_set_new(json, "embedding_multiplier", multiplier(s->embedding_scale));
+    json_object_set_new(json, "residual_multiplier", multiplier(s->residual_scale));
+    json_object_set_new(json, "attention_multiplier", json_real(scale));
+    json_object_set_new(json, "logits_scaling", json_real(s->logit_scale != 0 ? 1 / s->logit_scale : 1));
+}
+
+// Keys of which the family's class takes notice.
+static void set_biases(json_t *json, const rrt__family *family, const rrt__shape *s)
+{
+    bool attention = family->attention_bias == RRT__BIAS_OFF || family->attention_bias == RRT__BIAS_ON;
+    if (attention) json_object_set_new(json, "attention_bias", json_boolean(s->has_bias[RRT__MATRIX_Q]));
+    if (family->mlp_bias == RRT__BIAS_OFF)
+        json_object_set_new(json, "mlp_bias", json_boolean(s->has_bias[RRT__MATRIX_UP]));
+    if (family->parallel_residual)
+        json_object_set_new(json, "use_parallel_residual", json_boolean(s->parallel_residual));
 }
 
 // Whoever does not know the `rrt` object is not to take the model for a plain one of its family.
@@ -117,15 +132,13 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
         return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
     }
     set_token_ids(json, model->tokenizer);
-    if (model->family->has_score_settings) set_scores(json, s);
+    set_scales(json, model->family, s);
+    set_biases(json, model->family, s);
     rrt__attention_to_json(json, model);
-    json_object_set_new(json, neox ? "rotary_emb_base" : "rope_theta", json_real(s->rope_base));
+    rrt__rope_to_json(json, model);
     // What a family takes for granted is left out: some readers do not know the key.
     if (s->head_dim != s->hidden / s->heads || !neox)
         json_object_set_new(json, "head_dim", json_integer((json_int_t)s->head_dim));
-    if (neox || s->rotary != s->head_dim)
-        json_object_set_new(json, neox ? "rotary_pct" : "partial_rotary_factor",
-                            json_real(rotary_fraction(s)));
     if (is_plain(model))
         json_decref(recursion);
     else

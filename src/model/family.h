@@ -42,41 +42,92 @@ enum {
     RRT__ATTENTION_UNROTATED = 2, // without positions (NoPE)
 };
 
-// Tensor names: "<embedding>.weight", "<layers><index>.<matrix>.weight", …
+// How one tensor of a file holds several matrices of ours: q, k and v, or gate and up.
+typedef enum rrt__fusion {
+    RRT__FUSION_NONE,
+    RRT__FUSION_STACKED,     // one after the other
+    RRT__FUSION_INTERLEAVED, // [heads, 3, head_dim, …]
+} rrt__fusion;
+
+// Tensor names: "<embedding>.weight", "<layers><index>.<matrix>.weight", … Where matrices are fused, the file
+// has the fused name alone; LoRA still go by the matrix's.
 typedef struct rrt__names {
     const char *embedding, *final_norm, *head, *layers;
     const char *matrices[RRT__MATRIX_COUNT];
     const char *norms[RRT__NORM_COUNT];
-    const char *fused_qkv; // NULL, or the one tensor that holds q, k and v, interleaved per head
+    const char *fused_qkv, *fused_mlp; // NULL: they are not
+    rrt__fusion qkv_fusion;            // gate and up are stacked wherever they are fused
 } rrt__names;
+
+// Which linear layers have a bias, as far as configurations tell.
+typedef enum rrt__bias_rule {
+    RRT__BIAS_NEVER,
+    RRT__BIAS_ALWAYS,
+    RRT__BIAS_OFF,    // as "attention_bias" or "mlp_bias" says: false where it does not
+    RRT__BIAS_ON,     // the same, true
+    RRT__BIAS_OF_QKV, // q, k and v always, o never
+} rrt__bias_rule;
+
+// Which layers see a window of the text only.
+typedef enum rrt__window_rule {
+    RRT__WINDOW_NEVER,
+    RRT__WINDOW_ALL,  // all, where "sliding_window" is a number
+    RRT__WINDOW_LAST, // by "use_sliding_window": those from "max_window_layers" on, or as "layer_types" says
+    RRT__WINDOW_UNROTATED, // by "use_sliding_window": those without rotation, or as "layer_types" says
+    RRT__WINDOW_PATTERN,   // all but every local_pattern'th, or as "layer_types" says
+} rrt__window_rule;
+
+// Whether llama.cpp looks for a head apart from the embedding.
+typedef enum rrt__gguf_head {
+    RRT__GGUF_HEAD_MAY_BE_TIED,
+    RRT__GGUF_HEAD_IS_STORED, // always, the embedding once more where they are tied
+    RRT__GGUF_HEAD_IS_TIED,
+} rrt__gguf_head;
+
+// What transformers' class takes where config.json does not say. kv_heads 0: as many as heads; head_dim 0:
+// hidden size over heads; window 0: none.
+typedef struct rrt__absent {
+    int heads, kv_heads, head_dim, vocab, context, window;
+    double norm_epsilon, rope_base, local_rope_base; // local 0: local layers have the base of all
+    double original_context;                         // not 0: it stands at the top of config.json
+    double attention_cap, logit_cap;                 // 0: none
+} rrt__absent;
 
 typedef struct rrt__family {
     const char *name;      // model_type of config.json
-    const char *gguf_name; // general.architecture, NULL if we do not read it from GGUF
+    const char *gguf_name; // general.architecture
     const char *hf_class;  // architectures[0] of config.json
     rrt__norm_kind norm;
     rrt__mlp_kind mlp;
     const char *activation_key, *activation; // in config.json: the MLP's
     const char *old_activation;              // what older files say instead, NULL: nothing
-    bool has_bias[RRT__MATRIX_COUNT];
-    bool parallel_residual;   // x + attention(norm1 x) + mlp(norm2 x)
+    rrt__bias_rule attention_bias, mlp_bias;
+    rrt__window_rule window;
+    bool partial_rotary;      // config.json may say that a part of each head is rotated
+    bool only_longrope;       // of rope scalings, which old files call "su" or "yarn"
     bool gains_are_above_one; // a gain is 1 + what the Hugging Face files hold
     bool scales_embedding;    // by the square root of the hidden size
     bool ties_head;           // where config.json does not say
     bool pairs_rope_in_gguf;  // rows of q and k that are rotated together stand side by side in GGUF files
-    // Where files do not say: every so manieth layer sees all, the others are local; every so manieth is not
-    // rotated. 0: all see all, all are.
-    int local_pattern, unrotated_pattern;
-    bool repeats_in_peft;    // transformers runs it where PEFT has repeated its layers
+    bool norms_whole_rows;    // norms of q and k are over all heads at once, not over each
+    bool parallel_residual;  // config.json may say x + attention(norm1 x) + mlp(norm2 x), and does by default
     bool has_score_settings; // config.json names the scale of attention's scores and their caps
-    double rope_base;        // where files do not say
-    double local_rope_base;  // the same; 0: local layers have the base of all
+    bool has_multipliers;    // config.json names multipliers of embedding, branches, scores and logits
+    bool repeats_in_peft;    // transformers runs it where PEFT has repeated its layers
+    int local_pattern;       // RRT__WINDOW_PATTERN: every so manieth layer sees all
+    bool names_pattern;      // config.json may name another
+    rrt__gguf_head gguf_head;
+    bool gguf_divisors;    // llama.cpp reads divisors of the rotation's angles
+    int unrotated_pattern; // where files do not say, every so manieth layer is not rotated; 0: all are
+    rrt__absent absent;
     rrt__names hf, gguf;
 } rrt__family;
 
 // By model_type or by general.architecture. UNSUPPORTED, with the list of those that are, if there is none.
+// Of two families of one architecture that which can have a window is found where the file has one.
 rrt_status rrt__family_by_name(const rrt__family **out, const char *name, rrt_error *err);
-rrt_status rrt__family_by_gguf_name(const rrt__family **out, const char *name, rrt_error *err);
+rrt_status rrt__family_by_gguf_name(const rrt__family **out, const char *name, bool has_window,
+                                    rrt_error *err);
 
 bool rrt__family_has(const rrt__family *family, rrt__matrix matrix);
 bool rrt__family_has_norm(const rrt__family *family, rrt__norm_place place);

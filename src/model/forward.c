@@ -5,28 +5,42 @@
 #include "kernels/gemm.h"
 #include "model/attend.h"
 
-static void set_rotation(float *cos_sin, size_t position, size_t rotary, const float *frequency)
+static void set_rotation(float *cos_sin, size_t position, size_t rotary, const float *frequency, float scale)
 {
     for (size_t p = 0; p < rotary / 2; p++) {
         // In f32, as the models were trained: the angle's rounding is part of the model.
         float angle = (float)position * frequency[p];
-        cos_sin[p] = cosf(angle);
-        cos_sin[p + rotary / 2] = sinf(angle);
+        cos_sin[p] = cosf(angle) * scale;
+        cos_sin[p + rotary / 2] = sinf(angle) * scale;
     }
+}
+
+// A text's angles per position: the usual ones, or of its length, in this thread's room.
+static const float *frequency_of(rrt__team team, const rrt_model *model, const rrt__workspace *ws,
+                                 const rrt__span *span)
+{
+    size_t rotary = model->shape.rotary, tokens = span->sequence ? span->sequence->tokens : span->count;
+    if (!rrt__rope_length_class(&model->shape.rope, tokens)) return ws->frequency;
+    float *own = ws->frequency + (size_t)(1 + team.ith) * (rotary / 2);
+    rrt__rope_frequencies(&model->shape.rope, rotary, tokens, own);
+    return own;
 }
 
 void rrt__forward_rotations(rrt__team team, const rrt_model *model, rrt__workspace *ws,
                             const rrt__span *spans, size_t n_spans)
 {
     size_t rotary = model->shape.rotary, row = 0;
+    float scale = model->shape.rope.attention_factor != 0 ? (float)model->shape.rope.attention_factor : 1.0f;
     rrt__share share = rrt__team_share(team, rrt__spans_rows(spans, n_spans), 1);
     for (size_t s = 0; s < n_spans; s++) {
+        bool is_mine = row < share.end && row + spans[s].count > share.begin;
+        const float *frequency = is_mine ? frequency_of(team, model, ws, &spans[s]) : NULL;
         for (size_t i = 0; i < spans[s].count; i++, row++) {
             if (row < share.begin || row >= share.end) continue;
             size_t position = spans[s].position + i;
-            set_rotation(ws->cos_sin + row * rotary, position, rotary, ws->frequency);
+            set_rotation(ws->cos_sin + row * rotary, position, rotary, frequency, scale);
             if (ws->local_cos_sin)
-                set_rotation(ws->local_cos_sin + row * rotary, position, rotary, ws->local_frequency);
+                set_rotation(ws->local_cos_sin + row * rotary, position, rotary, ws->local_frequency, 1);
         }
     }
 }
@@ -56,7 +70,9 @@ void rrt__forward_norm(rrt__team team, const rrt_model *model, const rrt__kernel
     rrt__share share = rrt__team_share(team, end - begin, 1);
     size_t at = (begin + share.begin) * width, rows = share.end - share.begin;
     float epsilon = (float)model->shape.norm_epsilon;
-    if (norm->bias)
+    if (!norm->gain)
+        memcpy(out + at, x + at, rows * width * sizeof *out);
+    else if (norm->bias)
         kernels->layer_norm(out + at, x + at, norm->gain, norm->bias, rows, width, epsilon);
     else
         kernels->rms_norm(out + at, x + at, norm->gain, rows, width, epsilon);
@@ -70,13 +86,16 @@ static void norm_segments(const rrt__block *b, rrt__norm_place place)
                           b->ws->hidden, b->segments[s].begin, b->segments[s].end);
 }
 
-// hidden += W·x, or the norm of it where one follows. The rows of a segment that a thread norms it also adds.
+// hidden += W·x, or a multiple or the norm of it where one follows. The rows of a segment that a thread norms
+// it also adds.
 static void project_branch(const rrt__block *b, rrt__matrix m, const float *x, rrt__norm_place input,
                            rrt__norm_place after)
 {
     rrt__workspace *ws = b->ws;
     size_t width = b->model->shape.hidden;
-    if (!rrt__family_has_norm(b->model->family, after)) {
+    bool has_norm = rrt__family_has_norm(b->model->family, after);
+    float scale = rrt__model_residual_scale(b->model);
+    if (!has_norm && scale == 1) {
         rrt__project(b, m, 1, x, &ws->hidden, 1);
         return;
     }
@@ -86,10 +105,12 @@ static void project_branch(const rrt__block *b, rrt__matrix m, const float *x, r
         const rrt__segment *segment = &b->segments[s];
         const rrt__norm *norm = &b->model->depths[segment->depth].norm[after];
         rrt__share rows = rrt__team_share(b->team, segment->end - segment->begin, 1);
-        rrt__forward_norm(b->team, b->model, ws->kernels, norm, ws->added, ws->branch[input], segment->begin,
-                          segment->end);
+        const float *added = has_norm ? ws->added : ws->branch[input];
+        if (has_norm)
+            rrt__forward_norm(b->team, b->model, ws->kernels, norm, ws->added, ws->branch[input],
+                              segment->begin, segment->end);
         for (size_t i = (segment->begin + rows.begin) * width; i < (segment->begin + rows.end) * width; i++)
-            ws->hidden[i] += ws->added[i];
+            ws->hidden[i] += scale * added[i];
     }
 }
 
@@ -137,7 +158,7 @@ void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspa
     rrt__block b = open_block(team, model, workspace, spans, n_spans, segments, n_segments);
     rrt__team_barrier(team);
     norm_segments(&b, RRT__NORM_ATTENTION);
-    if (model->family->parallel_residual) norm_segments(&b, RRT__NORM_MLP);
+    if (model->shape.parallel_residual) norm_segments(&b, RRT__NORM_MLP);
     rrt__team_barrier(team);
     attention(&b);
     rrt__team_barrier(team);
@@ -145,7 +166,7 @@ void rrt__forward_attention(rrt__team team, const rrt_model *model, rrt__workspa
 
 static void forward_mlp_input(const rrt__block *b)
 {
-    if (!b->model->family->parallel_residual) {
+    if (!b->model->shape.parallel_residual) {
         norm_segments(b, RRT__NORM_MLP);
         rrt__team_barrier(b->team);
     }
@@ -203,9 +224,11 @@ void rrt__forward_head(rrt__team team, const rrt_model *model, rrt__workspace *w
     size_t vocab = model->shape.vocab;
     rrt__project_head(team, model, ws, x, count, logits);
     rrt__team_barrier(team);
-    if (model->shape.logit_cap == 0) return;
+    float scale = rrt__model_logit_scale(model), cap = (float)model->shape.logit_cap;
+    if (cap == 0 && scale == 1) return;
     rrt__share share = rrt__team_share(team, count * vocab, RRT__GEMM_GRAIN);
-    ws->kernels->softcap(logits + share.begin, (float)model->shape.logit_cap, share.end - share.begin);
+    for (size_t i = share.begin; i < share.end && scale != 1; i++) logits[i] *= scale;
+    if (cap != 0) ws->kernels->softcap(logits + share.begin, cap, share.end - share.begin);
     rrt__team_barrier(team);
 }
 

@@ -53,9 +53,10 @@ typedef struct rrt__workspace {
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
     rrt__codes codes;                   // of a quantised model: the rows that a matrix is multiplied with
     rrt__codes low_rank_codes[RRT__MATRIX_COUNT];
-    float *cos_sin, *local_cos_sin;     // [rows, rotary]; the latter where local layers differ
-    float *frequency, *local_frequency; // [rotary / 2]: angle per position
-    float *scores;                      // [threads, scores_stride]: attention's scratch
+    float *cos_sin, *local_cos_sin; // [rows, rotary]; the latter where local layers differ
+    float *frequency;       // [1 + threads, rotary / 2]: angle per position; the threads' for long texts
+    float *local_frequency; // [rotary / 2]
+    float *scores;          // [threads, scores_stride]: attention's scratch
     size_t scores_stride;
     rrt__arena arena;
 } rrt__workspace;
@@ -91,8 +92,7 @@ static inline const float *rrt__workspace_rotation(const rrt__workspace *workspa
 // The scale of attention's scores.
 static inline float rrt__shape_scale(const rrt__shape *shape)
 {
-    double scalar = shape->query_scalar != 0 ? shape->query_scalar : (double)shape->head_dim;
-    return 1.0f / sqrtf((float)scalar);
+    return shape->attention_scale != 0 ? (float)shape->attention_scale : 1.0f / sqrtf((float)shape->head_dim);
 }
 
 // How many tokens a depth sees; 0: all.

@@ -8,13 +8,14 @@ static int without_kv(const rrt_model *model)
     return model->shares_kv ? (model->plan.loops - 1) * model->plan.layers_per_block : 0;
 }
 
-void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model)
+void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, size_t tokens)
 {
     const rrt__shape *shape = &model->shape;
     size_t depths = (size_t)(model->plan.n_depths - without_kv(model));
     *sequence = (rrt__sequence){
         .model = model,
         .page_floats = depths * shape->kv_heads * 2 * shape->head_dim * RRT__PAGE_TOKENS,
+        .tokens = tokens,
     };
 }
 

@@ -12,10 +12,12 @@ typedef struct rrt__sequence {
                    // x head_dim]
     size_t n_pages, page_capacity;
     size_t page_floats;
+    size_t tokens; // that it is to have at most: some models rotate long texts differently, from the first
+                   // token on
 } rrt__sequence;
 
-// Zeroes of a fresh sequence; no memory is taken yet. The model outlives it.
-void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model);
+// Zeroes of a fresh sequence of up to so many tokens; no memory is taken yet. The model outlives it.
+void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
 
 // Makes room for n_tokens tokens in all.

@@ -17,11 +17,14 @@ typedef struct rrt__config {
     unsigned char attention[RRT__MAX_DEPTHS]; // by depth: RRT__ATTENTION_… that apply
 } rrt__config;
 
-enum { RRT__FORMAT_VERSION = 1 };      // of the rrt object
+enum { RRT__FORMAT_VERSION = 1 }; // of the rrt object
+enum { RRT__MAX_CONTEXT = 1 << 24 };
 #define RRT__SHARD_BYTES 5000000000ull // most of weights in one file: Hugging Face's for years
 
 // Fails with UNSUPPORTED, by name, for settings that would change the result and that we do not handle.
 rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_error *err);
+// The same of a GGUF file's metadata and tensors.
+rrt_status rrt__config_from_gguf(rrt__config *config, const rrt__gguf *gguf, rrt_error *err);
 // dtype: of the weights beside it.
 rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err);
 
@@ -33,6 +36,19 @@ json_t *rrt__lora_ranks(const rrt_model *model);
 
 // Checks that the numbers of a shape are possible and fit each other.
 rrt_status rrt__shape_check(const rrt__shape *shape, rrt_error *err);
+
+// The rotation, and what of the context follows from it; the other sizes are there.
+rrt_status rrt__rope_from_json(rrt__shape *shape, const rrt__family *family, const json_t *json,
+                               rrt_error *err);
+void rrt__rope_to_json(json_t *json, const rrt_model *model);
+rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, const rrt__gguf *gguf,
+                               const char *arch, rrt_error *err);
+
+// Tensors of a GGUF file with a divisor for each rotated pair: of all texts; of those within the original
+// context and beyond it.
+#define RRT__GGUF_ROPE_DIVISORS "rope_freqs.weight"
+#define RRT__GGUF_ROPE_SHORT "rope_factors_short.weight"
+#define RRT__GGUF_ROPE_LONG "rope_factors_long.weight"
 
 // Of every `local` layers the last sees all, the others a window; of every `unrotated` ones the last is not
 // rotated. 0: all see all, all are.

@@ -37,9 +37,11 @@ void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out,
     *in = shapes[matrix][1];
 }
 
-size_t rrt__shape_norm(const rrt__shape *shape, rrt__norm_place place)
+size_t rrt__shape_norm(const rrt__family *family, const rrt__shape *shape, rrt__norm_place place)
 {
-    return place == RRT__NORM_Q || place == RRT__NORM_K ? shape->head_dim : shape->hidden;
+    if (place != RRT__NORM_Q && place != RRT__NORM_K) return shape->hidden;
+    size_t heads = place == RRT__NORM_Q ? shape->heads : shape->kv_heads;
+    return family->norms_whole_rows ? heads * shape->head_dim : shape->head_dim;
 }
 
 bool rrt__model_owns_vectors(const rrt_model *model)
@@ -61,12 +63,11 @@ static rrt_status create_matrix(rrt_model *model, float **values, size_t count, 
     return rrt__arena_alloc(&model->arena, values, count, sizeof(float), what, err);
 }
 
-static rrt_status create_norm(rrt_model *model, rrt__norm *norm, size_t width, rrt_error *err)
+static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
 {
-    norm->width = width;
-    RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, width, sizeof(float), "a norm", err));
+    RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, norm->width, sizeof(float), "a norm", err));
     if (model->family->norm == RRT__NORM_LAYER)
-        RRT__TRY(rrt__arena_alloc(&model->arena, &norm->bias, width, sizeof(float), "a norm", err));
+        RRT__TRY(rrt__arena_alloc(&model->arena, &norm->bias, norm->width, sizeof(float), "a norm", err));
     return RRT_STATUS_OK;
 }
 
@@ -79,11 +80,12 @@ static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
             model->depths[first]; // LoRA is added later, so only the pointers to the vectors are taken over
         return RRT_STATUS_OK;
     }
-    for (int i = 0; i < RRT__NORM_COUNT; i++)
-        if (rrt__family_has_norm(model->family, i))
-            RRT__TRY(create_norm(model, &depth->norm[i], rrt__shape_norm(&model->shape, i), err));
+    for (int i = 0; i < RRT__NORM_COUNT; i++) {
+        depth->norm[i].width = rrt__shape_norm(model->family, &model->shape, i);
+        if (rrt__family_has_norm(model->family, i)) RRT__TRY(create_norm(model, &depth->norm[i], err));
+    }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        if (!model->family->has_bias[m]) continue;
+        if (!model->shape.has_bias[m]) continue;
         size_t out = model->slots[model->plan.slot[d]].matrix[m].out;
         RRT__TRY(rrt__arena_alloc(&model->arena, &depth->bias[m], out, sizeof(float), "a bias", err));
     }
@@ -117,7 +119,8 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
         }
     }
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(create_depth(model, d, err));
-    return create_norm(model, &model->final_norm, shape->hidden, err);
+    model->final_norm.width = shape->hidden;
+    return create_norm(model, &model->final_norm, err);
 }
 
 static rrt_status create(rrt_model **out, const rrt_model *like, rrt_error *err)

@@ -13,17 +13,23 @@
 #include "kernels/packed.h"
 #include "model/family.h"
 #include "model/plan.h"
+#include "model/rope.h"
 #include "rrt/model.h"
 
 typedef struct rrt__shape {
     size_t hidden, heads, kv_heads, head_dim, ffn, vocab, context;
-    size_t rotary;                     // how many of a head's values are rotated
-    double rope_base, local_rope_base; // of all layers; of those that see a window: 0: the same
-    size_t window;                     // how many tokens a local layer sees, itself included; 0: it sees all
-    double query_scalar;               // scores are divided by its square root; 0: by that of head_dim
-    double attention_cap, logit_cap;   // x becomes cap · tanh(x / cap); 0: it stays
+    size_t rotary;                   // how many of a head's values are rotated
+    rrt__rope rope;                  // of all layers
+    double local_rope_base;          // of those that see a window; 0: rope is theirs, too
+    size_t window;                   // how many tokens a local layer sees, itself included; 0: it sees all
+    double attention_scale;          // scores are multiplied by it; 0: by 1 / √head_dim
+    double attention_cap, logit_cap; // x becomes cap · tanh(x / cap); 0: it stays
+    double embedding_scale, residual_scale, logit_scale; // the embedding's rows, what attention and MLP add,
+                                                         // and logits are multiplied by it; 0: they stay
     double norm_epsilon;
-    bool tied_head; // the head is the embedding
+    bool has_bias[RRT__MATRIX_COUNT];
+    bool parallel_residual; // x + attention(norm1 x) + mlp(norm2 x)
+    bool tied_head;         // the head is the embedding
 } rrt__shape;
 
 // y = W·x (+ bias + LoRA, which the depth holds). weight: [out, in]; NULL in a quantised model, which has
@@ -42,7 +48,8 @@ typedef struct rrt__lora {
 } rrt__lora;
 
 typedef struct rrt__norm {
-    float *gain, *bias; // [width]; bias NULL for RMSNorm, both NULL for a norm that the family lacks
+    float *gain,
+        *bias; // [width]; bias NULL for RMSNorm, both NULL for a norm that the family lacks: it copies
     size_t width;
 } rrt__norm;
 
@@ -87,17 +94,27 @@ struct rrt_model {
     uint64_t file_bytes;
 };
 
+static inline float rrt__model_residual_scale(const rrt_model *model)
+{
+    return model->shape.residual_scale != 0 ? (float)model->shape.residual_scale : 1.0f;
+}
+
+static inline float rrt__model_logit_scale(const rrt_model *model)
+{
+    return model->shape.logit_scale != 0 ? (float)model->shape.logit_scale : 1.0f;
+}
+
 // What a row of the embedding is multiplied with.
 static inline float rrt__model_embedding_scale(const rrt_model *model)
 {
-    return model->family->scales_embedding ? sqrtf((float)model->shape.hidden) : 1.0f;
+    return model->shape.embedding_scale != 0 ? (float)model->shape.embedding_scale : 1.0f;
 }
 
 // [out, in] of a matrix in this shape.
 void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out, size_t *in);
 
-// How many values a norm of this shape is over: hidden, or head_dim.
-size_t rrt__shape_norm(const rrt__shape *shape, rrt__norm_place place);
+// How many values a norm of this shape is over: hidden, or for queries and keys a head's or all heads'.
+size_t rrt__shape_norm(const rrt__family *family, const rrt__shape *shape, rrt__norm_place place);
 
 // A model with all weights and vectors allocated and zero, without LoRA and tokenizer. Of a quantised one no
 // matrix is allocated, nor those of LoRA later on: whoever loads it says where they lie.

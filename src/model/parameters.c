@@ -140,11 +140,11 @@ uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shap
         if (!rrt__family_has(family, m)) continue;
         rrt__shape_matrix(shape, m, &out, &in);
         weights += (uint64_t)out * in;
-        biases += family->has_bias[m] ? out : 0;
+        biases += shape->has_bias[m] ? out : 0;
     }
     uint64_t vectors = family->norm == RRT__NORM_LAYER ? 2 : 1, norms_of_block = 0;
     for (int i = 0; i < RRT__NORM_COUNT; i++)
-        if (rrt__family_has_norm(family, i)) norms_of_block += vectors * rrt__shape_norm(shape, i);
+        if (rrt__family_has_norm(family, i)) norms_of_block += vectors * rrt__shape_norm(family, shape, i);
     uint64_t owners = (uint64_t)(norms == RRT__NORMS_TIED ? plan->n_slots : plan->n_depths);
     return (uint64_t)shape->vocab * shape->hidden * (shape->tied_head ? 1 : 2) +
            weights * (uint64_t)plan->n_slots + (biases + norms_of_block) * owners + vectors * shape->hidden;
@@ -208,11 +208,27 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
     };
 }
 
-bool rrt__parameter_is_fused(const rrt__parameter *p, const rrt__names *names, char name[256])
+bool rrt__parameter_is_fused(const rrt__parameter *p, const rrt__names *names, const rrt__shape *shape,
+                             rrt__fused *fused)
 {
-    if (!names->fused_qkv || p->matrix < 0 || p->matrix > RRT__MATRIX_V) return false;
+    bool qkv = p->matrix >= RRT__MATRIX_Q && p->matrix <= RRT__MATRIX_V;
+    bool mlp = p->matrix == RRT__MATRIX_GATE || p->matrix == RRT__MATRIX_UP;
+    const char *whole = qkv ? names->fused_qkv : mlp ? names->fused_mlp : NULL;
+    if (!whole) return false;
+    size_t q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
+    const size_t begin[RRT__MATRIX_COUNT] = {
+        [RRT__MATRIX_K] = q, [RRT__MATRIX_V] = q + kv, [RRT__MATRIX_UP] = shape->ffn};
+    *fused = (rrt__fused){.rows = qkv ? q + 2 * kv : 2 * shape->ffn,
+                          .first = begin[p->matrix],
+                          .run = p->rows,
+                          .is_first = begin[p->matrix] == 0};
+    if (qkv && names->qkv_fusion == RRT__FUSION_INTERLEAVED) {
+        fused->first = (size_t)(p->matrix - RRT__MATRIX_Q) * shape->head_dim;
+        fused->run = shape->head_dim;
+        fused->stride = 3 * shape->head_dim;
+    }
     const char *end = strstr(p->name, names->matrices[p->matrix]);
-    snprintf(name, 256, "%.*s%s.%s", (int)(end - p->name), p->name, names->fused_qkv,
+    snprintf(fused->name, sizeof fused->name, "%.*s%s.%s", (int)(end - p->name), p->name, whole,
              p->columns ? "weight" : "bias");
     return true;
 }

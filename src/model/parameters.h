@@ -32,8 +32,18 @@ typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *par
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit visit, void *user, rrt_error *err);
 
-// Whether the file holds this parameter as a part of one tensor for q, k and v; name then gets that tensor's.
-bool rrt__parameter_is_fused(const rrt__parameter *parameter, const rrt__names *names, char name[256]);
+// Where a parameter's rows are in a tensor that holds several: runs of `run` rows, the first at row `first`,
+// each `stride` rows after the one before.
+typedef struct rrt__fused {
+    char name[256];
+    size_t rows; // of the whole tensor
+    size_t first, run, stride;
+    bool is_first; // of the parameters in it, in the order of rrt__model_each_parameter
+} rrt__fused;
+
+// Whether files hold this parameter as a part of one tensor for q, k and v, or for gate and up.
+bool rrt__parameter_is_fused(const rrt__parameter *parameter, const rrt__names *names,
+                             const rrt__shape *shape, rrt__fused *fused);
 
 // The number of parameters that a model of this shape and plan has outside LoRA and gates, without building
 // it.

@@ -120,7 +120,7 @@ void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float
     }
     for (int i = 0; i < count; i++) {
         any_lora |= reduce(b, first + (rrt__matrix)i, rows);
-        any_bias |= b->model->family->has_bias[first + (rrt__matrix)i];
+        any_bias |= b->model->shape.has_bias[first + (rrt__matrix)i];
     }
     for (int i = 0; i < count; i++) {
         const rrt__linear *linear = &b->slot->matrix[first + (rrt__matrix)i];
@@ -135,7 +135,7 @@ void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float
     for (int i = 0; i < count && any_lora; i++) expand(b, first + (rrt__matrix)i, y[i]);
     if (any_bias) rrt__team_barrier(b->team);
     for (int i = 0; i < count; i++)
-        if (b->model->family->has_bias[first + (rrt__matrix)i]) add_bias(b, first + (rrt__matrix)i, y[i]);
+        if (b->model->shape.has_bias[first + (rrt__matrix)i]) add_bias(b, first + (rrt__matrix)i, y[i]);
 }
 
 void rrt__project_head(rrt__team team, const rrt_model *model, rrt__workspace *ws, const float *x,

@@ -126,7 +126,7 @@ static rrt_status find_packing(rrt__packing *packing, const char *name, rrt_erro
 rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rrt_quantize_options *options,
                               rrt_error *err)
 {
-    quantizer q = {.model = model, .options = options};
+    quantizer q = {.model = model, .options = options, .writer = {.alignment = RRT__PACKED_ALIGNMENT}};
     rrt__destination destination;
     RRT__TRY(find_packing(&q.packing, options->type, err));
     RRT__TRY(rrt__model_check_f32(model, "quantising", err));

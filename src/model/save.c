@@ -28,21 +28,20 @@ static rrt_status add_entry(saver *save, const char *name, size_t rows, size_t c
     return RRT_STATUS_OK;
 }
 
-// Q, K and V of a family that stores them as one tensor [heads, 3, head_dim, hidden]. They come one after
-// the other: Q makes the entry, K and V fill their places in it.
-static rrt_status add_fused(saver *save, const char *name, const rrt__parameter *p, rrt_error *err)
+// Parameters that are stored as one tensor come one after the other: the first makes the entry, the others
+// fill their places in it.
+static rrt_status add_fused(saver *save, const rrt__fused *fused, const rrt__parameter *p, rrt_error *err)
 {
-    size_t columns = p->columns ? p->columns : 1, head_values = save->model->shape.head_dim * columns;
-    if (p->matrix == RRT__MATRIX_Q) {
+    size_t columns = p->columns ? p->columns : 1, run = fused->run * columns;
+    if (fused->is_first) {
         float *fresh;
-        RRT__TRY(rrt__arena_alloc(&save->arena, &fresh, 3 * p->rows * columns, sizeof(float),
+        RRT__TRY(rrt__arena_alloc(&save->arena, &fresh, fused->rows * columns, sizeof(float),
                                   "a fused tensor", err));
-        RRT__TRY(add_entry(save, name, 3 * p->rows, p->columns, fresh, err));
+        RRT__TRY(add_entry(save, fused->name, fused->rows, p->columns, fresh, err));
     }
-    float *fused = (float *)(uintptr_t)save->entries[save->count - 1].values;
-    for (size_t h = 0; h < save->model->shape.heads; h++)
-        memcpy(fused + (3 * h + (size_t)p->matrix) * head_values, p->values + h * head_values,
-               head_values * sizeof(float));
+    float *whole = (float *)(uintptr_t)save->entries[save->count - 1].values + fused->first * columns;
+    for (size_t i = 0; i < p->rows / fused->run; i++)
+        memcpy(whole + i * fused->stride * columns, p->values + i * run, run * sizeof(float));
     return RRT_STATUS_OK;
 }
 
@@ -58,8 +57,9 @@ static rrt_status add_gain(saver *save, const rrt__parameter *p, rrt_error *err)
 static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     saver *save = user;
-    char name[256];
-    if (rrt__parameter_is_fused(p, &save->model->family->hf, name)) return add_fused(save, name, p, err);
+    rrt__fused fused;
+    if (rrt__parameter_is_fused(p, &save->model->family->hf, &save->model->shape, &fused))
+        return add_fused(save, &fused, p, err);
     if (save->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM)
         return add_gain(save, p, err);
     return add_entry(save, p->name, p->rows, p->columns, p->values, err);

@@ -43,6 +43,8 @@ static rrt_status take_depth(rrt__tape *tape, int depth, size_t rows, rrt_error 
     const rrt__shape *s = &tape->model->shape;
     rrt__workspace *at = &tape->at[depth];
     bool shared = rrt__workspace_kv(at, tape->model, depth).k != at->kv.k;
+    bool after =
+        rrt__family_has_norm(tape->model->family, RRT__NORM_AFTER_MLP); // and reads its input on the way back
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     const struct {
         float **buffer;
@@ -50,8 +52,8 @@ static rrt_status take_depth(rrt__tape *tape, int depth, size_t rows, rrt_error 
     } buffers[] = {{&at->q, q},
                    {&at->plain_q, at->plain_q ? q : 0},
                    {&at->plain_k, at->plain_k ? kv : 0},
-                   {&at->branch[0], at->branch[0] ? s->hidden : 0},
-                   {&at->branch[1], at->branch[1] ? s->hidden : 0},
+                   {&at->branch[0], after ? s->hidden : 0},
+                   {&at->branch[1], after ? s->hidden : 0},
                    {&at->kv.k, shared ? 0 : kv},
                    {&at->kv.v, shared ? 0 : kv},
                    {&at->attended, q},
@@ -96,7 +98,7 @@ static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rr
     if (tape->model->shares_kv)
         RRT__TRY(rrt__kv_rows_create(&tape->arena, &tape->d_shared_kv, tape->model, rows, err));
     RRT__TRY(take(tape, &tape->d_attended, rows, q, err));
-    size_t widest = s->hidden > s->head_dim ? s->hidden : s->head_dim;
+    size_t widest = s->hidden > q ? s->hidden : q; // of any norm
     return take(tape, &tape->partial, (size_t)n_threads, 2 * widest, err);
 }
 

@@ -51,13 +51,6 @@ rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_
     return RRT_STATUS_OK;
 }
 
-// In f32, as set_rotation in forward.c goes on.
-static void set_frequencies(float *frequency, size_t rotary, double base)
-{
-    for (size_t p = 0; p < rotary / 2; p++)
-        frequency[p] = 1.0f / powf((float)base, (float)(2 * p) / (float)rotary);
-}
-
 rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, size_t rows, size_t positions,
                                  int n_threads, rrt_error *err)
 {
@@ -67,7 +60,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     n_threads = rrt__team_threads(n_threads);
     size_t paged = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
     bool q_norm = rrt__family_has_norm(model->family, RRT__NORM_Q);
-    bool after = rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP);
+    bool after = rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP),
+         branches = after || s->residual_scale != 0;
     size_t whole = rrt__causal_scratch(rows < positions ? rows : positions);
     ws->scores_stride = paged > whole ? paged : whole;
     const struct {
@@ -81,8 +75,8 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
                    {&ws->kv.v, kv, rows},
                    {&ws->plain_q, q_norm ? q : 0, rows},
                    {&ws->plain_k, q_norm ? kv : 0, rows},
-                   {&ws->branch[0], after ? s->hidden : 0, rows},
-                   {&ws->branch[1], after ? s->hidden : 0, rows},
+                   {&ws->branch[0], branches ? s->hidden : 0, rows},
+                   {&ws->branch[1], branches ? s->hidden : 0, rows},
                    {&ws->added, after ? s->hidden : 0, rows},
                    {&ws->attended, q, rows},
                    {&ws->log_sums, s->heads, rows},
@@ -91,7 +85,7 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
                    {&ws->activated, s->ffn, rows},
                    {&ws->cos_sin, s->rotary, rows},
                    {&ws->local_cos_sin, s->local_rope_base != 0 ? s->rotary : 0, rows},
-                   {&ws->frequency, s->rotary / 2, 1},
+                   {&ws->frequency, s->rotary / 2, 1 + (size_t)n_threads},
                    {&ws->local_frequency, s->local_rope_base != 0 ? s->rotary / 2 : 0, 1},
                    {&ws->scores, ws->scores_stride, (size_t)n_threads}};
     rrt_status status = RRT_STATUS_OK;
@@ -103,8 +97,9 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     if (!status && model->is_packed) status = allocate_all_codes(ws, model, rows, err);
     if (!status && model->shares_kv)
         status = rrt__kv_rows_create(&ws->arena, &ws->shared_kv, model, rows, err);
-    if (!status && ws->frequency) set_frequencies(ws->frequency, s->rotary, s->rope_base);
-    if (!status && ws->local_frequency) set_frequencies(ws->local_frequency, s->rotary, s->local_rope_base);
+    if (!status) rrt__rope_frequencies(&s->rope, s->rotary, 0, ws->frequency);
+    if (!status && ws->local_frequency)
+        rrt__rope_plain_frequencies(s->local_rope_base, s->rotary, ws->local_frequency);
     if (status) rrt__workspace_free(ws);
     return status;
 }

@@ -71,9 +71,9 @@ static void score_row(const chunk *c, size_t row)
         c->sums->divergence += divergence;
         c->sums->loss += (1 - (double)o->kd_weight) * cross_entropy + (double)o->kd_weight * divergence;
     }
-    float cap = (float)c->tape->model->shape.logit_cap;
+    float cap = (float)c->tape->model->shape.logit_cap, scale = rrt__model_logit_scale(c->tape->model);
     if (cap != 0) kernels->softcap(gradient, logits, cap, vocab);
-    memcpy(logits, gradient, vocab * sizeof *logits);
+    for (size_t i = 0; i < vocab; i++) logits[i] = scale * gradient[i];
 }
 
 static void run_chunk(const chunk *c)
