@@ -26,8 +26,8 @@ static rrt_model *must_convert(const rrt_model *source, rrt_convert_options opti
 static void one_loop_is_the_original(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "neox", "gemma3"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"llama", "neox", "gemma3", "olmo2", "granite"};
+    for (int i = 0; i < 5; i++) {
         rrt_model *source = open_golden(names[i]);
         for (int init = RRT_INIT_STEPWISE; init <= RRT_INIT_LOWER; init++) {
             rrt_model *model =
@@ -44,15 +44,16 @@ static void one_loop_is_the_original(void **state)
 static void full_rank_restores_the_original(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "neox", "gemma3"};
+    static const char *const names[] = {"llama", "neox", "gemma3", "olmo2", "granite"};
     static const char *const sharings[] = {"cycle", "sequence"};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         rrt_model *source = open_golden(names[i]);
         for (int k = 0; k < 16; k++) {
+            int ends = source->plan.n_depths > 2 ? k / 2 % 2 : 0;
             rrt_convert_options options = {.sharing = sharings[k % 2],
                                            .loops = 2,
-                                           .prelude = k / 2 % 2,
-                                           .coda = k / 2 % 2,
+                                           .prelude = ends,
+                                           .coda = ends,
                                            .init =
                                                k / 4 % 4 == 3 ? RRT_INIT_CALIBRATED : (rrt_init)(k / 4 % 4),
                                            .rank = 100000,

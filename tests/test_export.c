@@ -52,8 +52,9 @@ static void check(const rrt_model *model, const rrt_export_options *options, rrt
 static void test_formats(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "llama-tied", "gemma", "neox", "qwen2", "qwen3"};
-    for (int f = 0; f < 6; f++) {
+    static const char *const families[] = {"llama",  "llama-tied", "gemma", "neox",    "qwen2",  "qwen3",
+                                           "biases", "olmo2",      "phi3",  "granite", "mistral"};
+    for (int f = 0; f < (int)(sizeof families / sizeof *families); f++) {
         for (int s = RRT__SHARING_CYCLE; s <= RRT__SHARING_SEQUENCE; s++) {
             rrt_model *model =
                 build(families[f], s, s == RRT__SHARING_CYCLE ? RRT__NORMS_PER_DEPTH : RRT__NORMS_TIED);

@@ -232,8 +232,9 @@ static void test_every_gradient(void **state)
 static void test_more_families(void **state)
 {
     (void)state;
-    static const char *const names[] = {"gemma", "gemma2", "gemma3", "qwen2", "qwen3", "smollm3"};
-    for (int f = 0; f < 6; f++) {
+    static const char *const names[] = {"gemma",  "gemma2",  "gemma3", "qwen2", "qwen3",  "smollm3",
+                                        "biases", "mistral", "olmo2",  "phi3",  "granite"};
+    for (int f = 0; f < (int)(sizeof names / sizeof *names); f++) {
         const char *plan = strcmp(names[f], "gemma3") == 0 ? "sequence" : "cycle";
         check_gradients(names[f], plan, CROSS_ENTROPY, false, 1);
         check_gradients(names[f], plan, CROSS_ENTROPY, false, 3);

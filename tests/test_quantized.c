@@ -7,7 +7,7 @@
 #include "rrt/bench.h"
 #include "rrt/convert.h"
 
-static const char *const families[] = {"llama", "neox", "gemma3"};
+static const char *const families[] = {"llama", "neox", "gemma3", "olmo2", "phi3", "granite", "biases"};
 static const char *const types[] = {"q8_0", "q4_1", "q4_0"};
 
 // 1 + 3 x 2 + 1 with LoRA of other ranks everywhere, and gates.
@@ -88,7 +88,7 @@ static void assert_close_logits(const char *family, const char *what, const floa
 static void test_computes_what_it_holds(void **state)
 {
     (void)state;
-    for (int f = 0; f < 3; f++)
+    for (int f = 0; f < 7; f++)
         for (int t = 0; t < 3; t++) {
             rrt_error err = {0};
             rrt_model *model = build(families[f]), *packed = round_trip_quantized(model, types[t]);
@@ -115,7 +115,7 @@ static void test_result_depends_on_nothing_else(void **state)
 {
     (void)state;
     static const size_t chunks[] = {1, 7, 32};
-    for (int f = 0; f < 3; f++)
+    for (int f = 0; f < 7; f++)
         for (int t = 0; t < 3; t++) {
             rrt_model *model = build(families[f]), *packed = round_trip_quantized(model, types[t]);
             size_t vocab = model->shape.vocab;

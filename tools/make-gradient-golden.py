@@ -18,8 +18,8 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from torch.func import functional_call
-from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, LlamaConfig,
-                          Qwen2Config, Qwen3Config, SmolLM3Config)
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, GraniteConfig,
+                          LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "gradients"
 VOCAB, HIDDEN, FFN, HEADS, HEAD_DIM, DEPTHS, RANK = 29, 12, 16, 3, 4, 4, 2
@@ -59,17 +59,25 @@ def neox():
 def like_llama(make, **more):
     """A family whose tensors are called as Llama's; rope None: one base for all."""
     rope = more.pop("rope", {"rope_type": "default", "rope_theta": 1000.0})
+    stacked = more.pop("stacked", {})
     settings = dict(vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=FFN, num_hidden_layers=DEPTHS,
                     num_attention_heads=HEADS, num_key_value_heads=1, head_dim=HEAD_DIM, max_position_embeddings=32,
                     rms_norm_eps=1e-5, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=None,
                     rope_parameters=rope)
-    return dict(config=lambda: make(**settings, **more), layers="model.layers.", matrices=LLAMA_MATRICES, fused=None)
+    return dict(config=lambda: make(**(settings | more)), layers="model.layers.", matrices=LLAMA_MATRICES, fused=None,
+                stacked=stacked)
 
 
 LLAMA_MATRICES = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
                   "mlp.up_proj", "mlp.down_proj"]
+PHI_ROWS = dict(zip(LLAMA_MATRICES, [HEADS * HEAD_DIM, HEAD_DIM, HEAD_DIM, HIDDEN, FFN, FFN, HIDDEN]))
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
 ROPES = {LOCAL: {"rope_type": "default", "rope_theta": 10.0}, GLOBAL: {"rope_type": "default", "rope_theta": 1000.0}}
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 1000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 8}
+LONG = {"rope_type": "longrope", "rope_theta": 1000.0, "partial_rotary_factor": 0.5, "short_factor": [1.5], "long_factor": [2.5]}
+PHI_STACKS = {"self_attn.qkv_proj": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+              "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"]}
 # The rest of the families, each with one plan and cross-entropy. Layers of other kinds are tied, too.
 MORE = {
     "gemma": like_llama(GemmaConfig),
@@ -80,6 +88,13 @@ MORE = {
     "qwen2": like_llama(Qwen2Config),
     "qwen3": like_llama(Qwen3Config),
     "smollm3": like_llama(SmolLM3Config, no_rope_layers=[0, 1, 1, 0]),
+    "biases": like_llama(LlamaConfig, attention_bias=True, mlp_bias=True, rope=LLAMA3),
+    "mistral": like_llama(MistralConfig, sliding_window=4),
+    "olmo2": like_llama(Olmo2Config),
+    # a text of 9 is beyond the original context: the long factors
+    "phi3": like_llama(Phi3Config, rope=LONG, original_max_position_embeddings=5, stacked=PHI_STACKS),
+    "granite": like_llama(GraniteConfig, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.7,
+                          logits_scaling=2.0),
 }
 FAMILIES = {
     "llama": dict(config=llama, layers="model.layers.", matrices=LLAMA_MATRICES, fused=None),
@@ -131,6 +146,8 @@ class Student:
     def shape(self, matrix):
         if self.family["fused"] and matrix in self.family["matrices"][:3]:
             return HIDDEN, HIDDEN
+        if matrix in PHI_ROWS and self.family.get("stacked") and not matrix.endswith(("o_proj", "down_proj")):
+            return PHI_ROWS[matrix], HIDDEN
         weight = self.model.get_submodule(self.family["layers"] + "0." + matrix).weight
         return tuple(weight.shape)
 
@@ -154,6 +171,9 @@ class Student:
             return leaf
         depth, rest = self.split(name)
         matrix = rest[: -len(".weight")]
+        if matrix in self.family.get("stacked", {}):
+            pairs = [self.lora(depth, m) for m in self.family["stacked"][matrix]]
+            return leaf + torch.cat([self.leaves[b] @ self.leaves[a] for a, b in pairs])
         if matrix != self.family["fused"]:
             a, b = (self.leaves[n] for n in self.lora(depth, matrix))
             return leaf + b @ a

@@ -19,8 +19,8 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, LlamaConfig,
-                          Qwen2Config, Qwen3Config, SmolLM3Config)
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, GraniteConfig,
+                          LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
 VOCAB = 97
@@ -81,6 +81,23 @@ MODELS = {
     "qwen3": (Qwen3Config(**SMALL, rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 12),
     "smollm3": (SmolLM3Config(**(SMALL | {"head_dim": 8}), no_rope_layers=[0, 1],
                               rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 12),
+    # Rope scalings: texts go far beyond their original contexts.
+    "biases": (LlamaConfig(**(SMALL | {"num_hidden_layers": 2}), attention_bias=True, mlp_bias=True,
+                           rope_parameters={"rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0,
+                                            "high_freq_factor": 4.0, "original_max_position_embeddings": 8}),
+               torch.bfloat16, 1, 20),
+    "mistral": (MistralConfig(**SMALL, sliding_window=5, rope_parameters=default_rope(10000.0)), torch.bfloat16, 1, 20),
+    "olmo2": (Olmo2Config(**SMALL, rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                                                    "original_max_position_embeddings": 8}), torch.bfloat16, 1, 20),
+    "phi3": (Phi3Config(**(SMALL | {"head_dim": 8}), original_max_position_embeddings=8,
+                        rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.5,
+                                         "short_factor": [1.0, 1.3], "long_factor": [1.5, 4.0]}),
+             torch.bfloat16, 1, 20),
+    "granite": (GraniteConfig(**SMALL, embedding_multiplier=5.0, residual_multiplier=0.4, attention_multiplier=0.2,
+                              logits_scaling=3.0,
+                              rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}),
+                torch.bfloat16, 1, 20),
+    "neox-serial": (neox(use_parallel_residual=False, num_hidden_layers=2, attention_bias=False), torch.float16, 1, 12),
 }
 
 

@@ -13,7 +13,10 @@ static divisors divisors_of(const rrt_model *model)
 {
     const rrt__rope *rope = &model->shape.rope;
     size_t bytes = model->shape.rotary / 2 * sizeof *rope->short_divisors;
-    if (rope->kind == RRT__ROPE_LLAMA3) return DIVISORS_OF_ALL;
+    // llama.cpp knows one ramp of yarn.
+    bool usual_ramp = rope->fast == 32 && rope->slow == 1 && !rope->exact_ramp;
+    if (rope->kind == RRT__ROPE_LLAMA3 || (rope->kind == RRT__ROPE_YARN && !usual_ramp))
+        return DIVISORS_OF_ALL;
     if (rope->kind != RRT__ROPE_LONGROPE) return DIVISORS_NONE;
     bool differ = memcmp(rope->short_divisors, rope->long_divisors, bytes) != 0;
     return differ || model->family->only_longrope ? DIVISORS_BY_LENGTH : DIVISORS_OF_ALL;
@@ -47,7 +50,7 @@ rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err)
     size_t pairs = s->rotary / 2;
     divisors kind = divisors_of(to->plain);
     if (kind == DIVISORS_NONE) return RRT_STATUS_OK;
-    if (s->rope.kind == RRT__ROPE_LLAMA3) {
+    if (s->rope.kind != RRT__ROPE_LONGROPE) {
         rrt__rope_plain_frequencies(s->rope.base, s->rotary, plain);
         rrt__rope_frequencies(&s->rope, s->rotary, 0, by);
         for (size_t p = 0; p < pairs; p++) by[p] = plain[p] / by[p];
@@ -76,12 +79,26 @@ static rrt_status check_layers(const rrt_model *model, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+static rrt_status check_biases(const rrt_model *model, rrt_error *err)
+{
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        rrt__gguf_biases rule = model->family->gguf_biases;
+        bool has = model->shape.has_bias[m], can = m <= RRT__MATRIX_V || rule != RRT__GGUF_BIASES_OF_QKV;
+        bool has_to = rule == RRT__GGUF_BIASES_NEEDED && rrt__family_has(model->family, m);
+        if (has ? can : !has_to) continue;
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "GGUF has no way to say that %s of %s is %s a bias",
+                         rrt__matrix_name(m), model->family->name, has ? "with" : "without");
+    }
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__gguf_check(const rrt_model *model, rrt_error *err)
 {
     const rrt__family *family = model->family;
     const rrt__shape *s = &model->shape;
     double usual = 1 / sqrt((double)s->head_dim);
     RRT__TRY(check_layers(model, err));
+    RRT__TRY(check_biases(model, err));
     if (!family->has_multipliers && s->attention_scale != 0 &&
         fabs(s->attention_scale - usual) > 1e-6 * usual)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
@@ -156,33 +173,33 @@ static rrt_status declare_scales(rrt__gguf_export *to, rrt_error *err)
     return rrt__gguf_write_bool(&to->writer, key, s->parallel_residual, err);
 }
 
+// What cosine and sine are multiplied by, beside what readers make of yarn's factor themselves.
+static rrt_status declare_attention_factor(rrt__gguf_export *to, double usual, rrt_error *err)
+{
+    double factor = to->plain->shape.rope.attention_factor;
+    if (factor == 0 || fabs(factor - usual) <= 1e-6) return RRT_STATUS_OK;
+    return set_real(to, "rope.scaling.attn_factor", factor / usual, err);
+}
+
 // The rotation's keys. Divisors are tensors of their own.
 static rrt_status declare_rope(rrt__gguf_export *to, rrt_error *err)
 {
     const rrt__shape *s = &to->plain->shape;
     const rrt__rope *rope = &s->rope;
+    divisors table = divisors_of(to->plain);
     RRT__TRY(rrt__gguf_set_size(to, "rope.dimension_count", s->rotary, err));
     RRT__TRY(set_real(to, "rope.freq_base", rope->base, err));
     RRT__TRY(set_real(to, "rope.freq_base_swa", s->local_rope_base, err));
-    if (rope->kind == RRT__ROPE_LINEAR || rope->kind == RRT__ROPE_YARN) {
-        RRT__TRY(set_string(to, "rope.scaling.type", rrt__rope_name(rope->kind), err));
-        RRT__TRY(set_real(to, "rope.scaling.factor", rope->factor, err));
-    }
-    if (rope->kind == RRT__ROPE_YARN) {
-        double usual = rope->factor <= 1 ? 1 : 0.1 * log(rope->factor) + 1;
+    if (rope->kind == RRT__ROPE_DEFAULT) return RRT_STATUS_OK;
+    if (table == DIVISORS_BY_LENGTH || rope->kind == RRT__ROPE_YARN)
         RRT__TRY(rrt__gguf_set_size(to, "rope.scaling.original_context_length",
                                     (size_t)rope->original_context, err));
-        if (fabs(rope->attention_factor - usual) > 1e-6)
-            RRT__TRY(set_real(to, "rope.scaling.attn_factor", rope->attention_factor / usual, err));
-    }
-    if (rope->kind != RRT__ROPE_LONGROPE) return RRT_STATUS_OK;
-    if (divisors_of(to->plain) == DIVISORS_BY_LENGTH) {
-        RRT__TRY(set_string(to, "rope.scaling.type", rrt__rope_name(rope->kind), err));
-        RRT__TRY(rrt__gguf_set_size(to, "rope.scaling.original_context_length",
-                                    (size_t)rope->original_context, err));
-    }
-    if (rope->attention_factor == 0 || rope->attention_factor == 1) return RRT_STATUS_OK;
-    return set_real(to, "rope.scaling.attn_factor", rope->attention_factor, err);
+    if (table == DIVISORS_OF_ALL) return declare_attention_factor(to, 1, err);
+    RRT__TRY(set_string(to, "rope.scaling.type", rrt__rope_name(rope->kind), err));
+    if (table == DIVISORS_BY_LENGTH) return declare_attention_factor(to, 1, err);
+    RRT__TRY(set_real(to, "rope.scaling.factor", rope->factor, err));
+    if (rope->kind != RRT__ROPE_YARN) return RRT_STATUS_OK;
+    return declare_attention_factor(to, rope->factor <= 1 ? 1 : 0.1 * log(rope->factor) + 1, err);
 }
 
 static rrt_status declare_window(rrt__gguf_export *to, rrt_error *err)

@@ -54,8 +54,10 @@ static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
 {
     int32_t bos = tokenizer ? rrt_tokenizer_bos(tokenizer) : -1;
     int32_t eos = tokenizer ? rrt_tokenizer_eos(tokenizer) : -1;
-    if (bos >= 0) json_object_set_new(json, "bos_token_id", json_integer(bos));
-    if (eos >= 0) json_object_set_new(json, "eos_token_id", json_integer(eos));
+    // Where a key is absent, classes take a number of their own, which may be none of this vocabulary.
+    json_object_set_new(json, "bos_token_id", bos >= 0 ? json_integer(bos) : json_null());
+    json_object_set_new(json, "eos_token_id", eos >= 0 ? json_integer(eos) : json_null());
+    json_object_set_new(json, "pad_token_id", json_null());
 }
 
 // null where there is none.

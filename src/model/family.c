@@ -40,6 +40,7 @@
 static const rrt__family families[] = {
     {
         .name = "llama",
+        .gguf_biases = RRT__GGUF_BIASES_OF_ALL,
         .gguf_divisors = true,
         .gguf_name = "llama",
         .hf_class = "LlamaForCausalLM",
@@ -158,6 +159,7 @@ static const rrt__family families[] = {
     },
     {
         .name = "granite",
+        .gguf_biases = RRT__GGUF_BIASES_OF_ALL,
         .gguf_divisors = true,
         .gguf_name = "granite",
         .hf_class = "GraniteForCausalLM",
@@ -234,6 +236,7 @@ static const rrt__family families[] = {
     },
     {
         .name = "gpt_neox",
+        .gguf_biases = RRT__GGUF_BIASES_NEEDED,
         .gguf_head = RRT__GGUF_HEAD_IS_STORED,
         .gguf_name = "gptneox",
         .hf_class = "GPTNeoXForCausalLM",

@@ -84,6 +84,13 @@ typedef enum rrt__gguf_head {
     RRT__GGUF_HEAD_IS_TIED,
 } rrt__gguf_head;
 
+// The biases that llama.cpp looks for.
+typedef enum rrt__gguf_biases {
+    RRT__GGUF_BIASES_OF_QKV, // may be there
+    RRT__GGUF_BIASES_OF_ALL, // the same for every matrix
+    RRT__GGUF_BIASES_NEEDED, // of every matrix
+} rrt__gguf_biases;
+
 // What transformers' class takes where config.json does not say. kv_heads 0: as many as heads; head_dim 0:
 // hidden size over heads; window 0: none.
 typedef struct rrt__absent {
@@ -117,6 +124,7 @@ typedef struct rrt__family {
     int local_pattern;       // RRT__WINDOW_PATTERN: every so manieth layer sees all
     bool names_pattern;      // config.json may name another
     rrt__gguf_head gguf_head;
+    rrt__gguf_biases gguf_biases;
     bool gguf_divisors;    // llama.cpp reads divisors of the rotation's angles
     int unrotated_pattern; // where files do not say, every so manieth layer is not rotated; 0: all are
     rrt__absent absent;
