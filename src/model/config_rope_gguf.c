@@ -95,7 +95,7 @@ rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, con
                          "a rope scaling 'yarn' beside the tensor '%s' is not supported",
                          RRT__GGUF_ROPE_DIVISORS);
     if (rope->kind == RRT__ROPE_YARN) return read_yarn(&r, factor, multiplier, err);
-    bool is_long = rope->kind == RRT__ROPE_LONGROPE && rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_LONG);
+    bool is_long = rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_LONG) != NULL; // whatever the type says
     if (!divides && !is_long && multiplier == 1) {
         rope->kind = factor == 1 ? RRT__ROPE_DEFAULT : RRT__ROPE_LINEAR;
         return RRT_STATUS_OK;
