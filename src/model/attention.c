@@ -104,23 +104,36 @@ static rrt_status set_locals(rrt__config *config, const json_t *json, int layers
     return RRT_STATUS_OK;
 }
 
+// Of these families the class sees a window in all layers or in none, and takes little notice of a list.
+static rrt_status check_all_local(const rrt__config *config, int layers, rrt_error *err)
+{
+    for (int i = 0; i < layers; i++)
+        if (!(config->attention[i] & RRT__ATTENTION_LOCAL))
+            return rrt__fail(
+                err, RRT_STATUS_UNSUPPORTED,
+                "\"layer_types\"[%d] is 'full_attention', but a model of '%s' has a window in all layers", i,
+                config->family->name);
+    return RRT_STATUS_OK;
+}
+
 // Which layers are local, and what they see. A window of null, or one that is switched off, is none.
 static rrt_status read_window(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     const rrt__family *family = config->family;
     const json_t *value = json_object_get(json, "sliding_window");
     bool switched = family->window == RRT__WINDOW_LAST || family->window == RRT__WINDOW_UNROTATED, on = true;
-    bool listed =
-        family->window != RRT__WINDOW_ALL && !rrt__json_is_absent(json_object_get(json, "layer_types"));
+    bool listed = !rrt__json_is_absent(json_object_get(json, "layer_types"));
     int64_t window = family->absent.window;
     if (family->window == RRT__WINDOW_NEVER) return RRT_STATUS_OK;
     if (switched) RRT__TRY(rrt__json_bool_or(json, "use_sliding_window", false, &on, err));
     if (value && json_is_null(value)) window = 0;
     RRT__TRY(rrt__json_int_or(json, "sliding_window", 1, MAX_WINDOW, window, &window, err));
-    if (on && window)
+    if (on && window) {
         RRT__TRY(listed ? read_types(config, json, layers, err) : set_locals(config, json, layers, err));
-    else if (listed)
+        if (family->window == RRT__WINDOW_ALL) RRT__TRY(check_all_local(config, layers, err));
+    } else if (listed) {
         RRT__TRY(refuse_types(config, json, layers, err));
+    }
     if (has_kind(config, layers, RRT__ATTENTION_LOCAL)) config->shape.window = (size_t)window;
     return RRT_STATUS_OK;
 }
