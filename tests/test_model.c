@@ -5,9 +5,10 @@
 #include "kernels/kernels.h"
 #include "models.h"
 
-static const char *const names[] = {"llama",  "llama-tied", "llama-bf16", "neox",       "gemma",  "gemma2",
-                                    "gemma3", "qwen2",      "qwen3",      "smollm3",    "biases", "mistral",
-                                    "olmo2",  "phi3",       "granite",    "neox-serial"};
+static const char *const names[] = {"llama",       "llama-tied",    "llama-bf16", "neox",  "gemma",
+                                    "gemma2",      "gemma3",        "qwen2",      "qwen3", "smollm3",
+                                    "biases",      "mistral",       "olmo2",      "phi3",  "granite",
+                                    "neox-serial", "gemma3-wrapper"};
 enum { NAME_COUNT = sizeof names / sizeof *names };
 
 static void assert_golden(const golden *g, const float *logits, const char *what)
@@ -101,6 +102,31 @@ static void test_round_trip(void **state)
     assert_same_logits(model, 0, again, 0, 0);
     rrt_model_close(again);
     rrt_model_close(model);
+}
+
+// A text that is to stay within the original context is rotated by other angles, from its first token on.
+static void test_lengths_of_texts(void **state)
+{
+    (void)state;
+    enum { SHORT = 8 };
+    golden g = golden_open("phi3");
+    rrt_model *model = open_golden("phi3");
+    size_t vocab = model->shape.vocab;
+    const json_t *rows = json_object_get(g.json, "short");
+    float *logits = must_alloc(SHORT * vocab, sizeof *logits),
+          *expected = must_alloc(SHORT * vocab, sizeof *expected);
+    assert_int_equal(json_array_size(rows), SHORT);
+    for (size_t i = 0; i < SHORT * vocab; i++)
+        expected[i] = (float)json_number_value(json_array_get(json_array_get(rows, i / vocab), i % vocab));
+    step_logits(logits, model, g.ids, SHORT, &(rrt_session_options){.tokens = SHORT});
+    assert_true(greatest_difference(logits, expected, SHORT * vocab) <= LOGIT_TOLERANCE);
+    step_logits(logits, model, g.ids, SHORT, &(rrt_session_options){.tokens = SHORT + 1});
+    assert_true(greatest_difference(logits, g.logits, SHORT * vocab) <= LOGIT_TOLERANCE);
+    assert_true(greatest_difference(logits, expected, SHORT * vocab) > 1e-3);
+    free(logits);
+    free(expected);
+    rrt_model_close(model);
+    golden_close(&g);
 }
 
 static void assert_shape_survives(const rrt__family *family, const rrt__shape *shape)
@@ -319,10 +345,15 @@ static void test_cancelled_saving(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),          cmocka_unit_test(test_description),
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_round_trip_of_shapes),
-        cmocka_unit_test(test_saved_config),     cmocka_unit_test(test_save_refusals),
-        cmocka_unit_test(test_session_limits),   cmocka_unit_test(test_cancelled_loading),
+        cmocka_unit_test(test_goldens),
+        cmocka_unit_test(test_lengths_of_texts),
+        cmocka_unit_test(test_description),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip_of_shapes),
+        cmocka_unit_test(test_saved_config),
+        cmocka_unit_test(test_save_refusals),
+        cmocka_unit_test(test_session_limits),
+        cmocka_unit_test(test_cancelled_loading),
         cmocka_unit_test(test_cancelled_saving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

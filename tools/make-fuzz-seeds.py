@@ -52,7 +52,38 @@ def add_blocks(writer):
     writer.add_tensor("F16", np.ones((1, 2), np.float16))
 
 
+def add_model(writer):
+    writer.add_context_length(64)
+    writer.add_embedding_length(8)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(8)
+    writer.add_head_count(2)
+    writer.add_head_count_kv([1])
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(4.0)
+    writer.add_sliding_window(4)
+    writer.add_tensor("token_embd.weight", np.zeros((3, 8), np.float32))
+    writer.add_tensor("blk.0.attn_q.bias", np.zeros(8, np.float32))
+
+
+def add_long_model(writer):
+    writer.add_context_length(64)
+    writer.add_embedding_length(8)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(8)
+    writer.add_head_count(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_scaling_attn_factors(1.5)
+    writer.add_tensor("token_embd.weight", np.zeros((3, 8), np.float32))
+    writer.add_tensor("rope_freqs.weight", np.array([1, 2], np.float32))
+
+
 def main():
+    write_gguf("model", 32, add_model)
+    write_gguf("long-model", 32, add_long_model)
+    for family in ("phi3", "granite", "olmo2", "gemma3-wrapper", "biases", "mistral", "smollm3"):
+        write("config", family + ".json", (CORPUS / "../../data/models" / family / "config.json").read_bytes())
     write_gguf("metadata", 8, add_metadata)
     write_gguf("blocks", 32, add_blocks)
     write("gguf", "empty", b"GGUF" + struct.pack("<IQQ", 3, 0, 0))

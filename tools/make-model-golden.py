@@ -19,8 +19,9 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig, GraniteConfig,
-                          LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config)
+from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig,
+                          GraniteConfig, LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config,
+                          SiglipVisionConfig, SmolLM3Config)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
 VOCAB = 97
@@ -97,6 +98,13 @@ MODELS = {
                               logits_scaling=3.0,
                               rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}),
                 torch.bfloat16, 1, 20),
+    # a text model within one that sees pictures
+    "gemma3-wrapper": (Gemma3Config(text_config=Gemma3TextConfig(**SMALL, query_pre_attn_scalar=9, sliding_window=5,
+                                                                 rope_parameters={LOCAL: default_rope(100.0),
+                                                                                  GLOBAL: default_rope(50000.0)}),
+                                    vision_config=SiglipVisionConfig(hidden_size=4, intermediate_size=4, num_hidden_layers=1,
+                                                                     num_attention_heads=1, image_size=4, patch_size=2),
+                                    mm_tokens_per_image=4, image_token_index=96), torch.bfloat16, 1, 12),
     "neox-serial": (neox(use_parallel_residual=False, num_hidden_layers=2, attention_bias=False), torch.float16, 1, 12),
 }
 
@@ -168,6 +176,9 @@ def make(name, seed):
     ids = ids_of(count, seed)
     logits = logits_of(model, ids)
     golden = {"ids": ids, "logits": [[round(x, 6) for x in row] for row in logits.tolist()]}
+    if "original_max_position_embeddings" in config.to_dict():  # a text within the original context
+        short = config.original_max_position_embeddings
+        golden["short"] = [[round(x, 6) for x in row] for row in logits_of(model, ids[:short]).tolist()]
     return model, folder, golden
 
 

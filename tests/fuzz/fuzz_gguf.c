@@ -1,5 +1,5 @@
 // GGUF files: whatever the bytes are, parsing ends with a result or an error, and a result can be used.
-#include "format/gguf.h"
+#include "model/load.h"
 #include "use_tensors.h"
 
 enum { SMALL = 4096 }; // items of an array that is read
@@ -33,6 +33,17 @@ static void use_key(const rrt__gguf *gguf, const char *key, rrt_error *err)
     rrt__gguf_reals(gguf, key, reals, count, err);
 }
 
+// What its metadata say of a model, and the angles that follow.
+static void use_config(const rrt__gguf *gguf, rrt_error *err)
+{
+    rrt__config config;
+    float frequency[RRT__ROPE_MOST_PAIRS];
+    if (rrt__config_from_gguf(&config, gguf, err)) return;
+    const rrt__shape *shape = &config.shape;
+    if (shape->rotary / 2 > RRT__ROPE_MOST_PAIRS) return;
+    rrt__rope_frequencies(&shape->rope, shape->rotary, shape->context, frequency);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const keys[] = {
@@ -46,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) use_key(gguf, keys[i], &err);
     use_tensors(rrt__gguf_tensors(gguf));
+    use_config(gguf, &err);
     rrt__gguf_close(gguf);
     return 0;
 }
