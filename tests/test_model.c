@@ -166,8 +166,8 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
 static void test_round_trip_of_shapes(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "neox", "gemma3"};
-    for (int f = 0; f < 3; f++) {
+    static const char *const families[] = {"llama", "neox", "gemma3", "gemma2"};
+    for (int f = 0; f < 4; f++) {
         rrt_model *model = open_golden(families[f]);
         rrt__shape shape = {.hidden = 20,
                             .heads = 4,
@@ -179,10 +179,10 @@ static void test_round_trip_of_shapes(void **state)
                             .rotary = f == 1 ? 4 : 6,
                             .rope.base = 123456.75,
                             .local_rope_base = f == 2 ? 1234.5 : 0,
-                            .window = f == 2 ? 77 : 0,
-                            .attention_scale = f == 2 ? 1 / sqrt(8.5) : 0,
-                            .attention_cap = f == 2 ? 31.25 : 0,
-                            .logit_cap = f == 2 ? 15.5 : 0,
+                            .window = f >= 2 ? 77 : 0,
+                            .attention_scale = f >= 2 ? 1 / sqrt(8.5) : 0,
+                            .attention_cap = f == 3 ? 31.25 : 0,
+                            .logit_cap = f >= 2 ? 15.5 : 0,
                             .norm_epsilon = 3e-7,
                             .tied_head = !model->shape.tied_head};
         if (f == 1) shape.hidden = shape.heads * shape.head_dim;

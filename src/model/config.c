@@ -189,8 +189,9 @@ static rrt_status read_scales(rrt__shape *shape, const rrt__family *family, cons
             return rrt__fail(err, RRT_STATUS_FORMAT,
                              "\"query_pre_attn_scalar\" is %g: more than 0 is expected", divisor);
         shape->attention_scale = 1 / sqrt(divisor);
-        RRT__TRY(read_cap(&shape->attention_cap, family->absent.attention_cap, json, "attn_logit_softcapping",
-                          err));
+        if (family->absent.attention_cap != 0) // the others' classes have no cap of scores
+            RRT__TRY(read_cap(&shape->attention_cap, family->absent.attention_cap, json,
+                              "attn_logit_softcapping", err));
         RRT__TRY(read_cap(&shape->logit_cap, family->absent.logit_cap, json, "final_logit_softcapping", err));
     }
     if (!family->has_multipliers) return RRT_STATUS_OK;

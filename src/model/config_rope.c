@@ -124,6 +124,7 @@ static rrt_status read_kind(const reader *r, rrt_error *err)
 {
     const char *old, *name;
     RRT__TRY(rrt__json_string_or(r->scaling, "type", "default", &old, err));
+    if (r->family->absent.local_rope_base != 0) old = "default"; // its class takes no notice of the old key
     RRT__TRY(rrt__json_string_or(r->scaling, "rope_type", old, &name, err));
     bool only = r->family->only_longrope;
     if (only && (strcmp(name, "su") == 0 || strcmp(name, "yarn") == 0)) name = "longrope";

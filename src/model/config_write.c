@@ -82,7 +82,8 @@ static void set_scales(json_t *json, const rrt__family *family, const rrt__shape
     double scale = s->attention_scale != 0 ? s->attention_scale : 1 / sqrt((double)s->head_dim);
     if (family->has_score_settings) {
         json_object_set_new(json, "query_pre_attn_scalar", number(round(1e6 / (scale * scale)) / 1e6));
-        json_object_set_new(json, "attn_logit_softcapping", real_or_null(s->attention_cap));
+        if (family->absent.attention_cap != 0)
+            json_object_set_new(json, "attn_logit_softcapping", real_or_null(s->attention_cap));
         json_object_set_new(json, "final_logit_softcapping", real_or_null(s->logit_cap));
     }
     if (!family->has_multipliers) return;
