@@ -78,8 +78,7 @@ rrt_status rrt__dict_find(rrt__run *run, const rrt__dict *dict, const rrt__value
 
 rrt_status rrt__dict_get(rrt__run *run, const rrt__dict *dict, const char *key, rrt__value **out)
 {
-    rrt__buffer buffer = {.used = (uint32_t)strlen(key)};
-    memcpy(&buffer.data, &key, sizeof key);
+    rrt__buffer buffer = {.data = (char *)key, .used = (uint32_t)strlen(key)};
     const rrt__value text = {.kind = RRT__VALUE_TEXT, .text = {&buffer, 0, buffer.used}};
     return rrt__dict_find(run, dict, &text, out);
 }
@@ -155,10 +154,9 @@ static rrt_status dict_of_json(rrt__run *run, const json_t *json, unsigned char 
                                rrt__value *out)
 {
     const char *name;
-    json_t *member, *object; // jansson's way through an object wants one that may be changed
-    memcpy(&object, &json, sizeof object);
+    json_t *member;
     RRT__TRY(rrt__dict_new(run, out));
-    json_object_foreach(object, name, member)
+    json_object_foreach((json_t *)json, name, member)
     {
         rrt__value key, value;
         unsigned char of_member = mark;

@@ -43,14 +43,14 @@ static rrt_status number_text(rrt__run *run, const specification *s, const rrt__
                  : type == 'G' ? "%.*G"
                                : "%.*f",
                  precision, type == '%' ? real * 100 : real);
-        if (type == '%') strcat(digits, "%");
     } else if (type == 'r' && s->precision < 0) {
         rrt__float_text(real, digits);
     } else {
         return fail_form(run, "a number of this type");
     }
     bool is_negative = digits[0] == '-';
-    snprintf(out, 512, "%s%s", !is_negative && s->sign && s->sign != '-' ? (char[]){s->sign, 0} : "", digits);
+    snprintf(out, 512, "%s%s%s", !is_negative && s->sign && s->sign != '-' ? (char[]){s->sign, 0} : "",
+             digits, type == '%' ? "%" : "");
     return RRT_STATUS_OK;
 }
 
@@ -66,7 +66,7 @@ static void group(char text[512])
         grouped[n++] = text[i];
     }
     grouped[n] = '\0';
-    strcpy(text, grouped);
+    memcpy(text, grouped, n + 1);
 }
 
 static rrt_status pad(rrt__run *run, rrt__value *out, const specification *s, const rrt__value *text,

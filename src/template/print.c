@@ -12,7 +12,7 @@ void rrt__float_text(double real, char out[64])
 {
     char digits[40];
     if (isnan(real) || isinf(real)) {
-        strcpy(out, isnan(real) ? "nan" : real < 0 ? "-inf" : "inf");
+        snprintf(out, 64, "%s", isnan(real) ? "nan" : real < 0 ? "-inf" : "inf");
         return;
     }
     int precision = 1;

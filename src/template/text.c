@@ -27,7 +27,7 @@ rrt_status rrt__text_borrow(rrt__run *run, const char *data, size_t length, unsi
     RRT__TRY(check_length(run, length));
     RRT__TRY(make(run, (uint32_t)length, out));
     // Nobody writes to it: its capacity is used up.
-    memcpy(&out->text.buffer->data, &data, sizeof data);
+    out->text.buffer->data = (char *)data;
     out->text.buffer->mark = mark;
     out->text.buffer->used = out->text.length = (uint32_t)length;
     return RRT_STATUS_OK;

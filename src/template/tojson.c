@@ -73,9 +73,12 @@ static rrt_status put_number(writer *w, const rrt__value *value)
     if (value->kind == RRT__VALUE_FLOAT) {
         rrt__float_text(value->real, text);
         if (!isfinite(value->real))
-            strcpy(text, isnan(value->real) ? "NaN" : value->real < 0 ? "-Infinity" : "Infinity");
+            snprintf(text, sizeof text, "%s",
+                     isnan(value->real) ? "NaN"
+                     : value->real < 0  ? "-Infinity"
+                                        : "Infinity");
     } else if (value->kind == RRT__VALUE_BOOL) {
-        strcpy(text, value->truth ? "true" : "false");
+        snprintf(text, sizeof text, "%s", value->truth ? "true" : "false");
     } else {
         snprintf(text, sizeof text, "%" PRId64, value->integer);
     }

@@ -111,11 +111,6 @@ void rrt_chat_close(rrt_chat *chat)
     rrt__free(chat);
 }
 
-bool rrt__chat_has_generation(const rrt_chat *chat)
-{
-    return chat->usual && rrt__template_has_generation(chat->usual);
-}
-
 // --- rendering ------------------------------------------------------------------------------------------
 
 static rrt_status choose(const rrt_chat *chat, const rrt__chat_options *options, const rrt__template **out,
@@ -130,6 +125,12 @@ static rrt_status choose(const rrt_chat *chat, const rrt__chat_options *options,
     if (*out) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                      "the model's chat template is for conversations with tools");
+}
+
+bool rrt__chat_has_generation(const rrt_chat *chat, const rrt__chat_options *options)
+{
+    const rrt__template *chosen;
+    return !choose(chat, options, &chosen, NULL) && rrt__template_has_generation(chosen);
 }
 
 static rrt_status check_list(const json_t *list, const char *what, bool of_objects, rrt_error *err)
@@ -155,10 +156,9 @@ static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__c
     const rrt__template *chosen;
     rrt__template_input *inputs;
     const char *name;
-    json_t *value, *more, *null = json_null();
+    json_t *value, *more = (json_t *)o->arguments, *null = json_null();
     size_t n = 0;
     RRT__TRY(choose(chat, o, &chosen, err));
-    memcpy(&more, &o->arguments, sizeof more); // jansson's loop wants what may be changed
     size_t most = FIXED + json_object_size(chat->specials) + json_object_size(more);
     RRT__TRY(rrt__alloc(&inputs, most, sizeof *inputs, "a chat template's variables", err));
     json_object_foreach(chat->specials, name, value) inputs[n++] =
@@ -208,13 +208,14 @@ bool rrt__chat_has_bos(const rrt_tokenizer *tokenizer, const char *text, size_t 
     return bos.length && length >= bos.length && !memcmp(text, bos.data, bos.length);
 }
 
-static rrt_status encode(const rrt_tokenizer *tokenizer, const rrt__rendered *r, rrt_chat_prompt *out,
-                         rrt_error *err)
+rrt_status rrt__chat_encode(const rrt_tokenizer *tokenizer, const rrt__rendered *r,
+                            const rrt__chat_options *o, rrt_chat_prompt *out, rrt_error *err)
 {
     rrt__range *plain;
     size_t n_plain;
     out->has_bos = rrt__chat_has_bos(tokenizer, r->text.data, r->text.length);
-    const rrt_encode_options options = {.add_bos = tokenizer->adds_bos && !out->has_bos, .parse_special = 1};
+    const rrt_encode_options options = {.add_bos = tokenizer->adds_bos && !out->has_bos && !o->no_bos,
+                                        .parse_special = 1};
     RRT__TRY(ranges_of(r, RRT__MARK_INPUT, &plain, &n_plain, err));
     rrt_status status = rrt__encode(tokenizer, r->text.data, r->text.length, &options, plain, n_plain,
                                     &out->ids, &out->n_ids, err);
@@ -237,19 +238,25 @@ static rrt_status check_options(const json_t *messages, const rrt__chat_options 
     return RRT_STATUS_OK;
 }
 
-static rrt_status render_all(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *o,
-                             rrt__rendered *r, rrt_chat_prompt *out, rrt_error *err)
+rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *o,
+                         rrt__rendered *out, rrt_error *err)
 {
     json_t *prepared;
+    *out = (rrt__rendered){0};
+    RRT__TRY(check_options(messages, o, err));
     RRT__TRY(rrt__chat_prepare(messages, o->continue_final_message, &prepared, err));
-    rrt_status status = run(chat, prepared, o, r, err);
-    if (!status && o->continue_final_message) status = rrt__chat_cut(messages, r, err);
+    rrt_status status = run(chat, prepared, o, out, err);
+    if (!status && o->continue_final_message) status = rrt__chat_cut(messages, out, err);
     json_decref(prepared);
-    RRT__TRY(status);
+    return status;
+}
+
+static rrt_status make_ids(const rrt_chat *chat, const rrt__rendered *r, const rrt__chat_options *o,
+                           rrt_chat_prompt *out, rrt_error *err)
+{
     if (!chat->tokenizer || o->text_only) return RRT_STATUS_OK;
-    RRT__TRY(encode(chat->tokenizer, r, out, err));
-    if (!memchr(r->marks.data, RRT__MARK_REPLY, r->marks.length) && !rrt__chat_has_generation(chat))
-        return RRT_STATUS_OK;
+    RRT__TRY(rrt__chat_encode(chat->tokenizer, r, o, out, err));
+    if (!rrt__chat_has_generation(chat, o)) return RRT_STATUS_OK;
     return rrt__chat_find_replies(chat->tokenizer, r, out, err);
 }
 
@@ -258,8 +265,8 @@ rrt_status rrt__chat_render(const rrt_chat *chat, const json_t *messages, const 
 {
     rrt__rendered r = {0};
     *out = (rrt_chat_prompt){0};
-    RRT__TRY(check_options(messages, options, err));
-    rrt_status status = render_all(chat, messages, options, &r, out, err);
+    rrt_status status = rrt__chat_run(chat, messages, options, &r, err);
+    if (!status) status = make_ids(chat, &r, options, out, err);
     if (status) {
         rrt_chat_prompt_free(out);
     } else {

@@ -15,9 +15,8 @@ static rrt_status fail_memory(rrt_error *err)
 static json_t *prepare_message(const json_t *message)
 {
     static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
-    json_t *out = json_object(), *value, *thought = NULL, *in;
+    json_t *out = json_object(), *value, *thought = NULL, *in = (json_t *)message;
     const char *key;
-    memcpy(&in, &message, sizeof in);
     for (int i = 0; i < 3 && !thought; i++) {
         thought = json_object_get(in, names[i]);
         if (rrt__json_is_absent(thought)) thought = NULL;
@@ -131,7 +130,7 @@ rrt_status rrt__chat_find_replies(const rrt_tokenizer *tokenizer, const rrt__ren
     size_t at = 0, first = 0;
     RRT__TRY(rrt__alloc(&out->replies, out->n_ids, 1, "a conversation", err));
     // BOS that the tokenizer added is not in the text.
-    if (out->n_ids && tokenizer->adds_bos && !out->has_bos) first = 1;
+    if (out->n_ids && tokenizer->adds_bos && !out->has_bos && out->ids[0] == tokenizer->bos) first = 1;
     for (size_t i = first; i < out->n_ids; i++) {
         size_t length, n;
         const char *bytes = rrt_token_bytes(tokenizer, out->ids[i], &length);
