@@ -1,5 +1,8 @@
-// Training on conversations: which tokens are learnt, by each kind of template.
+// Training on conversations: which tokens are learnt, by each kind of template. And where templates lie.
+#include "format/gguf_write.h"
+#include "rrt/chat.h"
 #include "texts.h"
+#include "tokenizer/tokenizer.h"
 #include "train/data.h"
 #include "train/shards.h"
 
@@ -167,12 +170,60 @@ static void test_refusals(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
+static void assert_renders(const rrt_tokenizer *tokenizer, const char *name, const char *tools,
+                           const char *expected)
+{
+    rrt_error err = {0};
+    rrt_chat *chat;
+    rrt_chat_prompt prompt;
+    const rrt_chat_options options = {.tools = tools};
+    assert_ok(rrt_chat_open(&chat, tokenizer, name, &err));
+    assert_ok(rrt_chat_render(chat, "[{\"role\": \"user\"}]", &options, &prompt, &err));
+    assert_string_equal(prompt.text, expected);
+    rrt_chat_prompt_free(&prompt);
+    rrt_chat_close(chat);
+}
+
+// A folder's files go before its settings; what GGUF keeps of them is the same.
+static void test_where_templates_lie(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizers[2];
+    rrt__gguf_writer writer = {0};
+    char model[128];
+    snprintf(model, sizeof model, "%s", in_folder("several"));
+    assert_int_equal(mkdir(model, 0777), 0);
+    copy_file(RRT_TEST_DATA "/tokenizer-smollm", model, "tokenizer.json");
+    copy_file(RRT_TEST_DATA "/tokenizer-smollm", model, "tokenizer_config.json");
+    update_json(model, "tokenizer_config.json", json_pack("{s:s}", "chat_template", "{{ 'old' }}"));
+    assert_int_equal(mkdir(in_folder("several/additional_chat_templates"), 0777), 0);
+    write_text("several/chat_template.jinja", "{{ 'usual' }}");
+    write_text("several/additional_chat_templates/tool_use.jinja", "{{ 'tools' }}");
+    write_text("several/additional_chat_templates/rag.jinja", "{{ 'rag' }}");
+    write_text("several/additional_chat_templates/README.md", "no template");
+    assert_ok(rrt_tokenizer_open(&tokenizers[0], model, &err));
+    size_t vocab = (size_t)rrt_tokenizer_vocab(tokenizers[0]);
+    assert_ok(rrt__tokenizer_to_gguf(tokenizers[0], vocab, &writer, &err));
+    assert_ok(rrt__gguf_writer_begin(&writer, in_folder("several.gguf"), &err));
+    assert_ok(rrt__gguf_writer_finish(&writer, &err));
+    rrt__gguf_writer_free(&writer);
+    assert_ok(rrt_tokenizer_open(&tokenizers[1], in_folder("several.gguf"), &err));
+    for (int i = 0; i < 2; i++) {
+        assert_renders(tokenizers[i], NULL, NULL, "usual");
+        assert_renders(tokenizers[i], NULL, "[{}]", "tools");
+        assert_renders(tokenizers[i], "rag", NULL, "rag");
+        assert_string_equal(rrt__tokenizer_chat_template(tokenizers[i]), "{{ 'usual' }}");
+        rrt_tokenizer_close(tokenizers[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_learnt), cmocka_unit_test(test_what_was_thought),
         cmocka_unit_test(test_mixed),          cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_where_templates_lie),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

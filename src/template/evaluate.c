@@ -79,11 +79,12 @@ static rrt_status evaluate_sign(rrt__run *run, const rrt__node *node, rrt__value
     RRT__TRY(rrt__check_defined(run, &value));
     if (!rrt__is_number(&value))
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "a sign before a %s", rrt__type_name(&value));
-    if (value.kind == RRT__VALUE_FLOAT)
+    if (value.kind == RRT__VALUE_FLOAT) {
         *out = rrt__float(node->op == '-' ? -value.real : value.real);
-    else
-        *out = rrt__int(node->op == '-' ? -rrt__whole(&value) : rrt__whole(&value));
-    return RRT_STATUS_OK;
+        return RRT_STATUS_OK;
+    }
+    const rrt__value zero = rrt__int(0);
+    return rrt__binary(run, node->op, &zero, &value, out);
 }
 
 static rrt_status evaluate_comparison(rrt__run *run, const rrt__node *node, rrt__value *out)

@@ -233,10 +233,11 @@ static rrt_status filter_abs(rrt__run *run, const rrt__value *self, const rrt__a
     rrt__value none[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "abs", "", 0, none));
     RRT__TRY(need_number(run, self, "abs"));
+    const rrt__value zero = rrt__int(0);
     if (self->kind == RRT__VALUE_FLOAT)
         *out = rrt__float(fabs(self->real));
     else
-        *out = rrt__int(rrt__whole(self) < 0 ? -rrt__whole(self) : rrt__whole(self));
+        return rrt__binary(run, rrt__whole(self) < 0 ? '-' : '+', &zero, self, out);
     return RRT_STATUS_OK;
 }
 

@@ -25,6 +25,7 @@ static rrt_status number_text(rrt__run *run, const specification *s, const rrt__
     int precision = s->precision < 0 ? 6 : s->precision;
     double real = rrt__real(value);
     if (type == 'd' || type == 'i' || type == 'u') {
+        if (!(real > -9.2e18 && real < 9.2e18)) return fail_form(run, "so long a number");
         int64_t whole = rrt__is_whole(value) ? rrt__whole(value) : (int64_t)real;
         snprintf(digits, sizeof digits, "%" PRId64, whole);
     } else if ((type == 'x' || type == 'X' || type == 'o') && rrt__is_whole(value) &&

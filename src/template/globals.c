@@ -25,8 +25,10 @@ static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt_
     out->sequence->start = start;
     out->sequence->stop = stop;
     out->sequence->step = step;
-    for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step)
+    for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
         RRT__TRY(rrt__sequence_add(run, out, rrt__int(i)));
+        if (__builtin_add_overflow(i, step, &i)) break;
+    }
     return RRT_STATUS_OK;
 }
 

@@ -130,6 +130,10 @@ rrt_status rrt__parse_expression(rrt__parser *p, bool with_choice, rrt__node **o
 rrt_status rrt__parse_tuple(rrt__parser *p, bool with_choice, bool in_parentheses, const char *stop,
                             rrt__node **out);
 rrt_status rrt__parse_primary(rrt__parser *p, rrt__node **out);
+// parse_constants.c
+rrt_status rrt__parse_constant(rrt__parser *p, rrt__value value, rrt__node **out);
+rrt_status rrt__parse_text(rrt__parser *p, rrt__node **out);
+rrt_status rrt__parse_number(rrt__parser *p, rrt__node **out);
 // Filters behind `of`; the first without its | where is_first.
 rrt_status rrt__parse_filters(rrt__parser *p, rrt__node *of, bool is_first, rrt__node **out);
 

@@ -221,6 +221,15 @@ size_t rrt__text_find(const rrt__value *text, const rrt__value *needle, size_t f
     return at ? (size_t)(at - data) : SIZE_MAX;
 }
 
+size_t rrt__text_find_last(const rrt__value *text, const rrt__value *what, size_t end)
+{
+    const char *data = rrt__text_data(text), *needle = rrt__text_data(what);
+    size_t length = what->text.length;
+    for (size_t at = end >= length ? end - length + 1 : 0; at-- > 0;)
+        if (memcmp(data + at, needle, length) == 0) return at;
+    return SIZE_MAX;
+}
+
 // Between all characters, where the old text is empty.
 static rrt_status interleave(rrt__run *run, const rrt__value *text, const rrt__value *fresh, int64_t most,
                              rrt__value *out)

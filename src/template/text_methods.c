@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "template/methods.h"
 
-static rrt_status need_text(rrt__run *run, const rrt__value *value, const char *what)
+rrt_status rrt__need_text(rrt__run *run, const rrt__value *value, const char *what)
 {
     RRT__TRY(rrt__check_defined(run, value));
     if (rrt__is_text(value)) return RRT_STATUS_OK;
@@ -21,7 +21,7 @@ static rrt_status strip(rrt__run *run, const rrt__value *self, const rrt__argume
     rrt__value given[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "strip", "chars", 0, given));
     bool has = given[0].kind != RRT__VALUE_MISSING && given[0].kind != RRT__VALUE_NONE;
-    if (has) RRT__TRY(need_text(run, &given[0], "strip"));
+    if (has) RRT__TRY(rrt__need_text(run, &given[0], "strip"));
     RRT__TRY(rrt__work(run, self->text.length));
     *out = rrt__text_strip(self, has ? &given[0] : NULL, side);
     return RRT_STATUS_OK;
@@ -40,191 +40,6 @@ static rrt_status text_lstrip(rrt__run *run, const rrt__value *self, const rrt__
 static rrt_status text_rstrip(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     return strip(run, self, a, 1, out);
-}
-
-// --- split ----------------------------------------------------------------------------------------------
-
-static rrt_status add_slice(rrt__run *run, const rrt__value *text, size_t begin, size_t end, rrt__value *list)
-{
-    return rrt__sequence_add(run, list, rrt__text_slice(text, begin, end));
-}
-
-static rrt_status split_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t most,
-                           rrt__value *out)
-{
-    size_t at = 0, found;
-    for (; most && (found = rrt__text_find(text, by, at)) != SIZE_MAX; most--) {
-        RRT__TRY(add_slice(run, text, at, found, out));
-        at = found + by->text.length;
-    }
-    return add_slice(run, text, at, text->text.length, out);
-}
-
-static rrt_status split_at_space(rrt__run *run, const rrt__value *text, int64_t most, rrt__value *out)
-{
-    const char *data = rrt__text_data(text);
-    size_t at = 0, length = text->text.length, n;
-    for (;;) {
-        while ((n = rrt__space_at(data + at, length - at)) > 0) at += n;
-        if (at == length) return RRT_STATUS_OK;
-        size_t begin = at;
-        if (!most) return add_slice(run, text, at, length, out);
-        while (at < length && !rrt__space_at(data + at, length - at)) at++;
-        RRT__TRY(add_slice(run, text, begin, at, out));
-        most--;
-    }
-}
-
-static size_t find_last(const rrt__value *text, const rrt__value *what, size_t end)
-{
-    const char *data = rrt__text_data(text), *needle = rrt__text_data(what);
-    size_t length = what->text.length;
-    for (size_t at = end >= length ? end - length + 1 : 0; at-- > 0;)
-        if (memcmp(data + at, needle, length) == 0) return at;
-    return SIZE_MAX;
-}
-
-static rrt_status reverse_items(rrt__value *list)
-{
-    rrt__sequence *s = list->sequence;
-    for (size_t i = 0; i < s->count / 2; i++) {
-        rrt__value other = s->items[i];
-        s->items[i] = s->items[s->count - 1 - i];
-        s->items[s->count - 1 - i] = other;
-    }
-    return RRT_STATUS_OK;
-}
-
-static rrt_status rsplit_at_space(rrt__run *run, const rrt__value *text, int64_t most, rrt__value *out)
-{
-    const char *data = rrt__text_data(text);
-    size_t end = text->text.length, n;
-    for (;;) {
-        while ((n = rrt__space_before(data, end)) > 0) end -= n;
-        if (!end) return reverse_items(out);
-        size_t stop = end;
-        if (!most) {
-            RRT__TRY(add_slice(run, text, 0, end, out));
-            return reverse_items(out);
-        }
-        while (end && !rrt__space_before(data, end)) end--;
-        RRT__TRY(add_slice(run, text, end, stop, out));
-        most--;
-    }
-}
-
-static rrt_status rsplit_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t most,
-                            rrt__value *out)
-{
-    size_t end = text->text.length, found;
-    for (; most && (found = find_last(text, by, end)) != SIZE_MAX; most--) {
-        RRT__TRY(rrt__work(run, (end - found) * (by->text.length + 1)));
-        RRT__TRY(add_slice(run, text, found + by->text.length, end, out));
-        end = found;
-    }
-    RRT__TRY(rrt__work(run, end * (by->text.length + 1)));
-    RRT__TRY(add_slice(run, text, 0, end, out));
-    return reverse_items(out);
-}
-
-static rrt_status split(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool from_right,
-                        rrt__value *out)
-{
-    rrt__value given[RRT__MOST_PARAMETERS];
-    RRT__TRY(rrt__bind(run, a, "split", "sep maxsplit", 0, given));
-    int64_t most = rrt__is_whole(&given[1]) ? rrt__whole(&given[1]) : -1;
-    RRT__TRY(rrt__work(run, self->text.length));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 0, out));
-    if (given[0].kind == RRT__VALUE_MISSING || given[0].kind == RRT__VALUE_NONE)
-        return from_right ? rsplit_at_space(run, self, most, out) : split_at_space(run, self, most, out);
-    RRT__TRY(need_text(run, &given[0], "split"));
-    if (!given[0].text.length) return rrt__run_fail(run, RRT_STATUS_FORMAT, "split at an empty string");
-    return from_right ? rsplit_at(run, self, &given[0], most, out)
-                      : split_at(run, self, &given[0], most, out);
-}
-
-static rrt_status text_split(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
-{
-    return split(run, self, a, false, out);
-}
-
-static rrt_status text_rsplit(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
-{
-    return split(run, self, a, true, out);
-}
-
-// The length of the line break that data begins with, 0 if it is none.
-static size_t break_at(const char *data, size_t length)
-{
-    uint32_t c;
-    if (length >= 2 && data[0] == '\r' && data[1] == '\n') return 2;
-    size_t n = rrt__utf8_decode(data, length, &c);
-    bool is =
-        n && ((c >= 10 && c <= 13) || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 || c == 0x2029);
-    return is ? n : 0;
-}
-
-rrt_status rrt__split_lines(rrt__run *run, const rrt__value *text, bool keeps, rrt__value *out)
-{
-    const char *data = rrt__text_data(text);
-    size_t begin = 0, length = text->text.length;
-    RRT__TRY(rrt__work(run, length));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 0, out));
-    for (size_t at = 0; at < length;) {
-        size_t n = break_at(data + at, length - at);
-        if (n) RRT__TRY(add_slice(run, text, begin, keeps ? at + n : at, out));
-        at += n ? n : 1;
-        if (n) begin = at;
-    }
-    return begin < length ? add_slice(run, text, begin, length, out) : RRT_STATUS_OK;
-}
-
-bool rrt__ends_line(const rrt__value *text)
-{
-    const char *data = rrt__text_data(text);
-    size_t length = text->text.length, n = 1;
-    while (n < length && n < 4 && ((unsigned char)data[length - n] & 0xc0) == 0x80) n++;
-    return length && break_at(data + length - n, n) > 0;
-}
-
-static rrt_status text_splitlines(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
-                                  rrt__value *out)
-{
-    rrt__value given[RRT__MOST_PARAMETERS];
-    RRT__TRY(rrt__bind(run, a, "splitlines", "keepends", 0, given));
-    return rrt__split_lines(run, self, rrt__is_true(&given[0]), out);
-}
-
-static rrt_status partition(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool last,
-                            rrt__value *out)
-{
-    rrt__value given[RRT__MOST_PARAMETERS];
-    size_t length = self->text.length;
-    RRT__TRY(rrt__bind(run, a, "partition", "sep", 1, given));
-    RRT__TRY(need_text(run, &given[0], "partition"));
-    if (!given[0].text.length) return rrt__run_fail(run, RRT_STATUS_FORMAT, "partition at an empty string");
-    RRT__TRY(rrt__work(run, length * (last ? given[0].text.length : 1)));
-    size_t at = last ? find_last(self, &given[0], length) : rrt__text_find(self, &given[0], 0);
-    bool found = at != SIZE_MAX;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_TUPLE, 3, out));
-    RRT__TRY(add_slice(run, self, 0, found ? at : last ? 0 : length, out));
-    if (found)
-        RRT__TRY(rrt__sequence_add(run, out, given[0]));
-    else
-        RRT__TRY(add_slice(run, self, 0, 0, out));
-    return add_slice(run, self, found ? at + given[0].text.length : last ? 0 : length, length, out);
-}
-
-static rrt_status text_partition(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
-                                 rrt__value *out)
-{
-    return partition(run, self, a, false, out);
-}
-
-static rrt_status text_rpartition(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
-                                  rrt__value *out)
-{
-    return partition(run, self, a, true, out);
 }
 
 // --- searching ------------------------------------------------------------------------------------------
@@ -264,12 +79,12 @@ static rrt_status affix(rrt__run *run, const rrt__value *self, const rrt__argume
     if (begin == SIZE_MAX || begin > stop) return RRT_STATUS_OK;
     const rrt__value part = rrt__text_slice(self, begin, stop);
     if (given[0].kind != RRT__VALUE_TUPLE) {
-        RRT__TRY(need_text(run, &given[0], what));
+        RRT__TRY(rrt__need_text(run, &given[0], what));
         *out = rrt__bool(has_affix(&part, &given[0], at_end));
         return RRT_STATUS_OK;
     }
     for (size_t i = 0; i < given[0].sequence->count; i++) {
-        RRT__TRY(need_text(run, &given[0].sequence->items[i], what));
+        RRT__TRY(rrt__need_text(run, &given[0].sequence->items[i], what));
         if (has_affix(&part, &given[0].sequence->items[i], at_end)) *out = rrt__bool(true);
     }
     return RRT_STATUS_OK;
@@ -294,12 +109,13 @@ static rrt_status find(rrt__run *run, const rrt__value *self, const rrt__argumen
     rrt__value given[RRT__MOST_PARAMETERS];
     size_t begin, stop, at = SIZE_MAX;
     RRT__TRY(rrt__bind(run, a, "find", "sub start end", 1, given));
-    RRT__TRY(need_text(run, &given[0], "find"));
+    RRT__TRY(rrt__need_text(run, &given[0], "find"));
     RRT__TRY(part_of(run, self, &given[1], &given[2], &begin, &stop));
     if (begin != SIZE_MAX && begin <= stop) {
         const rrt__value part = rrt__text_slice(self, begin, stop);
         if (last) RRT__TRY(rrt__work(run, part.text.length * given[0].text.length));
-        at = last ? find_last(&part, &given[0], part.text.length) : rrt__text_find(&part, &given[0], 0);
+        at = last ? rrt__text_find_last(&part, &given[0], part.text.length)
+                  : rrt__text_find(&part, &given[0], 0);
     }
     const rrt__value before = rrt__text_slice(self, 0, at == SIZE_MAX ? 0 : begin + at);
     *out = rrt__int(at == SIZE_MAX ? -1 : (int64_t)rrt__text_characters(&before));
@@ -339,7 +155,7 @@ static rrt_status text_count(rrt__run *run, const rrt__value *self, const rrt__a
     rrt__value given[RRT__MOST_PARAMETERS];
     int64_t count = 0;
     RRT__TRY(rrt__bind(run, a, "count", "sub", 1, given));
-    RRT__TRY(need_text(run, &given[0], "count"));
+    RRT__TRY(rrt__need_text(run, &given[0], "count"));
     RRT__TRY(rrt__work(run, self->text.length));
     if (!given[0].text.length) count = (int64_t)rrt__text_characters(self) + 1;
     for (size_t at = 0; given[0].text.length && (at = rrt__text_find(self, &given[0], at)) != SIZE_MAX;
@@ -354,8 +170,8 @@ static rrt_status text_replace(rrt__run *run, const rrt__value *self, const rrt_
 {
     rrt__value given[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "replace", "old new count", 2, given));
-    RRT__TRY(need_text(run, &given[0], "replace"));
-    RRT__TRY(need_text(run, &given[1], "replace"));
+    RRT__TRY(rrt__need_text(run, &given[0], "replace"));
+    RRT__TRY(rrt__need_text(run, &given[1], "replace"));
     rrt__value fresh = given[1];
     if (self->is_markup) RRT__TRY(rrt__escape(run, &given[1], &fresh));
     int64_t most = rrt__is_whole(&given[2]) ? rrt__whole(&given[2]) : -1;
@@ -369,7 +185,7 @@ static rrt_status remove_affix(rrt__run *run, const rrt__value *self, const rrt_
 {
     rrt__value given[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "removeprefix", "affix", 1, given));
-    RRT__TRY(need_text(run, &given[0], "removeprefix"));
+    RRT__TRY(rrt__need_text(run, &given[0], "removeprefix"));
     size_t n = has_affix(self, &given[0], at_end) ? given[0].text.length : 0;
     *out = rrt__text_slice(self, at_end ? 0 : n, self->text.length - (at_end ? n : 0));
     return RRT_STATUS_OK;
@@ -397,7 +213,7 @@ static rrt_status text_join(rrt__run *run, const rrt__value *self, const rrt__ar
     RRT__TRY(rrt__items_of(run, &given[0], &items));
     RRT__TRY(rrt__text_copy(run, "", 0, 0, out));
     for (size_t i = 0; i < items.count; i++) {
-        RRT__TRY(need_text(run, &items.items[i], "join"));
+        RRT__TRY(rrt__need_text(run, &items.items[i], "join"));
         rrt__value item = items.items[i];
         if (self->is_markup) RRT__TRY(rrt__escape(run, &items.items[i], &item));
         if (i) RRT__TRY(rrt__text_append(run, out, self));
@@ -558,18 +374,18 @@ const rrt__method rrt__text_methods[] = {
     {"lower", text_lower},
     {"lstrip", text_lstrip},
     {"maketrans"},
-    {"partition", text_partition},
+    {"partition", rrt__text_partition},
     {"removeprefix", text_removeprefix},
     {"removesuffix", text_removesuffix},
     {"replace", text_replace},
     {"rfind", text_rfind},
     {"rindex", text_rindex},
     {"rjust", text_rjust},
-    {"rpartition", text_rpartition},
-    {"rsplit", text_rsplit},
+    {"rpartition", rrt__text_rpartition},
+    {"rsplit", rrt__text_rsplit},
     {"rstrip", text_rstrip},
-    {"split", text_split},
-    {"splitlines", text_splitlines},
+    {"split", rrt__text_split},
+    {"splitlines", rrt__text_splitlines},
     {"startswith", text_startswith},
     {"strip", text_strip},
     {"swapcase"},

@@ -205,6 +205,7 @@ size_t rrt__space_before(const char *data, size_t length);
 rrt__value rrt__text_strip(const rrt__value *text, const rrt__value *characters, int side);
 // Where needle is in text[from..), or SIZE_MAX.
 size_t rrt__text_find(const rrt__value *text, const rrt__value *needle, size_t from);
+size_t rrt__text_find_last(const rrt__value *text, const rrt__value *what, size_t end); // in text[..end)
 rrt_status rrt__text_replace(struct rrt__run *run, const rrt__value *text, const rrt__value *old,
                              const rrt__value *fresh, int64_t most, rrt__value *out);
 
