@@ -2,17 +2,20 @@
 """Compares what rrt makes of conversations with what transformers' apply_chat_template makes of them, template by template:
 the text, and with a model's tokenizer the ids.
 
-    tools/compare-chat.py [--templates DIR]... [MODEL.gguf]... [--library build/librrt.so]
+    tools/compare-chat.py [--templates DIR | FILE.cpp]... [MODEL.gguf]... [--library build/librrt.so]
 
-DIR holds *.jinja, as models/templates of llama.cpp's source does. For each template a line: how many conversations are
-equal, which of them both refuse, what rrt refuses by name, what differs. Needs: pip install transformers jinja2, for a
-model tokenizers and gguf too. Exits with 1 if one differs or fewer than 90 % of the templates are equal.
+DIR holds *.jinja, as models/templates of llama.cpp's source does (the llama-cpp-python sdist has it); FILE.cpp is its
+tests/test-chat-template.cpp, which has more of them. For each template a line: how many conversations are equal, how many
+both refuse, what rrt refuses by name, what differs. Needs: pip install transformers jinja2, for a model tokenizers and gguf
+too. Exits with 1 if one differs or fewer than 90 % of the templates are equal.
 """
 import argparse
+import ast
 import ctypes
 import importlib
 import json
 import pathlib
+import re
 import sys
 
 from transformers.utils import chat_template_utils as theirs
@@ -169,6 +172,25 @@ def load(path):
     return lib
 
 
+def of_source(text):
+    """(name, template) of the string literals of llama.cpp's test."""
+    literal = re.compile(r'\s*(?:(?:u8)?R"(\w*)\((.*?)\)\1"|"((?:[^"\\]|\\.)*)")', re.S)
+    for start in re.finditer(r'/\*\s*\.name=\s*\*/\s*"([^"]*)",\s*/\*\s*\.template_str=\s*\*/', text):
+        at, template = start.end(), ""
+        while piece := literal.match(text, at):
+            template += piece[2] if piece[2] is not None else ast.literal_eval('"' + piece[3] + '"')
+            at = piece.end()
+        if template:
+            yield start[1], template
+
+
+def of_templates(path):
+    path = pathlib.Path(path)
+    if path.suffix == ".cpp":
+        return list(of_source(path.read_text()))
+    return [(file.stem, file.read_text()) for file in sorted(path.glob("*.jinja"))]
+
+
 def of_models(paths, library):
     """(name, template, make, specials, encode) of each model that has a template."""
     reference_tokenizers = importlib.import_module("tokenizer_reference")
@@ -192,13 +214,13 @@ def of_models(paths, library):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help=".gguf files")
-    parser.add_argument("--templates", action="append", default=[], help="a folder of *.jinja")
+    parser.add_argument("--templates", action="append", default=[], help="a folder of *.jinja, or llama.cpp's test")
     parser.add_argument("--library", default="build/librrt.so")
     parser.add_argument("--quiet", action="store_true", help="only what is not equal, and the sum")
     options = parser.parse_args()
     lib = load(options.library)
-    work = [(path.stem, path.read_text(), lambda text: Chat(lib, None, text), SPECIALS, None)
-            for folder in options.templates for path in sorted(pathlib.Path(folder).glob("*.jinja"))]
+    work = [(name, template, lambda text: Chat(lib, None, text), SPECIALS, None)
+            for path in options.templates for name, template in of_templates(path)]
     work += of_models(options.models, options.library) if options.models else []
     total, equal, refused, different = [0, 0, 0, 0], 0, 0, 0
     print(f"{'template':<54} equal  both refuse  refused by name  different")
@@ -209,7 +231,7 @@ def main():
         refused += counts[3] == 0 and counts[2] > 0
         equal += counts[2] == counts[3] == 0
         if not options.quiet or notes:
-            print(f"{name:<54} {counts[0]:5}  {counts[1]:11}  {counts[2]:15}  {counts[3]:9}")
+            print(f"{name[:54]:<54} {counts[0]:5}  {counts[1]:11}  {counts[2]:15}  {counts[3]:9}")
         for note in notes:
             print(f"    {note}")
     print(f"{len(work)} templates x {len(CONVERSATIONS)} conversations: {total[0]} equal, {total[1]} refused by both, "
