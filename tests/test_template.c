@@ -88,6 +88,13 @@ static void test_limits(void **state)
         "{% set ns = namespace(t=[1]) %}{% for a in range(99) %}{% set ns.t = ns.t + ns.t %}{% endfor %}");
     assert_refused(RRT_STATUS_UNSUPPORTED, "MB", "{{ 'a'.ljust(1000000000) }}");
     assert_refused(RRT_STATUS_UNSUPPORTED, "levels", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "levels",
+                   "{% set ns = namespace(t=[1]) %}{% for a in range(5000) %}{% set ns.t = [ns.t] %}{% "
+                   "endfor %}{{ ns.t }}");
+    assert_refused(
+        RRT_STATUS_UNSUPPORTED, "levels",
+        "{% set ns = namespace(t=[1]) %}{% for a in range(5000) %}{% set ns.t = [ns.t] %}{% endfor %}"
+        "{{ ns.t | map(*(['map'] * 4000)) }}");
     char deep[4096] = "{{ ";
     memset(deep + 3, '(', 1000);
     memset(deep + 1003, ')', 1000);

@@ -1,4 +1,5 @@
 // Dicts: entries in order, and a hash index of them once they are many. And JSON as values.
+#include <math.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -206,6 +207,9 @@ rrt_status rrt__value_of_json(rrt__run *run, const json_t *json, unsigned char m
         break;
     case JSON_REAL:
         *out = rrt__float(json_real_value(json));
+        // What JSON's readers make of a whole number as long as this is no longer what it was.
+        if (fabs(out->real) >= 0x1p63)
+            status = rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "a number of more than 64 bits in the JSON");
         break;
     case JSON_NULL:
         *out = rrt__none();

@@ -289,7 +289,7 @@ static rrt_status filter_sum(rrt__run *run, const rrt__value *self, const rrt__a
 static rrt__arguments behind(const rrt__arguments *a, size_t skipped)
 {
     rrt__arguments rest = *a;
-    rest.items += skipped;
+    if (skipped) rest.items += skipped;
     rest.count -= skipped;
     return rest;
 }
@@ -313,6 +313,7 @@ static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__a
         rest = behind(a, 1);
     }
     RRT__TRY(rrt__sequence_new(run, RRT__VALUE_ITERATOR, items.count, out));
+    RRT__TRY(rrt__enter(run)); // the filter may be map again
     for (size_t i = 0; i < items.count; i++) {
         RRT__TRY(filter ? filter->function(run, &items.items[i], &rest, &value)
                         : rrt__attribute_path(run, &items.items[i], &given[0], &value));
@@ -320,6 +321,7 @@ static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__a
             value = given[1];
         RRT__TRY(rrt__sequence_add(run, out, value));
     }
+    rrt__leave(run);
     return RRT_STATUS_OK;
 }
 

@@ -8,7 +8,7 @@ rrt_status rrt__pool_alloc(rrt__pool *pool, void *out_pointer, size_t count, siz
 {
     size_t bytes;
     if (!rrt__size_mul(count, size, &bytes) || bytes > pool->most) bytes = pool->most;
-    bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    bytes = bytes ? (bytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
     if (bytes > pool->left) {
         size_t chunk = bytes > CHUNK / 4 ? bytes : CHUNK;
         if (chunk > pool->most - pool->used)

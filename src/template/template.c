@@ -84,11 +84,6 @@ bool rrt__template_has_generation(const rrt__template *compiled)
     return compiled->has_generation;
 }
 
-bool rrt__template_has_name(const rrt__template *compiled, const char *name)
-{
-    return rrt__name_find(&compiled->names, name, strlen(name)) != NULL;
-}
-
 // --- rendering ------------------------------------------------------------------------------------------
 
 static rrt_status set_inputs(rrt__run *run, const rrt__template_input *inputs, size_t count)

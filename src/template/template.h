@@ -27,7 +27,6 @@ rrt_status rrt__template_compile(rrt__template **out, const char *text, size_t l
 void rrt__template_free(rrt__template *compiled);
 
 bool rrt__template_has_generation(const rrt__template *compiled); // {% generation %}
-bool rrt__template_has_name(const rrt__template *compiled, const char *name);
 
 // A variable. Its strings are remembered as input through all that a template does with them, unless they are
 // trusted; the value of word_key (NULL: none) is trusted wherever it is a word of letters, digits, - and _.
