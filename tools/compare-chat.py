@@ -109,6 +109,7 @@ class Chat:
                                     ctypes.byref(self.err)):
             raise Refused(self.err)
         result = prompt.text[:prompt.length].decode(), prompt.ids[:prompt.n_ids] if prompt.ids else []
+        self.replies = prompt.replies[:prompt.n_ids] if prompt.replies else None
         self.lib.rrt_chat_prompt_free(ctypes.byref(prompt))
         return result
 
@@ -165,6 +166,32 @@ def compare(name, template, make, specials, encode=None):
     return counts, notes
 
 
+def compare_replies(name, template, make, specials, hf):
+    """Which tokens are the assistant's, against the characters that transformers gives and where tokens stand. Differences."""
+    chat, compared, differing = make(template), 0, 0
+    for title, messages, options in CONVERSATIONS:
+        if options.get("continue_final_message"):
+            continue
+        try:
+            text, ids = chat.render(messages, **specials, **options)
+            normal = theirs._normalize_chat_messages(messages)
+            ranges = theirs.render_jinja_template([normal], chat_template=template, return_assistant_tokens_mask=True,
+                                                  **{**specials, **options})[1][0]
+        except Exception:
+            continue
+        encoding = hf.encode(text, add_special_tokens=False)
+        if encoding.ids != ids[len(ids) - len(encoding.ids):]:
+            continue  # that is compared elsewhere
+        compared += 1
+        mask = [int(any(a < end and b > start for start, end in ranges)) for a, b in encoding.offsets]
+        if mask != chat.replies[len(ids) - len(mask):]:
+            differing += 1
+            print(f"{name}: {title}: DIFFERENT tokens are the assistant's")
+    chat.close()
+    print(f"{name}: the assistant's tokens, {differing} of {compared} conversations differ")
+    return differing
+
+
 def load(path):
     lib = ctypes.CDLL(path)
     for function in ("rrt_chat_close", "rrt_chat_prompt_free"):
@@ -192,7 +219,7 @@ def of_templates(path):
 
 
 def of_models(paths, library):
-    """(name, template, make, specials, encode) of each model that has a template."""
+    """(name, template, make, specials, encode, tokenizer) of each model that has a template."""
     reference_tokenizers = importlib.import_module("tokenizer_reference")
     rrt_class = importlib.import_module("compare-tokenizer").Rrt
     from gguf import GGUFReader
@@ -208,7 +235,7 @@ def of_models(paths, library):
         lib = load(library)
         make = lambda text, lib=lib, rrt=rrt: Chat(lib, rrt.handle, text)
         encode = lambda text, hf=hf: reference_tokenizers.encode(hf, text, True)
-        yield pathlib.Path(path).name, fields["tokenizer.chat_template"].contents(), make, named, encode
+        yield pathlib.Path(path).name, fields["tokenizer.chat_template"].contents(), make, named, encode, hf
 
 
 def main():
@@ -219,12 +246,12 @@ def main():
     parser.add_argument("--quiet", action="store_true", help="only what is not equal, and the sum")
     options = parser.parse_args()
     lib = load(options.library)
-    work = [(name, template, lambda text: Chat(lib, None, text), SPECIALS, None)
+    work = [(name, template, lambda text: Chat(lib, None, text), SPECIALS, None, None)
             for path in options.templates for name, template in of_templates(path)]
     work += of_models(options.models, options.library) if options.models else []
     total, equal, refused, different = [0, 0, 0, 0], 0, 0, 0
     print(f"{'template':<54} equal  both refuse  refused by name  different")
-    for name, template, make, specials, encode in work:
+    for name, template, make, specials, encode, hf in work:
         counts, notes = compare(name, template, make, specials, encode)
         total = [a + b for a, b in zip(total, counts)]
         different += counts[3] > 0
@@ -236,6 +263,11 @@ def main():
             print(f"    {note}")
     print(f"{len(work)} templates x {len(CONVERSATIONS)} conversations: {total[0]} equal, {total[1]} refused by both, "
           f"{total[2]} refused by name, {total[3]} different")
+    # Templates with {% generation %}, by the tokenizer of a model.
+    for _, _, make, specials, _, hf in [one for one in work if one[5]][:1]:
+        for name, template, *_ in work:
+            if re.search(r"\{%-?\s*generation", template):
+                different += compare_replies(name, template, make, specials, hf)
     print(f"templates: {equal} equal, {refused} refused in part or whole, {different} different")
     return different > 0 or equal < 0.9 * len(work)
 

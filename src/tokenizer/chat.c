@@ -28,7 +28,9 @@ static const json_t *find_template(const rrt_tokenizer *tokenizer, const char *n
 static rrt_status fail_missing(rrt_error *err)
 {
     rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no chat template");
-    return rrt__hint(err, RRT_STATUS_UNSUPPORTED, "give one: --chat-template-file FILE");
+    return rrt__hint(
+        err, RRT_STATUS_UNSUPPORTED,
+        "give one: chat_template.jinja in the model's folder; chat and serve take --chat-template-file");
 }
 
 static rrt_status fail_name(const rrt_tokenizer *tokenizer, const char *given, rrt_error *err)
