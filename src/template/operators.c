@@ -138,7 +138,14 @@ static rrt_status repeat(rrt__run *run, const rrt__value *what, int64_t times, r
     if (rrt__is_text(what)) {
         RRT__TRY(rrt__text_copy(run, "", 0, 0, out));
         out->is_markup = what->is_markup;
-        for (int64_t i = 0; what->text.length && i < times; i++) RRT__TRY(rrt__text_append(run, out, what));
+        if (!what->text.length || times <= 0) return RRT_STATUS_OK;
+        RRT__TRY(rrt__text_append(run, out, what));
+        for (int64_t done = 1; done < times;) { // what is there again, as far as it is wanted
+            int64_t more = times - done < done ? times - done : done;
+            const rrt__value piece = rrt__text_slice(out, 0, (size_t)more * what->text.length);
+            RRT__TRY(rrt__text_append(run, out, &piece));
+            done += more;
+        }
         return RRT_STATUS_OK;
     }
     RRT__TRY(rrt__sequence_new(run, what->kind, 0, out));

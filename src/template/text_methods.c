@@ -262,11 +262,12 @@ static rrt_status justify(rrt__run *run, const rrt__value *self, const rrt__argu
     if (given[1].kind == RRT__VALUE_MISSING) RRT__TRY(rrt__text_copy(run, " ", 1, 0, &given[1]));
     if (!rrt__is_text(&given[1]) || rrt__text_characters(&given[1]) != 1)
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "the character to fill with has to be one");
-    int64_t more = rrt__whole(&given[0]) - (int64_t)rrt__text_characters(self);
-    RRT__TRY(rrt__text_copy(run, "", 0, 0, out));
-    if (left) RRT__TRY(rrt__text_append(run, out, self));
-    for (; more > 0; more--) RRT__TRY(rrt__text_append(run, out, &given[1]));
-    return left ? RRT_STATUS_OK : rrt__text_append(run, out, self);
+    int64_t width = rrt__whole(&given[0]),
+            more = (width < 0 ? 0 : width) - (int64_t)rrt__text_characters(self);
+    const rrt__value times = rrt__int(more);
+    rrt__value padding;
+    RRT__TRY(rrt__binary(run, '*', &given[1], &times, &padding));
+    return rrt__binary(run, '+', left ? self : &padding, left ? &padding : self, out);
 }
 
 static rrt_status text_ljust(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
