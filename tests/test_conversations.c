@@ -170,6 +170,44 @@ static void test_refusals(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
+// SentencePiece puts spaces where the text has none; each token's place is found all the same.
+static void test_sentencepiece(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"tokenizer-llama2", "tokenizer-llama2-first", "tokenizer-gemma",
+                                          "tokenizer-metaspace", "tokenizer-neox"};
+    static const char template[] =
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]"
+        "{% else %}{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}"
+        "{% endif %}{% endfor %}";
+    static const char messages[] = "[" TURN("user", "  the é cat") "," TURN(
+        "assistant", "sat on  it") "," TURN("user", "") "," TURN("assistant", "👍 mat") "]";
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        rrt_error err = {0};
+        rrt_tokenizer *tokenizer;
+        rrt_chat *chat;
+        rrt_chat_prompt prompt;
+        rrt__string learnt = {0};
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s", RRT_TEST_DATA, folders[i]);
+        assert_ok(rrt_tokenizer_open(&tokenizer, path, &err));
+        assert_ok(rrt_chat_open(&chat, tokenizer, template, &err));
+        assert_ok(rrt_chat_render(chat, messages, NULL, &prompt, &err));
+        for (size_t k = 0; k < prompt.n_ids; k++) {
+            size_t length;
+            const char *bytes = rrt_token_bytes(tokenizer, prompt.ids[k], &length);
+            if (prompt.replies[k]) assert_ok(rrt__string_append(&learnt, bytes, length, &err));
+        }
+        const char *eos = strcmp(folders[i], "tokenizer-neox") == 0 ? "<|endoftext|>" : "</s>";
+        snprintf(path, sizeof path, "sat on  it%s👍 mat%s", eos, eos);
+        assert_string_equal(learnt.data, path);
+        rrt__string_free(&learnt);
+        rrt_chat_prompt_free(&prompt);
+        rrt_chat_close(chat);
+        rrt_tokenizer_close(tokenizer);
+    }
+}
+
 static void assert_renders(const rrt_tokenizer *tokenizer, const char *name, const char *tools,
                            const char *expected)
 {
@@ -224,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_what_is_learnt), cmocka_unit_test(test_what_was_thought),
         cmocka_unit_test(test_mixed),          cmocka_unit_test(test_windows),
         cmocka_unit_test(test_refusals),       cmocka_unit_test(test_where_templates_lie),
+        cmocka_unit_test(test_sentencepiece),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
