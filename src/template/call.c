@@ -141,6 +141,7 @@ static rrt_status set_parameters(rrt__run *run, const rrt__macro *macro, const r
 {
     size_t i = 0;
     for (const rrt__node *p = macro->node->list; p; p = p->next, i++) {
+        RRT__TRY(rrt__work(run, 64 * arguments->n_named)); // each is looked for among all
         const rrt__value *named = find_named(arguments, p->name->text, p->name->length);
         rrt__value value = rrt__undefined("a parameter was not given");
         if (named && i < arguments->count)

@@ -27,8 +27,9 @@ typedef struct rrt__variable {
 } rrt__variable;
 
 typedef struct rrt__scope {
-    rrt__variable *variables;
+    rrt__variable *variables; // a MISSING one is not set
     struct rrt__scope *outer;
+    bool is_held; // by a macro: it has to stay as it is
 } rrt__scope;
 
 typedef struct rrt__macro {
@@ -65,6 +66,9 @@ rrt_status rrt__name_of(rrt__run *run, rrt__names *names, const char *text, size
                         const rrt__name **out);
 const rrt__name *rrt__name_find(const rrt__names *names, const char *text, size_t length); // or NULL
 rrt__variable *rrt__scope_find(rrt__run *run, const rrt__scope *scope, const rrt__name *name);
+rrt__scope *rrt__scope_hold(rrt__scope *scope); // and all around it
+// For another iteration: nothing is set.
+rrt_status rrt__scope_again(rrt__run *run, rrt__scope **scope);
 rrt_status rrt__scope_set(rrt__run *run, rrt__scope *scope, const rrt__name *name, rrt__value value);
 
 // --- evaluate.c, access.c, operators.c, execute.c -------------------------------------------------------

@@ -102,34 +102,35 @@ static rrt_status execute_with(rrt__run *run, const rrt__node *node)
 static rrt_status filter_items(rrt__run *run, const rrt__node *node, rrt__sequence *items)
 {
     rrt__value kept;
-    rrt__scope *outer = run->scope;
+    rrt__scope *scope, *outer = run->scope;
     rrt_status status = RRT_STATUS_OK;
+    RRT__TRY(rrt__pool_alloc(&run->pool, &scope, 1, sizeof *scope, run->err));
+    scope->outer = outer;
     RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, items->count, &kept));
     for (size_t i = 0; !status && i < items->count; i++) {
-        rrt__scope *scope;
         rrt__value holds;
-        RRT__TRY(rrt__pool_alloc(&run->pool, &scope, 1, sizeof *scope, run->err));
-        scope->outer = outer;
+        RRT__TRY(rrt__scope_again(run, &scope));
         run->scope = scope;
-        status = assign(run, node->a, &items->items[i]);
+        const rrt__value item = rrt__sequence_at(items, i);
+        status = assign(run, node->a, &item);
         if (!status) status = rrt__evaluate(run, node->c, &holds);
-        if (!status && rrt__is_true(&holds)) status = rrt__sequence_add(run, &kept, items->items[i]);
+        if (!status && rrt__is_true(&holds)) status = rrt__sequence_add(run, &kept, item);
         run->scope = outer;
     }
     *items = *kept.sequence;
     return status;
 }
 
-static rrt_status run_iteration(rrt__run *run, const rrt__node *node, rrt__loop *loop, const rrt__value *item)
+static rrt_status run_iteration(rrt__run *run, const rrt__node *node, rrt__scope **scope, rrt__loop *loop)
 {
-    rrt__scope *scope, *outer = run->scope;
+    rrt__scope *outer = run->scope;
     const rrt__name *name = rrt__name_find(&run->compiled->names, "loop", 4);
-    RRT__TRY(rrt__pool_alloc(&run->pool, &scope, 1, sizeof *scope, run->err));
-    scope->outer = outer;
-    run->scope = scope;
+    RRT__TRY(rrt__scope_again(run, scope));
+    run->scope = *scope;
     rrt_status status = RRT_STATUS_OK;
-    if (name) status = rrt__scope_set(run, scope, name, (rrt__value){.kind = RRT__VALUE_LOOP, .loop = loop});
-    if (!status) status = assign(run, node->a, item);
+    if (name) status = rrt__scope_set(run, *scope, name, (rrt__value){.kind = RRT__VALUE_LOOP, .loop = loop});
+    const rrt__value item = rrt__sequence_at(loop->items, loop->index);
+    if (!status) status = assign(run, node->a, &item);
     if (!status) status = rrt__execute(run, node->body);
     run->scope = outer;
     return status;
@@ -140,15 +141,21 @@ static rrt_status execute_for(rrt__run *run, const rrt__node *node)
     rrt__value over;
     rrt__sequence *items;
     rrt__loop *loop;
+    rrt__scope *scope;
     RRT__TRY(rrt__evaluate(run, node->b, &over));
     RRT__TRY(rrt__pool_alloc(&run->pool, &items, 1, sizeof *items, run->err));
     RRT__TRY(rrt__pool_alloc(&run->pool, &loop, 1, sizeof *loop, run->err));
-    RRT__TRY(rrt__items_of(run, &over, items));
+    if (over.kind == RRT__VALUE_RANGE)
+        *items = *over.sequence; // one by one: templates go back through long conversations at each message
+    else
+        RRT__TRY(rrt__items_of(run, &over, items));
     if (node->c) RRT__TRY(filter_items(run, node, items));
     *loop = (rrt__loop){.items = items};
+    RRT__TRY(rrt__pool_alloc(&run->pool, &scope, 1, sizeof *scope, run->err));
+    scope->outer = run->scope;
     for (size_t i = 0; i < items->count; i++) {
         loop->index = i;
-        RRT__TRY(run_iteration(run, node, loop, &items->items[i]));
+        RRT__TRY(run_iteration(run, node, &scope, loop));
         bool breaks = run->flow == RRT__FLOW_BREAK;
         run->flow = RRT__FLOW_NEXT;
         if (breaks) break;
@@ -162,7 +169,7 @@ static rrt_status execute_macro(rrt__run *run, const rrt__node *node)
 {
     rrt__macro *macro;
     RRT__TRY(rrt__pool_alloc(&run->pool, &macro, 1, sizeof *macro, run->err));
-    *macro = (rrt__macro){node, run->scope};
+    *macro = (rrt__macro){node, rrt__scope_hold(run->scope)};
     return rrt__scope_set(run, run->scope, node->name,
                           (rrt__value){.kind = RRT__VALUE_MACRO, .macro = macro});
 }
@@ -178,7 +185,7 @@ static rrt_status execute_call_block(rrt__run *run, const rrt__node *node)
     RRT__TRY(rrt__arguments_of(run, node->a->list, &arguments));
     RRT__TRY(rrt__pool_alloc(&run->pool, &macro, 1, sizeof *macro, run->err));
     RRT__TRY(rrt__pool_alloc(&run->pool, &named, arguments.n_named + 1, sizeof *named, run->err));
-    *macro = (rrt__macro){node->b, run->scope};
+    *macro = (rrt__macro){node->b, rrt__scope_hold(run->scope)};
     if (arguments.n_named) memcpy(named, arguments.named, arguments.n_named * sizeof *named);
     named[arguments.n_named].value = (rrt__value){.kind = RRT__VALUE_MACRO, .macro = macro};
     RRT__TRY(rrt__text_borrow(run, "caller", 6, 0, &named[arguments.n_named].key));

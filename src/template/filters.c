@@ -62,7 +62,9 @@ static rrt_status filter_trim(rrt__run *run, const rrt__value *self, const rrt__
     rrt__value given[RRT__MOST_PARAMETERS], text;
     RRT__TRY(rrt__bind(run, a, "trim", "chars", 0, given));
     RRT__TRY(rrt__str(run, self, &text));
-    *out = rrt__text_strip(&text, rrt__is_text(&given[0]) ? &given[0] : NULL, 0);
+    bool has = rrt__is_text(&given[0]);
+    RRT__TRY(rrt__work(run, text.text.length * (has ? given[0].text.length + 1 : 1)));
+    *out = rrt__text_strip(&text, has ? &given[0] : NULL, 0);
     return RRT_STATUS_OK;
 }
 

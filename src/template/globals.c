@@ -6,6 +6,14 @@
 
 enum { MOST_RANGE = 100000 }; // Jinja's sandbox
 
+static uint64_t count_range(int64_t start, int64_t stop, int64_t step)
+{
+    bool is_empty = step > 0 ? start >= stop : start <= stop;
+    uint64_t width = step > 0 ? (uint64_t)stop - (uint64_t)start : (uint64_t)start - (uint64_t)stop;
+    uint64_t stride = step > 0 ? (uint64_t)step : -(uint64_t)step;
+    return is_empty ? 0 : (width - 1) / stride + 1;
+}
+
 static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
@@ -18,17 +26,15 @@ static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt_
     int64_t start = a->count > 1 ? rrt__whole(&given[0]) : 0, step = a->count > 2 ? rrt__whole(&given[2]) : 1;
     int64_t stop = rrt__whole(&given[a->count > 1 ? 1 : 0]);
     if (!step) return rrt__run_fail(run, RRT_STATUS_FORMAT, "range with a step of 0");
-    double count = ((double)stop - (double)start) / (double)step;
+    uint64_t count = count_range(start, stop, step);
     if (count > MOST_RANGE)
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "a range of more than %d numbers", MOST_RANGE);
     RRT__TRY(rrt__sequence_new(run, RRT__VALUE_RANGE, 0, out));
+    out->sequence->items = NULL;
+    out->sequence->count = count;
     out->sequence->start = start;
     out->sequence->stop = stop;
     out->sequence->step = step;
-    for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
-        RRT__TRY(rrt__sequence_add(run, out, rrt__int(i)));
-        if (__builtin_add_overflow(i, step, &i)) break;
-    }
     return RRT_STATUS_OK;
 }
 

@@ -71,7 +71,8 @@ static rrt_status list_count(rrt__run *run, const rrt__value *self, const rrt__a
     RRT__TRY(rrt__bind(run, a, "count", "value", 1, given));
     for (size_t i = 0; i < self->sequence->count; i++) {
         bool same;
-        RRT__TRY(rrt__equal(run, &self->sequence->items[i], &given[0], &same));
+        const rrt__value item = rrt__sequence_at(self->sequence, i);
+        RRT__TRY(rrt__equal(run, &item, &given[0], &same));
         count += same;
     }
     *out = rrt__int(count);
@@ -84,7 +85,8 @@ static rrt_status list_index(rrt__run *run, const rrt__value *self, const rrt__a
     RRT__TRY(rrt__bind(run, a, "index", "value", 1, given));
     for (size_t i = 0; i < self->sequence->count; i++) {
         bool same;
-        RRT__TRY(rrt__equal(run, &self->sequence->items[i], &given[0], &same));
+        const rrt__value item = rrt__sequence_at(self->sequence, i);
+        RRT__TRY(rrt__equal(run, &item, &given[0], &same));
         *out = rrt__int((int64_t)i);
         if (same) return RRT_STATUS_OK;
     }

@@ -51,9 +51,27 @@ rrt__variable *rrt__scope_find(rrt__run *run, const rrt__scope *scope, const rrt
 {
     for (; scope; scope = scope->outer) {
         for (rrt__variable *v = scope->variables; v; v = v->next, run->work++)
-            if (v->name == name) return v;
+            if (v->name == name && v->value.kind != RRT__VALUE_MISSING) return v;
     }
     return NULL;
+}
+
+rrt__scope *rrt__scope_hold(rrt__scope *scope)
+{
+    for (rrt__scope *s = scope; s && !s->is_held; s = s->outer) s->is_held = true;
+    return scope;
+}
+
+rrt_status rrt__scope_again(rrt__run *run, rrt__scope **scope)
+{
+    rrt__scope *outer = (*scope)->outer;
+    if (!(*scope)->is_held) {
+        for (rrt__variable *v = (*scope)->variables; v; v = v->next) v->value = (rrt__value){0};
+        return RRT_STATUS_OK;
+    }
+    RRT__TRY(rrt__pool_alloc(&run->pool, scope, 1, sizeof **scope, run->err));
+    (*scope)->outer = outer;
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__scope_set(rrt__run *run, rrt__scope *scope, const rrt__name *name, rrt__value value)

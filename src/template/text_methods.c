@@ -22,7 +22,7 @@ static rrt_status strip(rrt__run *run, const rrt__value *self, const rrt__argume
     RRT__TRY(rrt__bind(run, a, "strip", "chars", 0, given));
     bool has = given[0].kind != RRT__VALUE_MISSING && given[0].kind != RRT__VALUE_NONE;
     if (has) RRT__TRY(rrt__need_text(run, &given[0], "strip"));
-    RRT__TRY(rrt__work(run, self->text.length));
+    RRT__TRY(rrt__work(run, self->text.length * (has ? given[0].text.length + 1 : 1)));
     *out = rrt__text_strip(self, has ? &given[0] : NULL, side);
     return RRT_STATUS_OK;
 }

@@ -59,7 +59,10 @@ static bool same_text(const rrt__value *a, const rrt__value *b)
 static rrt_status same_items(rrt__run *run, const rrt__sequence *a, const rrt__sequence *b, bool *out)
 {
     *out = a->count == b->count;
-    for (size_t i = 0; *out && i < a->count; i++) RRT__TRY(rrt__equal(run, &a->items[i], &b->items[i], out));
+    for (size_t i = 0; *out && i < a->count; i++) {
+        const rrt__value one = rrt__sequence_at(a, i), other = rrt__sequence_at(b, i);
+        RRT__TRY(rrt__equal(run, &one, &other, out));
+    }
     return RRT_STATUS_OK;
 }
 
@@ -201,12 +204,23 @@ static rrt_status characters_of(rrt__run *run, const rrt__value *text, rrt__sequ
     return RRT_STATUS_OK;
 }
 
+static rrt_status list_range(rrt__run *run, rrt__sequence *s)
+{
+    rrt__value list;
+    if (s->items) return RRT_STATUS_OK;
+    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, s->count, &list));
+    for (size_t i = 0; i < s->count; i++) RRT__TRY(rrt__sequence_add(run, &list, rrt__sequence_at(s, i)));
+    s->items = list.sequence->items;
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__items_of(rrt__run *run, const rrt__value *value, rrt__sequence *out)
 {
     *out = (rrt__sequence){0};
     if (value->kind == RRT__VALUE_UNDEFINED) return RRT_STATUS_OK;
     if (rrt__is_text(value)) return characters_of(run, value, out);
     if (rrt__is_sequence(value)) {
+        if (value->kind == RRT__VALUE_RANGE) RRT__TRY(list_range(run, value->sequence));
         *out = *value->sequence;
         if (value->kind != RRT__VALUE_ITERATOR) return RRT_STATUS_OK;
         out->items += out->next;

@@ -65,7 +65,7 @@ typedef struct rrt__value {
 } rrt__value;
 
 typedef struct rrt__sequence {
-    rrt__value *items;
+    rrt__value *items; // RANGE: NULL while nobody needs them all
     size_t count, capacity;
     size_t next;               // ITERATOR: what has been taken
     const char *name;          // as Python calls it, where it has a name ("dict_items")
@@ -146,6 +146,10 @@ static inline int64_t rrt__whole(const rrt__value *value)
 static inline double rrt__real(const rrt__value *value)
 {
     return value->kind == RRT__VALUE_FLOAT ? value->real : (double)rrt__whole(value);
+}
+static inline rrt__value rrt__sequence_at(const rrt__sequence *sequence, size_t i)
+{
+    return sequence->items ? sequence->items[i] : rrt__int(sequence->start + (int64_t)i * sequence->step);
 }
 static inline const char *rrt__text_data(const rrt__value *value)
 {
