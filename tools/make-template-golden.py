@@ -105,6 +105,11 @@ TEMPLATES = [
     "{{ messages[0]['content'][:2] + '..' }}", "{{ messages | map(attribute='role') | list }}", "{{ messages[-1].tool_calls | tojson }}", "{{ (messages | selectattr('role', 'equalto', 'user') | list | last).content }}", "{% set loop_messages = messages[1:] if messages[0].role == 'system' else messages %}{{ loop_messages | length }}",
     "{% set x = {'a': 1} %}{% for k in x %}{{ x[k] }}{% endfor %}", "{{ strftime_now('%%') }}", "{{ strftime_now('') }}|", "{{ 1.0 }}{{ 1e20 }}{{ 1e-5 }}{{ 123456.789 }}{{ 1e15 }}{{ 12345678901234567 }}", "{{ 'a%sb' % n }}{{ '100%' }}", "{{ [n, f, nil, yes, 'x'] }}", "{{ {'k': [1, {'z': none}]} }}",
     "{{ 'x' * n }}{{ n * 'y' }}", "{% set n = n - 1 %}{{ n }}", "{{ 5 % 3 == 2 }}", "{{ 'ab' 'cd' ~ 'ef' }}", "{{ xs | join(', ') | upper }}", "{{ uni | upper | length > 1 }}", "{% for a in [1] %}{% for b in [2] %}{{ a }}{{ b }}{% endfor %}{{ b }}{% endfor %}", "{% if yes -%}   a   {%- endif %}", "{{ 1 }}{{- ' ' -}}{{ 2 }}", "{{ d | dictsort | map('first') | list }}", "{{ xs | batch(2) | list }}", "{{ xs | batch(2, 0) | list }}",
+    "{% for x in range(3) %}{{ loop.previtem }}<{{ x }}>{{ loop.nextitem }}{% endfor %}", "{% for x in range(4, -1, -2) if x %}{{ x }}{{ loop.index }}{% endfor %}",
+    "{{ range(5)[-1] }}{{ range(5) | last }}{{ range(2, 5) == range(2, 5) }}{{ 3 in range(3) }}{{ range(3).index(1) }}", "{% set r = range(3) %}{% for x in r %}{% for y in r %}{{ x }}{{ y }} {% endfor %}{% endfor %}",
+    "{% for a in [1, 2] %}{% if a == 1 %}{% set q = 'x' %}{% endif %}{{ q }}|{% endfor %}", "{% for a in [1, 2] %}{% macro m() %}{{ a }}{% endmacro %}{% set b = a %}{{ m() }}{{ b }}{% endfor %}{{ b }}",
+    "{% for a in [1, 2] %}{{ b }}{% set b = a %}{{ b }};{% endfor %}", "{% for i in range(3) %}{% for j in range(3) if j > i %}{{ i }}{{ j }} {% endfor %}{% endfor %}", "{{ range(9223372036854775806, 9223372036854775807) | list }}",
+    "{{ 'ab' * 0 }}{{ 'ab' * 1 }}{{ 'ab' * 7 }}", "{{ 'é'.rjust(4, '👍') }}{{ 'abc'.ljust(-5) }}|", "{{ messages[1:][0].role }}{{ messages[0:2][-1].role }}{{ messages[5:] }}",
     "{% include 'a' %}", "{% import 'a' as b %}", "{% extends 'a' %}", "{% block a %}x{% endblock %}", "{% do x %}", "{{ self }}",
 ]
 
