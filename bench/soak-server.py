@@ -29,7 +29,7 @@ LINE = "{:>6} s: {} files open, {:.0f} MB resident, {:.0f} run, {:.0f} wait, {:.
 BAD = [("POST", "/v1/completions", body, 400) for body in
        ("{", "[]", '{"prompt": []}', '{"prompt": [1000000000]}', '{"prompt": "a", "temperature": -1}', '{"prompt": "a", "n": 2}',
         '{"prompt": "a", "max_tokens": 1000000}', '{"prompt": "a", "rrt": {"exit": "soon:1"}}')] + [
-      ("POST", "/v1/chat/completions", '{"messages": [{"role": "owner", "content": "a"}]}', 400),
+      ("POST", "/v1/chat/completions", '{"messages": [{"content": "a"}]}', 400),
       ("POST", "/v1/completions", '{"prompt": "a", "model": "other"}', 404), ("GET", "/nothing", None, 404), ("DELETE", "/v1/models", None, 405)]
 
 

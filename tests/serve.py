@@ -15,6 +15,7 @@ import time
 
 RRT, DATA = sys.argv[1], os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+CHATML += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}{% if refuses %}{{ raise_exception('as asked') }}{% endif %}"
 CONTEXT = 512
 LONG = 200_000  # tokens: minutes, even for a tiny model
 

@@ -64,19 +64,34 @@ static void test_chat(void **state)
     snprintf(model, sizeof model, "%s", golden_path("llama"));
     assert_error(1, "no chat template", "chat -m %s </dev/null", model);
     assert_error(2, "'alpaca'", "chat -m %s --chat-template alpaca </dev/null", model);
+    assert_error(2, "kwargs", "chat -m %s --chat-template-kwargs [] </dev/null", model);
+    assert_error(1, "the tag 'include'", "chat -m %s --chat-template \"{%% include 'x' %%}\" </dev/null",
+                 model);
     assert_error(2, "--json", "chat -m %s --json </dev/null", model);
     assert_error(1, "tokenizer", "chat -m %s </dev/null", golden_path("neox"));
-    result *r = run("chat -m %s --chat-template zephyr -n 3 -t 1 </dev/null", model);
+    write_text("template",
+               "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+               "{% if messages | length > 9 or system %}{{ raise_exception('enough') }}{% endif %}");
+    assert_error(2, "exclude", "chat -m %s --chat-template x --chat-template-file template </dev/null",
+                 model);
+    assert_error(1, "enough",
+                 "chat -m %s --chat-template-file template --chat-template-kwargs '{\"system\": 1}' "
+                 "<<'END'\nthe cat\nEND",
+                 model);
+    result *r = run("chat -m %s --chat-template-file template -n 3 -t 1 </dev/null", model);
     assert_int_equal(r->code, 0);
     assert_int_equal(r->out.length, 0);
     // Two messages, two replies; the second goes on from the first.
-    r = run("chat -m %s --chat-template zephyr --system cat -n 3 -t 1 <<'END'\nthe cat\nthe mat\nEND", model);
+    r = run("chat -m %s --chat-template-file template --show-prompt --system cat -n 3 -t 1 <<'END'\nthe "
+            "cat\nthe mat\nEND",
+            model);
     assert_int_equal(r->code, 0);
     int lines = 0;
     for (const char *at = r->out.data; *at; at++) lines += *at == '\n';
     assert_true(lines >= 2);
+    assert_non_null(strstr(r->err.data, "system: cat\nuser: the cat\nassistant: "));
     // The model's context of 128 tokens is full at some point, which is said.
-    r = run("chat -m %s --chat-template zephyr -n 1000 -t 1 <<'END'\nthe cat\nthe cat\nEND", model);
+    r = run("chat -m %s --chat-template-file template -n 1000 -t 1 <<'END'\nthe cat\nthe cat\nEND", model);
     assert_int_equal(r->code, 1);
     assert_non_null(strstr(r->err.data, "context"));
 }

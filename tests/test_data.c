@@ -490,10 +490,10 @@ static void test_hostile_headers(void **state)
         assert_fails(RRT_STATUS_FORMAT, "are announced", open_data(&dataset, 2, &err));
     }
     bad = good;
-    bad.version = 2;
+    bad.version = 3;
     memcpy(shard.data, &bad, sizeof bad);
     write_bytes(made, shard.data, shard.length);
-    assert_fails(RRT_STATUS_FORMAT, "version 2", open_data(&dataset, 2, &err));
+    assert_fails(RRT_STATUS_FORMAT, "version 3", open_data(&dataset, 2, &err));
     rrt__string_free(&shard);
     clear_folder();
 }

@@ -2,8 +2,9 @@
 import math
 import os
 import re
+import subprocess
 
-from serve import CONTEXT, DATA, Server, raw_post, run, until
+from serve import CONTEXT, DATA, RRT, Server, raw_post, run, until
 
 SERVER = None
 
@@ -209,6 +210,35 @@ def test_special_tokens_in_messages_are_text(_):
     assert count("a<|im_end|>") - count("a") == plain > 1
 
 
+def test_apply_template(model):
+    messages = [{"role": "user", "content": "the cat"}]
+    _, whole = SERVER.post("/apply-template", {"messages": messages})
+    assert whole["prompt"] == "<|im_start|>user\nthe cat<|im_end|>\n<|im_start|>assistant\n"
+    assert whole["tokens"] == SERVER.post("/tokenize", {"prompt": whole["prompt"]})[1]["tokens"]
+    _, none = SERVER.post("/apply-template", {"messages": messages, "add_generation_prompt": False})
+    assert none["prompt"] == "<|im_start|>user\nthe cat<|im_end|>\n"
+    body = {"messages": messages + [{"role": "assistant", "content": "sat"}], "continue_final_message": True}
+    assert SERVER.post("/apply-template", body)[1]["prompt"] == whole["prompt"] + "sat"
+    tools = {"messages": messages, "tools": [{"type": "function"}], "tool_choice": "none"}
+    assert SERVER.post("/apply-template", tools)[1] == whole
+
+
+# In the terminal turn by turn, and at the server from the whole conversation: the same prompt, the same ids, the same reply.
+def test_chat_is_the_same_everywhere(model):
+    lines = ["the cat", "sat on <|im_end|>"]
+    command = [RRT, "chat", "-m", model, "-t", "1", "-n", "8", "--show-prompt"]
+    chat = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=True)
+    messages = []
+    for line in lines:
+        messages.append({"role": "user", "content": line})
+        reply = SERVER.post("/v1/chat/completions", {"messages": messages, "temperature": 0, "max_tokens": 8})[1]
+        prompt = SERVER.post("/apply-template", {"messages": messages})[1]
+        assert prompt["prompt"] in chat.stderr and reply["usage"]["prompt_tokens"] == len(prompt["tokens"])
+        messages.append({"role": "assistant", "content": reply["choices"][0]["message"]["content"]})
+        assert messages[-1]["content"] + "\n" in chat.stdout
+    assert chat.stdout == "".join(m["content"] + "\n" for m in messages if m["role"] == "assistant")
+
+
 def check_drafts(options, text):
     before = {name: SERVER.metric(f"rrt_spec_{name}_tokens_total") for name in ("drafted", "accepted")}
     reply = SERVER.complete(**options)
@@ -250,14 +280,22 @@ def test_bad_values(_):
     for name, value in {"temperature": -1, "top_p": 2, "max_tokens": -1, "seed": "x", "stream": 1, "logprobs": 21, "echo": "yes",
                         "top_k": 1.5, "stop": 3, "rrt": [], "min_loops": 0}.items():
         refuse("/v1/completions", {"prompt": "a", name: value}, 400, param=name)
-    for name, value in {"n": 2, "tools": [{}], "response_format": {"type": "json_object"}, "logit_bias": {"5": 1}, "suffix": "x",
+    for name, value in {"n": 2, "tools": [{}], "documents": [{}], "response_format": {"type": "json_object"}, "logit_bias": {"5": 1}, "suffix": "x",
                         "frequency_penalty": 0.5, "best_of": 3}.items():
         refuse("/v1/completions", {"prompt": "a", name: value}, 400, "not_supported_error", name)
     SERVER.complete(prompt="a", n=1, tools=None, response_format={"type": "text"}, logit_bias={}, user="me", unknown=[1], max_tokens=1)
     for prompt in (None, 3, [], [[]], "", [None], [97], [1, "a"], [1.5], {"a": 1}):
         refuse("/v1/completions", {"prompt": prompt}, 400, param="prompt")
-    for messages in (None, [], [{}], [{"role": "user"}], [{"role": "owner", "content": "a"}], "a", [{"role": "user", "content": "\0"}]):
+    for messages in (None, [], [{}], [{"content": "a"}], [{"role": 1}], "a", [{"role": "user", "content": 5}], [5]):
         refuse("/v1/chat/completions", {"messages": messages}, 400, param="messages")
+        refuse("/apply-template", {"messages": messages}, 400, param="messages")
+    for name, value in {"tools": {}, "chat_template_kwargs": [], "add_generation_prompt": "yes", "continue_final_message": 1,
+                        "documents": 3}.items():
+        refuse("/apply-template", {"messages": [{"role": "user", "content": "a"}], name: value}, 400, param=name)
+    refuse("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "tools": [{}], "tool_choice": "required"}, 400,
+           "not_supported_error", "tool_choice")
+    refuse("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": {"refuses": True}},
+                     400, param="messages")
     image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a"}}]}]
     refuse("/v1/chat/completions", {"messages": image}, 400, "not_supported_error", "messages")
     refuse("/v1/completions", {"prompt": [5] * (CONTEXT - 5), "max_tokens": 6}, 400, "exceed_context_size_error", "prompt")

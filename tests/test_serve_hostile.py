@@ -18,7 +18,7 @@ BODIES = [
     {"prompt": "a", "rrt": {"draft_loops": 1, "draft_tokens": 2}, "temperature": 0, "max_tokens": 5, "ignore_eos": True},
     {"tokens": [1, 2, 3]},
 ]
-PATHS = ["/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize", "/v1/models", "/metrics", "/", "/health", "/x/../y"]
+PATHS = ["/v1/completions", "/v1/chat/completions", "/apply-template", "/tokenize", "/detokenize", "/v1/models", "/metrics", "/", "/health", "/x/../y"]
 VALUES = [None, True, -1, 0, 1e308, -1e308, 2**63 - 1, -2**63, 1.5, "", "a" * 3000, "\u20ac\U0001f600", "\u0000", [], {}, [[]], [None],
           [0] * 600, [96, 97], [-1], ["a"] * 9, {"rule": 1}, {"type": "text"}, "confidence:nan", "loops:-1", "gate:1"]
 SPICE = [b"\xff\xfe", b"\0", b"\r\n\r\n", b"{" * 50, b"[" * 3000, b"\\ud800", b'"', b"%s%n", b"\xc3", b"-", b"9" * 400, b"1e999"]

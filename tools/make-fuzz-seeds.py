@@ -3,6 +3,7 @@
 
 Needs: pip install gguf safetensors numpy
 """
+import json
 import pathlib
 import struct
 
@@ -52,6 +53,17 @@ def add_blocks(writer):
     writer.add_tensor("F16", np.ones((1, 2), np.float16))
 
 
+def write_templates():
+    """The small templates that are compared with Jinja, twenty to a seed: each makes sense by itself."""
+    golden = json.loads((CORPUS.parent.parent / "data/templates.json").read_text(encoding="utf-8"))
+    texts = [case["template"] for case in golden["cases"] if "text" in case]
+    for i in range(0, len(texts), 20):
+        write("template", f"{i // 20:02}", "".join(texts[i:i + 20]).encode())
+    variables = {name: golden["variables"][name] for name in ("messages", "xs", "d", "s", "n", "nested", "uni")}
+    one = "{% for m in messages %}{{ m | tojson }}{{ xs | sort }}{{ d | dictsort }}{{ nested }}{{ uni[::-1] }}{% endfor %}"
+    write("template", "variables", one.encode() + b"\0" + json.dumps(variables).encode())
+
+
 def add_model(writer):
     writer.add_context_length(64)
     writer.add_embedding_length(8)
@@ -80,6 +92,7 @@ def add_long_model(writer):
 
 
 def main():
+    write_templates()
     write_gguf("model", 32, add_model)
     write_gguf("long-model", 32, add_long_model)
     for family in ("phi3", "granite", "olmo2", "gemma3-wrapper", "biases", "mistral", "smollm3"):

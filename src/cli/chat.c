@@ -5,21 +5,48 @@
 #include <unistd.h>
 
 #include "cli/generation.h"
+#include "tokenizer/chat.h"
 
 typedef struct arguments {
     rrt__cli_common common;
-    const char *path, *system, *template;
+    const char *path, *system, *template, *template_file, *kwargs;
+    bool shows_prompt;
     rrt__generation_arguments generation;
 } arguments;
 
-static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv, rrt_error *err)
+typedef struct conversation {
+    const arguments *arguments;
+    rrt__generation generation;
+    rrt__string template_text;
+    rrt_chat *chat;
+    json_t *messages, *kwargs;
+} conversation;
+
+static rrt_status read_kwargs(conversation *c, rrt_error *err)
 {
-    enum { OWN = 4 };
+    const char *text = c->arguments->kwargs;
+    if (!text) return RRT_STATUS_OK;
+    rrt_status status = rrt__json_parse(&c->kwargs, text, strlen(text), err);
+    if (status || !json_is_object(c->kwargs))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--chat-template-kwargs has to be a JSON object");
+    return RRT_STATUS_OK;
+}
+
+static rrt_status parse(arguments *a, conversation *c, int argc, char **argv, rrt_error *err)
+{
+    enum { OWN = 7 };
+    rrt__generation *g = &c->generation;
     rrt__option options[OWN + RRT__GENERATION_OPTIONS] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &a->path, 0, 0, "the model"},
         {0, "system", "TEXT", RRT__OPTION_STRING, &a->system, 0, 0, "a system message"},
-        {0, "chat-template", "NAME", RRT__OPTION_STRING, &a->template, 0, 0,
-         "chatml, gemma, llama2, llama3 or zephyr (default: by the model's own template)"},
+        {0, "chat-template", "TEXT", RRT__OPTION_STRING, &a->template, 0, 0,
+         "a chat template in Jinja, or the name of one of the model's (default: its own)"},
+        {0, "chat-template-file", "FILE", RRT__OPTION_STRING, &a->template_file, 0, 0,
+         "the same from a file"},
+        {0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, &a->kwargs, 0, 0,
+         "more variables for the template ('{\"enable_thinking\": false}')"},
+        {0, "show-prompt", NULL, RRT__OPTION_FLAG, &a->shows_prompt, 0, 0,
+         "write what the template makes of the conversation to standard error"},
         {'n', "tokens", "N", RRT__OPTION_SIZE, &g->request.max_tokens, 1, 1 << 24,
          "end a reply after N tokens (default 1024)"},
     };
@@ -33,7 +60,8 @@ static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv,
     if (a->common.json)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--json is for verbs that end with a result");
     g->stream = true;
-    return RRT_STATUS_OK;
+    RRT__TRY(rrt__cli_read_template(&c->template_text, a->template_file, &a->template, err));
+    return read_kwargs(c, err);
 }
 
 // The next line without its line break; *line NULL at the end of the input.
@@ -51,39 +79,63 @@ static rrt_status read_line(char **line, size_t *capacity, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Appends the message, the first with the system message before it.
-static rrt_status ask(const arguments *a, rrt__generation *g, const char *line, rrt_error *err)
+static rrt_status say(conversation *c, const char *role, const char *text, size_t length, rrt_error *err)
 {
-    int32_t *ids;
-    size_t count;
-    bool continues = g->n_history > 0, has_system = a->system && !continues;
-    const rrt_chat_message messages[] = {{"system", a->system}, {"user", line}};
-    RRT__TRY(rrt_chat_encode(g->tokenizer, a->template, has_system ? messages : messages + 1,
-                             has_system ? 2 : 1, continues, &ids, &count, err));
-    rrt_status status = rrt__generation_add(g, ids, count, err);
-    rrt_ids_free(ids);
+    json_t *content = rrt__json_text(text, length);
+    json_t *message = content ? json_pack("{s:s, s:o}", "role", role, "content", content) : NULL;
+    if (!message || json_array_append_new(c->messages, message))
+        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for a conversation");
+    return RRT_STATUS_OK;
+}
+
+// The whole conversation is rendered each time: templates may change what was said before (most take out what
+// the model thought). The engine finds what stayed the same in its pages.
+static rrt_status ask(conversation *c, rrt_error *err)
+{
+    rrt_chat_prompt prompt;
+    json_t *adapted;
+    rrt__generation *g = &c->generation;
+    const rrt__chat_options options = {.arguments = c->kwargs, .add_generation_prompt = true};
+    RRT__TRY(rrt__chat_adapt(c->chat, c->messages, true, &adapted, err));
+    rrt_status status = rrt__chat_render(c->chat, adapted, &options, &prompt, err);
+    json_decref(adapted);
+    if (status == RRT_STATUS_ARGUMENT)
+        status = err->status = RRT_STATUS_FORMAT; // of what is said, no option's
+    if (status) return rrt__at(err, status, "the conversation");
+    if (c->arguments->shows_prompt) {
+        fwrite(prompt.text, 1, prompt.length, stderr);
+        fputc('\n', stderr);
+        if (prompt.has_bos) fputs("(it begins with BOS: the tokenizer adds no second one)\n", stderr);
+    }
+    g->n_history = 0;
+    status = rrt__generation_add(g, prompt.ids, prompt.n_ids, err);
+    rrt_chat_prompt_free(&prompt);
     return status;
 }
 
-// The engine finds most of the conversation in its pages.
-static rrt_status answer(rrt__generation *g, rrt_error *err)
+static rrt_status answer(conversation *c, rrt_error *err)
 {
+    rrt__generation *g = &c->generation;
     RRT__TRY(rrt__generation_run(g, err));
     putchar('\n');
     fflush(stdout);
-    if (strcmp(g->stop, "context") != 0) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                     "the conversation has filled the model's context of %zu tokens", g->context);
+    if (strcmp(g->stop, "context") == 0)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the conversation has filled the model's context of %zu tokens", g->context);
+    return say(c, "assistant", g->text.data, g->text.length, err);
 }
 
-static rrt_status converse(const arguments *a, rrt__generation *g, rrt_error *err)
+static rrt_status converse(conversation *c, rrt_error *err)
 {
     char *line = NULL;
     size_t capacity = 0;
-    rrt_status status = read_line(&line, &capacity, err);
+    const char *system = c->arguments->system;
+    rrt_status status = system ? say(c, "system", system, strlen(system), err) : RRT_STATUS_OK;
+    if (!status) status = read_line(&line, &capacity, err);
     while (!status && line) {
-        status = ask(a, g, line, err);
-        if (!status) status = answer(g, err);
+        status = say(c, "user", line, strlen(line), err);
+        if (!status) status = ask(c, err);
+        if (!status) status = answer(c, err);
         if (!status) status = read_line(&line, &capacity, err);
     }
     free(line);
@@ -94,18 +146,21 @@ int rrt__cli_chat(int argc, char **argv)
 {
     rrt_error err = {0};
     arguments a = {0};
-    rrt__generation g = {.request.max_tokens = 1024};
+    conversation c = {.arguments = &a, .generation.request.max_tokens = 1024, .messages = json_array()};
     rrt_model *model = NULL;
-    const char *form;
     rrt_status status;
 
-    RRT__GOTO(parse(&a, &g, argc, argv, &err));
+    RRT__GOTO(parse(&a, &c, argc, argv, &err));
     RRT__GOTO(rrt__cli_open_model(&model, a.path, &err));
-    RRT__GOTO(rrt__generation_start(&g, &a.generation, model, a.common.threads, &err));
-    RRT__GOTO(rrt_chat_find(g.tokenizer, a.template, &form, &err));
-    RRT__GOTO(converse(&a, &g, &err));
+    RRT__GOTO(rrt__generation_start(&c.generation, &a.generation, model, a.common.threads, &err));
+    RRT__GOTO(rrt_chat_open(&c.chat, c.generation.tokenizer, a.template, &err));
+    RRT__GOTO(converse(&c, &err));
 done:
-    rrt__generation_free(&g);
+    rrt__generation_free(&c.generation);
+    rrt_chat_close(c.chat);
+    rrt__string_free(&c.template_text);
+    json_decref(c.messages);
+    json_decref(c.kwargs);
     rrt_model_close(model);
     return rrt__cli_finish(status, &err);
 }

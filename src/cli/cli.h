@@ -82,6 +82,10 @@ rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);
 // read and not to be destroyed by replacing what is there.
 rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const char *input, rrt_error *err);
 
+// *chat_template becomes the text of a file, if one is named; ARGUMENT if a template is there already.
+rrt_status rrt__cli_read_template(rrt__string *text, const char *file, const char **chat_template,
+                                  rrt_error *err);
+
 // What is wrong in a file is not wrong usage: names the file (NULL and "-": standard input), and turns
 // ARGUMENT into FORMAT. With what files hold checked where they are read, the library's ARGUMENT is about an
 // option.

@@ -91,6 +91,20 @@ rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)
     return rrt__at(err, status, "%s", path && strcmp(path, "-") != 0 ? path : "standard input");
 }
 
+rrt_status rrt__cli_read_template(rrt__string *text, const char *file, const char **chat_template,
+                                  rrt_error *err)
+{
+    if (!file) return RRT_STATUS_OK;
+    if (*chat_template)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "--chat-template and --chat-template-file exclude each other");
+    RRT__TRY(rrt__file_read(text, file, err));
+    *chat_template = text->data;
+    if (strlen(text->data) == text->length) return RRT_STATUS_OK;
+    return rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "the chat template has a NUL character in it"),
+                   "%s", file);
+}
+
 size_t rrt__cli_least_tokens(const rrt_model *model)
 {
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);

@@ -12,12 +12,15 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt__server_options server;
     rrt__arena arena; // of what comes from the environment
+    const char *template_file;
+    rrt__string template_text;
 } arguments;
 
-enum { MOST_OPTIONS = 20 };
+enum { MOST_OPTIONS = 24 };
 
-static int list_options(rrt__option out[MOST_OPTIONS], rrt__server_options *s)
+static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
 {
+    rrt__server_options *s = &a->server;
     const rrt__option options[] = {
         {'m', "model", "MODEL", RRT__OPTION_STRING, &s->model, 0, 0, "the model"},
         {0, "host", "ADDRESS", RRT__OPTION_STRING, &s->host, 0, 0,
@@ -37,8 +40,12 @@ static int list_options(rrt__option out[MOST_OPTIONS], rrt__server_options *s)
          "where tokens leave the loops, unless a request says so (default: nowhere)"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0,
          "propagate, copy, recompute or shared (default: the model's)"},
-        {0, "chat-template", "NAME", RRT__OPTION_STRING, &s->chat_template, 0, 0,
-         "chatml, gemma, llama2, llama3 or zephyr (default: by the model's own template)"},
+        {0, "chat-template", "TEXT", RRT__OPTION_STRING, &s->chat_template, 0, 0,
+         "a chat template in Jinja, or the name of one of the model's (default: its own)"},
+        {0, "chat-template-file", "FILE", RRT__OPTION_STRING, &a->template_file, 0, 0,
+         "the same from a file"},
+        {0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, &s->chat_arguments, 0, 0,
+         "more variables for the template of every chat ('{\"enable_thinking\": false}')"},
         {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->most_body_bytes, 1024, 1e9,
          "largest request (default 16M)"},
         {0, "connections", "N", RRT__OPTION_SIZE, &s->most_connections, 1, 1e5,
@@ -74,7 +81,7 @@ static rrt_status from_environment(const rrt__option *option, rrt__arena *arena,
 static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 {
     rrt__option options[MOST_OPTIONS];
-    int count = 1, n_options = list_options(options, &a->server);
+    int count = 1, n_options = list_options(options, a);
     char **all;
     RRT__TRY(rrt__arena_alloc(&a->arena, &all, (size_t)(argc + n_options), sizeof *all, "arguments", err));
     all[0] = argv[0];
@@ -93,6 +100,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     if (a->common.json)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--json is for verbs that end with a result");
     if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    RRT__TRY(rrt__cli_read_template(&a->template_text, a->template_file, &a->server.chat_template, err));
     a->server.engine.threads = a->common.threads;
     if (!a->server.engine.kv_tokens) a->server.engine.kv_tokens = a->server.engine.requests * 1024;
     return RRT_STATUS_OK;
@@ -138,5 +146,6 @@ done:
     rrt__list_free(&a.server.hosts);
     rrt__list_free(&a.server.origins);
     rrt__arena_free(&a.arena);
+    rrt__string_free(&a.template_text);
     return rrt__cli_finish(status, &err);
 }

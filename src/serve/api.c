@@ -40,7 +40,7 @@ static void models(rrt__server *server, rrt__exchange *exchange)
     json_t *ours = json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:b, s:s?, s:s}", "family", info->family, "layers", info->layers,
         "loops", info->loops, "layers_per_block", info->layers_per_block, "vocab", info->vocab,
-        "params_total", (json_int_t)info->params_total, "chat", server->chat_form != NULL, "gate",
+        "params_total", (json_int_t)info->params_total, "chat", server->chat != NULL, "gate",
         info->params_gate != 0, "exit", server->options.exit, "exit_rule", server->exit_rule);
     json_t *model = json_pack("{s:s, s:s, s:I, s:s, s:I, s:o}", "id", rrt__server_model_name(server),
                               "object", "model", "created", (json_int_t)server->created, "owned_by", "rrt",
@@ -77,6 +77,7 @@ static const endpoint routes[] = {
     {"GET", "/tokenizer_info", rrt__api_tokenizer_info, .needs_model = true},
     {"POST", "/tokenize", rrt__api_tokenize, .needs_model = true},
     {"POST", "/detokenize", rrt__api_detokenize, .needs_model = true},
+    {"POST", "/apply-template", rrt__api_apply_template, .needs_model = true},
     {"POST", "/v1/completions", rrt__api_completions, .needs_model = true, .is_work = true},
     {"POST", "/v1/chat/completions", rrt__api_chat, .needs_model = true, .is_work = true},
 };

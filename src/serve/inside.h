@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "rrt/chat.h"
 #include "rrt/model.h"
 #include "serve/http.h"
 #include "serve/job.h"
@@ -40,7 +41,8 @@ struct rrt__server {
     rrt_model *model;
     const rrt_tokenizer *tokenizer;
     rrt_model_info info;
-    const char *chat_form; // NULL: the model is not for chats, and chat_error says why
+    rrt_chat *chat;         // NULL: the model is not for chats, and chat_error says why
+    json_t *chat_arguments; // of every conversation; NULL: none
     rrt_error chat_error;
     size_t most_tokens; // of a request, prompt and reply together
     char exit_rule[32]; // that a threshold alone is for
@@ -72,6 +74,11 @@ void rrt__api_chat(rrt__server *server, rrt__exchange *exchange);
 void rrt__api_tokenize(rrt__server *server, rrt__exchange *exchange);
 void rrt__api_detokenize(rrt__server *server, rrt__exchange *exchange);
 void rrt__api_tokenizer_info(rrt__server *server, rrt__exchange *exchange);
+void rrt__api_apply_template(rrt__server *server, rrt__exchange *exchange);
+
+// --- conversation.c: "messages" of a body, and what else the chat template reads, as text and ids ---
+rrt_status rrt__conversation_render(const rrt__server *server, const json_t *body, rrt_chat_prompt *out,
+                                    rrt_error *err);
 
 // --- access.c: who may ask. False: it has answered ---
 bool rrt__access_check(const rrt__server *server, rrt__exchange *exchange, bool needs_key);

@@ -29,6 +29,24 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+// A model without a chat template, or with one that we lack something of, serves completions.
+static rrt_status open_chat(rrt__server *server, rrt_error *err)
+{
+    const rrt__server_options *o = &server->options;
+    if (o->chat_arguments) {
+        rrt_status status =
+            rrt__json_parse(&server->chat_arguments, o->chat_arguments, strlen(o->chat_arguments), err);
+        if (!status && !json_is_object(server->chat_arguments))
+            status = rrt__fail(err, RRT_STATUS_ARGUMENT, "a JSON object is expected");
+        if (status) return rrt__at(err, status, "--chat-template-kwargs");
+    }
+    rrt_status status =
+        rrt_chat_open(&server->chat, server->tokenizer, o->chat_template, &server->chat_error);
+    if (!status || !o->chat_template) return RRT_STATUS_OK;
+    *err = server->chat_error;
+    return status;
+}
+
 static rrt_status load(rrt__server *server, rrt_error *err)
 {
     const rrt__server_options *o = &server->options;
@@ -37,13 +55,7 @@ static rrt_status load(rrt__server *server, rrt_error *err)
     RRT__TRY(rrt_model_check_tokenizer(server->model, err));
     rrt_model_describe(server->model, &server->info);
     server->tokenizer = rrt_model_tokenizer(server->model);
-    if (rrt_chat_find(server->tokenizer, o->chat_template, &server->chat_form, &server->chat_error)) {
-        if (o->chat_template) {
-            *err = server->chat_error;
-            return err->status;
-        }
-        server->chat_form = NULL;
-    }
+    RRT__TRY(open_chat(server, err));
     choose_exit_rule(server);
     RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
     server->most_tokens = least((size_t)server->info.context, o->engine.kv_tokens);

@@ -59,6 +59,7 @@ static rrt_status read_float(const json_t *json, const char *name, double most, 
 static const struct {
     const char *name;
     double neutral;
+    bool only_prompts; // chats have it
 } lacking[] = {
     {"n", 1},
     {"best_of", 1},
@@ -70,7 +71,7 @@ static const struct {
     {"prompt_logprobs", NAN},
     {"logit_bias", NAN},
     {"suffix", NAN},
-    {"tools", NAN},
+    {"tools", NAN, true},
     {"functions", NAN},
     {"response_format", NAN},
     {"json_schema", NAN},
@@ -85,8 +86,9 @@ static const struct {
     {"bad_words", NAN},
     {"allowed_token_ids", NAN},
     {"chat_template", NAN},
-    {"continue_final_message", NAN},
-    {"documents", NAN},
+    {"continue_final_message", NAN, true},
+    {"documents", NAN, true},
+    {"chat_template_kwargs", NAN, true},
     {"audio", NAN},
     {"prediction", NAN},
 };
@@ -101,11 +103,12 @@ static bool is_neutral(const json_t *value, double neutral)
     return json_object_size(value) == 0 || (type && strcmp(type, "text") == 0); // of response_format
 }
 
-static rrt_status check_lacking(const json_t *body, rrt_error *err)
+static rrt_status check_lacking(const json_t *body, bool is_chat, rrt_error *err)
 {
     for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++) {
         const char *name = lacking[i].name;
         if (is_neutral(json_object_get(body, name), lacking[i].neutral)) continue;
+        if (is_chat && lacking[i].only_prompts) continue;
         rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "%s is not supported by rrt", name);
         if (!isnan(lacking[i].neutral)) rrt__hint(err, status, "only %g is", lacking[i].neutral);
         return rrt__at(err, status, "%s", name);
@@ -250,7 +253,7 @@ rrt_status rrt__parameters_read(rrt__parameters *p, const json_t *body, bool is_
                                 rrt_error *err)
 {
     *p = (rrt__parameters){0};
-    RRT__TRY(check_lacking(body, err));
+    RRT__TRY(check_lacking(body, is_chat, err));
     RRT__TRY(read_max_tokens(&p->max_tokens, body, err));
     RRT__TRY(read_sampling(&p->sampling, body, err));
     RRT__TRY(read_stops(&p->stops, body, err));

@@ -1,8 +1,8 @@
-// What a request wants continued: texts, token ids, conversations.
+// What a request wants continued: texts, token ids, conversations (conversation.c).
 #include <string.h>
 
-#include "rrt/chat.h"
 #include "serve/inside.h"
+#include "tokenizer/chat.h"
 
 enum { MOST_PROMPTS = 4096 }; // in one request
 
@@ -15,13 +15,18 @@ static rrt_status take_ids(rrt__choice *c, const int32_t *ids, size_t count, rrt
     return RRT_STATUS_OK;
 }
 
-// Special tokens written in a prompt are meant: clients render chat templates themselves.
-static rrt_status read_text(rrt__choice *c, const rrt_tokenizer *tokenizer, const json_t *text,
-                            rrt_error *err)
+// Special tokens written in a prompt are meant: clients render chat templates themselves, whose BOS needs no
+// second one.
+static rrt_status read_text(rrt__choice *c, const rrt__server *server, const json_t *text, rrt_error *err)
 {
-    const rrt_encode_options options = {.add_bos = rrt_tokenizer_adds_bos(tokenizer), .parse_special = 1};
+    const rrt_tokenizer *tokenizer = server->tokenizer;
+    bool has_bos = rrt__chat_has_bos(tokenizer, json_string_value(text), json_string_length(text));
+    const rrt_encode_options options = {.add_bos = rrt_tokenizer_adds_bos(tokenizer) && !has_bos,
+                                        .parse_special = 1};
     int32_t *ids;
     size_t count;
+    if (has_bos)
+        rrt__server_log(server, "%s: the prompt begins with BOS: no second one is added", c->job->id);
     RRT__TRY(rrt_encode(tokenizer, json_string_value(text), json_string_length(text), &options, &ids, &count,
                         err));
     rrt_status status = take_ids(c, ids, count, err);
@@ -53,7 +58,7 @@ static rrt_status read_ids(rrt__choice *c, int vocab, const json_t *list, rrt_er
 
 static rrt_status read_prompt(rrt__choice *c, const rrt__server *server, const json_t *prompt, rrt_error *err)
 {
-    if (json_is_string(prompt)) return read_text(c, server->tokenizer, prompt, err);
+    if (json_is_string(prompt)) return read_text(c, server, prompt, err);
     if (json_is_array(prompt)) return read_ids(c, server->info.vocab, prompt, err);
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "prompt has to be a string, token ids, or a list of these");
 }
@@ -99,70 +104,12 @@ rrt_status rrt__prompts_read(rrt__job *job, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// --- conversations --------------------------------------------------------------------------------------
-
-// A message's text: a string, or parts of type "text". *joined is what has to be freed.
-static rrt_status read_content(const json_t *content, rrt__string *joined, const char **out, rrt_error *err)
-{
-    const json_t *part;
-    size_t i;
-    RRT__TRY(rrt__string_append(joined, "", 0, err));
-    if (json_is_string(content))
-        RRT__TRY(rrt__string_append(joined, json_string_value(content), json_string_length(content), err));
-    else if (!json_is_array(content))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "a message's content has to be a string or a list of parts");
-    json_array_foreach(content, i, part)
-    {
-        const char *type = json_string_value(json_object_get(part, "type"));
-        const json_t *text = json_object_get(part, "text");
-        if (!type || strcmp(type, "text") != 0 || !json_is_string(text))
-            return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "parts of a message that are not text");
-        RRT__TRY(rrt__string_append(joined, json_string_value(text), json_string_length(text), err));
-    }
-    if (memchr(joined->data, '\0', joined->length))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "a message's content has a NUL character in it");
-    *out = joined->data;
-    return RRT_STATUS_OK;
-}
-
-static rrt_status encode_messages(rrt__choice *c, const rrt__server *server, const rrt_chat_message *messages,
-                                  size_t count, rrt_error *err)
-{
-    int32_t *ids;
-    size_t n_ids;
-    RRT__TRY(rrt_chat_encode(server->tokenizer, server->chat_form, messages, count, 0, &ids, &n_ids, err));
-    rrt_status status = take_ids(c, ids, n_ids, err);
-    rrt_ids_free(ids);
-    return status;
-}
-
 rrt_status rrt__messages_read(rrt__job *job, rrt_error *err)
 {
-    const json_t *list = json_object_get(job->body, "messages");
-    size_t count = json_array_size(list), i;
-    const json_t *entry;
-    rrt_chat_message *messages;
-    rrt__string *texts;
-    if (job->server->chat_error.status) {
-        *err = job->server->chat_error;
-        return err->status;
-    }
-    if (!count) return rrt__fail(err, RRT_STATUS_ARGUMENT, "messages has to be a list that is not empty");
+    rrt_chat_prompt prompt;
     RRT__TRY(open_choices(job, 1, err));
-    RRT__TRY(rrt__alloc(&messages, count, sizeof *messages, "messages", err));
-    rrt_status status = rrt__alloc(&texts, count, sizeof *texts, "messages", err);
-    for (i = 0; !status && (entry = json_array_get(list, i)); i++) {
-        const char *role = json_string_value(json_object_get(entry, "role"));
-        if (!role) status = rrt__fail(err, RRT_STATUS_ARGUMENT, "messages: entry %zu has no role", i);
-        // OpenAI's newer word for it
-        messages[i].role = role && strcmp(role, "developer") == 0 ? "system" : role;
-        if (!status)
-            status = read_content(json_object_get(entry, "content"), &texts[i], &messages[i].content, err);
-    }
-    if (!status) status = encode_messages(job->choices, job->server, messages, count, err);
-    for (i = 0; texts && i < count; i++) rrt__string_free(&texts[i]);
-    rrt__free(texts);
-    rrt__free(messages);
+    RRT__TRY(rrt__conversation_render(job->server, job->body, &prompt, err));
+    rrt_status status = take_ids(job->choices, prompt.ids, prompt.n_ids, err);
+    rrt_chat_prompt_free(&prompt);
     return status;
 }

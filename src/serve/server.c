@@ -214,6 +214,8 @@ void rrt__server_close(rrt__server *server)
     }
     rrt__http_close(server->http);
     rrt_engine_close(server->engine);
+    rrt_chat_close(server->chat);
+    json_decref(server->chat_arguments);
     rrt_model_close(server->model);
     rrt__metrics_close(&server->metrics);
     pthread_cond_destroy(&server->wake);

@@ -18,8 +18,9 @@ typedef struct rrt__server_options {
     rrt__list hosts;    // names that clients may know the server by, beside localhost and addresses
     rrt__list origins;  // of web pages that may use it, beside its own
     const char *chat_template, *exit, *kv; // NULL: the model's template, no exit, the model's policy
-    rrt_engine_options engine;             // requests and kv_tokens are not 0
-    size_t most_waiting;                   // requests; further ones are refused
+    const char *chat_arguments; // for the template of every conversation, a JSON object; NULL: none
+    rrt_engine_options engine;  // requests and kv_tokens are not 0
+    size_t most_waiting;        // requests; further ones are refused
     size_t most_body_bytes, most_connections;
     double patience_s; // for a client that sends or reads too slowly
     bool logs_prompts;

@@ -1,208 +1,326 @@
-// Chat templates by their signature: a model's Jinja is not run, but searched for the marks of one of a few
-// known forms, which are written out here.
-#include "rrt/chat.h"
+// A conversation by its template: what transformers does around the rendering, and the way to ids.
+#include "tokenizer/chat.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-#include "tokenizer/parts.h"
+#include "template/template.h"
+#include "tokenizer/chat_inside.h"
 
-typedef struct turn {
-    const char *before, *after;
-} turn;
+// --- opening --------------------------------------------------------------------------------------------
 
-typedef struct form {
-    const char *name;
-    const char *signature[2]; // what a Jinja template of this form contains
-    turn system, user, assistant;
-    bool joins_system; // a system message stands inside the first user's
-    bool trims;        // spaces around a message are taken off
-    const char *reply; // where the assistant begins
-} form;
-
-static const form forms[] = {
-    {.name = "llama3",
-     .signature = {"<|start_header_id|>", "<|eot_id|>"},
-     .system = {"<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"},
-     .user = {"<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"},
-     .assistant = {"<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"},
-     .trims = true,
-     .reply = "<|start_header_id|>assistant<|end_header_id|>\n\n"},
-    {.name = "chatml",
-     .signature = {"<|im_start|>", "<|im_end|>"},
-     .system = {"<|im_start|>system\n", "<|im_end|>\n"},
-     .user = {"<|im_start|>user\n", "<|im_end|>\n"},
-     .assistant = {"<|im_start|>assistant\n", "<|im_end|>\n"},
-     .reply = "<|im_start|>assistant\n"},
-    {.name = "gemma",
-     .signature = {"<start_of_turn>", "<end_of_turn>"},
-     .system = {"", "\n\n"},
-     .user = {"<start_of_turn>user\n", "<end_of_turn>\n"},
-     .assistant = {"<start_of_turn>model\n", "<end_of_turn>\n"},
-     .joins_system = true,
-     .trims = true,
-     .reply = "<start_of_turn>model\n"},
-    {.name = "llama2",
-     .signature = {"[INST]", "<<SYS>>"},
-     .system = {"<<SYS>>\n", "\n<</SYS>>\n\n"},
-     .user = {"<s>[INST] ", " [/INST]"},
-     .assistant = {" ", " </s>"},
-     .joins_system = true,
-     .trims = true,
-     .reply = ""},
-    {.name = "zephyr",
-     .signature = {"<|assistant|>", "eos_token"},
-     .system = {"<|system|>\n", "</s>\n"},
-     .user = {"<|user|>\n", "</s>\n"},
-     .assistant = {"<|assistant|>\n", "</s>\n"},
-     .reply = "<|assistant|>\n"},
-};
-enum { FORM_COUNT = sizeof forms / sizeof *forms };
-
-static rrt_status fail_unknown(rrt_error *err, rrt_status status, const char *what)
+// One of a model's templates by name, NULL if it has none of this name. A model with one calls it "default".
+static const json_t *find_template(const rrt_tokenizer *tokenizer, const char *name)
 {
-    char known[128] = "";
-    for (int i = 0; i < FORM_COUNT; i++) {
-        size_t length = strlen(known);
-        snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", forms[i].name);
+    const json_t *all = tokenizer ? json_object_get(tokenizer->config, "chat_template") : NULL, *entry;
+    size_t i;
+    if (json_is_string(all)) return strcmp(name, "default") == 0 ? all : NULL;
+    json_array_foreach(all, i, entry)
+    {
+        const char *own = json_string_value(json_object_get(entry, "name"));
+        const json_t *text = json_object_get(entry, "template");
+        if (own && strcmp(own, name) == 0 && json_is_string(text)) return text;
     }
-    rrt__fail(err, status, "%s", what);
-    return rrt__hint(err, status, "the chat templates that can be named are: %s", known);
+    return NULL;
 }
 
-static rrt_status find(const form **out, const rrt_tokenizer *tokenizer, const char *name, rrt_error *err)
+static rrt_status fail_missing(rrt_error *err)
 {
-    const char *jinja = tokenizer->chat_template;
-    for (*out = forms; *out < forms + FORM_COUNT; ++*out) {
-        if (name && strcmp(name, (*out)->name) == 0) return RRT_STATUS_OK;
-        if (!name && jinja && strstr(jinja, (*out)->signature[0]) && strstr(jinja, (*out)->signature[1]))
-            return RRT_STATUS_OK;
-    }
-    if (name) {
-        char what[128];
-        snprintf(what, sizeof what, "the chat template '%.60s' is not known", name);
-        return fail_unknown(err, RRT_STATUS_ARGUMENT, what);
-    }
-    return fail_unknown(err, RRT_STATUS_UNSUPPORTED,
-                        jinja ? "the model's chat template is of no known form"
-                              : "the model has no chat template");
+    rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no chat template");
+    return rrt__hint(
+        err, RRT_STATUS_UNSUPPORTED,
+        "give one: chat_template.jinja in the model's folder; chat and serve take --chat-template-file");
 }
 
-rrt_status rrt_chat_find(const rrt_tokenizer *tokenizer, const char *name, const char **out, rrt_error *err)
+static rrt_status fail_name(const rrt_tokenizer *tokenizer, const char *given, rrt_error *err)
 {
-    const form *found;
-    RRT__TRY(find(&found, tokenizer, name, err));
-    *out = found->name;
+    char names[160] = "";
+    const json_t *all = tokenizer ? json_object_get(tokenizer->config, "chat_template") : NULL, *entry;
+    size_t i;
+    json_array_foreach(all, i, entry)
+    {
+        size_t length = strlen(names);
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        if (name) snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", name);
+    }
+    rrt__fail(err, RRT_STATUS_ARGUMENT, "'%.60s' is no chat template, and none of the model's has that name",
+              given);
+    return rrt__hint(err, RRT_STATUS_ARGUMENT, "give the text of a template in Jinja%s%s",
+                     names[0] ? ", or one of the model's: " : "", names);
+}
+
+static rrt_status compile(rrt__template **out, const json_t *text, rrt_error *err)
+{
+    return rrt__template_compile(out, json_string_value(text), json_string_length(text), err);
+}
+
+// bos_token and the others, as transformers' special_tokens_map has them.
+static rrt_status read_specials(rrt_chat *chat, rrt_error *err)
+{
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
+    chat->specials = json_object();
+    for (size_t i = 0; chat->tokenizer && i < sizeof names / sizeof *names; i++) {
+        json_t *token = json_object_get(chat->tokenizer->config, names[i]);
+        if (json_is_object(token)) token = json_object_get(token, "content");
+        if (json_is_string(token)) json_object_set(chat->specials, names[i], token);
+    }
+    return chat->specials ? RRT_STATUS_OK : rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for a chat");
+}
+
+static rrt_status open_templates(rrt_chat *chat, const char *given, rrt_error *err)
+{
+    const json_t *named = find_template(chat->tokenizer, given ? given : "default");
+    const json_t *with_tools = given ? NULL : find_template(chat->tokenizer, "tool_use");
+    if (given && !named) {
+        if (!strstr(given, "{{") && !strstr(given, "{%")) return fail_name(chat->tokenizer, given, err);
+        return rrt__template_compile(&chat->usual, given, strlen(given), err);
+    }
+    if (!named && !with_tools) return fail_missing(err);
+    if (named) RRT__TRY(compile(&chat->usual, named, err));
+    // A failure is one once there are tools.
+    if (with_tools && compile(&chat->with_tools, with_tools, &chat->with_tools_error) && !named) {
+        if (err) *err = chat->with_tools_error;
+        return chat->with_tools_error.status;
+    }
     return RRT_STATUS_OK;
 }
 
-// The system message that ChatML templates write where the conversation has none: what stands between the
-// marks in their Jinja, if that is text and no expression.
-static rrt__slice default_system(const form *f, const char *jinja)
-{
-    static const char mark[] = "<|im_start|>system", end_mark[] = "<|im_end|>";
-    const char *at = jinja && strcmp(f->name, "chatml") == 0 ? strstr(jinja, mark) : NULL;
-    for (; at; at = strstr(at, mark)) {
-        at += strlen(mark);
-        size_t line = *at == '\n' ? 1 : strncmp(at, "\\n", 2) == 0 ? 2 : 0;
-        const char *end = line ? strstr(at, end_mark) : NULL;
-        size_t length = end ? (size_t)(end - at) - line : 0;
-        if (length && !memchr(at + line, '\'', length) && !memchr(at + line, '"', length) &&
-            !memchr(at + line, '{', length))
-            return (rrt__slice){at + line, length};
-    }
-    return (rrt__slice){NULL, 0};
-}
-
-typedef struct rendering {
-    const form *form;
-    rrt__string text;
-    rrt__range *plain; // where messages stand
-    size_t n_plain;
-} rendering;
-
-static rrt_status put(rendering *r, const char *text, rrt_error *err)
-{
-    return rrt__string_append(&r->text, text, strlen(text), err);
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static rrt_status put_content(rendering *r, rrt__slice content, rrt_error *err)
-{
-    for (; r->form->trims && content.length && is_space(*content.data); content.length--) content.data++;
-    while (r->form->trims && content.length && is_space(content.data[content.length - 1])) content.length--;
-    size_t begin = r->text.length;
-    RRT__TRY(rrt__string_append(&r->text, content.data, content.length, err));
-    r->plain[r->n_plain++] = (rrt__range){begin, r->text.length};
-    return RRT_STATUS_OK;
-}
-
-static rrt_status put_turn(rendering *r, const turn *around, rrt__slice content, rrt_error *err)
-{
-    RRT__TRY(put(r, around->before, err));
-    RRT__TRY(put_content(r, content, err));
-    return put(r, around->after, err);
-}
-
-static rrt__slice slice(const char *text)
-{
-    return (rrt__slice){text, strlen(text)};
-}
-
-static rrt_status render(rendering *r, const rrt_chat_message *messages, size_t count, rrt__slice system,
+rrt_status rrt_chat_open(rrt_chat **out, const rrt_tokenizer *tokenizer, const char *template_text,
                          rrt_error *err)
 {
-    const form *f = r->form;
-    if (system.data && !f->joins_system) RRT__TRY(put_turn(r, &f->system, system, err));
-    for (size_t i = 0; i < count; i++) {
-        const char *role = messages[i].role;
-        rrt__slice content = slice(messages[i].content);
-        if (i == 0 && strcmp(role, "system") == 0) continue; // it is `system`
-        if (strcmp(role, "assistant") == 0) {
-            RRT__TRY(put_turn(r, &f->assistant, content, err));
-            continue;
-        }
-        if (strcmp(role, "user") != 0)
-            return rrt__fail(
-                err, RRT_STATUS_ARGUMENT,
-                "message %zu has the role '%.40s': user and assistant are possible, and system first", i,
-                role);
-        RRT__TRY(put(r, f->user.before, err));
-        if (system.data && f->joins_system) RRT__TRY(put_turn(r, &f->system, system, err));
-        system = (rrt__slice){NULL, 0};
-        RRT__TRY(put_content(r, content, err));
-        RRT__TRY(put(r, f->user.after, err));
-    }
-    return put(r, f->reply, err);
+    rrt_chat *chat;
+    *out = NULL;
+    RRT__TRY(rrt__alloc(&chat, 1, sizeof *chat, "a chat template", err));
+    chat->tokenizer = tokenizer;
+    rrt_status status = read_specials(chat, err);
+    if (!status) status = open_templates(chat, template_text, err);
+    if (!status) status = rrt__chat_probe(chat, err);
+    if (status)
+        rrt_chat_close(chat);
+    else
+        *out = chat;
+    return status;
 }
 
-rrt_status rrt_chat_encode(const rrt_tokenizer *tokenizer, const char *name, const rrt_chat_message *messages,
-                           size_t count, int continues, int32_t **ids, size_t *n_ids, rrt_error *err)
+void rrt_chat_close(rrt_chat *chat)
 {
-    rendering r = {0};
-    *ids = NULL;
-    *n_ids = 0;
-    if (count == 0) return rrt__fail(err, RRT_STATUS_ARGUMENT, "a conversation without a message");
-    RRT__TRY(find(&r.form, tokenizer, name, err));
-    rrt__slice system = {NULL, 0};
-    if (!continues) system = default_system(r.form, tokenizer->chat_template);
-    if (strcmp(messages[0].role, "system") == 0) system = slice(messages[0].content);
-    rrt_status status;
-    RRT__GOTO(rrt__alloc(&r.plain, count + 1, sizeof *r.plain, "a conversation", err));
-    RRT__GOTO(put(&r, continues ? r.form->assistant.after : "", err));
-    RRT__GOTO(render(&r, messages, count, system, err));
-    rrt__slice bos = tokenizer->bos >= 0 ? rrt__vocab_text(&tokenizer->vocab, tokenizer->bos) : slice("");
-    bool has_bos = bos.length && r.text.length >= bos.length && !memcmp(r.text.data, bos.data, bos.length);
-    const rrt_encode_options options = {.add_bos = !continues && tokenizer->adds_bos && !has_bos,
+    if (!chat) return;
+    rrt__template_free(chat->usual);
+    rrt__template_free(chat->with_tools);
+    json_decref(chat->specials);
+    rrt__free(chat);
+}
+
+// --- rendering ------------------------------------------------------------------------------------------
+
+static rrt_status choose(const rrt_chat *chat, const rrt__chat_options *options, const rrt__template **out,
+                         rrt_error *err)
+{
+    bool has_tools = !rrt__json_is_absent(options->tools);
+    if (has_tools && chat->with_tools_error.status) {
+        if (err) *err = chat->with_tools_error;
+        return chat->with_tools_error.status;
+    }
+    *out = has_tools && chat->with_tools ? chat->with_tools : chat->usual;
+    if (*out) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     "the model's chat template is for conversations with tools");
+}
+
+bool rrt__chat_has_generation(const rrt_chat *chat, const rrt__chat_options *options)
+{
+    const rrt__template *chosen;
+    return !choose(chat, options, &chosen, NULL) && rrt__template_has_generation(chosen);
+}
+
+static rrt_status check_list(const json_t *list, const char *what, bool of_objects, rrt_error *err)
+{
+    const json_t *item;
+    size_t i;
+    if (rrt__json_is_absent(list)) return RRT_STATUS_OK;
+    if (!json_is_array(list))
+        return rrt__at(err, rrt__fail(err, RRT_STATUS_ARGUMENT, "a list is expected"), "%s", what);
+    json_array_foreach(list, i, item)
+    {
+        if (of_objects && !json_is_object(item))
+            return rrt__at(err, rrt__fail(err, RRT_STATUS_ARGUMENT, "entry %zu is no object", i), "%s", what);
+    }
+    return RRT_STATUS_OK;
+}
+
+// Variables in the order in which a later one of a name wins: those that are always there, then the caller's.
+static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *o,
+                      rrt__rendered *out, rrt_error *err)
+{
+    enum { FIXED = 4 };
+    const rrt__template *chosen;
+    rrt__template_input *inputs;
+    const char *name;
+    json_t *value, *more = (json_t *)o->arguments, *null = json_null();
+    size_t n = 0;
+    RRT__TRY(choose(chat, o, &chosen, err));
+    size_t most = FIXED + json_object_size(chat->specials) + json_object_size(more);
+    RRT__TRY(rrt__alloc(&inputs, most, sizeof *inputs, "a chat template's variables", err));
+    json_object_foreach(chat->specials, name, value) inputs[n++] =
+        (rrt__template_input){name, value, .is_trusted = true};
+    // A role names what a template writes its marks for.
+    inputs[n++] = (rrt__template_input){"messages", messages, .word_key = "role"};
+    inputs[n++] = (rrt__template_input){"tools", o->tools ? o->tools : null};
+    inputs[n++] = (rrt__template_input){"documents", o->documents ? o->documents : null};
+    inputs[n++] = (rrt__template_input){"add_generation_prompt", json_boolean(o->add_generation_prompt),
+                                        .is_trusted = true};
+    json_object_foreach(more, name, value) inputs[n++] =
+        (rrt__template_input){name, value, .is_trusted = true};
+    time_t now = o->now ? (time_t)o->now : time(NULL);
+    rrt_status status = rrt__template_render(chosen, inputs, n, now, out, err);
+    rrt__free(inputs);
+    return status;
+}
+
+// --- to ids ---------------------------------------------------------------------------------------------
+
+// Where the text has bytes of that mark.
+static rrt_status ranges_of(const rrt__rendered *r, unsigned char mark, rrt__range **out, size_t *count,
+                            rrt_error *err)
+{
+    size_t capacity = 0;
+    *out = NULL;
+    *count = 0;
+    for (size_t at = 0, end; at < r->text.length; at = end) {
+        bool is = (unsigned char)r->marks.data[at] & mark;
+        for (end = at; end < r->text.length && (bool)((unsigned char)r->marks.data[end] & mark) == is;) end++;
+        if (!is) continue;
+        rrt_status status = rrt__array_reserve(out, &capacity, *count + 1, sizeof **out, err);
+        if (status) {
+            rrt__free(*out);
+            *out = NULL;
+            return status;
+        }
+        (*out)[(*count)++] = (rrt__range){at, end};
+    }
+    return RRT_STATUS_OK;
+}
+
+bool rrt__chat_has_bos(const rrt_tokenizer *tokenizer, const char *text, size_t length)
+{
+    if (!tokenizer->adds_bos) return false;
+    rrt__slice bos = rrt__vocab_text(&tokenizer->vocab, tokenizer->bos);
+    return bos.length && length >= bos.length && !memcmp(text, bos.data, bos.length);
+}
+
+rrt_status rrt__chat_encode(const rrt_tokenizer *tokenizer, const rrt__rendered *r,
+                            const rrt__chat_options *o, rrt_chat_prompt *out, rrt_error *err)
+{
+    rrt__range *plain;
+    size_t n_plain;
+    out->has_bos = rrt__chat_has_bos(tokenizer, r->text.data, r->text.length);
+    const rrt_encode_options options = {.add_bos = tokenizer->adds_bos && !out->has_bos && !o->no_bos,
                                         .parse_special = 1};
-    RRT__GOTO(
-        rrt__encode(tokenizer, r.text.data, r.text.length, &options, r.plain, r.n_plain, ids, n_ids, err));
+    RRT__TRY(ranges_of(r, RRT__MARK_INPUT, &plain, &n_plain, err));
+    rrt_status status = rrt__encode(tokenizer, r->text.data, r->text.length, &options, plain, n_plain,
+                                    &out->ids, &out->n_ids, err);
+    rrt__free(plain);
+    return status;
+}
+
+static rrt_status check_options(const json_t *messages, const rrt__chat_options *o, rrt_error *err)
+{
+    if (!json_is_array(messages) || !json_array_size(messages))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "messages has to be a list that is not empty");
+    RRT__TRY(check_list(messages, "messages", true, err));
+    RRT__TRY(check_list(o->tools, "tools", true, err));
+    RRT__TRY(check_list(o->documents, "documents", true, err));
+    if (!rrt__json_is_absent(o->arguments) && !json_is_object(o->arguments))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the chat template's arguments have to be an object");
+    if (o->continue_final_message && o->add_generation_prompt)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "continue_final_message and add_generation_prompt exclude each other");
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *o,
+                         rrt__rendered *out, rrt_error *err)
+{
+    json_t *prepared;
+    *out = (rrt__rendered){0};
+    RRT__TRY(check_options(messages, o, err));
+    RRT__TRY(rrt__chat_prepare(messages, o->continue_final_message, &prepared, err));
+    rrt_status status = run(chat, prepared, o, out, err);
+    if (!status && o->continue_final_message) status = rrt__chat_cut(messages, out, err);
+    json_decref(prepared);
+    return status;
+}
+
+static rrt_status make_ids(const rrt_chat *chat, const rrt__rendered *r, const rrt__chat_options *o,
+                           rrt_chat_prompt *out, rrt_error *err)
+{
+    if (!chat->tokenizer || o->text_only) return RRT_STATUS_OK;
+    RRT__TRY(rrt__chat_encode(chat->tokenizer, r, o, out, err));
+    if (!rrt__chat_has_generation(chat, o)) return RRT_STATUS_OK;
+    return rrt__chat_find_replies(chat->tokenizer, r, out, err);
+}
+
+rrt_status rrt__chat_render(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *options,
+                            rrt_chat_prompt *out, rrt_error *err)
+{
+    rrt__rendered r = {0};
+    *out = (rrt_chat_prompt){0};
+    rrt_status status = rrt__chat_run(chat, messages, options, &r, err);
+    if (!status) status = make_ids(chat, &r, options, out, err);
+    if (status) {
+        rrt_chat_prompt_free(out);
+    } else {
+        out->text = r.text.data;
+        out->length = r.text.length;
+        r.text.data = NULL;
+    }
+    rrt__rendered_free(&r);
+    return status;
+}
+
+void rrt_chat_prompt_free(rrt_chat_prompt *prompt)
+{
+    rrt__free(prompt->text);
+    rrt_ids_free(prompt->ids);
+    rrt__free(prompt->replies);
+    *prompt = (rrt_chat_prompt){0};
+}
+
+// --- JSON as text ---------------------------------------------------------------------------------------
+
+static rrt_status parse(const char *text, const char *what, json_t **out, rrt_error *err)
+{
+    *out = NULL;
+    if (!text) return RRT_STATUS_OK;
+    rrt_status status = rrt__json_parse(out, text, strlen(text), err);
+    return status ? rrt__at(err, status, "%s", what) : RRT_STATUS_OK;
+}
+
+rrt_status rrt_chat_render(const rrt_chat *chat, const char *messages, const rrt_chat_options *options,
+                           rrt_chat_prompt *out, rrt_error *err)
+{
+    static const rrt_chat_options none;
+    const rrt_chat_options *o = options ? options : &none;
+    json_t *list = NULL, *tools = NULL, *documents = NULL, *arguments = NULL;
+    rrt_status status;
+    *out = (rrt_chat_prompt){0};
+    RRT__GOTO(parse(messages, "messages", &list, err));
+    RRT__GOTO(parse(o->tools, "tools", &tools, err));
+    RRT__GOTO(parse(o->documents, "documents", &documents, err));
+    RRT__GOTO(parse(o->arguments, "the chat template's arguments", &arguments, err));
+    const rrt__chat_options inside = {.tools = tools,
+                                      .documents = documents,
+                                      .arguments = arguments,
+                                      .add_generation_prompt = o->add_generation_prompt,
+                                      .continue_final_message = o->continue_final_message,
+                                      .now = o->now};
+    status = rrt__chat_render(chat, list, &inside, out, err);
 done:
-    rrt__string_free(&r.text);
-    rrt__free(r.plain);
+    json_decref(list);
+    json_decref(tools);
+    json_decref(documents);
+    json_decref(arguments);
     return status;
 }

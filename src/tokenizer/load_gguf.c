@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "tokenizer/chat_templates.h"
 #include "tokenizer/parts.h"
 
 #define BYTE_LEVEL                                                                                           \
@@ -224,12 +225,7 @@ static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
     RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_bos_token", to->is_sentencepiece, &adds_bos, err));
     if (json_object_set_new(to->config, "add_bos_token", json_boolean(adds_bos)) != 0)
         return fail_memory(err);
-    rrt__slice text;
-    if (!rrt__gguf_has(gguf, "tokenizer.chat_template")) return RRT_STATUS_OK;
-    RRT__TRY(read_text(gguf, "tokenizer.chat_template", &text, err));
-    if (json_object_set_new(to->config, "chat_template", json_stringn(text.data, text.length)) != 0)
-        return fail_memory(err);
-    return RRT_STATUS_OK;
+    return rrt__chat_templates_of_gguf(to->config, gguf, err);
 }
 
 // What makes Hugging Face's fast tokenizers put BOS in front; null if that is not wanted.

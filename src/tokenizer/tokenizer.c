@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tokenizer/chat_templates.h"
 #include "tokenizer/parts.h"
 
 void rrt_tokenizer_close(rrt_tokenizer *tokenizer)
@@ -157,21 +158,6 @@ static rrt_status open_gguf(rrt_tokenizer **out, const char *path, rrt_error *er
     return is_named ? status : rrt__at(err, status, "%s", path);
 }
 
-// Newer models keep the chat template in a file of its own.
-static rrt_status read_jinja(json_t *config, const char *folder, rrt_error *err)
-{
-    char path[4096];
-    RRT__TRY(rrt__path_join(path, folder, "chat_template.jinja", err));
-    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
-    rrt__string text = {0};
-    rrt_status status = rrt__file_read(&text, path, err);
-    if (!status && json_object_set_new(config, "chat_template", json_stringn(text.data, text.length)) != 0)
-        status = rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "the chat template is not valid UTF-8"), "%s",
-                         path);
-    rrt__string_free(&text);
-    return status;
-}
-
 static rrt_status read_config(json_t **config, const char *folder, rrt_error *err)
 {
     char path[4096];
@@ -182,7 +168,7 @@ static rrt_status read_config(json_t **config, const char *folder, rrt_error *er
         *config = rrt__config_new();
     if (!json_is_object(*config))
         return rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "not a JSON object"), "%s", path);
-    return read_jinja(*config, folder, err);
+    return rrt__chat_templates_of_folder(*config, folder, err);
 }
 
 static rrt_status open_json(rrt_tokenizer **out, const char *path, const char *folder, rrt_error *err)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenizer/chat_templates.h"
 #include "tokenizer/parts.h"
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
@@ -87,7 +88,6 @@ static rrt_status write_named(const rrt_tokenizer *t, const char *name, const ch
 
 static rrt_status write_settings(const rrt_tokenizer *t, rrt__gguf_writer *w, rrt_error *err)
 {
-    const char *jinja = t->chat_template;
     bool adds_space =
         t->normalizer.spaces.prepend != RRT__PREPEND_NEVER || t->spaces.prepend != RRT__PREPEND_NEVER;
     if (t->bos >= 0) RRT__TRY(rrt__gguf_write_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)t->bos, err));
@@ -97,8 +97,7 @@ static rrt_status write_settings(const rrt_tokenizer *t, rrt__gguf_writer *w, rr
     RRT__TRY(rrt__gguf_write_bool(w, "tokenizer.ggml.add_bos_token", t->adds_bos, err));
     RRT__TRY(rrt__gguf_write_bool(w, "tokenizer.ggml.add_eos_token", false, err));
     RRT__TRY(rrt__gguf_write_bool(w, "tokenizer.ggml.add_space_prefix", adds_space, err));
-    return jinja ? rrt__gguf_write_string(w, "tokenizer.chat_template", jinja, strlen(jinja), err)
-                 : RRT_STATUS_OK;
+    return rrt__chat_templates_to_gguf(t->config, w, err);
 }
 
 static rrt_status write_byte_level(const rrt_tokenizer *t, rrt__gguf_writer *w, rrt_error *err)

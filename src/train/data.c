@@ -10,6 +10,7 @@ typedef struct shard {
     rrt__map map;
     const uint32_t *ids;
     size_t begin, count; // in the ids of all shards
+    bool has_unlearnt;
 } shard;
 
 struct rrt__dataset {
@@ -17,6 +18,7 @@ struct rrt__dataset {
     size_t n_shards, capacity;
     size_t tokens, bytes, context;
     int32_t bos; // in front of each window, -1: none
+    bool has_unlearnt;
     uint64_t fingerprint;
 };
 
@@ -26,11 +28,12 @@ static rrt_status check_ids(const shard *s, const rrt__shard_header *header, siz
         rrt_status status = rrt__fail(err, RRT_STATUS_FORMAT, "the ids were changed: their checksum differs");
         return rrt__hint(err, status, "delete the shard and run again: it is made anew");
     }
-    for (size_t i = 0; i < s->count; i++)
-        if (s->ids[i] >= vocab)
+    for (size_t i = 0; i < s->count; i++) {
+        uint32_t id = s->has_unlearnt ? s->ids[i] & ~RRT__UNLEARNT : s->ids[i];
+        if (id >= vocab)
             return rrt__fail(err, RRT_STATUS_FORMAT,
-                             "token %zu is id %u: the model's vocabulary has 0 to %zu", i, s->ids[i],
-                             vocab - 1);
+                             "token %zu is id %u: the model's vocabulary has 0 to %zu", i, id, vocab - 1);
+    }
     return RRT_STATUS_OK;
 }
 
@@ -52,6 +55,8 @@ static rrt_status add_shard(rrt__dataset *d, const char *path, uint64_t tokenize
     s->ids = (const uint32_t *)(header + 1);
     s->begin = d->tokens;
     s->count = header->count;
+    s->has_unlearnt = header->version > 1;
+    d->has_unlearnt = d->has_unlearnt || s->has_unlearnt;
     d->tokens += s->count;
     d->bytes += s->map.size_bytes;
     rrt_status status = check_tokenizer(header, tokenizer, err);
@@ -148,6 +153,21 @@ void rrt__dataset_window(const rrt__dataset *d, size_t window, int32_t *ids, int
     if (n_bos) ids[0] = d->bos;
     copy_ids(d, first, d->context - n_bos, ids + n_bos);
     copy_ids(d, first + 1 - n_bos, d->context, targets);
+    for (size_t i = 0; d->has_unlearnt && i < d->context; i++) {
+        ids[i] = (int32_t)((uint32_t)ids[i] & ~RRT__UNLEARNT);
+        if ((uint32_t)targets[i] & RRT__UNLEARNT) targets[i] = -1;
+    }
+}
+
+size_t rrt__dataset_learnt(const rrt__dataset *d, size_t window)
+{
+    size_t first = window * d->context + 1 - (d->bos >= 0), learnt = d->context;
+    const shard *s = d->shards;
+    for (size_t i = first; d->has_unlearnt && i < first + d->context; i++) {
+        while (i >= s->begin + s->count) s++;
+        learnt -= (s->ids[i - s->begin] & RRT__UNLEARNT) != 0;
+    }
+    return learnt;
 }
 
 // A Feistel network permutes the numbers below 4^half whatever its round function is.

@@ -3,7 +3,7 @@
 // A shard is one file's ids, memory-mapped: magic "RRTTOKEN", version, fingerprint of the tokenizer, name,
 // size and checksum of the source, number of ids, checksum of the ids, then the ids as u32, little endian.
 // Documents (documents.h) stand one after the other, each with EOS behind it,
-// where the tokenizer has one.
+// where the tokenizer has one. In a conversation what others than the assistant say is read, but not learnt.
 //
 // The ids of all shards, end to end, are cut into windows of `context` inputs without overlap; where the
 // tokenizer adds BOS, each window starts with it. Every token of the text is a target once (without BOS,
@@ -33,13 +33,16 @@ void rrt__dataset_close(rrt__dataset *dataset); // NULL is fine
 size_t rrt__dataset_windows(const rrt__dataset *dataset);
 size_t rrt__dataset_tokens(const rrt__dataset *dataset); // ids in all
 
+// Targets of a window that are learnt.
+size_t rrt__dataset_learnt(const rrt__dataset *dataset, size_t window);
+
 size_t rrt__dataset_bytes(const rrt__dataset *dataset); // of the shards on disk
 
 // A number that depends on all ids and their order: equal for equal data.
 uint64_t rrt__dataset_fingerprint(const rrt__dataset *dataset);
 
 // Window number `window` in the text's order: ids[context], and targets[context], the next id of each
-// (targets[i] = ids[i+1] …).
+// (targets[i] = ids[i+1] …), -1 where it is not learnt.
 void rrt__dataset_window(const rrt__dataset *dataset, size_t window, int32_t *ids, int32_t *targets);
 
 // The window that comes `step`-th when windows are drawn in a random order, each once per epoch. Depends on

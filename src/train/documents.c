@@ -166,6 +166,10 @@ static rrt_status parse_line(rrt__documents *d, size_t length, rrt__piece *piece
     json_decref(d->json);
     d->json = NULL;
     rrt_status status = rrt__json_parse(&d->json, d->buffer.data + d->begin, length, err);
+    if (!status && json_object_get(d->json, "messages")) {
+        *piece = (rrt__piece){.conversation = d->json, .ends_document = true};
+        return RRT_STATUS_OK;
+    }
     const json_t *text = json_object_get(d->json, "text");
     if (!status && !json_is_string(text))
         status = rrt__fail(err, RRT_STATUS_FORMAT, "%s",
@@ -173,7 +177,9 @@ static rrt_status parse_line(rrt__documents *d, size_t length, rrt__piece *piece
                            : text                   ? "\"text\" is not a string"
                                                     : "the object has no \"text\"");
     if (status) {
-        rrt__hint(err, status, "each line of a .jsonl is an object such as {\"text\": \"a document\"}");
+        rrt__hint(
+            err, status,
+            "each line of a .jsonl is an object such as {\"text\": \"a document\"} or {\"messages\": [...]}");
         return locate(d, status, 0, err);
     }
     *piece = (rrt__piece){json_string_value(text), json_string_length(text), true};
@@ -190,7 +196,7 @@ static bool is_blank(const char *text, size_t length)
 static rrt_status next_line(rrt__documents *d, rrt__piece *piece, rrt_error *err)
 {
     *piece = (rrt__piece){0};
-    while (piece->length == 0) {
+    while (piece->length == 0 && !piece->conversation) {
         size_t length;
         bool found;
         RRT__TRY(find_line(d, &length, &found, err));

@@ -1,6 +1,7 @@
 // The documents of a training file, in pieces of text that a tokenizer can be given one by one.
 //
-// FILE.jsonl has a JSON object per line, whose "text" is a document. Any other file is text, in which a line
+// FILE.jsonl has a JSON object per line, whose "text" is a document, or whose "messages" are a conversation.
+// Any other file is text, in which a line
 // "<|endoftext|>" ends a document, whatever the tokenizer; without such lines it is one document. A long
 // document comes in several pieces, cut where the ids do not change: those of the pieces, end to end, are
 // those of the whole text.
@@ -24,11 +25,12 @@ typedef struct rrt__documents {
     json_t *json;        // of the line that was handed out last
 } rrt__documents;
 
-// Valid UTF-8 of at least one byte; lives until the next call.
+// Valid UTF-8 of at least one byte, or the object of a conversation; lives until the next call.
 typedef struct rrt__piece {
     const char *text;
     size_t length;
     bool ends_document;
+    const json_t *conversation; // text is then not set
 } rrt__piece;
 
 // path and tokenizer outlive the documents.
@@ -36,8 +38,8 @@ rrt_status rrt__documents_open(rrt__documents *documents, const char *path, cons
                                size_t piece_bytes, rrt_error *err);
 void rrt__documents_close(rrt__documents *documents); // zero-initialised is fine
 
-// The next piece; its length is 0 at the end. Documents without text are passed over. FORMAT with file, line
-// and byte offset for text that is not UTF-8 and lines that are not as above.
+// The next piece; at the end it has neither length nor conversation. Documents without text are passed over.
+// FORMAT with file, line and byte offset for text that is not UTF-8 and lines that are not as above.
 rrt_status rrt__documents_next(rrt__documents *documents, rrt__piece *piece, rrt_error *err);
 
 // A place within text[0..length), valid UTF-8, at which it can be cut without changing the ids; 0 if none was

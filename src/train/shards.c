@@ -8,11 +8,14 @@
 
 #include "base/hash.h"
 #include "base/progress.h"
+#include "tokenizer/chat.h"
+#include "tokenizer/tokenizer.h"
 #include "train/data.h"
 #include "train/documents.h"
 
 enum {
     VERSION = 1,
+    VERSION_UNLEARNT = 2,  // some ids have the flag
     PIECE_BYTES = 4 << 20, // of text per encode call
     BLOCK_IDS = 1 << 16,   // per write; a multiple of two, so that the hash goes on over blocks
 };
@@ -52,9 +55,9 @@ static rrt_status check_header(const rrt__map *map, const rrt__shard_header *hea
 {
     if (map->size_bytes < sizeof *header || memcmp(header->magic, magic, sizeof magic) != 0)
         return rrt__fail(err, RRT_STATUS_FORMAT, "not a shard of token ids: it does not begin with RRTTOKEN");
-    if (header->version != VERSION)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "shard version %llu (byte 8): %d is read",
-                         (unsigned long long)header->version, VERSION);
+    if (header->version != VERSION && header->version != VERSION_UNLEARNT)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "shard version %llu (byte 8): %d and %d are read",
+                         (unsigned long long)header->version, VERSION, VERSION_UNLEARNT);
     if (hash_header(header) != header->header_hash)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the shard's header is damaged: its checksum differs");
     size_t room = map->size_bytes - sizeof *header;
@@ -94,10 +97,14 @@ static rrt_status flush(writer *w, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status append(writer *w, const int32_t *ids, size_t count, rrt_error *err)
+// learnt: by id; NULL: all are.
+static rrt_status append(writer *w, const int32_t *ids, const unsigned char *learnt, size_t count,
+                         rrt_error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        w->block[w->n_block++] = (uint32_t)ids[i];
+        bool is_learnt = !learnt || learnt[i];
+        w->block[w->n_block++] = (uint32_t)ids[i] | (is_learnt ? 0 : RRT__UNLEARNT);
+        if (!is_learnt) w->header.version = VERSION_UNLEARNT;
         if (w->n_block == BLOCK_IDS) RRT__TRY(flush(w, err));
     }
     return RRT_STATUS_OK;
@@ -109,6 +116,7 @@ typedef struct maker {
     uint64_t fingerprint;
     const rrt_progress *progress;
     size_t done, total;
+    rrt_chat *chat; // opened for the first conversation
 } maker;
 
 static rrt_status report(const maker *m, size_t done, rrt_error *err)
@@ -116,27 +124,60 @@ static rrt_status report(const maker *m, size_t done, rrt_error *err)
     return rrt__progress_report(m->progress, "tokenize", (double)done, (double)m->total, err);
 }
 
-static rrt_status encode(const maker *m, rrt__documents *documents, writer *w, rrt_error *err)
+static rrt_status encode_text(const maker *m, const rrt__piece *piece, writer *w, rrt_error *err)
 {
-    int32_t eos = rrt_tokenizer_eos(m->tokenizer);
+    int32_t eos = rrt_tokenizer_eos(m->tokenizer), *ids;
+    size_t count;
+    RRT__TRY(rrt_encode(m->tokenizer, piece->text, piece->length, NULL, &ids, &count, err));
+    rrt_status status = append(w, ids, NULL, count, err);
+    rrt_ids_free(ids);
+    if (!status && piece->ends_document && eos >= 0) status = append(w, &eos, NULL, 1, err);
+    return status;
+}
+
+typedef struct taking {
+    writer *writer;
+    int32_t eos;
+} taking;
+
+// EOS behind a conversation ends the document: it is not what the assistant says.
+static rrt_status take_conversation(void *user, const rrt_chat_prompt *document, rrt_error *err)
+{
+    const taking *t = user;
+    static const unsigned char unlearnt;
+    RRT__TRY(append(t->writer, document->ids, document->replies, document->n_ids, err));
+    return t->eos >= 0 ? append(t->writer, &t->eos, &unlearnt, 1, err) : RRT_STATUS_OK;
+}
+
+static rrt_status encode_conversation(maker *m, const json_t *line, writer *w, rrt_error *err)
+{
+    taking t = {w, rrt_tokenizer_eos(m->tokenizer)};
+    const rrt__chat_options options = {.tools = json_object_get(line, "tools"),
+                                       .documents = json_object_get(line, "documents"),
+                                       .arguments = json_object_get(line, "chat_template_kwargs"),
+                                       .no_bos = true}; // windows begin with it
+    json_t *messages;
+    if (!m->chat) RRT__TRY(rrt_chat_open(&m->chat, m->tokenizer, NULL, err));
+    RRT__TRY(rrt__chat_adapt(m->chat, json_object_get(line, "messages"), true, &messages, err));
+    rrt_status status = rrt__chat_learn(m->chat, messages, &options, take_conversation, &t, err);
+    json_decref(messages);
+    return status;
+}
+
+static rrt_status encode(maker *m, rrt__documents *documents, writer *w, rrt_error *err)
+{
     for (rrt__piece piece;;) {
         RRT__TRY(rrt__documents_next(documents, &piece, err));
-        if (piece.length == 0) return flush(w, err);
-        int32_t *ids;
-        size_t count;
-        rrt_status status = rrt_encode(m->tokenizer, piece.text, piece.length, NULL, &ids, &count, err);
-        if (status)
-            rrt__at(err, status, "%s: before line %zu", documents->path, documents->line);
-        else
-            status = append(w, ids, count, err);
-        rrt_ids_free(ids);
-        if (!status && piece.ends_document && eos >= 0) status = append(w, &eos, 1, err);
-        if (status) return status;
+        if (piece.length == 0 && !piece.conversation) return flush(w, err);
+        rrt_status status = piece.conversation ? encode_conversation(m, piece.conversation, w, err)
+                                               : encode_text(m, &piece, w, err);
+        if (status == RRT_STATUS_ARGUMENT) status = err->status = RRT_STATUS_FORMAT; // of a file, no option
+        if (status) return rrt__at(err, status, "%s: before line %zu", documents->path, documents->line);
         RRT__TRY(report(m, m->done + documents->source.at, err));
     }
 }
 
-static rrt_status write_content(const maker *m, rrt__documents *documents, writer *w, rrt_error *err)
+static rrt_status write_content(maker *m, rrt__documents *documents, writer *w, rrt_error *err)
 {
     static const rrt__shard_header blank;
     fwrite(&blank, sizeof blank, 1, w->file);
@@ -152,7 +193,7 @@ static rrt_status write_content(const maker *m, rrt__documents *documents, write
     return RRT_STATUS_OK;
 }
 
-static rrt_status write_shard(const maker *m, rrt__documents *documents, writer *w, rrt_error *err)
+static rrt_status write_shard(maker *m, rrt__documents *documents, writer *w, rrt_error *err)
 {
     w->file = fopen(w->path, "wb");
     if (!w->file) return rrt__at(err, rrt__fail_errno(err, "cannot create"), "%s", w->path);
@@ -183,6 +224,10 @@ static void describe_source(rrt__shard_header *header, const maker *m, const rrt
     header->tokenizer = m->fingerprint;
     header->source_bytes = map->size_bytes;
     header->source_hash = rrt__hash(0, map->data, map->size_bytes);
+    // A conversation's ids come from the chat template too.
+    const char *chat_template = rrt__tokenizer_chat_template(m->tokenizer);
+    if (documents->is_jsonl && chat_template)
+        header->source_hash = rrt__hash(header->source_hash, chat_template, strlen(chat_template));
     size_t length = strlen(name);
     memcpy(header->source, name, length < sizeof header->source ? length : sizeof header->source);
 }
@@ -229,10 +274,13 @@ rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, 
     m.fingerprint = rrt__tokenizer_fingerprint(tokenizer);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return rrt__at(err, rrt__fail_errno(err, "cannot create the folder"), "%s", folder);
-    for (size_t i = 0; i < n_files; i++) {
-        RRT__TRY(rrt__shard_path(path, folder, i, err));
-        RRT__TRY(make_shard(&m, path, files[i], err));
+    rrt_status status = RRT_STATUS_OK;
+    for (size_t i = 0; !status && i < n_files; i++) {
+        status = rrt__shard_path(path, folder, i, err);
+        if (!status) status = make_shard(&m, path, files[i], err);
     }
+    rrt_chat_close(m.chat);
+    RRT__TRY(status);
     // Shards of an earlier run with more files.
     for (size_t i = n_files;; i++) {
         RRT__TRY(rrt__shard_path(path, folder, i, err));

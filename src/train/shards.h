@@ -7,13 +7,16 @@
 
 typedef struct rrt__shard_header {
     char magic[8];      // "RRTTOKEN"
-    uint64_t version;   // 1
+    uint64_t version;   // 1; 2 if some ids have RRT__UNLEARNT
     uint64_t tokenizer; // its fingerprint
     uint64_t source_bytes, source_hash;
     uint64_t count, ids_hash;
     char source[448];     // the file's name without its folder, NUL-padded; a longer one is cut off
     uint64_t header_hash; // of all before
 } rrt__shard_header;
+
+// Set in an id that is read but not learnt: what others than the assistant say in a conversation.
+#define RRT__UNLEARNT (UINT32_C(1) << 31)
 
 // "folder/0003.tokens".
 rrt_status rrt__shard_path(char path[4096], const char *folder, size_t index, rrt_error *err);
