@@ -150,7 +150,8 @@ static rrt_model *open_golden_gradient(const rrt_model *model, const char *famil
     rrt__family plain = *model->family; // the gradient of a gain is not above one
     plain.gains_are_above_one = false;
     const rrt__config config = {&plain, model->shape, model->plan, model->norms};
-    assert_ok(rrt__model_load(&gradient, &config, &table, &plain.hf, NULL, &err));
+    assert_ok(rrt__model_load(&gradient, &config, &table, &plain.hf, &err));
+    assert_ok(rrt_model_unpack(gradient, &err));
     gradient->family = model->family;
     rrt__tensor_table_free(&table);
     rrt__safetensors_close(file);

@@ -94,7 +94,7 @@ static void test_computes_what_it_holds(void **state)
             rrt_model *model = build(families[f]), *packed = round_trip_quantized(model, types[t]);
             size_t vocab = model->shape.vocab;
             float *got = must_alloc(vocab, sizeof *got), *expected = must_alloc(vocab, sizeof *got);
-            assert_true(packed->is_packed);
+            assert_true(rrt__model_is_packed(packed));
             assert_memory_equal(packed->gates[1].weight, model->gates[1].weight,
                                 model->shape.hidden * sizeof(float));
             run(got, packed, COUNT, 1);
@@ -145,10 +145,8 @@ static void test_refusals(void **state)
     rrt_quantize_options options = {.type = "q8_0"};
     assert_fails(RRT_STATUS_EXISTS, "m.gguf", rrt_model_quantize(model, file, &options, &err));
     options.overwrite = true;
-    assert_fails(RRT_STATUS_UNSUPPORTED, "quantised", rrt_model_quantize(packed, file, &options, &err));
     options.type = "q3";
     assert_fails(RRT_STATUS_ARGUMENT, "'q3'", rrt_model_quantize(model, file, &options, &err));
-    assert_fails(RRT_STATUS_UNSUPPORTED, "quantised", rrt_model_save(packed, file, NULL, &err));
     assert_fails(RRT_STATUS_UNSUPPORTED, "quantised", rrt_convert(&converted, packed, NULL, NULL, &err));
     assert_fails(RRT_STATUS_UNSUPPORTED, "quantised", rrt_bench_train(packed, NULL, &speed, &err));
     rrt_model_close(packed);
@@ -186,7 +184,7 @@ static void test_damaged_files(void **state)
     // All of its data 0xff: scales that are no numbers.
     memset(bytes.data + bytes.length / 2, 0xff, bytes.length / 2);
     write_cut(file, &bytes, bytes.length);
-    assert_fails(RRT_STATUS_NUMERIC, "not finite", rrt_model_open(&opened, file, NULL, &err));
+    assert_fails(RRT_STATUS_NUMERIC, "finite", rrt_model_open(&opened, file, NULL, &err));
     rrt__string_free(&bytes);
     rrt_model_close(model);
     remove_file(file);

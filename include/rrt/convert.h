@@ -104,7 +104,9 @@ RRT_API rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source,
 RRT_API void rrt_convert_frontier_free(rrt_convert_frontier *frontier);
 
 typedef struct rrt_save_options {
-    const char *dtype;        // of the stored weights: "f32", "bf16" or "f16"; NULL: f32
+    // Of the stored weights: "f32", "bf16" or "f16". NULL: what those of the model's files are, or bf16 where
+    // they are quantised; f32 for a model that was not opened or converted
+    const char *dtype;
     uint64_t max_shard_bytes; // of weights in one file, unless a single tensor is larger; 0: 5e9
     int overwrite;            // whether a model at path is replaced
     const rrt_progress *progress;

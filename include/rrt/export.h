@@ -15,7 +15,7 @@ typedef struct rrt_export_options {
     // adapter that repeats the layers of the model beside it, in `base`, each of which is stored once ·
     // "gguf": a file of the unrolled model for llama.cpp.
     const char *format;
-    const char *dtype; // of the stored weights: "f32", "bf16" or "f16"; NULL: f32
+    const char *dtype; // of the stored weights: "f32", "bf16" or "f16"; NULL: as rrt_save_options has it
     bool looped;    // gguf only: not unrolled, of llama.cpp's looped architecture; for a cycle without LoRA
     bool overwrite; // what stands at the path
     int threads;    // 0: one per core
@@ -24,8 +24,8 @@ typedef struct rrt_export_options {
 
 // Writes the model, opens what was written again and compares: *max_logit_diff, which may be NULL, becomes
 // the greatest difference of any logit on a few fixed tokens. Only if that is as small as rounding explains
-// the result appears at path; MISMATCH otherwise. UNSUPPORTED for a model that the format cannot hold, or
-// that is quantised. ARGUMENT, EXISTS, IO; a failure leaves nothing behind.
+// the result appears at path; MISMATCH otherwise. UNSUPPORTED for a model that the format cannot hold.
+// ARGUMENT, EXISTS, IO; a failure leaves nothing behind.
 RRT_API rrt_status rrt_model_export(const rrt_model *model, const char *path,
                                     const rrt_export_options *options, double *max_logit_diff,
                                     rrt_error *err);

@@ -23,6 +23,12 @@ RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_p
                                   rrt_error *err);
 RRT_API void rrt_model_close(rrt_model *model);
 
+// The same, but matrices stay in their files and are read when they are needed: a look at a model costs next
+// to nothing, and one that is greater than memory can be quantised, exported, converted without calibration,
+// and saved. What was made of it (rrt_convert) reads from it, too, and has to be closed first. Whatever runs
+// a model fails with UNSUPPORTED until rrt_model_unpack has read them in.
+RRT_API rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err);
+
 // The model's tokenizer, owned by the model. NULL if its folder has none, or if it is of a kind that rrt does
 // not know: all that works with ids then still works.
 RRT_API const rrt_tokenizer *rrt_model_tokenizer(const rrt_model *model);
@@ -73,12 +79,12 @@ typedef struct rrt_quantize_options {
 } rrt_quantize_options;
 
 // Writes the model into one file (GGUF with architecture "rrt"; docs/FORMATS.md) that rrt_model_open maps.
-// ARGUMENT for a type that is not known, UNSUPPORTED for a model that is quantised already, EXISTS, IO.
+// ARGUMENT for a type that is not known, EXISTS, IO.
 RRT_API rrt_status rrt_model_quantize(const rrt_model *model, const char *path,
                                       const rrt_quantize_options *options, rrt_error *err);
 
-// Makes an f32 model of a quantised one, in place: what converting and training need. Of an f32 model:
-// nothing. Nobody may be using the model.
+// Makes an f32 model of a quantised or a deferred one, in place: what training needs. Of an f32 model: nothing.
+// Nobody may be using the model, which can only be closed after a failure.
 RRT_API rrt_status rrt_model_unpack(rrt_model *model, rrt_error *err);
 
 RRT_API void rrt_model_describe(const rrt_model *model, rrt_model_info *info);

@@ -40,6 +40,12 @@ void rrt__map_close(rrt__map *map)
     *map = (rrt__map){0};
 }
 
+void rrt__map_forget(const unsigned char *data, size_t size_bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data / page * page;
+    madvise((void *)begin, (uintptr_t)data + size_bytes - begin, MADV_DONTNEED);
+}
+
 rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err)
 {
     bool is_stdin = strcmp(path, "-") == 0;

@@ -18,6 +18,10 @@ typedef struct rrt__map {
 rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err);
 void rrt__map_close(rrt__map *map);
 
+// Takes the pages around these bytes of a map out of memory; the system reads them again when they are
+// needed.
+void rrt__map_forget(const unsigned char *data, size_t size_bytes);
+
 // Reads a whole file, or standard input where path is "-".
 rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err);
 

@@ -5,11 +5,11 @@
 int rrt__cli_export(int argc, char **argv)
 {
     static const char *const formats[] = {"hf", "peft", "gguf"}, *const dtypes[] = {"f32", "bf16", "f16"};
-    rrt_export_options export = {.dtype = "f32"};
+    rrt_export_options export = {0};
     const rrt__option options[] = {
         {0, "to", "FORMAT", RRT__OPTION_STRING, &export.format, 0, 0, "hf, peft or gguf"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &export.dtype, 0, 0,
-         "of the stored weights: f32 (default), bf16, f16"},
+         "of the stored weights: f32, bf16, f16 (default: the source's; of a quantised one bf16)"},
         {0, "looped", NULL, RRT__OPTION_FLAG, &export.looped, 0, 0,
          "gguf: each shared layer once, for llama.cpp's looped architecture; without LoRA only"},
         {0, "force", NULL, RRT__OPTION_FLAG, &export.overwrite, 0, 0, "replace DST if it exists"},
@@ -35,7 +35,7 @@ int rrt__cli_export(int argc, char **argv)
     RRT__GOTO(rrt__cli_check_destination(paths[1], export.overwrite, paths[0], &err));
     export.threads = common.threads;
     export.progress = rrt__cli_progress();
-    RRT__GOTO(rrt__cli_open_f32(&model, paths[0], &err));
+    RRT__GOTO(rrt_model_open_deferred(&model, paths[0], &err));
     rrt__cli_catch_signals(); // from here on there is something to clean up
     RRT__GOTO(rrt_model_export(model, paths[1], &export, &difference, &err));
     if (common.json)

@@ -49,7 +49,7 @@ int rrt__cli_inspect(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, &path, &err));
-    RRT__GOTO(rrt_model_open(&model, path, rrt__cli_progress(), &err));
+    RRT__GOTO(rrt_model_open_deferred(&model, path, &err));
     rrt_model_describe(model, &info);
     if (common.json)
         RRT__GOTO(print_json(&info, &err));

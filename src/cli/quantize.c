@@ -25,9 +25,9 @@ int rrt__cli_quantize(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, paths, &err));
     rrt_quantize_options quantize = {paths[2], force, common.threads, rrt__cli_progress()};
     rrt__cli_catch_signals();
-    RRT__GOTO(rrt__cli_open_f32(&model, paths[0], &err));
+    RRT__GOTO(rrt_model_open_deferred(&model, paths[0], &err));
     RRT__GOTO(rrt_model_quantize(model, paths[1], &quantize, &err));
-    RRT__GOTO(rrt_model_open(&result, paths[1], NULL, &err));
+    RRT__GOTO(rrt_model_open_deferred(&result, paths[1], &err));
     rrt_model_describe(model, &source);
     rrt_model_describe(result, &info);
     if (common.json)

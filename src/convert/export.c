@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "model/load.h"
+#include "model/stream.h"
 #include "model/unroll.h"
-#include "rrt/session.h"
 #include "tokenizer/tokenizer.h"
 
 typedef struct format {
@@ -48,9 +48,9 @@ rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err)
 enum { COMPARED_TOKENS = 16 };
 
 // The greatest difference of two models' logits on the same tokens, and the greatest logit. NaN stays.
-static void compare_logits(const float *a, const float *b, size_t vocab, double *difference, double *greatest)
+static void compare_logits(const float *a, const float *b, size_t count, double *difference, double *greatest)
 {
-    for (size_t i = 0; i < vocab; i++) {
+    for (size_t i = 0; i < count; i++) {
         double apart = fabs((double)a[i] - b[i]), size = fabs((double)a[i]);
         if (!(apart <= *difference)) *difference = apart;
         if (!(size <= *greatest)) *greatest = size;
@@ -60,21 +60,17 @@ static void compare_logits(const float *a, const float *b, size_t vocab, double 
 static rrt_status compare(const rrt_model *model, const rrt_model *again, int threads, double *difference,
                           double *greatest, rrt_error *err)
 {
-    rrt_session *sessions[2] = {NULL, NULL};
-    const rrt_session_options options = {.threads = threads};
-    size_t context = model->shape.context;
-    rrt_status status;
+    size_t vocab = model->shape.vocab, context = model->shape.context,
+           count = context < COMPARED_TOKENS ? context : COMPARED_TOKENS;
+    int32_t ids[COMPARED_TOKENS];
+    float *logits;
     *difference = *greatest = 0;
-    RRT__GOTO(rrt_session_open(&sessions[0], model, &options, err));
-    RRT__GOTO(rrt_session_open(&sessions[1], again, &options, err));
-    for (size_t i = 0; i < COMPARED_TOKENS && i < context; i++) {
-        int32_t id = (int32_t)((i * 7919 + 7) % model->shape.vocab);
-        for (int s = 0; s < 2; s++) RRT__GOTO(rrt_session_append(sessions[s], &id, 1, err));
-        compare_logits(rrt_session_logits(sessions[0]), rrt_session_logits(sessions[1]), model->shape.vocab,
-                       difference, greatest);
-    }
-done:
-    for (int s = 0; s < 2; s++) rrt_session_close(sessions[s]);
+    for (size_t i = 0; i < count; i++) ids[i] = (int32_t)((i * 7919 + 7) % vocab);
+    RRT__TRY(rrt__alloc(&logits, 2 * count * vocab, sizeof *logits, "logits", err));
+    rrt_status status = rrt__stream_logits(model, ids, count, threads, logits, err);
+    if (!status) status = rrt__stream_logits(again, ids, count, threads, logits + count * vocab, err);
+    if (!status) compare_logits(logits, logits + count * vocab, count * vocab, difference, greatest);
+    rrt__free(logits);
     return status;
 }
 
@@ -102,7 +98,7 @@ static rrt_status verify_opened(const rrt__export *export, const rrt_model *agai
 static rrt_status verify(const rrt__export *export, double *difference, rrt_error *err)
 {
     rrt_model *again;
-    rrt_status status = rrt_model_open(&again, export->temporary, NULL, err);
+    rrt_status status = rrt_model_open_deferred(&again, export->temporary, err);
     if (!status) status = verify_opened(export, again, difference, err);
     rrt_model_close(again);
     if (!status) return RRT_STATUS_OK;
@@ -121,7 +117,6 @@ static rrt_status find_format(const format **out, const char *name, rrt_error *e
 
 static rrt_status check_model(const rrt_model *model, rrt_error *err)
 {
-    RRT__TRY(rrt__model_check_f32(model, "an export", err));
     if (!model->shares_kv) return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                                   "the model's loops share keys and values, which no other format can say");
@@ -136,7 +131,7 @@ rrt_status rrt_model_export(const rrt_model *model, const char *path, const rrt_
     rrt__dtype dtype;
     double difference = 0;
     RRT__TRY(find_format(&kind, options->format, err));
-    RRT__TRY(rrt__dtype_parse(&dtype, options->dtype, err));
+    RRT__TRY(rrt__dtype_parse(&dtype, options->dtype, model->dtype, err));
     RRT__TRY(check_model(model, err));
     if (options->looped && kind->write != rrt__export_gguf)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "only gguf can be looped, not %s", kind->name);

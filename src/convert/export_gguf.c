@@ -32,55 +32,55 @@ static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
 
 // Rows of q and k with those that are rotated together, i and i + head_dim/2, side by side: the way back of
 // what loading does.
-static void pair_rows(float *to, const float *from, size_t n_rows, size_t columns, size_t head_dim)
-{
-    for (size_t r = 0; r < n_rows; r++) {
-        size_t head = r / head_dim * head_dim, i = r % head_dim, half = head_dim / 2;
-        memcpy(to + (head + 2 * (i % half) + i / half) * columns, from + r * columns, columns * sizeof *to);
-    }
-}
+typedef struct paired {
+    rrt__held plain;
+    size_t head_dim;
+} paired;
 
-static rrt_status write_paired(rrt__gguf_export *to, const rrt__parameter *p, rrt_error *err)
+static rrt_status read_paired(const void *from, size_t begin, size_t end, float *out, rrt_error *err)
 {
-    size_t count = rrt__parameter_count(p);
-    float *paired;
-    RRT__TRY(rrt__alloc(&paired, count, sizeof *paired, "a copy of a tensor", err));
-    pair_rows(paired, p->values, p->rows, p->columns ? p->columns : 1, to->plain->shape.head_dim);
-    rrt_status status = rrt__gguf_write_values(&to->writer, dtype_of(to, p), paired, count, err);
-    rrt__free(paired);
+    const paired *p = from;
+    size_t columns = p->plain.columns, head_dim = p->head_dim, half = head_dim / 2;
+    float *head; // all rows of one
+    RRT__TRY(rrt__alloc(&head, head_dim * columns, sizeof *head, "a copy of a tensor", err));
+    rrt_status status = RRT_STATUS_OK;
+    for (size_t r = begin; !status && r < end; r++) {
+        size_t first = r / head_dim * head_dim, i = r % head_dim;
+        if (r == begin || i == 0) status = rrt__held_read(&p->plain, first, first + head_dim, head, err);
+        if (!status)
+            memcpy(out + (r - begin) * columns, head + (i / 2 + i % 2 * half) * columns, columns * sizeof *out);
+    }
+    rrt__free(head);
     return status;
 }
 
-// GGUF has the parts one after the other; the last one completes the tensor.
-static rrt_status write_fused(rrt__gguf_export *to, const rrt__parameter *p, const rrt__fused *fused,
-                              rrt_error *err)
+static rrt_status write_rows(rrt__gguf_export *to, const rrt__parameter *p, rrt__rows from, size_t rows,
+                             rrt_error *err)
 {
     size_t columns = p->columns ? p->columns : 1;
-    if (fused->is_first)
-        RRT__TRY(rrt__alloc(&to->fused, fused->rows * columns, sizeof *to->fused, "a fused tensor", err));
-    memcpy(to->fused + fused->first * columns, p->values, p->rows * columns * sizeof *to->fused);
-    if (fused->first + p->rows < fused->rows) return RRT_STATUS_OK;
-    rrt_status status =
-        rrt__gguf_write_values(&to->writer, dtype_of(to, p), to->fused, fused->rows * columns, err);
-    rrt__free(to->fused);
-    to->fused = NULL;
-    return status;
+    RRT__TRY(rrt__gguf_write_rows(&to->writer, dtype_of(to, p), &from, rows, columns, err));
+    to->done += (double)(rows * columns * rrt__dtype_block_bytes(dtype_of(to, p)));
+    return rrt__progress_report(to->export->options->progress, "save", to->done, to->total, err);
 }
 
 static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
     rrt__gguf_export *to = user;
     rrt__fused fused;
-    size_t count = rrt__parameter_count(p);
+    const paired pairs = {rrt__parameter_held(p), to->plain->shape.head_dim};
     bool is_paired =
         to->plain->family->pairs_rope_in_gguf && (p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K);
-    rrt_status status = is_fused(to, p, &fused) ? write_fused(to, p, &fused, err)
-                        : is_paired
-                            ? write_paired(to, p, err)
-                            : rrt__gguf_write_values(&to->writer, dtype_of(to, p), p->values, count, err);
-    if (status) return rrt__at(err, status, "tensor '%s'", p->name);
-    to->done += (double)(count * rrt__dtype_block_bytes(dtype_of(to, p)));
-    return rrt__progress_report(to->export->options->progress, "save", to->done, to->total, err);
+    rrt_status status = RRT_STATUS_OK;
+    if (is_fused(to, p, &fused)) {
+        rrt__whole_add(&to->whole, &fused, p->rows, pairs.plain);
+        if (to->whole.filled < fused.rows) return RRT_STATUS_OK; // the last part completes the tensor
+        status = write_rows(to, p, rrt__whole_rows(&to->whole), fused.rows, err);
+        to->whole = (rrt__whole){0};
+    } else {
+        rrt__rows from = is_paired ? (rrt__rows){read_paired, &pairs} : rrt__held_rows(&pairs.plain);
+        status = write_rows(to, p, from, p->rows, err);
+    }
+    return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
 }
 
 // What the architecture stores, though it follows from the rest: the head where it is the embedding.
@@ -94,7 +94,9 @@ static rrt_status each_tensor(rrt__gguf_export *to, rrt__parameter_visit visit, 
                            .matrix = -1,
                            .rows = plain->shape.vocab,
                            .columns = plain->shape.hidden,
-                           .values = plain->embedding};
+                           .values = plain->embedding,
+                           .packed = plain->packed_embedding,
+                           .from = plain->embedding_from};
     snprintf(head.name, sizeof head.name, "%s.weight", names->head);
     return visit(to, &head, err);
 }
@@ -171,7 +173,6 @@ rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err)
     rrt__gguf_export to = {.export = export, .plain = plain, .architecture = architecture};
     rrt_status status = write_all(&to, err);
     rrt__gguf_writer_free(&to.writer);
-    rrt__free(to.fused);
     rrt_model_close(plain);
     return status;
 }

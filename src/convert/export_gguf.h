@@ -4,14 +4,14 @@
 
 #include "convert/export.h"
 #include "format/gguf_write.h"
-#include "model/model.h"
+#include "model/whole.h"
 
 typedef struct rrt__gguf_export {
     const rrt__export *export;
     const rrt_model *plain;
     const char *architecture;
     rrt__gguf_writer writer;
-    float *fused;       // the tensor that several parameters are gathered in
+    rrt__whole whole;   // the tensor that several parameters are gathered in
     double done, total; // bytes
 } rrt__gguf_export;
 

@@ -54,11 +54,11 @@ rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err)
         rrt__rope_plain_frequencies(s->rope.base, s->rotary, plain);
         rrt__rope_frequencies(&s->rope, s->rotary, 0, by);
         for (size_t p = 0; p < pairs; p++) by[p] = plain[p] / by[p];
-        return rrt__gguf_write_values(&to->writer, RRT__DTYPE_F32, by, pairs, err);
+        return rrt__gguf_write_data(&to->writer, by, pairs * sizeof *by, err);
     }
     if (kind == DIVISORS_BY_LENGTH)
-        RRT__TRY(rrt__gguf_write_values(&to->writer, RRT__DTYPE_F32, s->rope.long_divisors, pairs, err));
-    return rrt__gguf_write_values(&to->writer, RRT__DTYPE_F32, s->rope.short_divisors, pairs, err);
+        RRT__TRY(rrt__gguf_write_data(&to->writer, s->rope.long_divisors, pairs * sizeof(float), err));
+    return rrt__gguf_write_data(&to->writer, s->rope.short_divisors, pairs * sizeof(float), err);
 }
 
 // What readers take for granted of an architecture, because its files do not say it.

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "convert/export.h"
 #include "format/safetensors.h"
+#include "model/held.h"
 #include "model/load.h"
 #include "model/unroll.h"
 
@@ -23,14 +24,19 @@ typedef struct adapter {
 } adapter;
 
 static rrt_status add_entry(adapter *a, const char *name, const char *suffix, size_t rows, size_t columns,
-                            const float *values, rrt_error *err)
+                            rrt__held values, rrt_error *err)
 {
+    rrt__held *held;
     char full[256], *copy;
     int length = snprintf(full, sizeof full, "%s%s.%s", RRT__PEFT_PREFIX, name, suffix);
     RRT__TRY(rrt__array_reserve(&a->entries, &a->capacity, a->count + 1, sizeof *a->entries, err));
     RRT__TRY(rrt__arena_copy(&a->arena, &copy, full, (size_t)length, err));
-    a->entries[a->count++] = (rrt__safetensors_entry){
-        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .values = values};
+    RRT__TRY(rrt__arena_alloc(&a->arena, &held, 1, sizeof *held, "a matrix's place", err));
+    *held = values;
+    a->entries[a->count++] = (rrt__safetensors_entry){.name = copy,
+                                                      .n_dims = columns ? 2 : 1,
+                                                      .shape = {rows, columns},
+                                                      .from = rrt__held_rows(held)};
     return RRT_STATUS_OK;
 }
 
@@ -44,8 +50,9 @@ static rrt_status add_lora(adapter *a, int depth, rrt__matrix matrix, const rrt_
     json_array_append_new(a->targets, json_string(name));
     json_object_set_new(a->ranks, name, json_integer((json_int_t)lora->rank));
     if (lora->rank > a->rank) a->rank = lora->rank;
-    RRT__TRY(add_entry(a, name, "lora_A.weight", lora->rank, linear->in, lora->a, err));
-    return add_entry(a, name, "lora_B.weight", linear->out, lora->rank, lora->b, err);
+    RRT__TRY(add_entry(a, name, "lora_A.weight", lora->rank, linear->in,
+                       rrt__lora_a_held(lora, linear->in), err));
+    return add_entry(a, name, "lora_B.weight", linear->out, lora->rank, rrt__lora_b_held(lora), err);
 }
 
 static rrt_status add_loras(adapter *a, rrt_error *err)
@@ -90,7 +97,7 @@ static rrt_status add_gain(adapter *a, int depth, rrt__norm_place place, rrt_err
     snprintf(name, sizeof name, "%s%d.%s", model->family->hf.layers, depth, model->family->hf.norms[place]);
     RRT__TRY(rrt__arena_alloc(&a->arena, &values, norm->width, sizeof *values, "a norm", err));
     for (size_t i = 0; i < norm->width; i++) values[i] = norm->gain[i] - less;
-    return add_entry(a, name, "weight", norm->width, 0, values, err);
+    return add_entry(a, name, "weight", norm->width, 0, (rrt__held){.values = values, .columns = 1}, err);
 }
 
 // Norms of a depth's own are modules that PEFT saves whole.

@@ -164,7 +164,7 @@ static rrt_status take_tensor(rrt__gguf *gguf, rrt__gguf_reader *reader, rrt__te
         return rrt__fail(err, RRT_STATUS_FORMAT, "the name before byte %zu is empty or not valid UTF-8",
                          reader->at);
     RRT__TRY(rrt__arena_copy(&gguf->arena, &copy, name.data, name.length, err));
-    *tensor = (rrt__tensor){.name = copy, .path = gguf->path};
+    *tensor = (rrt__tensor){.name = copy, .path = gguf->path, .is_mapped = gguf->map.data != NULL};
     RRT__TRY(take_shape(reader, tensor, err));
     RRT__TRY(rrt__gguf_take_u32(reader, &type, "the type", err));
     RRT__TRY(find_dtype(type, &tensor->dtype, err));

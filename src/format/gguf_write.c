@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "format/encode.h"
 #include "format/gguf_inside.h"
 
 static rrt_status put(rrt__string *to, const void *bytes, size_t count, rrt_error *err)
@@ -154,27 +155,35 @@ rrt_status rrt__gguf_writer_begin(rrt__gguf_writer *w, const char *path, rrt_err
     return status;
 }
 
-rrt_status rrt__gguf_write_data(rrt__gguf_writer *w, const void *data, size_t size_bytes, rrt_error *err)
+rrt_status rrt__gguf_write_part(rrt__gguf_writer *w, const void *data, size_t size_bytes, rrt_error *err)
 {
-    RRT__TRY(write_bytes(w, data, size_bytes, err));
-    return write_padding(w, size_bytes, err);
+    w->written += size_bytes;
+    return write_bytes(w, data, size_bytes, err);
 }
 
-rrt_status rrt__gguf_write_values(rrt__gguf_writer *w, rrt__dtype dtype, const float *values, size_t count,
-                                  rrt_error *err)
+rrt_status rrt__gguf_write_end(rrt__gguf_writer *w, rrt_error *err)
 {
-    enum { CHUNK_VALUES = 4096 };
-    float converted[CHUNK_VALUES]; // or values of 16 bits
-    size_t value_bytes = rrt__dtype_block_bytes(dtype);
-    for (size_t at = 0; at < count; at += CHUNK_VALUES) {
-        size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
-        size_t bad = rrt__dtype_from_f32(dtype, values + at, n, converted);
-        if (bad < n)
-            return rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %g, which is no finite number in %s",
-                             at + bad, (double)values[at + bad], rrt__dtype_name(dtype));
-        RRT__TRY(write_bytes(w, converted, n * value_bytes, err));
-    }
-    return write_padding(w, count * value_bytes, err);
+    size_t bytes = w->written;
+    w->written = 0;
+    return write_padding(w, bytes, err);
+}
+
+rrt_status rrt__gguf_write_data(rrt__gguf_writer *w, const void *data, size_t size_bytes, rrt_error *err)
+{
+    RRT__TRY(rrt__gguf_write_part(w, data, size_bytes, err));
+    return rrt__gguf_write_end(w, err);
+}
+
+static rrt_status put_part(void *writer, const void *bytes, size_t size_bytes, rrt_error *err)
+{
+    return rrt__gguf_write_part(writer, bytes, size_bytes, err);
+}
+
+rrt_status rrt__gguf_write_rows(rrt__gguf_writer *w, rrt__dtype dtype, const rrt__rows *rows, size_t count,
+                                size_t columns, rrt_error *err)
+{
+    RRT__TRY(rrt__encode_rows(rows, count, columns, dtype, put_part, w, err));
+    return rrt__gguf_write_end(w, err);
 }
 
 rrt_status rrt__gguf_writer_finish(rrt__gguf_writer *w, rrt_error *err)

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "format/dtype.h"
+#include "format/rows.h"
 
 // Of every tensor's bytes: what readers take for granted, and some writers (llama-quantize) for good.
 enum { RRT__GGUF_ALIGNMENT = 32 };
@@ -17,6 +18,7 @@ typedef struct rrt__gguf_writer {
     uint64_t n_entries, n_tensors;
     size_t alignment;  // 0: RRT__GGUF_ALIGNMENT
     size_t data_bytes; // declared so far
+    size_t written;    // bytes of the tensor at hand
     FILE *file;        // after rrt__gguf_writer_begin
     const char *path;
 } rrt__gguf_writer;
@@ -44,9 +46,15 @@ rrt_status rrt__gguf_writer_begin(rrt__gguf_writer *writer, const char *path, rr
 rrt_status rrt__gguf_write_data(rrt__gguf_writer *writer, const void *data, size_t size_bytes,
                                 rrt_error *err);
 
-// The same for values that are converted to dtype (F32, F16 or BF16). NUMERIC if one is not finite then.
-rrt_status rrt__gguf_write_values(rrt__gguf_writer *writer, rrt__dtype dtype, const float *values,
-                                  size_t count, rrt_error *err);
+// The same in parts: a tensor's bytes, then its end.
+rrt_status rrt__gguf_write_part(rrt__gguf_writer *writer, const void *data, size_t size_bytes,
+                                rrt_error *err);
+rrt_status rrt__gguf_write_end(rrt__gguf_writer *writer, rrt_error *err);
+
+// The same for a matrix [count, columns], or a vector of one column, that is converted to dtype (F32, F16 or
+// BF16) piece by piece. NUMERIC if a value is not finite then.
+rrt_status rrt__gguf_write_rows(rrt__gguf_writer *writer, rrt__dtype dtype, const rrt__rows *rows,
+                                size_t count, size_t columns, rrt_error *err);
 
 // Flushes to the disk.
 rrt_status rrt__gguf_writer_finish(rrt__gguf_writer *writer, rrt_error *err);

@@ -32,8 +32,11 @@ static rrt_status add_shard(rrt__safetensors *file, const void *data, size_t siz
     file->file_bytes += size_bytes;
     RRT__TRY(rrt__arena_copy(&file->arena, &path_copy, path, strlen(path), err));
     fresh->path = path_copy;
-    return rrt__safetensors_read_header(&file->table, &file->arena, data, size_bytes, path_copy,
-                                        &fresh->header, err);
+    size_t before = file->table.count;
+    RRT__TRY(rrt__safetensors_read_header(&file->table, &file->arena, data, size_bytes, path_copy,
+                                          &fresh->header, err));
+    for (size_t i = before; i < file->table.count; i++) file->table.tensors[i].is_mapped = map.data != NULL;
+    return RRT_STATUS_OK;
 }
 
 static rrt_status open_shard(rrt__safetensors *file, const char *path, rrt_error *err)

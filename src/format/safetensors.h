@@ -7,6 +7,7 @@
 #define RRT__SAFETENSORS_H
 
 #include "base/file.h"
+#include "format/rows.h"
 #include "format/tensors.h"
 
 typedef struct rrt__safetensors rrt__safetensors;
@@ -25,12 +26,13 @@ const rrt__tensor_table *rrt__safetensors_tensors(const rrt__safetensors *file);
 size_t rrt__safetensors_file_bytes(const rrt__safetensors *file); // of all shards
 
 // Writing: describe every tensor, then write path in one go. Values are converted to dtype (F32, F16 or
-// BF16).
+// BF16). Those that are not in memory are read piece by piece.
 typedef struct rrt__safetensors_entry {
     const char *name;
     int n_dims;
     size_t shape[RRT__TENSOR_MAX_DIMS];
-    const float *values;
+    const float *values; // NULL: they are read
+    rrt__rows from;      // of a matrix, or a vector as a matrix of one column
 } rrt__safetensors_entry;
 
 // Tensors are stored in the order given, each name once (ARGUMENT otherwise). A value that is not finite, or

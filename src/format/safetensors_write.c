@@ -4,9 +4,10 @@
 
 #include "base/progress.h"
 #include "base/utf8.h"
+#include "format/encode.h"
 #include "format/safetensors_inside.h"
 
-enum { CHUNK_VALUES = 4096, HEADER_ALIGNMENT = 8 };
+enum { HEADER_ALIGNMENT = 8 };
 
 // Number of values; false if it overflows.
 static bool count_values(const rrt__safetensors_entry *entry, size_t *count)
@@ -86,21 +87,19 @@ static rrt_status write_bytes(FILE *file, const void *bytes, size_t size_bytes, 
     return rrt__fail_errno(err, "cannot write");
 }
 
+static rrt_status put(void *file, const void *bytes, size_t size_bytes, rrt_error *err)
+{
+    return write_bytes(file, bytes, size_bytes, err);
+}
+
 static rrt_status write_tensor(FILE *file, const rrt__safetensors_entry *entry, rrt__dtype dtype,
                                rrt_error *err)
 {
-    float converted[CHUNK_VALUES]; // or values of 16 bits
     size_t count;
     count_values(entry, &count);
-    for (size_t at = 0; at < count; at += CHUNK_VALUES) {
-        size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
-        size_t bad = rrt__dtype_from_f32(dtype, entry->values + at, n, converted);
-        if (bad < n)
-            return rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %g, which is no finite number in %s",
-                             at + bad, (double)entry->values[at + bad], rrt__dtype_name(dtype));
-        RRT__TRY(write_bytes(file, converted, n * rrt__dtype_block_bytes(dtype), err));
-    }
-    return RRT_STATUS_OK;
+    if (entry->values || !count) return rrt__encode_values(entry->values, count, dtype, put, file, err);
+    size_t columns = entry->n_dims > 1 ? entry->shape[1] : 1;
+    return rrt__encode_rows(&entry->from, entry->shape[0], columns, dtype, put, file, err);
 }
 
 static rrt_status write_all(FILE *file, const rrt__string *header, const rrt__safetensors_entry *entries,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+
 // Values converted before they are checked: a multiple of every block, small enough to stay in the cache.
 enum { CHUNK_VALUES = 4096 };
 
@@ -57,6 +59,18 @@ const rrt__tensor *rrt__tensor_table_find(const rrt__tensor_table *table, const 
     return bsearch(&key, table->tensors, table->count, sizeof key, compare_names);
 }
 
+rrt__dtype rrt__tensor_table_dtype(const rrt__tensor_table *table)
+{
+    uint64_t bytes[RRT__DTYPE_COUNT] = {0};
+    rrt__dtype most = RRT__DTYPE_F32;
+    for (size_t i = 0; i < table->count; i++) {
+        const rrt__tensor *tensor = &table->tensors[i];
+        if (tensor->n_dims > 1) bytes[tensor->dtype] += tensor->size_bytes;
+        if (bytes[tensor->dtype] > bytes[most]) most = tensor->dtype;
+    }
+    return most <= RRT__DTYPE_BF16 ? most : RRT__DTYPE_BF16;
+}
+
 void rrt__tensor_table_free(rrt__tensor_table *table)
 {
     rrt__free(table->tensors);
@@ -81,7 +95,7 @@ static const char *format_shape(char out[96], const size_t *shape, int n_dims)
     return out;
 }
 
-static bool all_finite(const float *values, size_t count)
+bool rrt__all_finite(const float *values, size_t count)
 {
     uint32_t largest = 0; // exponent; no branch in the loop, so that it vectorises
     for (size_t i = 0; i < count; i++) {
@@ -93,37 +107,74 @@ static bool all_finite(const float *values, size_t count)
     return largest < 0x7f800000u;
 }
 
-static rrt_status fail_not_finite(const rrt__tensor *tensor, const float *values, size_t index,
+// values: those from value `first` on, of which one is not finite.
+static rrt_status fail_not_finite(const rrt__tensor *tensor, const float *values, size_t first,
                                   rrt_error *err)
 {
-    while (isfinite(values[index])) index++;
-    size_t block = index / rrt__dtype_block_values(tensor->dtype);
+    while (isfinite(*values)) values++, first++;
+    size_t block = first / rrt__dtype_block_values(tensor->dtype);
     rrt_status status =
-        rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %f, a finite number is expected (byte %zu)", index,
-                  (double)values[index], tensor->file_offset + block * rrt__dtype_block_bytes(tensor->dtype));
+        rrt__fail(err, RRT_STATUS_NUMERIC, "value %zu is %f, a finite number is expected (byte %zu)", first,
+                  (double)*values, tensor->file_offset + block * rrt__dtype_block_bytes(tensor->dtype));
     return rrt__hint(err, status, "the file is damaged, or the training that wrote it has diverged");
+}
+
+rrt_status rrt__tensor_check_shape(const rrt__tensor *tensor, size_t rows, size_t columns, rrt_error *err)
+{
+    size_t wanted[2] = {rows, columns}, count;
+    int n_dims = columns ? 2 : 1;
+    if (tensor->n_dims == n_dims && memcmp(tensor->shape, wanted, (size_t)n_dims * sizeof *wanted) == 0 &&
+        rrt__tensor_count(tensor, &count))
+        return RRT_STATUS_OK;
+    char have[96], want[96];
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_MISMATCH, "its shape is %s, %s is expected",
+                  format_shape(have, tensor->shape, tensor->n_dims), format_shape(want, wanted, n_dims));
+    return rrt__at(err, status, "%s: tensor '%.80s'", tensor->path, tensor->name);
+}
+
+// Where value `first` begins.
+static const unsigned char *place_of(const rrt__tensor *tensor, size_t first)
+{
+    return tensor->data +
+           first / rrt__dtype_block_values(tensor->dtype) * rrt__dtype_block_bytes(tensor->dtype);
+}
+
+rrt_status rrt__tensor_read_values(const rrt__tensor *tensor, size_t first, size_t count, float *out,
+                                   rrt_error *err)
+{
+    for (size_t at = 0; at < count; at += CHUNK_VALUES) {
+        size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
+        rrt__dtype_to_f32(tensor->dtype, place_of(tensor, first + at), n, out + at);
+        if (rrt__all_finite(out + at, n)) continue;
+        rrt_status status = fail_not_finite(tensor, out + at, first + at, err);
+        return rrt__at(err, status, "%s: tensor '%.80s'", tensor->path, tensor->name);
+    }
+    return RRT_STATUS_OK;
+}
+
+void rrt__tensor_forget(const rrt__tensor *tensor, size_t first, size_t count)
+{
+    const unsigned char *begin = place_of(tensor, first), *end = place_of(tensor, first + count);
+    if (tensor->is_mapped) rrt__map_forget(begin, (size_t)(end - begin));
+}
+
+bool rrt__tensor_is_same(const rrt__tensor *a, const rrt__tensor *b)
+{
+    enum { PIECE_BYTES = 1 << 20 };
+    bool is_same = a->dtype == b->dtype && a->size_bytes == b->size_bytes;
+    for (size_t at = 0, bytes; is_same && at < a->size_bytes; at += bytes) {
+        bytes = a->size_bytes - at < PIECE_BYTES ? a->size_bytes - at : PIECE_BYTES;
+        is_same = memcmp(a->data + at, b->data + at, bytes) == 0;
+        if (a->is_mapped) rrt__map_forget(a->data + at, bytes);
+        if (b->is_mapped) rrt__map_forget(b->data + at, bytes);
+    }
+    return is_same;
 }
 
 rrt_status rrt__tensor_read(const rrt__tensor *tensor, size_t rows, size_t columns, float *out,
                             rrt_error *err)
 {
-    size_t wanted[2] = {rows, columns}, count = 0;
-    int n_dims = columns ? 2 : 1;
-    rrt_status status = RRT_STATUS_OK;
-    if (tensor->n_dims != n_dims || memcmp(tensor->shape, wanted, (size_t)n_dims * sizeof *wanted) != 0 ||
-        !rrt__tensor_count(tensor, &count)) {
-        char have[96], want[96];
-        status =
-            rrt__fail(err, RRT_STATUS_MISMATCH, "its shape is %s, %s is expected",
-                      format_shape(have, tensor->shape, tensor->n_dims), format_shape(want, wanted, n_dims));
-    }
-    const unsigned char *data = tensor->data;
-    for (size_t at = 0; at < count && !status; at += CHUNK_VALUES) {
-        size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
-        rrt__dtype_to_f32(tensor->dtype, data, n, out + at);
-        if (!all_finite(out + at, n)) status = fail_not_finite(tensor, out, at, err);
-        data += n / rrt__dtype_block_values(tensor->dtype) * rrt__dtype_block_bytes(tensor->dtype);
-    }
-    if (!status) return RRT_STATUS_OK;
-    return rrt__at(err, status, "%s: tensor '%.80s'", tensor->path, tensor->name);
+    RRT__TRY(rrt__tensor_check_shape(tensor, rows, columns, err));
+    return rrt__tensor_read_values(tensor, 0, rows * (columns ? columns : 1), out, err);
 }

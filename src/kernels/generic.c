@@ -232,6 +232,18 @@ static double kl_divergence(const float *p, const float *q, size_t count)
     return cross / p_sum - log(p_sum) + log(q_sum);
 }
 
-const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {
-    RRT__VARIANT_STRING, rms_norm, layer_norm,    rope,        silu_mul,     gelu_mul, gelu, softcap, softmax,
-    attention,           quantise, RRT__MULTIPLY, log_sum_exp, kl_divergence};
+const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {RRT__VARIANT_STRING,
+                                                       rms_norm,
+                                                       layer_norm,
+                                                       rope,
+                                                       silu_mul,
+                                                       gelu_mul,
+                                                       gelu,
+                                                       softcap,
+                                                       softmax,
+                                                       attention,
+                                                       quantise,
+                                                       RRT__MULTIPLY,
+                                                       RRT__VARIANT_NAME(rrt__pack_group_),
+                                                       log_sum_exp,
+                                                       kl_divergence};

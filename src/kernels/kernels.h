@@ -76,6 +76,9 @@ typedef struct rrt__kernels {
     // Products with quantised matrices.
     rrt__packed_multiply *multiply;
 
+    // Quantises a group of a matrix.
+    rrt__pack_group *pack_group;
+
     // ln Σ exp(x[i])
     double (*log_sum_exp)(const float *x, size_t count);
 

@@ -95,6 +95,16 @@ size_t rrt__packed_bytes(rrt__packing packing, size_t out, size_t in);
 void rrt__pack(rrt__team team, unsigned char *data, rrt__packing packing, const float *weights, size_t out,
                size_t in);
 
+// A group of 1 to 16 outputs, weights [rows, in]: what a kernel table has as `pack_group`.
+typedef void rrt__pack_group(unsigned char *group, rrt__packing packing, const float *weights, size_t rows,
+                             size_t in);
+
+rrt__pack_group rrt__pack_group_reference;
+#if defined(__x86_64__)
+rrt__pack_group rrt__pack_group_avx2;
+rrt__pack_group rrt__pack_group_avx512;
+#endif
+
 // values[0..in) = one row (output) of the matrix: what an embedding is read by.
 void rrt__packed_row(const rrt__packed *matrix, size_t row, float *values);
 

@@ -218,14 +218,15 @@ static rrt_status load_all(adapter *a, rrt_error *err)
 }
 
 // A plain model has its LoRA in its weights.
-static void merge_all(rrt_model *model)
+static rrt_status merge_all(rrt_model *model, rrt_error *err)
 {
     for (int i = 0; i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;
         rrt__lora *lora = &model->depths[d].lora[m];
-        rrt__merge_lora(&model->slots[model->plan.slot[d]].matrix[m], lora, 0);
+        RRT__TRY(rrt__merge_lora(model, &model->slots[model->plan.slot[d]].matrix[m], lora, 0, err));
         *lora = (rrt__lora){0};
     }
+    return RRT_STATUS_OK;
 }
 
 static rrt_status build(adapter *a, const rrt_model *base, rrt_error *err)
@@ -245,8 +246,7 @@ static rrt_status build(adapter *a, const rrt_model *base, rrt_error *err)
     RRT__TRY(rrt__replan(&a->model, base, depths, &plan, norms, err));
     status = load_all(a, err);
     if (status) return rrt__at(err, status, RRT__PEFT_WEIGHTS);
-    if (is_plain) merge_all(a->model);
-    return RRT_STATUS_OK;
+    return is_plain ? merge_all(a->model, err) : RRT_STATUS_OK;
 }
 
 rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, rrt_error *err)
@@ -264,6 +264,8 @@ rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char 
     a.table = rrt__safetensors_tensors(file);
     RRT__GOTO(build(&a, base, err));
     a.model->file_bytes = base->file_bytes + rrt__safetensors_file_bytes(file);
+    a.model->folder = file;
+    file = NULL;
 done:
     rrt__safetensors_close(file);
     json_decref(config);

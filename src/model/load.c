@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/progress.h"
 #include "model/parameters.h"
+#include "model/stored.h"
 
 typedef struct loader {
     rrt_model *model;
@@ -12,8 +12,6 @@ typedef struct loader {
     const rrt__names *names;
     bool is_gguf;
     bool *taken; // [table->count]: tensors that became parameters
-    const rrt_progress *progress;
-    double done, total; // parameters
 } loader;
 
 // Names that a Hugging Face folder may have instead: those of a text model within a wrapper, by old and new
@@ -46,63 +44,46 @@ static rrt_status find(const loader *load, const char *name, const rrt__tensor *
     return RRT_STATUS_OK;
 }
 
-// dst row = src row permuted within each head: GGUF keeps the pairs (i, i + head_dim/2) of Llama side by
-// side.
-static void unpermute_heads(float *rows, float *copy, size_t n_rows, size_t columns, size_t head_dim)
+// Which tensor holds a parameter, and where in it. GGUF has the pairs (i, i + head_dim/2) of a Llama's heads
+// side by side.
+static rrt_status locate(const loader *load, const rrt__parameter *p, rrt__stored *out, rrt_error *err)
 {
-    memcpy(copy, rows, n_rows * columns * sizeof(float));
-    for (size_t r = 0; r < n_rows; r++) {
-        size_t head = r / head_dim * head_dim, i = r % head_dim, half = head_dim / 2;
-        size_t from = head + 2 * (i % half) + i / half;
-        memcpy(rows + r * columns, copy + from * columns, columns * sizeof(float));
+    const rrt_model *model = load->model;
+    rrt__fused fused;
+    bool is_qk = p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K;
+    *out = (rrt__stored){.columns = p->columns ? p->columns : 1, .block = p->rows};
+    if (rrt__parameter_is_fused(p, load->names, &model->shape, &fused)) {
+        out->block = fused.run;
+        out->stride = fused.stride;
+        out->first = fused.first;
+        RRT__TRY(find(load, fused.name, &out->tensor, err));
+        return rrt__tensor_check_shape(out->tensor, fused.rows, p->columns, err);
     }
+    if (load->is_gguf && model->family->pairs_rope_in_gguf && is_qk) {
+        out->block = out->stride = model->shape.head_dim;
+        out->paired = true;
+    }
+    RRT__TRY(find(load, p->name, &out->tensor, err));
+    return rrt__tensor_check_shape(out->tensor, p->rows, p->columns, err);
 }
 
-static rrt_status read_permuted(const loader *load, const rrt__parameter *p, rrt_error *err)
-{
-    float *copy;
-    size_t columns = p->columns ? p->columns : 1;
-    RRT__TRY(rrt__alloc(&copy, rrt__parameter_count(p), sizeof(float), "a copy of a tensor", err));
-    unpermute_heads(p->values, copy, p->rows, columns, load->model->shape.head_dim);
-    rrt__free(copy);
-    return RRT_STATUS_OK;
-}
-
-// The parameter's rows out of a tensor that holds several.
-static rrt_status read_fused(const loader *load, const rrt__parameter *p, const rrt__fused *fused,
-                             rrt_error *err)
-{
-    const rrt__tensor *tensor;
-    size_t columns = p->columns ? p->columns : 1, run = fused->run * columns;
-    float *whole;
-    RRT__TRY(find(load, fused->name, &tensor, err));
-    RRT__TRY(rrt__alloc(&whole, fused->rows * columns, sizeof(float), "a fused tensor", err));
-    rrt_status status = rrt__tensor_read(tensor, fused->rows, p->columns, whole, err);
-    for (size_t i = 0; !status && i < p->rows / fused->run; i++)
-        memcpy(p->values + i * run, whole + (fused->first + i * fused->stride) * columns,
-               run * sizeof(float));
-    rrt__free(whole);
-    return status;
-}
-
+// Vectors are read, matrices are left where they are.
 static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
-    loader *load = user;
-    const rrt__tensor *tensor;
-    rrt__fused fused;
-    const rrt__family *family = load->model->family;
-    if (rrt__parameter_is_fused(p, load->names, &load->model->shape, &fused)) {
-        RRT__TRY(read_fused(load, p, &fused, err));
-    } else {
-        RRT__TRY(find(load, p->name, &tensor, err));
-        RRT__TRY(rrt__tensor_read(tensor, p->rows, p->columns, p->values, err));
-        bool is_qk = p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K;
-        if (load->is_gguf && family->pairs_rope_in_gguf && is_qk) RRT__TRY(read_permuted(load, p, err));
+    const loader *load = user;
+    rrt__stored found, *kept;
+    RRT__TRY(locate(load, p, &found, err));
+    if (p->columns) {
+        RRT__TRY(rrt__arena_alloc(&load->model->arena, &kept, 1, sizeof *kept, "a matrix's place", err));
+        *kept = found;
+        *p->from = rrt__stored_rows(kept);
+        return RRT_STATUS_OK;
     }
-    bool above_one = !load->is_gguf && family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM;
+    RRT__TRY(rrt__stored_read(&found, 0, p->rows, p->values, err));
+    bool above_one =
+        !load->is_gguf && load->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM;
     for (size_t i = 0; above_one && i < p->rows; i++) p->values[i] += 1;
-    load->done += (double)rrt__parameter_count(p);
-    return rrt__progress_report(load->progress, "load", load->done, load->total, err);
+    return RRT_STATUS_OK;
 }
 
 static bool ends_with(const char *name, const char *end)
@@ -157,9 +138,7 @@ static bool has_own_head(const rrt__tensor_table *table, const rrt__names *names
     const rrt__tensor *head = find_tensor(table, is_gguf, name);
     snprintf(name, sizeof name, "%s.weight", names->embedding);
     const rrt__tensor *embedding = find_tensor(table, is_gguf, name);
-    return head && embedding &&
-           (head->dtype != embedding->dtype || head->size_bytes != embedding->size_bytes ||
-            memcmp(head->data, embedding->data, head->size_bytes) != 0);
+    return head && embedding && !rrt__tensor_is_same(head, embedding);
 }
 
 // Every LoRA that the table holds; its A tells the rank.
@@ -176,30 +155,29 @@ static rrt_status add_loras(loader *load, rrt_error *err)
             const rrt__linear *linear = &model->slots[model->plan.slot[d]].matrix[m];
             // A that is as wide as the matrix: what is allocated for it is then really in the file.
             size_t rank = a->n_dims == 2 && a->shape[1] == linear->in ? a->shape[0] : 0;
-            rrt_status status = rrt__model_add_lora(model, d, m, rank, err);
+            rrt_status status = rrt__model_declare_lora(model, d, m, rank, err);
             if (status) return rrt__at(err, status, "tensor '%s'", name);
-            load->total += (double)rank * (double)(linear->in + linear->out);
         }
     }
     return RRT_STATUS_OK;
 }
 
 // A config may promise any size: no memory is taken before the files are known to hold that much.
-static rrt_status check_size(const rrt__config *config, const rrt__tensor_table *table, uint64_t *promised,
-                             rrt_error *err)
+static rrt_status check_size(const rrt__config *config, const rrt__tensor_table *table, rrt_error *err)
 {
     uint64_t held = 0;
     for (size_t i = 0; i < table->count; i++) {
         size_t count;
         if (rrt__tensor_count(&table->tensors[i], &count)) held += count;
     }
-    *promised = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
-    if (config->has_gates) *promised += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
-    if (*promised <= held) return RRT_STATUS_OK;
+    uint64_t promised =
+        rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
+    if (config->has_gates) promised += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
+    if (promised <= held) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_MISMATCH,
                   "the configuration describes %llu parameters, but the weight files hold only %llu",
-                  (unsigned long long)*promised, (unsigned long long)held);
+                  (unsigned long long)promised, (unsigned long long)held);
     return rrt__hint(err, status, "configuration and weights are of different models, or a file is missing");
 }
 
@@ -210,10 +188,12 @@ rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_er
     return config->has_gates ? rrt__model_add_gates(model, err) : RRT_STATUS_OK;
 }
 
-rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt_error *err)
+rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__storage storage,
+                              rrt_error *err)
 {
     *out = NULL;
-    RRT__TRY(rrt__model_create(out, config->family, &config->shape, &config->plan, config->norms, err));
+    RRT__TRY(rrt__model_create_stored(out, config->family, &config->shape, &config->plan, config->norms,
+                                      storage, err));
     rrt_status status = rrt__config_apply(*out, config, err);
     if (status) {
         rrt_model_close(*out);
@@ -234,19 +214,17 @@ static rrt_status load_all(loader *load, rrt_error *err)
 }
 
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
-                           const rrt__names *names, const rrt_progress *progress, rrt_error *err)
+                           const rrt__names *names, rrt_error *err)
 {
-    uint64_t promised;
     rrt__config own = *config;
     bool is_gguf = names == &config->family->gguf;
-    loader load = {NULL, table, names, is_gguf, NULL, progress, 0, 0};
+    loader load = {NULL, table, names, is_gguf, NULL};
     rrt_status status;
     *out = NULL;
-    if (has_own_head(table, names, is_gguf)) own.shape.tied_head = false;
-    RRT__GOTO(check_size(&own, table, &promised, err));
-    load.total = (double)promised;
+    if (own.shape.tied_head && has_own_head(table, names, is_gguf)) own.shape.tied_head = false;
+    RRT__GOTO(check_size(&own, table, err));
     RRT__GOTO(rrt__alloc(&load.taken, table->count, sizeof *load.taken, "a table of tensors", err));
-    RRT__GOTO(rrt__config_create(out, &own, err));
+    RRT__GOTO(rrt__config_create(out, &own, RRT__STORAGE_DEFERRED, err));
     load.model = *out;
     RRT__GOTO(load_all(&load, err));
 done:

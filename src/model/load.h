@@ -63,11 +63,13 @@ void rrt__attention_to_json(json_t *json, const rrt_model *model);
 rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_error *err);
 
 // A model of this config with everything zero, without LoRA.
-rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt_error *err);
+rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__storage storage,
+                              rrt_error *err);
 
-// The same with all parameters, LoRA included, read from the table. names: the family's hf or gguf.
+// The same with all parameters, LoRA included, of the table. Vectors are read, matrices are deferred: the
+// table has to outlive the model, or rrt__model_unpack. names: the family's hf or gguf.
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
-                           const rrt__names *names, const rrt_progress *progress, rrt_error *err);
+                           const rrt__names *names, rrt_error *err);
 
 // An adapter of PEFT: its files, the start of its tensors' names, and the folder within where an export of
 // ours has the base.
@@ -77,21 +79,24 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
 #define RRT__PEFT_BASE RRT__INNER_FOLDER
 
 // Makes of a base and the adapter in a folder the model that they are together: recursive where the adapter
-// repeats layers by a plan that we know, else plain, with LoRA merged. The base is f32 and without sharing;
-// it stays as it is.
+// repeats layers by a plan that we know, else plain, with LoRA merged. The base is without sharing; it stays
+// as it is, and the model's matrices are deferred to it.
 rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, rrt_error *err);
 
 // The architecture of llama.cpp that runs the layers of a Llama several times, each stored once. Its own
 // models norm between the loops; ours, and those that we read, do not.
 #define RRT__GGUF_LOOPED "nanbeige"
 
-// A quantised file of ours (quantize.c): its architecture, and the model that it holds. The model takes the
-// file over, unless this fails.
+// A quantised file of ours (quantize.c): its architecture, and the model that it holds, which the file has to
+// outlive.
 #define RRT__GGUF_ARCHITECTURE "rrt"
 rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err);
 
-// What weights can be stored as: "f32" (NULL too), "bf16", "f16".
-rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt_error *err);
+// Until then its matrices are deferred, and not looked at; now it can run. NUMERIC if a scale is not finite.
+rrt_status rrt__model_use_packed(rrt_model *model, rrt_error *err);
+
+// What weights can be stored as: "f32", "bf16", "f16"; NULL: the fallback.
+rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt__dtype fallback, rrt_error *err);
 
 // Writes configuration, weights and tokenizer into a folder that is there. Files of the same name are
 // replaced.

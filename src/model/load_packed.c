@@ -38,7 +38,7 @@ static rrt_status map_matrix(const rrt__tensor *tensor, rrt__packing packing, co
         return rrt__fail(err, RRT_STATUS_FORMAT, "it lies at byte %zu, which is no multiple of %d",
                          tensor->file_offset, RRT__PACKED_ALIGNMENT);
     *p->packed = (rrt__packed){packing, p->rows, p->columns, tensor->data};
-    return check_scales(p->packed, err);
+    return RRT_STATUS_OK;
 }
 
 // The tensor whose name is the parameter's and a packing's.
@@ -88,7 +88,7 @@ static rrt_status add_loras(rrt_model *model, const rrt__gguf *gguf, rrt_error *
         if (!status && !is_possible)
             status =
                 rrt__fail(err, RRT_STATUS_FORMAT, "metadata 'rrt.lora_ranks': no rank per depth and matrix");
-        if (!status && value) status = rrt__model_add_lora(model, (int)d, (rrt__matrix)m, (size_t)value, err);
+        if (!status && value) status = rrt__model_declare_lora(model, (int)d, (rrt__matrix)m, (size_t)value, err);
     }
     json_decref(ranks);
     return status;
@@ -136,14 +136,25 @@ rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *e
     json_decref(json);
     if (status) return rrt__at(err, status, "metadata 'rrt.config'");
     RRT__TRY(check_size(&config, gguf, err));
-    RRT__TRY(rrt__model_create_packed(out, config.family, &config.shape, &config.plan, config.norms, err));
+    RRT__TRY(rrt__model_create_stored(out, config.family, &config.shape, &config.plan, config.norms,
+                                      RRT__STORAGE_DEFERRED, err));
     status = load_parameters(*out, &config, gguf, err);
-    if (!status) {
-        (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
-        (*out)->file = gguf;
-        return RRT_STATUS_OK;
-    }
+    if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
     *out = NULL;
     return status;
+}
+
+static rrt_status check_one(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    (void)user;
+    rrt_status status = p->packed ? check_scales(p->packed, err) : RRT_STATUS_OK;
+    return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
+}
+
+rrt_status rrt__model_use_packed(rrt_model *model, rrt_error *err)
+{
+    RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, check_one, NULL, err));
+    model->storage = RRT__STORAGE_PACKED;
+    return RRT_STATUS_OK;
 }

@@ -59,7 +59,7 @@ int rrt__model_first_depth(const rrt_model *model, int slot)
 static rrt_status create_matrix(rrt_model *model, float **values, size_t count, const char *what,
                                 rrt_error *err)
 {
-    if (model->is_packed) return RRT_STATUS_OK;
+    if (model->storage != RRT__STORAGE_F32) return RRT_STATUS_OK;
     return rrt__arena_alloc(&model->arena, values, count, sizeof(float), what, err);
 }
 
@@ -110,6 +110,9 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
     RRT__TRY(
         rrt__arena_alloc(arena, &model->packed_embedding, 2, sizeof *model->packed_embedding, "slots", err));
     model->packed_head = model->packed_embedding + (shape->tied_head ? 0 : 1);
+    RRT__TRY(
+        rrt__arena_alloc(arena, &model->embedding_from, 2, sizeof *model->embedding_from, "slots", err));
+    model->head_from = model->embedding_from + (shape->tied_head ? 0 : 1);
     for (int s = 0; s < model->plan.n_slots; s++) {
         for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
             if (!rrt__family_has(model->family, m)) continue;
@@ -135,30 +138,40 @@ static rrt_status create(rrt_model **out, const rrt_model *like, rrt_error *err)
     return status;
 }
 
-rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                                    const rrt__plan *plan, rrt__norms_mode norms, rrt__storage storage,
+                                    rrt_error *err)
 {
-    const rrt_model like = {.family = family, .shape = *shape, .plan = *plan, .norms = norms};
+    const rrt_model like = {
+        .family = family, .shape = *shape, .plan = *plan, .norms = norms, .storage = storage};
     return create(out, &like, err);
 }
 
-rrt_status rrt__model_create_packed(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                                    const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
 {
-    const rrt_model like = {
-        .family = family, .shape = *shape, .plan = *plan, .norms = norms, .is_packed = true};
-    return create(out, &like, err);
+    return rrt__model_create_stored(out, family, shape, plan, norms, RRT__STORAGE_F32, err);
+}
+
+rrt_status rrt__model_check_in_memory(const rrt_model *model, rrt_error *err)
+{
+    if (model->storage != RRT__STORAGE_DEFERRED) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                                  "the model's matrices were left in their files: it cannot run");
+    return rrt__hint(err, status, "open it with rrt_model_open, or read them in (rrt_model_unpack)");
 }
 
 rrt_status rrt__model_check_f32(const rrt_model *model, const char *what, rrt_error *err)
 {
-    if (!model->is_packed) return RRT_STATUS_OK;
+    RRT__TRY(rrt__model_check_in_memory(model, err));
+    if (!rrt__model_is_packed(model)) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model is quantised: %s needs f32 weights", what);
     return rrt__hint(err, status, "take the model that it was made of, or unpack it (rrt_model_unpack)");
 }
 
-rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err)
+rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank,
+                                   rrt_error *err)
 {
     const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[matrix];
     size_t most = linear->out < linear->in ? linear->out : linear->in;
@@ -171,10 +184,17 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "a LoRA on %s at depth %d, which reads the keys and values of depth %d",
                          rrt__matrix_name(matrix), depth, rrt__model_kv_depth(model, depth));
+    model->depths[depth].lora[matrix].rank = rank;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err)
+{
+    const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[matrix];
     rrt__lora *lora = &model->depths[depth].lora[matrix];
-    lora->rank = rank;
-    RRT__TRY(create_matrix(model, &lora->a, rank * linear->in, "LoRA A", err));
-    return create_matrix(model, &lora->b, linear->out * rank, "LoRA B", err);
+    RRT__TRY(rrt__model_declare_lora(model, depth, matrix, rank, err));
+    RRT__TRY(rrt__arena_alloc(&model->arena, &lora->a, rank * linear->in, sizeof(float), "LoRA A", err));
+    return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
 }
 
 int rrt__model_kv_depth(const rrt_model *model, int depth)
@@ -250,6 +270,8 @@ void rrt_model_close(rrt_model *model)
     rrt_tokenizer_close(model->tokenizer);
     rrt__arena_free(&model->arena);
     rrt__gguf_close(model->file);
+    rrt__safetensors_close(model->folder);
+    rrt_model_close(model->base);
     rrt__free(model);
 }
 

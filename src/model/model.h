@@ -10,6 +10,8 @@
 #include "base/rng.h"
 #include "format/dtype.h"
 #include "format/gguf.h"
+#include "format/rows.h"
+#include "format/safetensors.h"
 #include "kernels/packed.h"
 #include "model/family.h"
 #include "model/plan.h"
@@ -32,18 +34,27 @@ typedef struct rrt__shape {
     bool tied_head;         // the head is the embedding
 } rrt__shape;
 
+// What the matrices of a model are (its vectors are always f32 in memory).
+typedef enum rrt__storage {
+    RRT__STORAGE_F32,
+    RRT__STORAGE_PACKED,   // quantised, and used as they lie in the file
+    RRT__STORAGE_DEFERRED, // read, or made, when they are asked for: to be written elsewhere, not to be run
+} rrt__storage;
+
 // y = W·x (+ bias + LoRA, which the depth holds). weight: [out, in]; NULL in a quantised model, which has
-// `packed`.
+// `packed`, and in a deferred one, which has `from`.
 typedef struct rrt__linear {
     float *weight;
     rrt__packed packed;
+    rrt__rows from;
     size_t out, in;
 } rrt__linear;
 
-// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank], or packed. rank 0: none.
+// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank], or packed, or deferred. rank 0: none.
 typedef struct rrt__lora {
     float *a, *b;
     rrt__packed packed_a, packed_b;
+    rrt__rows from_a, from_b;
     size_t rank;
 } rrt__lora;
 
@@ -78,20 +89,26 @@ struct rrt_model {
     rrt__shape shape;
     rrt__plan plan;
     rrt__norms_mode norms;
-    bool is_packed;                              // matrices are quantised, and lie in `file`
+    rrt__storage storage;
     bool shares_kv;                              // all loops read the first one's keys and values
     rrt__slot *slots;                            // [plan.n_slots]
     rrt__depth *depths;                          // [plan.n_depths]
     float *embedding;                            // [vocab, hidden]
     float *head;                                 // [vocab, hidden]; the embedding where the head is tied
     rrt__packed *packed_embedding, *packed_head; // in their place in a quantised model
+    rrt__rows *embedding_from, *head_from;       // in a deferred one
     rrt__norm final_norm;
     rrt__gate *gates; // [plan.loops - 1], the first after loop 1; NULL: none
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL, where there was one that could not be used
     rrt__arena arena;
-    rrt__gguf *file; // of a quantised model, else NULL
+    // What matrices lie in, where they are not in memory: closed with the model.
+    rrt__gguf *file;
+    rrt__safetensors *folder;
+    rrt_model *base;
+    char *name; // what it calls itself, or what its file or folder is called; NULL: it was just made
     uint64_t file_bytes;
+    rrt__dtype dtype; // that the matrices had, or have, in their files: F32, F16 or BF16
 };
 
 static inline float rrt__model_residual_scale(const rrt_model *model)
@@ -102,6 +119,11 @@ static inline float rrt__model_residual_scale(const rrt_model *model)
 static inline float rrt__model_logit_scale(const rrt_model *model)
 {
     return model->shape.logit_scale != 0 ? (float)model->shape.logit_scale : 1.0f;
+}
+
+static inline bool rrt__model_is_packed(const rrt_model *model)
+{
+    return model->storage == RRT__STORAGE_PACKED;
 }
 
 // What a row of the embedding is multiplied with.
@@ -116,10 +138,11 @@ void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out,
 // How many values a norm of this shape is over: hidden, or for queries and keys a head's or all heads'.
 size_t rrt__shape_norm(const rrt__family *family, const rrt__shape *shape, rrt__norm_place place);
 
-// A model with all weights and vectors allocated and zero, without LoRA and tokenizer. Of a quantised one no
-// matrix is allocated, nor those of LoRA later on: whoever loads it says where they lie.
-rrt_status rrt__model_create_packed(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                                    const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
+// A model with all weights and vectors allocated and zero, without LoRA and tokenizer. Matrices are allocated
+// for storage F32 only: else whoever makes the model says where they lie.
+rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                                    const rrt__plan *plan, rrt__norms_mode norms, rrt__storage storage,
+                                    rrt_error *err);
 rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                              const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
 
@@ -127,8 +150,12 @@ rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const r
 // gradients and for the optimizer's moments.
 rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err);
 
-// Allocates a zero LoRA for one matrix at one depth. ARGUMENT unless 1 ≤ rank ≤ min(out, in), and for k and v
-// of a depth that has none.
+// Gives one matrix at one depth a LoRA whose matrices are somewhere else. ARGUMENT unless 1 ≤ rank ≤ min(out,
+// in), and for k and v of a depth that has none.
+rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank,
+                                   rrt_error *err);
+
+// The same, with its matrices allocated and zero.
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err);
 
 // Allocates zero gates, which say ½ of everything. UNSUPPORTED where the plan has no loop boundary.
@@ -149,7 +176,13 @@ bool rrt__model_owns_vectors(const rrt_model *model);
 // vocabularies differ in size, or their tokenizers, where both have one, in an id.
 rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err);
 
-// UNSUPPORTED for a quantised model, in the name of something that reads or changes f32 weights.
+// Makes an f32 model of any, in place, and closes the files that it was deferred to. threads 0: one per core.
+rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err);
+
+// UNSUPPORTED for a model whose matrices are deferred: it cannot run.
+rrt_status rrt__model_check_in_memory(const rrt_model *model, rrt_error *err);
+
+// UNSUPPORTED for a model that is not f32, in the name of something that reads or changes f32 weights.
 rrt_status rrt__model_check_f32(const rrt_model *model, const char *what, rrt_error *err);
 
 // The first depth that uses the slot.

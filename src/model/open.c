@@ -29,53 +29,86 @@ static bool is_ours(const rrt__gguf *gguf)
            memcmp(arch.data, RRT__GGUF_ARCHITECTURE, arch.length) == 0;
 }
 
-static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
+// What the model calls itself, or else the name of what it lies in.
+static rrt_status set_name(rrt_model *model, const char *name, size_t length, const char *path, rrt_error *err)
+{
+    if (!length) {
+        length = strlen(path);
+        while (length > 1 && path[length - 1] == '/') length--;
+        size_t begin = length;
+        while (begin > 0 && path[begin - 1] != '/') begin--;
+        name = path + begin;
+        length -= begin;
+    }
+    return rrt__arena_copy(&model->arena, &model->name, name, length, err);
+}
+
+static rrt_status open_gguf(rrt_model **out, const char *path, rrt_error *err)
 {
     rrt__gguf *gguf;
     rrt__config config;
     RRT__TRY(rrt__gguf_open(&gguf, path, err));
+    rrt_status status;
     if (is_ours(gguf)) {
-        rrt_status status = rrt__model_load_packed(out, gguf, err);
-        if (status) rrt__gguf_close(gguf);
+        status = rrt__model_load_packed(out, gguf, err);
+    } else {
+        status = rrt__config_from_gguf(&config, gguf, err);
+        if (!status)
+            status = rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, err);
+    }
+    if (status) {
+        rrt__gguf_close(gguf);
         return status;
     }
-    rrt_status status = rrt__config_from_gguf(&config, gguf, err);
-    if (!status)
-        status = rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, progress, err);
-    if (!status) {
-        rrt_error found = {0};
-        status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
-        if (status) rrt__at(&found, status, "%s", path);
-        status = tolerate_unknown(*out, status, &found, err);
-    }
-    if (!status) (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
-    rrt__gguf_close(gguf);
-    return status;
+    (*out)->file = gguf;
+    (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
+    (*out)->dtype = rrt__tensor_table_dtype(rrt__gguf_tensors(gguf));
+    rrt__slice name = {0};
+    rrt__gguf_string(gguf, "general.name", &name, NULL);
+    RRT__TRY(set_name(*out, name.data, name.length, path, err));
+    if (is_ours(gguf)) return RRT_STATUS_OK;
+    rrt_error found = {0};
+    status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
+    if (status) rrt__at(&found, status, "%s", path);
+    return tolerate_unknown(*out, status, &found, err);
 }
 
-static rrt_status open_weights(rrt_model **out, const rrt__config *config, const char *folder,
-                               const rrt_progress *progress, rrt_error *err)
+static rrt_status open_weights(rrt_model **out, const rrt__config *config, const char *folder, rrt_error *err)
 {
     rrt__safetensors *file;
     RRT__TRY(rrt__safetensors_open(&file, folder, err));
-    rrt_status status =
-        rrt__model_load(out, config, rrt__safetensors_tensors(file), &config->family->hf, progress, err);
-    if (!status) (*out)->file_bytes = rrt__safetensors_file_bytes(file);
-    rrt__safetensors_close(file);
-    return status;
+    const rrt__tensor_table *table = rrt__safetensors_tensors(file);
+    rrt_status status = rrt__model_load(out, config, table, &config->family->hf, err);
+    if (status) {
+        rrt__safetensors_close(file);
+        return status;
+    }
+    (*out)->folder = file;
+    (*out)->file_bytes = rrt__safetensors_file_bytes(file);
+    (*out)->dtype = rrt__tensor_table_dtype(table);
+    return RRT_STATUS_OK;
 }
 
-static rrt_status open_base(rrt_model **out, const char *folder, const rrt_progress *progress, rrt_error *err)
+static rrt_status open_configured(rrt_model **out, const json_t *json, const char *folder, rrt_error *err)
+{
+    rrt__config config;
+    const char *name;
+    rrt_status status = rrt__config_from_json(&config, json, err);
+    if (status) return rrt__at(err, status, "config.json");
+    RRT__TRY(open_weights(out, &config, folder, err));
+    if (rrt__json_string_or(json, "_name_or_path", "", &name, NULL)) name = "";
+    return set_name(*out, name, strlen(name), folder, err);
+}
+
+static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
 {
     char path[4096];
     json_t *json;
-    rrt__config config;
     RRT__TRY(rrt__path_join(path, folder, "config.json", err));
     RRT__TRY(rrt__json_read(&json, path, err));
-    rrt_status status = rrt__config_from_json(&config, json, err);
+    rrt_status status = open_configured(out, json, folder, err);
     json_decref(json);
-    if (status) return rrt__at(err, status, "config.json");
-    RRT__TRY(open_weights(out, &config, folder, progress, err));
+    if (status) return status;
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
     if (!rrt__path_exists(path)) return RRT_STATUS_OK;
     rrt_error found = {0};
@@ -104,44 +137,45 @@ static rrt_status find_base(char base[4096], const char *folder, rrt_error *err)
     return status ? rrt__at(err, status, RRT__PEFT_CONFIG) : RRT_STATUS_OK;
 }
 
-static rrt_status open_adapter(rrt_model **out, const char *folder, const rrt_progress *progress,
-                               rrt_error *err)
+static rrt_status open_adapter(rrt_model **out, const char *folder, rrt_error *err)
 {
     char path[4096];
-    rrt_model *base;
+    rrt_model *base = NULL;
     RRT__TRY(find_base(path, folder, err));
-    RRT__TRY(rrt__path_is_folder(path) ? open_base(&base, path, progress, err)
-                                       : open_gguf(&base, path, progress, err));
-    rrt_status status = rrt_model_unpack(base, err);
+    rrt_status status =
+        rrt__path_is_folder(path) ? open_base(&base, path, err) : open_gguf(&base, path, err);
     if (!status) status = rrt__adapter_load(out, base, folder, err);
-    rrt_model_close(base);
-    return status;
+    if (status) {
+        rrt_model_close(base);
+        return status;
+    }
+    (*out)->base = base;
+    return set_name(*out, "", 0, folder, err);
 }
 
-static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_progress *progress,
-                              rrt_error *err)
+static rrt_status open_folder(rrt_model **out, const char *folder, rrt_error *err)
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
-    return rrt__path_exists(path) ? open_adapter(out, folder, progress, err)
-                                  : open_base(out, folder, progress, err);
+    return rrt__path_exists(path) ? open_adapter(out, folder, err) : open_base(out, folder, err);
 }
 
-rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
+static rrt_status open_any(rrt_model **out, const char *path, rrt_error *err)
 {
-    *out = NULL;
     RRT__TRY(rrt__kernels_check(err));
     RRT__TRY(rrt__gemm_self_test(err));
-    bool is_folder = rrt__path_is_folder(path);
-    rrt_status status =
-        is_folder ? open_folder(out, path, progress, err) : open_gguf(out, path, progress, err);
-    const rrt_tokenizer *tokenizer = *out ? (*out)->tokenizer : NULL;
-    if (!status && tokenizer && (size_t)rrt_tokenizer_vocab(tokenizer) > (*out)->shape.vocab)
-        status =
-            rrt__fail(err, RRT_STATUS_MISMATCH, "the tokenizer has %d ids, but the embedding only %zu rows",
-                      rrt_tokenizer_vocab(tokenizer), (*out)->shape.vocab);
-    rrt__give_back(); // what tokenizer.json took while it was read
-    if (!status) return RRT_STATUS_OK;
+    RRT__TRY(rrt__path_is_folder(path) ? open_folder(out, path, err) : open_gguf(out, path, err));
+    const rrt_tokenizer *tokenizer = (*out)->tokenizer;
+    if (tokenizer && (size_t)rrt_tokenizer_vocab(tokenizer) > (*out)->shape.vocab)
+        return rrt__fail(err, RRT_STATUS_MISMATCH,
+                         "the tokenizer has %d ids, but the embedding only %zu rows",
+                         rrt_tokenizer_vocab(tokenizer), (*out)->shape.vocab);
+    return RRT_STATUS_OK;
+}
+
+// Closes what was opened, and says of what it is that this went wrong.
+static rrt_status give_up(rrt_model **out, const char *path, rrt_status status, rrt_error *err)
+{
     rrt_model_close(*out);
     *out = NULL;
     // A plan or rank that cannot be is not the caller's mistake here: it came from a file.
@@ -149,4 +183,21 @@ rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress 
     if (err) err->status = status;
     // Errors from deeper down may name the path already.
     return err && strncmp(err->where, path, strlen(path)) == 0 ? status : rrt__at(err, status, "%s", path);
+}
+
+rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err)
+{
+    *out = NULL;
+    rrt_status status = open_any(out, path, err);
+    rrt__give_back(); // what tokenizer.json took while it was read
+    return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
+}
+
+rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
+{
+    RRT__TRY(rrt_model_open_deferred(out, path, err));
+    bool is_packed = (*out)->packed_embedding->data;
+    rrt_status status =
+        is_packed ? rrt__model_use_packed(*out, err) : rrt__model_unpack(*out, 0, progress, err);
+    return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }

@@ -63,7 +63,8 @@ static rrt_status visit_slot(const walk *w, int s)
                             .rows = linear->out,
                             .columns = linear->in,
                             .values = linear->weight,
-                            .packed = &linear->packed};
+                            .packed = &linear->packed,
+                            .from = &linear->from};
         RRT__TRY(visit(w, p, w->names->layers, s, w->names->matrices[m], "weight"));
     }
     if (rrt__model_owns_vectors(w->model)) return RRT_STATUS_OK;
@@ -81,13 +82,15 @@ static rrt_status visit_depth(const walk *w, int d)
                             .rows = lora->rank,
                             .columns = slot->matrix[m].in,
                             .values = lora->a,
-                            .packed = &lora->packed_a};
+                            .packed = &lora->packed_a,
+                            .from = &lora->from_a};
         rrt__parameter b = {.kind = RRT__PARAMETER_LORA,
                             .matrix = -1,
                             .rows = slot->matrix[m].out,
                             .columns = lora->rank,
                             .values = lora->b,
-                            .packed = &lora->packed_b};
+                            .packed = &lora->packed_b,
+                            .from = &lora->from_b};
         RRT__TRY(visit(w, a, "rrt.depths.", d, w->names->matrices[m], "lora_A.weight"));
         RRT__TRY(visit(w, b, "rrt.depths.", d, w->names->matrices[m], "lora_B.weight"));
     }
@@ -120,7 +123,8 @@ rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *n
                         .rows = model->shape.vocab,
                         .columns = model->shape.hidden,
                         .values = model->embedding,
-                        .packed = model->packed_embedding};
+                        .packed = model->packed_embedding,
+                        .from = model->embedding_from};
     RRT__TRY(visit(&w, p, "", -1, names->embedding, "weight"));
     for (int s = 0; s < model->plan.n_slots; s++) RRT__TRY(visit_slot(&w, s));
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(visit_depth(&w, d));
@@ -128,6 +132,7 @@ rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *n
     RRT__TRY(visit_norm(&w, &model->final_norm, "", -1, names->final_norm));
     p.values = model->head;
     p.packed = model->packed_head;
+    p.from = model->head_from;
     return model->shape.tied_head ? RRT_STATUS_OK : visit(&w, p, "", -1, names->head, "weight");
 }
 

@@ -2,6 +2,7 @@
 #ifndef RRT__PARAMETERS_H
 #define RRT__PARAMETERS_H
 
+#include "model/held.h"
 #include "model/model.h"
 
 typedef enum rrt__parameter_kind {
@@ -19,8 +20,9 @@ typedef struct rrt__parameter {
     int matrix;           // rrt__matrix of a weight or bias held by a slot, else -1
     int uses;             // depths that run a slot's matrix; 0 for what no slot holds
     size_t rows, columns; // columns 0: a vector [rows]
-    float *values;        // NULL for a matrix of a quantised model
+    float *values;        // NULL for a matrix of a quantised or a deferred model
     rrt__packed *packed;  // of a matrix; NULL for a vector
+    rrt__rows *from;      // the same
 } rrt__parameter;
 
 typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *parameter, rrt_error *err);
@@ -58,6 +60,11 @@ uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape 
 static inline size_t rrt__parameter_count(const rrt__parameter *p)
 {
     return p->columns ? p->rows * p->columns : p->rows;
+}
+
+static inline rrt__held rrt__parameter_held(const rrt__parameter *p)
+{
+    return (rrt__held){p->values, p->packed, p->from, p->columns ? p->columns : 1};
 }
 
 #endif

@@ -90,7 +90,7 @@ static void expand(const rrt__block *b, rrt__matrix m, float *y)
         const rrt__lora *lora = lora_of(b, segment, m);
         size_t rows = segment->end - segment->begin;
         if (!lora->rank) continue;
-        x.codes.blocks = b->model->is_packed ? rrt__packed_blocks(lora->rank) : 0;
+        x.codes.blocks = rrt__model_is_packed(b->model) ? rrt__packed_blocks(lora->rank) : 0;
         multiply(b->team, b->ws->kernels, y + segment->begin * out, x, lora->b, &lora->packed_b, rows, out,
                  lora->rank, 1);
         x = (operand){x.x + rows * lora->rank, skip_rows(x.codes, rows, 0)};
@@ -112,7 +112,7 @@ static void add_bias(const rrt__block *b, rrt__matrix m, float *y)
 void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float *x, float *const *y,
                   int accumulate)
 {
-    bool any_lora = false, any_bias = false, packed = b->model->is_packed;
+    bool any_lora = false, any_bias = false, packed = rrt__model_is_packed(b->model);
     operand rows = {.x = x};
     if (packed) {
         rows.codes = quantise(b->team, b->ws->kernels, b->ws->codes, x, b->n_rows, b->slot->matrix[first].in);
@@ -143,7 +143,7 @@ void rrt__project_head(rrt__team team, const rrt_model *model, rrt__workspace *w
 {
     size_t vocab = model->shape.vocab, hidden = model->shape.hidden;
     operand in = {.x = x};
-    if (model->is_packed) {
+    if (rrt__model_is_packed(model)) {
         in.codes = quantise(team, ws->kernels, ws->codes, x, rows, hidden);
         rrt__team_barrier(team);
     }

@@ -7,7 +7,6 @@
 
 #include "base/file.h"
 #include "base/progress.h"
-#include "base/team.h"
 #include "format/gguf_write.h"
 #include "model/load.h"
 #include "model/parameters.h"
@@ -18,10 +17,19 @@ typedef struct quantizer {
     rrt__packing packing; // of the layers' matrices
     rrt__gguf_writer writer;
     const rrt_quantize_options *options;
-    double done, total;     // bytes
-    unsigned char *scratch; // of the greatest matrix
-    size_t scratch_bytes;
+    double done, total;   // bytes
+    unsigned char *codes; // of the rows at hand
+    size_t codes_bytes;
 } quantizer;
+
+enum { BATCH_VALUES = 1 << 22 }; // read and quantised at once, on all threads
+
+// As many rows as are taken at once: whole groups.
+static size_t batch_rows(size_t rows, size_t columns)
+{
+    size_t batch = (BATCH_VALUES / columns + 1 + RRT__GROUP - 1) / RRT__GROUP * RRT__GROUP;
+    return batch < rows ? batch : rows;
+}
 
 // Beside a 4-bit type, what loses most gets more bits: a matrix that many loops run 8, since its error comes
 // back with each of them and it is a small part of the file; LoRA, embedding and the unshared ends of a
@@ -41,36 +49,54 @@ static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
     if (!p->packed) return rrt__gguf_write_tensor(&q->writer, p->name, RRT__DTYPE_F32, 1, &p->rows, err);
     char name[160];
     rrt__packing packing = packing_of(q, p);
-    size_t bytes = rrt__packed_bytes(packing, p->rows, p->columns),
+    size_t bytes = rrt__packed_bytes(packing, batch_rows(p->rows, p->columns), p->columns),
            shape[] = {rrt__packed_groups(p->rows), rrt__packed_group_bytes(packing, p->columns)};
-    if (bytes > q->scratch_bytes) q->scratch_bytes = bytes;
+    if (bytes > q->codes_bytes) q->codes_bytes = bytes;
     snprintf(name, sizeof name, "%s.%s", p->name, rrt__packing_name(packing));
     return rrt__gguf_write_tensor(&q->writer, name, RRT__DTYPE_I8, 2, shape, err);
 }
 
-typedef struct packing_job {
-    const rrt__parameter *parameter;
+// Rows [first, …) of a matrix.
+typedef struct batch {
+    unsigned char *codes;
+    size_t first, columns, group_bytes;
     rrt__packing packing;
-    unsigned char *data;
-} packing_job;
+} batch;
 
-static void pack(rrt__team team, void *argument)
+static rrt_status pack(void *user, size_t begin, size_t end, const float *values, rrt_error *err)
 {
-    const packing_job *job = argument;
-    const rrt__parameter *p = job->parameter;
-    rrt__pack(team, job->data, job->packing, p->values, p->rows, p->columns);
+    (void)err;
+    const batch *b = user;
+    unsigned char *to = b->codes + (begin - b->first) / RRT__GROUP * b->group_bytes;
+    rrt__pack((rrt__team){.nth = 1}, to, b->packing, values, end - begin, b->columns);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status write_matrix(quantizer *q, const rrt__parameter *p, rrt_error *err)
+{
+    const rrt__held held = rrt__parameter_held(p);
+    const rrt__rows rows = rrt__held_rows(&held);
+    batch b = {.codes = q->codes, .columns = p->columns, .packing = packing_of(q, p)};
+    b.group_bytes = rrt__packed_group_bytes(b.packing, p->columns);
+    for (size_t end; b.first < p->rows; b.first = end) {
+        end = b.first + batch_rows(p->rows - b.first, p->columns);
+        RRT__TRY(rrt__rows_each(&rows, b.first, end, p->columns, RRT__GROUP, q->options->threads, pack, &b,
+                                err));
+        size_t bytes = rrt__packed_groups(end - b.first) * b.group_bytes;
+        RRT__TRY(rrt__gguf_write_part(&q->writer, q->codes, bytes, err));
+        q->done += (double)bytes;
+        RRT__TRY(rrt__progress_report(q->options->progress, "quantize", q->done, q->total, err));
+    }
+    return rrt__gguf_write_end(&q->writer, err);
 }
 
 static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
     quantizer *q = user;
-    if (!p->packed) return rrt__gguf_write_data(&q->writer, p->values, p->rows * sizeof(float), err);
-    packing_job job = {p, packing_of(q, p), q->scratch};
-    size_t bytes = rrt__packed_bytes(job.packing, p->rows, p->columns);
-    rrt__team_run(q->options->threads, pack, &job);
-    RRT__TRY(rrt__gguf_write_data(&q->writer, q->scratch, bytes, err));
-    q->done += (double)bytes;
-    return rrt__progress_report(q->options->progress, "quantize", q->done, q->total, err);
+    rrt_status status = p->packed
+                            ? write_matrix(q, p, err)
+                            : rrt__gguf_write_data(&q->writer, p->values, p->rows * sizeof(float), err);
+    return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
 }
 
 // Takes the JSON over.
@@ -101,7 +127,7 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
     }
     RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));
     q->total = (double)q->writer.data_bytes;
-    return rrt__alloc(&q->scratch, q->scratch_bytes, 1, "a quantised matrix", err);
+    return rrt__alloc(&q->codes, q->codes_bytes, 1, "quantised rows", err);
 }
 
 static rrt_status write_all(quantizer *q, const char *path, rrt_error *err)
@@ -129,12 +155,11 @@ rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rr
     quantizer q = {.model = model, .options = options, .writer = {.alignment = RRT__PACKED_ALIGNMENT}};
     rrt__destination destination;
     RRT__TRY(find_packing(&q.packing, options->type, err));
-    RRT__TRY(rrt__model_check_f32(model, "quantising", err));
     RRT__TRY(rrt__destination_open(&destination, path, false, options->overwrite, err));
     rrt_status status = write_all(&q, destination.temporary, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     rrt__gguf_writer_free(&q.writer);
-    rrt__free(q.scratch);
+    rrt__free(q.codes);
     return status;
 }

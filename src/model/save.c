@@ -6,6 +6,7 @@
 #include "model/load.h"
 #include "model/modeling.h"
 #include "model/parameters.h"
+#include "model/whole.h"
 #include "rrt/convert.h"
 #include "tokenizer/tokenizer.h"
 
@@ -13,35 +14,34 @@ typedef struct saver {
     const rrt_model *model;
     rrt__safetensors_entry *entries;
     size_t count, capacity;
-    rrt__arena arena; // names, and fused copies
+    rrt__arena arena; // names, and where values are
 } saver;
 
+// values NULL: they are read from `from`.
 static rrt_status add_entry(saver *save, const char *name, size_t rows, size_t columns, const float *values,
-                            rrt_error *err)
+                            rrt__rows from, rrt_error *err)
 {
     char *copy;
     RRT__TRY(
         rrt__array_reserve(&save->entries, &save->capacity, save->count + 1, sizeof *save->entries, err));
     RRT__TRY(rrt__arena_copy(&save->arena, &copy, name, strlen(name), err));
     save->entries[save->count++] = (rrt__safetensors_entry){
-        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .values = values};
+        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .values = values, .from = from};
     return RRT_STATUS_OK;
 }
 
 // Parameters that are stored as one tensor come one after the other: the first makes the entry, the others
 // fill their places in it.
-static rrt_status add_fused(saver *save, const rrt__fused *fused, const rrt__parameter *p, rrt_error *err)
+static rrt_status add_fused(saver *save, const rrt__fused *place, const rrt__parameter *p, rrt_error *err)
 {
-    size_t columns = p->columns ? p->columns : 1, run = fused->run * columns;
-    if (fused->is_first) {
-        float *fresh;
-        RRT__TRY(rrt__arena_alloc(&save->arena, &fresh, fused->rows * columns, sizeof(float),
-                                  "a fused tensor", err));
-        RRT__TRY(add_entry(save, fused->name, fused->rows, p->columns, fresh, err));
+    rrt__whole *whole;
+    if (place->is_first) {
+        RRT__TRY(rrt__arena_alloc(&save->arena, &whole, 1, sizeof *whole, "a fused tensor", err));
+        RRT__TRY(
+            add_entry(save, place->name, place->rows, p->columns, NULL, rrt__whole_rows(whole), err));
     }
-    float *whole = (float *)(uintptr_t)save->entries[save->count - 1].values + fused->first * columns;
-    for (size_t i = 0; i < p->rows / fused->run; i++)
-        memcpy(whole + i * fused->stride * columns, p->values + i * run, run * sizeof(float));
+    whole = (rrt__whole *)(uintptr_t)save->entries[save->count - 1].from.from;
+    rrt__whole_add(whole, place, p->rows, rrt__parameter_held(p));
     return RRT_STATUS_OK;
 }
 
@@ -51,18 +51,21 @@ static rrt_status add_gain(saver *save, const rrt__parameter *p, rrt_error *err)
     float *values;
     RRT__TRY(rrt__arena_alloc(&save->arena, &values, p->rows, sizeof(float), "a norm", err));
     for (size_t i = 0; i < p->rows; i++) values[i] = p->values[i] - 1;
-    return add_entry(save, p->name, p->rows, 0, values, err);
+    return add_entry(save, p->name, p->rows, 0, values, (rrt__rows){0}, err);
 }
 
 static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     saver *save = user;
     rrt__fused fused;
+    rrt__held *held;
     if (rrt__parameter_is_fused(p, &save->model->family->hf, &save->model->shape, &fused))
         return add_fused(save, &fused, p, err);
     if (save->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM)
         return add_gain(save, p, err);
-    return add_entry(save, p->name, p->rows, p->columns, p->values, err);
+    RRT__TRY(rrt__arena_alloc(&save->arena, &held, 1, sizeof *held, "a matrix's place", err));
+    *held = rrt__parameter_held(p);
+    return add_entry(save, p->name, p->rows, p->columns, p->values, rrt__held_rows(held), err);
 }
 
 static rrt_status save_weights(const rrt_model *model, const char *folder,
@@ -125,15 +128,17 @@ rrt_status rrt__model_write(const rrt_model *model, const char *folder,
     return rrt__tokenizer_write(model->tokenizer, folder, err);
 }
 
-rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt_error *err)
+rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt__dtype fallback, rrt_error *err)
 {
     static const struct {
         const char *name;
         rrt__dtype dtype;
     } known[] = {{"f32", RRT__DTYPE_F32}, {"bf16", RRT__DTYPE_BF16}, {"f16", RRT__DTYPE_F16}};
+    *dtype = fallback;
+    if (!name) return RRT_STATUS_OK;
     for (int i = 0; i < 3; i++) {
         *dtype = known[i].dtype;
-        if (!name || strcmp(name, known[i].name) == 0) return RRT_STATUS_OK;
+        if (strcmp(name, known[i].name) == 0) return RRT_STATUS_OK;
     }
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "the dtype '%s' is not known: f32, bf16 or f16", name);
 }
@@ -147,8 +152,7 @@ rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_sa
     rrt__safetensors_options weights = {.max_shard_bytes = options->max_shard_bytes ? options->max_shard_bytes
                                                                                     : RRT__SHARD_BYTES,
                                         .progress = options->progress};
-    RRT__TRY(rrt__model_check_f32(model, "saving as safetensors", err));
-    RRT__TRY(rrt__dtype_parse(&weights.dtype, options->dtype, err));
+    RRT__TRY(rrt__dtype_parse(&weights.dtype, options->dtype, model->dtype, err));
     RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
     rrt_status status = rrt__model_write(model, destination.temporary, &weights, err);
     if (!status) status = rrt__destination_commit(&destination, err);

@@ -4,17 +4,19 @@
 
 #include "model/model.h"
 
-// A model of another plan whose depth i is depth depths[i] of `model`, without LoRA. `model` is f32 and stays
-// as it is; they share the tokenizer.
+// A model of another plan whose depth i is depth depths[i] of `model`, without LoRA. `model` stays as it is and
+// outlives it: its matrices are deferred to those of `model`. They share the tokenizer.
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err);
 
 // A model without sharing whose layer i is depth depths[i] of `model`; LoRA is merged into the weights
-// (W + B·A) or left out. threads 0: one per core.
+// (W + B·A) or left out. Deferred as above. threads 0: one per core.
 rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *depths, int count,
                        bool merges_lora, int threads, rrt_error *err);
 
-// linear's weight += B·A, on all threads.
-void rrt__merge_lora(rrt__linear *linear, const rrt__lora *lora, int threads);
+// A deferred matrix of the model becomes W + B·A. lora is on that matrix, and its own matrices are in memory
+// or outlive the model.
+rrt_status rrt__merge_lora(rrt_model *model, rrt__linear *linear, const rrt__lora *lora, int threads,
+                           rrt_error *err);
 
 #endif

@@ -57,6 +57,7 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
     const rrt__shape *s = &model->shape;
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     *ws = (rrt__workspace){.kernels = rrt__kernels_get(), .rows = rows};
+    RRT__TRY(rrt__model_check_in_memory(model, err));
     n_threads = rrt__team_threads(n_threads);
     size_t paged = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
     bool q_norm = rrt__family_has_norm(model->family, RRT__NORM_Q);
@@ -94,7 +95,7 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
             status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
     for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
         status = allocate(ws, &ws->low_rank[m], rows, greatest_rank(model, m), err);
-    if (!status && model->is_packed) status = allocate_all_codes(ws, model, rows, err);
+    if (!status && rrt__model_is_packed(model)) status = allocate_all_codes(ws, model, rows, err);
     if (!status && model->shares_kv)
         status = rrt__kv_rows_create(&ws->arena, &ws->shared_kv, model, rows, err);
     if (!status) rrt__rope_frequencies(&s->rope, s->rotary, 0, ws->frequency);

@@ -1,0 +1,21 @@
+// Values on their way into a file: converted to its type, a piece at a time.
+#ifndef RRT__ENCODE_H
+#define RRT__ENCODE_H
+
+#include "base/error.h"
+#include "format/dtype.h"
+#include "format/rows.h"
+
+// Takes the bytes that come next.
+typedef rrt_status (*rrt__encode_put)(void *to, const void *bytes, size_t size_bytes, rrt_error *err);
+
+// dtype: F32, F16 or BF16. NUMERIC, with its number, if a value is not finite in that type.
+rrt_status rrt__encode_values(const float *values, size_t count, rrt__dtype dtype, rrt__encode_put put,
+                              void *to, rrt_error *err);
+
+// The same for a matrix [count, columns] that is not in memory. It is read and converted on all threads, and
+// put in order by one.
+rrt_status rrt__encode_rows(const rrt__rows *rows, size_t count, size_t columns, rrt__dtype dtype,
+                            rrt__encode_put put, void *to, rrt_error *err);
+
+#endif

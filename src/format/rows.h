@@ -1,0 +1,30 @@
+// Matrices whose rows are read, or made, when they are asked for: so that what is greater than memory can go
+// from file to file.
+#ifndef RRT__ROWS_H
+#define RRT__ROWS_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+// read fills out [end - begin, columns] with rows [begin, end); several threads may call it at once. from
+// outlives this. Zero-initialised: there are none.
+typedef struct rrt__rows {
+    rrt_status (*read)(const void *from, size_t begin, size_t end, float *out, rrt_error *err);
+    const void *from;
+} rrt__rows;
+
+// What is done with rows [begin, end), whose values are in memory now, by one of several threads.
+typedef rrt_status (*rrt__rows_use)(void *user, size_t begin, size_t end, const float *values,
+                                    rrt_error *err);
+
+// out [end - begin, columns] = rows [begin, end), on all threads (0: one per core).
+rrt_status rrt__rows_read(const rrt__rows *rows, size_t begin, size_t end, size_t columns, int threads,
+                          float *out, rrt_error *err);
+
+// Reads rows [begin, end) piece by piece and uses each, on all threads. Pieces are a multiple of `grain` rows
+// but for the last, and about as many bytes as a cache holds.
+rrt_status rrt__rows_each(const rrt__rows *rows, size_t begin, size_t end, size_t columns, size_t grain,
+                          int threads, rrt__rows_use use, void *user, rrt_error *err);
+
+#endif

@@ -1,0 +1,229 @@
+// Quantisation of a group of outputs: which scales and codes stand for its weights. Compiled once per
+// instruction set to the same bits: outputs are the lanes of vectors, and each has its own search.
+#include <stdbool.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "base/half.h"
+#include "kernels/packed.h"
+#include "kernels/vector.h"
+
+// As many outputs as a register of the instruction set has lanes.
+#if defined(__AVX512F__)
+enum { OUTPUTS = 16 };
+#elif defined(__AVX2__)
+enum { OUTPUTS = 8 };
+#else
+enum { OUTPUTS = 4 };
+#endif
+
+// A value, and the bits of one, of each of them.
+typedef float floats __attribute__((vector_size(OUTPUTS * sizeof(float))));
+typedef int32_t ints __attribute__((vector_size(OUTPUTS * sizeof(float))));
+
+// The weights of these outputs at a block, less a base where there is a minimum: sums of them then keep their digits.
+typedef struct block {
+    floats w[RRT__BLOCK], base;
+    float least, most; // codes, of which 0 stands for 0 (or for the minimum)
+    bool has_minimum;
+} block;
+
+// What stands for it: w = scale · code + minimum, the latter less the base.
+typedef struct choice {
+    floats scale, minimum;
+    floats gain; // Σ w² - Σ (w - what stands for it)²: the more the better
+} choice;
+
+// a where the mask is set (all bits of a lane), else b.
+static inline floats pick(ints mask, floats a, floats b)
+{
+    return (floats)((mask & (ints)a) | (~mask & (ints)b));
+}
+
+// As one instruction, where compilers do not find it.
+#if defined(__AVX512F__)
+static inline floats lesser(floats a, floats b)
+{
+    return _mm512_min_ps(a, b);
+}
+static inline floats greater(floats a, floats b)
+{
+    return _mm512_max_ps(a, b);
+}
+#elif defined(__AVX2__)
+static inline floats lesser(floats a, floats b)
+{
+    return _mm256_min_ps(a, b);
+}
+static inline floats greater(floats a, floats b)
+{
+    return _mm256_max_ps(a, b);
+}
+#else
+static inline floats lesser(floats a, floats b)
+{
+    return pick(a < b, a, b);
+}
+static inline floats greater(floats a, floats b)
+{
+    return pick(a > b, a, b);
+}
+#endif
+
+// Rounds to what a half holds, to nearest even; what is too great becomes infinite.
+static inline floats to_half_and_back(floats value)
+{
+    ints bits = (ints)value, magnitude = bits & 0x7fffffff;
+    floats size = (floats)magnitude;
+    floats tiny = (size + 0.5f) - 0.5f; // below 2^-14: the last bit of 0.5 is that of the least half
+    ints rounded = (magnitude + 0xfff + (magnitude >> 13 & 1)) & ~0x1fff;
+    const ints infinite = (ints){0} + 0x7f800000;
+    rounded = (ints)pick(rounded >= 0x47800000, (floats)infinite, (floats)rounded);
+    rounded = (ints)pick(size < 0x1p-14f, tiny, (floats)rounded);
+    return (floats)(rounded | (bits & ~0x7fffffff));
+}
+
+static inline floats round_codes(const block *b, floats value)
+{
+    const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no room for a fraction
+    const floats least = (floats){0} + b->least, most = (floats){0} + b->most;
+    return (lesser(greater(value, least), most) + rounder) - rounder;
+}
+
+// 0 of scale 0.
+static inline floats invert(floats scale)
+{
+    return pick(scale != 0, 1 / scale, (floats){0});
+}
+
+// The scales (and minima) that fit best, by least squares, the codes that are best for these.
+static inline choice fit(const block *b, floats scale, floats minimum)
+{
+    floats inverse = invert(scale), zero = {0}, q = zero, qq = zero, x = zero, xq = zero;
+    for (size_t i = 0; i < RRT__BLOCK; i++) {
+        floats w = b->w[i], code = round_codes(b, (w - minimum) * inverse);
+        qq += code * code;
+        xq += w * code;
+        if (!b->has_minimum) continue;
+        q += code;
+        x += w;
+    }
+    const float n = RRT__BLOCK;
+    floats determinant = b->has_minimum ? n * qq - q * q : qq;
+    floats slope = b->has_minimum ? n * xq - q * x : xq, offset = b->has_minimum ? qq * x - q * xq : zero;
+    ints is_one = determinant > 0;
+    slope = pick(is_one, slope / determinant, scale);
+    offset = pick(is_one, offset / determinant, minimum);
+    return (choice){slope, offset, slope * xq + offset * x};
+}
+
+// Without a minimum the code farther from zero takes the greatest weight, whatever its sign.
+static inline floats find_range(block *b)
+{
+    floats low = b->w[0], high = b->w[0];
+    for (size_t i = 1; i < RRT__BLOCK; i++) {
+        low = lesser(b->w[i], low);
+        high = greater(b->w[i], high);
+    }
+    if (!b->has_minimum) return -pick(-low > high, low, high);
+    b->base = low;
+    for (size_t i = 0; i < RRT__BLOCK; i++) b->w[i] -= low;
+    return high - low;
+}
+
+static inline void keep_better(choice *best, choice c)
+{
+    ints is_better = c.gain > best->gain;
+    best->scale = pick(is_better, c.scale, best->scale);
+    best->minimum = pick(is_better, c.minimum, best->minimum);
+    best->gain = pick(is_better, c.gain, best->gain);
+}
+
+// Tries scales around the one by which the greatest weight just fits: a little less range is often worth it.
+static inline choice choose(block *b, rrt__packing packing)
+{
+    floats range = find_range(b), zero = {0};
+    float steps = b->has_minimum ? b->most : -b->least;
+    choice best = {range / steps, zero, zero};
+    if (rrt__packing_bits(packing) == 8) return best;
+    for (int i = -8; i <= 8; i++) keep_better(&best, fit(b, range / (steps + 0.2f * (float)i), zero));
+    keep_better(&best, fit(b, best.scale, best.minimum));
+    return best;
+}
+
+// codes[i] = what stands for input i, counted from 0, from this output on, by scales as halves hold them.
+static inline void encode(const block *b, floats scale, floats minimum, int zero, uint8_t codes[][RRT__GROUP],
+                          size_t output)
+{
+    floats m = minimum - b->base, inverse = invert(scale);
+    for (size_t i = 0; i < RRT__BLOCK; i++) {
+        float rounded[OUTPUTS];
+        floats code = round_codes(b, (b->w[i] - m) * inverse);
+        memcpy(rounded, &code, sizeof rounded);
+        for (size_t l = 0; l < OUTPUTS; l++) codes[i][output + l] = (uint8_t)((int)rounded[l] + zero);
+    }
+}
+
+static void put_codes(unsigned char *to, rrt__packing packing, uint8_t codes[][RRT__GROUP], size_t rows)
+{
+    for (size_t i = 0; i < RRT__BLOCK; i++)
+        for (size_t l = 0; l < rows; l++) {
+            size_t quarter = i / 4, at = l * 4 + i % 4;
+            unsigned code = codes[i][l];
+            if (packing == RRT__PACKING_Q8_0) {
+                to[quarter * 64 + at] = (unsigned char)code;
+                continue;
+            }
+            to[quarter % 4 * 64 + at] |= (unsigned char)((code & 15) << quarter / 4 * 4);
+            if (packing == RRT__PACKING_Q6_0)
+                to[256 + quarter / 4 * 64 + at] |= (unsigned char)(code >> 4 << quarter % 4 * 2);
+        }
+}
+
+static inline void put_halves(unsigned char *to, floats values)
+{
+    float value[OUTPUTS];
+    memcpy(value, &values, sizeof value);
+    for (size_t l = 0; l < OUTPUTS; l++) {
+        uint16_t half = rrt__f32_to_f16(value[l]);
+        memcpy(to + l * sizeof half, &half, sizeof half);
+    }
+}
+
+// w: [input][output], zeros beyond the matrix, which has `rows` outputs here.
+static void pack_block(unsigned char *scales, unsigned char *to, rrt__packing packing, float w[][RRT__GROUP],
+                       size_t rows)
+{
+    uint8_t codes[RRT__BLOCK][RRT__GROUP];
+    int zero = rrt__packing_zero(packing);
+    for (size_t output = 0; output < RRT__GROUP; output += OUTPUTS) {
+        // 8-bit codes are symmetric, as products of signed bytes want them.
+        block b = {.least = (float)((packing == RRT__PACKING_Q8_0) - zero),
+                   .most = (float)((1 << rrt__packing_bits(packing)) - 1 - zero),
+                   .has_minimum = rrt__packing_has_minimum(packing)};
+        for (size_t i = 0; i < RRT__BLOCK; i++) memcpy(&b.w[i], &w[i][output], sizeof b.w[i]);
+        const choice best = choose(&b, packing);
+        const floats scale = to_half_and_back(best.scale), minimum = to_half_and_back(best.minimum + b.base);
+        encode(&b, scale, minimum, zero, codes, output);
+        unsigned char *halves = scales + output * sizeof(uint16_t);
+        put_halves(halves, scale);
+        if (b.has_minimum) put_halves(halves + RRT__GROUP * sizeof(uint16_t), minimum);
+    }
+    put_codes(to, packing, codes, rows);
+}
+
+void RRT__VARIANT_NAME(rrt__pack_group_)(unsigned char *group, rrt__packing packing, const float *weights,
+                                         size_t rows, size_t in)
+{
+    unsigned char *codes = group + rrt__packed_scale_bytes(packing, in);
+    memset(group, 0, rrt__packed_group_bytes(packing, in));
+    for (size_t at = 0, k = 0; at < in; at += RRT__BLOCK, k++) {
+        float w[RRT__BLOCK][RRT__GROUP] = {0};
+        size_t count = in - at < RRT__BLOCK ? in - at : RRT__BLOCK;
+        for (size_t l = 0; l < rows; l++)
+            for (size_t i = 0; i < count; i++) w[i][l] = weights[l * in + at + i];
+        pack_block(group + k * rrt__packing_scale_bytes(packing), codes + k * rrt__packing_code_bytes(packing),
+                   packing, w, rows);
+    }
+}
