@@ -131,10 +131,20 @@ static void truth_quantise(int8_t *codes, float *scales, int32_t *sums, const fl
     }
 }
 
-static const rrt__kernels truth_kernels = {
-    "truth",           truth_rms_norm,     truth_layer_norm, truth_rope,
-    truth_silu_mul,    truth_gelu_mul,     truth_gelu,       truth_softcap,
-    truth_softmax,     truth_attention,    truth_quantise,   rrt__packed_multiply_reference, rrt__pack_group_reference,
-    truth_log_sum_exp, truth_kl_divergence};
+static const rrt__kernels truth_kernels = {"truth",
+                                           truth_rms_norm,
+                                           truth_layer_norm,
+                                           truth_rope,
+                                           truth_silu_mul,
+                                           truth_gelu_mul,
+                                           truth_gelu,
+                                           truth_softcap,
+                                           truth_softmax,
+                                           truth_attention,
+                                           truth_quantise,
+                                           rrt__packed_multiply_reference,
+                                           rrt__pack_group_reference,
+                                           truth_log_sum_exp,
+                                           truth_kl_divergence};
 
 #endif

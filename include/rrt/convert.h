@@ -72,7 +72,10 @@ typedef struct rrt_convert_report {
 } rrt_convert_report;
 
 // Makes a new model. The source has to be unconverted (UNSUPPORTED otherwise) and is not changed; it may be
-// closed before the result. options NULL: all zero. report may be NULL; free it with rrt_convert_report_free.
+// closed before the result. Of a source that was opened deferred the result is deferred, too, and to be
+// closed first: its LoRA is in memory, its matrices are made of the source's when it is saved. What is
+// calibrated needs a source in f32 (UNSUPPORTED otherwise). options NULL: all zero. report may be NULL; free
+// it with rrt_convert_report_free.
 RRT_API rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                                rrt_convert_report *report, rrt_error *err);
 RRT_API void rrt_convert_report_free(rrt_convert_report *report);

@@ -83,8 +83,8 @@ typedef struct rrt_quantize_options {
 RRT_API rrt_status rrt_model_quantize(const rrt_model *model, const char *path,
                                       const rrt_quantize_options *options, rrt_error *err);
 
-// Makes an f32 model of a quantised or a deferred one, in place: what training needs. Of an f32 model: nothing.
-// Nobody may be using the model, which can only be closed after a failure.
+// Makes an f32 model of a quantised or a deferred one, in place: what training needs. Of an f32 model:
+// nothing. Nobody may be using the model, which can only be closed after a failure.
 RRT_API rrt_status rrt_model_unpack(rrt_model *model, rrt_error *err);
 
 RRT_API void rrt_model_describe(const rrt_model *model, rrt_model_info *info);

@@ -175,7 +175,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
-         "of the stored weights: f32 (default), bf16, f16"},
+         "of the stored weights: f32, bf16, f16 (default: the source's; of a quantised one bf16)"},
         {0, "max-shard-size", "SIZE", RRT__OPTION_SIZE, &a->max_shard_size, 1, 1e15,
          "most bytes of weights in one file, e.g. 500M (default 5G)"},
         {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
@@ -243,7 +243,7 @@ static void warn_of_mixed_slots(const rrt_convert_report *report)
 int rrt__cli_convert(int argc, char **argv)
 {
     rrt_error err = {0};
-    arguments a = {.lora_init = "svd", .save.dtype = "f32"};
+    arguments a = {.lora_init = "svd"};
     rrt_model *source = NULL, *model = NULL;
     rrt_model_info before, after;
     rrt_convert_report report = {0};
@@ -255,7 +255,9 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(parse(&a, argc, argv, &err));
     RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.paths[0], &err));
     RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.calibration, &err));
-    RRT__GOTO(rrt__cli_open_f32(&source, a.paths[0], &err));
+    bool runs_source = a.convert.init == RRT_INIT_CALIBRATED || a.target_params;
+    RRT__GOTO(runs_source ? rrt__cli_open_f32(&source, a.paths[0], &err)
+                          : rrt_model_open_deferred(&source, a.paths[0], &err));
     size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
     bool chooses = a.convert.layers || (a.convert.sharing && strcmp(a.convert.sharing, "none") == 0);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "convert/heal.h"
 #include "convert/keep.h"
+#include "model/held.h"
 #include "tokenizer/tokenizer.h"
 
 enum { SHORT_TEXT = 2048 }; // tokens, whole windows
@@ -142,16 +143,29 @@ static rrt_status add_loras(rrt__conversion *c, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Embedding, head and final norm lie outside the loop and are taken over as they are.
-static void copy_ends(rrt__conversion *c)
+static rrt_status copy_end(rrt__conversion *c, float *values, rrt__rows *from, rrt__held source,
+                           rrt_error *err)
 {
     const rrt__shape *shape = &c->source->shape;
-    memcpy(c->model->embedding, c->source->embedding, shape->vocab * shape->hidden * sizeof(float));
-    if (!shape->tied_head)
-        memcpy(c->model->head, c->source->head, shape->vocab * shape->hidden * sizeof(float));
-    memcpy(c->model->final_norm.gain, c->source->final_norm.gain, shape->hidden * sizeof(float));
-    if (c->model->final_norm.bias)
-        memcpy(c->model->final_norm.bias, c->source->final_norm.bias, shape->hidden * sizeof(float));
+    rrt__held *kept;
+    RRT__TRY(rrt__arena_alloc(&c->model->arena, &kept, 1, sizeof *kept, "a matrix's place", err));
+    *kept = source;
+    *from = rrt__held_rows(kept);
+    if (!values) return RRT_STATUS_OK;
+    return rrt__rows_read(from, 0, shape->vocab, shape->hidden, c->options.threads, values, err);
+}
+
+// Embedding, head and final norm lie outside the loop and are taken over as they are.
+static rrt_status copy_ends(rrt__conversion *c, rrt_error *err)
+{
+    const rrt__shape *shape = &c->source->shape;
+    rrt_model *model = c->model;
+    memcpy(model->final_norm.gain, c->source->final_norm.gain, shape->hidden * sizeof(float));
+    if (model->final_norm.bias)
+        memcpy(model->final_norm.bias, c->source->final_norm.bias, shape->hidden * sizeof(float));
+    RRT__TRY(copy_end(c, model->embedding, model->embedding_from, rrt__embedding_held(c->source), err));
+    if (shape->tied_head) return RRT_STATUS_OK;
+    return copy_end(c, model->head, model->head_from, rrt__head_held(c->source), err);
 }
 
 static rrt_status convert(rrt__conversion *c, rrt_error *err)
@@ -165,8 +179,9 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
     else
         set_ranks(c);
     RRT__TRY(add_loras(c, err));
-    copy_ends(c);
-    rrt__convert_vectors(c);
+    RRT__TRY(copy_ends(c, err));
+    RRT__TRY(rrt__convert_vectors(c, err));
+    c->model->dtype = c->source->dtype;
     c->model->tokenizer = rrt__tokenizer_share(c->source->tokenizer);
     c->model->no_tokenizer = c->source->no_tokenizer;
     return rrt__convert_weights(c, err);
@@ -217,7 +232,8 @@ rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_
     *out = NULL;
     RRT__TRY(rrt__norms_parse(&c.norms, options->norms ? options->norms : "tied", err));
     RRT__TRY(make_plan(&plan, source, options, err));
-    RRT__TRY(rrt__model_create(&c.model, source->family, &source->shape, &plan, c.norms, err));
+    RRT__TRY(rrt__model_create_stored(&c.model, source->family, &source->shape, &plan, c.norms,
+                                      grams ? RRT__STORAGE_F32 : RRT__STORAGE_DEFERRED, err));
     rrt_status status = convert(&c, err);
     if (!status && report) hand_over_report(&c, report);
     rrt__free(c.rank);
@@ -257,7 +273,8 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     if (!options) options = &defaults;
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
-    RRT__TRY(rrt__model_check_f32(source, "converting", err));
+    if (options->init == RRT_INIT_CALIBRATED)
+        RRT__TRY(rrt__model_check_f32(source, "a calibrated conversion", err));
     RRT__TRY(rrt__convert_check(source, options, err));
     RRT__TRY(check_plan(source, options, err));
     rrt_status status;
@@ -267,6 +284,9 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
         status = calibrated(out, source, options, report, err);
     else
         status = rrt__convert_run(out, source, options, NULL, 0, report, err);
+    // A source that is in memory may be closed before the result.
+    if (!status && source->storage != RRT__STORAGE_DEFERRED)
+        status = rrt__model_unpack(*out, options->threads, NULL, err);
     if (status) {
         rrt_model_close(*out);
         *out = NULL;

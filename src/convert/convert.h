@@ -22,7 +22,8 @@ enum { RRT__CONVERT_ROUNDS = 8 };
 // Fails with what is wrong with the options, or with the source, whatever the plan.
 rrt_status rrt__convert_check(const rrt_model *source, const rrt_convert_options *options, rrt_error *err);
 
-// One conversion with grams at hand.
+// One conversion, with grams at hand where it is calibrated: the source is f32 then. Without, the result's
+// matrices are deferred to the source, which has to outlive it.
 rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
                             const rrt__grams *grams, int rounds, rrt_convert_report *report, rrt_error *err);
 
@@ -45,7 +46,7 @@ static inline uint64_t rrt__conversion_stream(int depth, int matrix)
 bool rrt__conversion_is_shared(const rrt__plan *plan, int slot);
 
 // Norms and biases of the result (tied: by the init's rule; per depth or folded: each depth's own).
-void rrt__convert_vectors(rrt__conversion *conversion);
+rrt_status rrt__convert_vectors(rrt__conversion *conversion, rrt_error *err);
 
 // Every slot's weights and every LoRA, one tie after the other, on all threads.
 rrt_status rrt__convert_weights(rrt__conversion *conversion, rrt_error *err);

@@ -48,7 +48,8 @@ static rrt_status read_paired(const void *from, size_t begin, size_t end, float 
         size_t first = r / head_dim * head_dim, i = r % head_dim;
         if (r == begin || i == 0) status = rrt__held_read(&p->plain, first, first + head_dim, head, err);
         if (!status)
-            memcpy(out + (r - begin) * columns, head + (i / 2 + i % 2 * half) * columns, columns * sizeof *out);
+            memcpy(out + (r - begin) * columns, head + (i / 2 + i % 2 * half) * columns,
+                   columns * sizeof *out);
     }
     rrt__free(head);
     return status;

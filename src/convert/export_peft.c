@@ -33,10 +33,8 @@ static rrt_status add_entry(adapter *a, const char *name, const char *suffix, si
     RRT__TRY(rrt__arena_copy(&a->arena, &copy, full, (size_t)length, err));
     RRT__TRY(rrt__arena_alloc(&a->arena, &held, 1, sizeof *held, "a matrix's place", err));
     *held = values;
-    a->entries[a->count++] = (rrt__safetensors_entry){.name = copy,
-                                                      .n_dims = columns ? 2 : 1,
-                                                      .shape = {rows, columns},
-                                                      .from = rrt__held_rows(held)};
+    a->entries[a->count++] = (rrt__safetensors_entry){
+        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .from = rrt__held_rows(held)};
     return RRT_STATUS_OK;
 }
 
@@ -50,8 +48,8 @@ static rrt_status add_lora(adapter *a, int depth, rrt__matrix matrix, const rrt_
     json_array_append_new(a->targets, json_string(name));
     json_object_set_new(a->ranks, name, json_integer((json_int_t)lora->rank));
     if (lora->rank > a->rank) a->rank = lora->rank;
-    RRT__TRY(add_entry(a, name, "lora_A.weight", lora->rank, linear->in,
-                       rrt__lora_a_held(lora, linear->in), err));
+    RRT__TRY(
+        add_entry(a, name, "lora_A.weight", lora->rank, linear->in, rrt__lora_a_held(lora, linear->in), err));
     return add_entry(a, name, "lora_B.weight", linear->out, lora->rank, rrt__lora_b_held(lora), err);
 }
 

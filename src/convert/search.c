@@ -224,6 +224,7 @@ static rrt_status open_search(search *s, rrt_error *err)
     s->options.lora_budget = 0;
     s->options.layers = 0;
     s->options.loop_gain = 0;
+    RRT__TRY(rrt__model_check_f32(s->source, "a search", err));
     RRT__TRY(rrt__convert_check(s->source, o, err));
     RRT__TRY(rrt__norms_parse(&s->norms, o->norms ? o->norms : "tied", err));
     RRT__TRY(rrt__sharing_parse(&s->sharing, o->sharing ? o->sharing : "cycle", err));

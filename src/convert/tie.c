@@ -15,6 +15,7 @@ static const float STRIDE = 1.8f;
 // What one tie needs while it is solved.
 typedef struct room {
     rrt__low_rank_room low_rank;
+    float *original;   // [out, in]: of the depth at hand, where it is not in memory
     float *difference; // [out, in]
     float *alone;      // [out, in]: the shared weight without low-rank parts
     float *system;     // [in, in]: the factored matrix of the system for W'
@@ -34,14 +35,20 @@ static void room_close(room *r)
 static rrt_status room_open(room *r, const rrt__tie *tie, rrt_error *err)
 {
     size_t side = tie->out < tie->in ? tie->out : tie->in, square = tie->depths[0].gram ? tie->in : 0;
+    bool reads = false;
+    for (int l = 0; l < tie->n; l++) reads = reads || !tie->depths[l].original;
     *r = (room){0};
     RRT__TRY(rrt__low_rank_open(&r->low_rank, tie->out, tie->in, err));
     const struct {
         float **buffer;
         size_t rows, width;
-    } buffers[] = {{&r->difference, tie->out, tie->in}, {&r->alone, tie->out, square},
-                   {&r->system, tie->in, square},       {&r->factor, tie->in, square},
-                   {&r->update, side, square},          {&r->energies, side, 1}};
+    } buffers[] = {{&r->original, reads ? tie->out : 0, tie->in},
+                   {&r->difference, tie->out, tie->in},
+                   {&r->alone, tie->out, square},
+                   {&r->system, tie->in, square},
+                   {&r->factor, tie->in, square},
+                   {&r->update, side, square},
+                   {&r->energies, side, 1}};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         RRT__TRY(rrt__arena_alloc(&r->arena, buffers[i].buffer, buffers[i].rows,
                                   buffers[i].width * sizeof(float), "a tie's room", err));
@@ -75,22 +82,20 @@ static rrt_status weigh(room *r, const rrt__tie *tie, const rrt__tie_depth *t, r
     return RRT_STATUS_OK;
 }
 
-// The best low-rank part of each depth for the shared weight as it stands.
-static rrt_status solve_low_rank(room *r, const rrt__tie *tie, rrt_error *err)
+// The best low-rank part of a depth for the shared weight as it stands.
+static rrt_status solve_depth(room *r, const rrt__tie *tie, int l, rrt_error *err)
 {
-    for (int l = 0; l < tie->n; l++) {
-        rrt__tie_depth *t = &tie->depths[l];
-        RRT__TRY(weigh(r, tie, t, err));
-        double total = dot(r->difference, r->difference, tie->out, tie->in), kept = 0;
-        r->low_rank.seed = tie->seed;
-        r->low_rank.stream = t->stream;
-        if (t->rank > 0)
-            RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, t->gram ? r->factor : NULL,
-                                   t->rank, t->b, t->a, r->energies, err));
-        for (size_t i = 0; i < t->rank; i++) kept += r->energies[i];
-        t->residual = total * r->weight[l];
-        t->kept = kept < total ? kept / total : 1;
-    }
+    rrt__tie_depth *t = &tie->depths[l];
+    RRT__TRY(weigh(r, tie, t, err));
+    double total = dot(r->difference, r->difference, tie->out, tie->in), kept = 0;
+    r->low_rank.seed = tie->seed;
+    r->low_rank.stream = t->stream;
+    if (t->rank > 0)
+        RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, t->gram ? r->factor : NULL,
+                               t->rank, t->b, t->a, r->energies, err));
+    for (size_t i = 0; i < t->rank; i++) kept += r->energies[i];
+    t->residual = total * r->weight[l];
+    t->kept = kept < total ? kept / total : 1;
     return RRT_STATUS_OK;
 }
 
@@ -169,18 +174,32 @@ static rrt_status calibrated(room *r, const rrt__tie *tie, int rounds, rrt_error
         RRT__TRY(improve_low_rank(r, tie, i == 1 ? FIRST_STEPS : 1, err));
         improve_shared(r, tie);
     }
-    return solve_low_rank(r, tie, err);
+    for (int l = 0; l < tie->n; l++) RRT__TRY(solve_depth(r, tie, l, err));
+    return RRT_STATUS_OK;
+}
+
+static rrt_status plain(room *r, const rrt__tie *tie, rrt_error *err)
+{
+    for (int l = 0; l < tie->n; l++) {
+        rrt__tie_depth *t = &tie->depths[l];
+        bool reads = !t->original;
+        if (reads) {
+            RRT__TRY(t->from.read(t->from.from, 0, tie->out, r->original, err));
+            t->original = r->original;
+        }
+        double norm = dot(t->original, t->original, tie->out, tie->in);
+        r->weight[l] = norm > 0 ? 1 / norm : 0;
+        RRT__TRY(solve_depth(r, tie, l, err));
+        if (reads) t->original = NULL; // the next depth's is read over it
+    }
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__tie_plain(const rrt__tie *tie, rrt_error *err)
 {
     room r;
     rrt_status status = room_open(&r, tie, err);
-    for (int l = 0; !status && l < tie->n; l++) {
-        double norm = dot(tie->depths[l].original, tie->depths[l].original, tie->out, tie->in);
-        r.weight[l] = norm > 0 ? 1 / norm : 0;
-    }
-    if (!status) status = solve_low_rank(&r, tie, err);
+    if (!status) status = plain(&r, tie, err);
     room_close(&r);
     return status;
 }

@@ -4,10 +4,12 @@
 #define RRT__TIE_H
 
 #include "convert/low_rank.h"
+#include "format/rows.h"
 
 typedef struct rrt__tie_depth {
     int depth;
-    const float *original; // W_l [out, in]
+    rrt__rows from;        // W_l [out, in]
+    const float *original; // the same in memory; NULL, of a plain tie only: it is read
     const float *gram;     // lower triangle of E[x·xᵀ] [in, in], damped; NULL: plain norm
     uint64_t stream;       // of random rows of a
     size_t rank;           // 0: no LoRA here

@@ -3,6 +3,7 @@
 
 #include "convert/base.h"
 #include "convert/convert.h"
+#include "model/held.h"
 
 static void add_scaled(float *out, const float *x, size_t count, float scale)
 {
@@ -23,23 +24,38 @@ static void add_depth(rrt__conversion *c, rrt__depth *to, const rrt__depth *from
     }
 }
 
-// The gain went into the weights (original_weight in weights.c); what is left of the norm's bias goes through
+// y += W·x
+static rrt_status add_product(rrt__conversion *c, float *y, const rrt__linear *linear, const float *x,
+                              rrt_error *err)
+{
+    const rrt__held held = rrt__linear_held(linear);
+    const rrt__rows rows = rrt__held_rows(&held);
+    float *weight;
+    RRT__TRY(rrt__alloc(&weight, linear->out * linear->in, sizeof *weight, "a copy of a matrix", err));
+    rrt_status status = rrt__rows_read(&rows, 0, linear->out, linear->in, c->options.threads, weight, err);
+    if (!status)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)linear->out, (int)linear->in, 1, weight,
+                    (int)linear->in, x, 1, 1, y, 1);
+    rrt__free(weight);
+    return status;
+}
+
+// The gain went into the weights (put_layer in weights.c); what is left of the norm's bias goes through
 // them. Norms that no linear layer reads stay as they are.
-static void fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, const rrt__slot *weights)
+static rrt_status fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, const rrt__slot *weights,
+                       rrt_error *err)
 {
     size_t hidden = c->source->shape.hidden;
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        const rrt__linear *linear = &weights->matrix[m];
         rrt__norm_place place = rrt__matrix_norm(m);
         const float *bias = place == RRT__NORM_COUNT ? NULL : from->norm[place].bias;
-        if (to->bias[m] && bias)
-            cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)linear->out, (int)linear->in, 1, linear->weight,
-                        (int)linear->in, bias, 1, 1, to->bias[m], 1);
+        if (to->bias[m] && bias) RRT__TRY(add_product(c, to->bias[m], &weights->matrix[m], bias, err));
     }
     for (int i = 0; i < RRT__NORM_INPUTS; i++) {
         for (size_t k = 0; k < hidden && to->norm[i].gain; k++) to->norm[i].gain[k] = 1;
         if (to->norm[i].bias) memset(to->norm[i].bias, 0, hidden * sizeof(float));
     }
+    return RRT_STATUS_OK;
 }
 
 // How a depth attends is not the slot's: it stays that of the layer which the depth stands for.
@@ -67,7 +83,7 @@ static void convert_tied(rrt__conversion *c, int slot, int n_layers)
             add_depth(c, to, &from[rrt__depth_layer(plan, d, n_layers)], 1.0f / (float)count);
 }
 
-void rrt__convert_vectors(rrt__conversion *c)
+rrt_status rrt__convert_vectors(rrt__conversion *c, rrt_error *err)
 {
     int n_layers = c->source->plan.n_depths;
     const rrt__plan *plan = &c->model->plan;
@@ -77,6 +93,7 @@ void rrt__convert_vectors(rrt__conversion *c)
         int layer = rrt__depth_layer(plan, d, n_layers);
         add_depth(c, &c->model->depths[d], &c->source->depths[layer], 1);
         if (c->norms == RRT__NORMS_FOLDED)
-            fold(c, &c->model->depths[d], &c->source->depths[layer], &c->source->slots[layer]);
+            RRT__TRY(fold(c, &c->model->depths[d], &c->source->depths[layer], &c->source->slots[layer], err));
     }
+    return RRT_STATUS_OK;
 }

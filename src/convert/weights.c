@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "convert/base.h"
 #include "convert/convert.h"
+#include "convert/made.h"
 #include "convert/tie.h"
 
 bool rrt__conversion_is_shared(const rrt__plan *plan, int slot)
@@ -32,21 +33,27 @@ static const float *folded_gain(const job *j, int layer)
 }
 
 // W_l, with the gain of the norm before it multiplied in where norms are folded.
-static rrt_status original_weight(job *j, int layer, const float **out, rrt_error *err)
+static void put_layer(const job *j, rrt__made *made, int i, int layer)
 {
     const rrt_model *source = j->conversion->source;
-    const rrt__linear *linear = &source->slots[source->plan.slot[layer]].matrix[j->matrix];
-    const float *gain = folded_gain(j, layer);
-    float *folded;
-    *out = linear->weight;
-    if (!gain) return RRT_STATUS_OK;
-    RRT__TRY(rrt__arena_alloc(&j->arena, &folded, linear->out * linear->in, sizeof(float), "a folded weight",
-                              err));
-    for (size_t r = 0; r < linear->out; r++)
-        for (size_t i = 0; i < linear->in; i++)
-            folded[r * linear->in + i] = linear->weight[r * linear->in + i] * gain[i];
-    *out = folded;
-    return RRT_STATUS_OK;
+    made->source[i] = source->slots[source->plan.slot[layer]].matrix[j->matrix];
+    made->gain[i] = folded_gain(j, layer);
+}
+
+// The original of one depth. What is calibrated goes back to it again and again.
+static rrt_status original_weight(job *j, int layer, rrt__tie_depth *t, rrt_error *err)
+{
+    rrt__made *made;
+    float *values;
+    RRT__TRY(rrt__made_open(&made, &j->arena, 1, j->tie.in, err));
+    put_layer(j, made, 0, layer);
+    t->from = rrt__made_rows(made);
+    if (!made->gain[0]) t->original = made->source[0].weight;
+    if (t->original || !j->conversion->grams) return RRT_STATUS_OK;
+    RRT__TRY(
+        rrt__arena_alloc(&j->arena, &values, j->tie.out * j->tie.in, sizeof *values, "a folded weight", err));
+    t->original = values;
+    return t->from.read(t->from.from, 0, j->tie.out, values, err);
 }
 
 // E[x·xᵀ] of what the matrix reads, damped; where norms are folded it reads the value before the gain.
@@ -83,7 +90,7 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
         int layer = rrt__depth_layer(plan, d, c->source->plan.n_depths);
         t->depth = d;
         t->stream = rrt__conversion_stream(d, matrix);
-        RRT__TRY(original_weight(j, layer, &t->original, err));
+        RRT__TRY(original_weight(j, layer, t, err));
         t->rank = lora->rank;
         t->a = lora->a;
         t->b = lora->b;
@@ -93,36 +100,38 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
     return RRT_STATUS_OK;
 }
 
-static void fill_random(job *j)
-{
-    for (size_t i = 0; i < j->tie.out * j->tie.in; i++)
-        j->tie.shared[i] = 0.02f * (float)rrt__random_gaussian(j->conversion->options.seed,
-                                                               rrt__conversion_at(j->slot, j->matrix), i);
-}
-
-static void fill_mean(job *j)
-{
-    for (int l = 0; l < j->tie.n; l++)
-        for (size_t i = 0; i < j->tie.out * j->tie.in; i++)
-            j->tie.shared[i] += j->tie.depths[l].original[i] / (float)j->tie.n;
-}
-
-// The shared weight by one of the simple rules (paper §2.2). Stepwise and lower may take a layer that is not
-// tied here.
-static rrt_status fill_shared(job *j, rrt_error *err)
+// The shared weight by one of the simple rules (paper §2.2), which is made when it is asked for. Stepwise and
+// lower may take a layer that is not tied here; prelude and coda, and what is used once, keep their own.
+static rrt_status defer_shared(job *j, bool keeps_layer, rrt_error *err)
 {
     const rrt__conversion *c = j->conversion;
-    const float *weight;
-    int layer = rrt__slot_layer(c->options.init, &c->model->plan, j->slot, c->source->plan.n_depths);
-    if (c->options.init == RRT_INIT_RANDOM) {
-        fill_random(j);
-    } else if (layer >= 0) {
-        RRT__TRY(original_weight(j, layer, &weight, err));
-        memcpy(j->tie.shared, weight, j->tie.out * j->tie.in * sizeof(float));
-    } else {
-        fill_mean(j);
-    }
+    const rrt__plan *plan = &c->model->plan;
+    int n_layers = c->source->plan.n_depths, n = 0;
+    int layer = keeps_layer ? rrt__depth_layer(plan, j->tie.depths[0].depth, n_layers)
+                            : rrt__slot_layer(c->options.init, plan, j->slot, n_layers);
+    bool is_random = !keeps_layer && c->options.init == RRT_INIT_RANDOM;
+    rrt__made *made;
+    RRT__TRY(rrt__made_open(&made, &c->model->arena,
+                            is_random    ? 0
+                            : layer >= 0 ? 1
+                                         : j->tie.n,
+                            j->tie.in, err));
+    made->seed = c->options.seed;
+    made->stream = rrt__conversion_at(j->slot, j->matrix);
+    if (made->count && layer >= 0) put_layer(j, made, n++, layer);
+    for (; n < made->count; n++)
+        put_layer(j, made, n, rrt__depth_layer(plan, j->tie.depths[n].depth, n_layers));
+    c->model->slots[j->slot].matrix[j->matrix].from = rrt__made_rows(made);
     return RRT_STATUS_OK;
+}
+
+// The same in memory, where it is tied.
+static rrt_status read_shared(job *j, rrt_error *err)
+{
+    const rrt__rows *from = &j->conversion->model->slots[j->slot].matrix[j->matrix].from;
+    RRT__TRY(rrt__arena_alloc(&j->arena, &j->tie.shared, j->tie.out * j->tie.in, sizeof(float),
+                              "a shared weight", err));
+    return from->read(from->from, 0, j->tie.out, j->tie.shared, err);
 }
 
 // The usual start of a LoRA: A Gaussian, B zero, so that the model starts as the plain recursive one.
@@ -143,12 +152,15 @@ static rrt_status solve(job *j, rrt_error *err)
     const rrt_convert_options *options = &j->conversion->options;
     const rrt__plan *plan = &j->conversion->model->plan;
     bool is_end = j->slot < plan->prelude || j->slot >= plan->n_slots - plan->coda;
-    if (is_end || (j->tie.n == 1 && options->init != RRT_INIT_RANDOM)) { // used once: keeps its layer
+    bool keeps_layer = is_end || (j->tie.n == 1 && options->init != RRT_INIT_RANDOM);
+    if (j->conversion->grams && !keeps_layer) return rrt__tie_calibrated(&j->tie, j->conversion->rounds, err);
+    if (j->conversion->grams) {
         memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
         return RRT_STATUS_OK;
     }
-    if (options->init == RRT_INIT_CALIBRATED) return rrt__tie_calibrated(&j->tie, j->conversion->rounds, err);
-    RRT__TRY(fill_shared(j, err));
+    RRT__TRY(defer_shared(j, keeps_layer, err));
+    if (keeps_layer) return RRT_STATUS_OK;
+    RRT__TRY(read_shared(j, err));
     RRT__TRY(rrt__tie_plain(&j->tie, err));
     if (options->lora_init == RRT_LORA_INIT_ZERO) zero_init(j);
     return RRT_STATUS_OK;

@@ -3,8 +3,8 @@
 #include "base/memory.h"
 
 enum {
-    CHUNK_VALUES = 4096,     // converted at once
-    BATCH_VALUES = 1 << 22,  // read at once, on all threads
+    CHUNK_VALUES = 4096,    // converted at once
+    BATCH_VALUES = 1 << 22, // read at once, on all threads
 };
 
 static rrt_status fail_not_finite(rrt__dtype dtype, float value, size_t index, rrt_error *err)

@@ -22,7 +22,8 @@ enum { OUTPUTS = 4 };
 typedef float floats __attribute__((vector_size(OUTPUTS * sizeof(float))));
 typedef int32_t ints __attribute__((vector_size(OUTPUTS * sizeof(float))));
 
-// The weights of these outputs at a block, less a base where there is a minimum: sums of them then keep their digits.
+// The weights of these outputs at a block, less a base where there is a minimum: sums of them then keep their
+// digits.
 typedef struct block {
     floats w[RRT__BLOCK], base;
     float least, most; // codes, of which 0 stands for 0 (or for the minimum)
@@ -223,7 +224,7 @@ void RRT__VARIANT_NAME(rrt__pack_group_)(unsigned char *group, rrt__packing pack
         size_t count = in - at < RRT__BLOCK ? in - at : RRT__BLOCK;
         for (size_t l = 0; l < rows; l++)
             for (size_t i = 0; i < count; i++) w[i][l] = weights[l * in + at + i];
-        pack_block(group + k * rrt__packing_scale_bytes(packing), codes + k * rrt__packing_code_bytes(packing),
-                   packing, w, rows);
+        pack_block(group + k * rrt__packing_scale_bytes(packing),
+                   codes + k * rrt__packing_code_bytes(packing), packing, w, rows);
     }
 }

@@ -170,8 +170,7 @@ static rrt_status check_size(const rrt__config *config, const rrt__tensor_table 
         size_t count;
         if (rrt__tensor_count(&table->tensors[i], &count)) held += count;
     }
-    uint64_t promised =
-        rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
+    uint64_t promised = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
     if (config->has_gates) promised += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
     if (promised <= held) return RRT_STATUS_OK;
     rrt_status status =

@@ -88,7 +88,8 @@ static rrt_status add_loras(rrt_model *model, const rrt__gguf *gguf, rrt_error *
         if (!status && !is_possible)
             status =
                 rrt__fail(err, RRT_STATUS_FORMAT, "metadata 'rrt.lora_ranks': no rank per depth and matrix");
-        if (!status && value) status = rrt__model_declare_lora(model, (int)d, (rrt__matrix)m, (size_t)value, err);
+        if (!status && value)
+            status = rrt__model_declare_lora(model, (int)d, (rrt__matrix)m, (size_t)value, err);
     }
     json_decref(ranks);
     return status;

@@ -110,8 +110,7 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
     RRT__TRY(
         rrt__arena_alloc(arena, &model->packed_embedding, 2, sizeof *model->packed_embedding, "slots", err));
     model->packed_head = model->packed_embedding + (shape->tied_head ? 0 : 1);
-    RRT__TRY(
-        rrt__arena_alloc(arena, &model->embedding_from, 2, sizeof *model->embedding_from, "slots", err));
+    RRT__TRY(rrt__arena_alloc(arena, &model->embedding_from, 2, sizeof *model->embedding_from, "slots", err));
     model->head_from = model->embedding_from + (shape->tied_head ? 0 : 1);
     for (int s = 0; s < model->plan.n_slots; s++) {
         for (int m = 0; m < RRT__MATRIX_COUNT; m++) {

@@ -30,7 +30,8 @@ static bool is_ours(const rrt__gguf *gguf)
 }
 
 // What the model calls itself, or else the name of what it lies in.
-static rrt_status set_name(rrt_model *model, const char *name, size_t length, const char *path, rrt_error *err)
+static rrt_status set_name(rrt_model *model, const char *name, size_t length, const char *path,
+                           rrt_error *err)
 {
     if (!length) {
         length = strlen(path);
@@ -142,8 +143,7 @@ static rrt_status open_adapter(rrt_model **out, const char *folder, rrt_error *e
     char path[4096];
     rrt_model *base = NULL;
     RRT__TRY(find_base(path, folder, err));
-    rrt_status status =
-        rrt__path_is_folder(path) ? open_base(&base, path, err) : open_gguf(&base, path, err);
+    rrt_status status = rrt__path_is_folder(path) ? open_base(&base, path, err) : open_gguf(&base, path, err);
     if (!status) status = rrt__adapter_load(out, base, folder, err);
     if (status) {
         rrt_model_close(base);

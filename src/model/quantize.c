@@ -80,8 +80,8 @@ static rrt_status write_matrix(quantizer *q, const rrt__parameter *p, rrt_error 
     b.group_bytes = rrt__packed_group_bytes(b.packing, p->columns);
     for (size_t end; b.first < p->rows; b.first = end) {
         end = b.first + batch_rows(p->rows - b.first, p->columns);
-        RRT__TRY(rrt__rows_each(&rows, b.first, end, p->columns, RRT__GROUP, q->options->threads, pack, &b,
-                                err));
+        RRT__TRY(
+            rrt__rows_each(&rows, b.first, end, p->columns, RRT__GROUP, q->options->threads, pack, &b, err));
         size_t bytes = rrt__packed_groups(end - b.first) * b.group_bytes;
         RRT__TRY(rrt__gguf_write_part(&q->writer, q->codes, bytes, err));
         q->done += (double)bytes;
@@ -93,9 +93,8 @@ static rrt_status write_matrix(quantizer *q, const rrt__parameter *p, rrt_error 
 static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
     quantizer *q = user;
-    rrt_status status = p->packed
-                            ? write_matrix(q, p, err)
-                            : rrt__gguf_write_data(&q->writer, p->values, p->rows * sizeof(float), err);
+    rrt_status status = p->packed ? write_matrix(q, p, err)
+                                  : rrt__gguf_write_data(&q->writer, p->values, p->rows * sizeof(float), err);
     return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
 }
 

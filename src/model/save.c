@@ -37,8 +37,7 @@ static rrt_status add_fused(saver *save, const rrt__fused *place, const rrt__par
     rrt__whole *whole;
     if (place->is_first) {
         RRT__TRY(rrt__arena_alloc(&save->arena, &whole, 1, sizeof *whole, "a fused tensor", err));
-        RRT__TRY(
-            add_entry(save, place->name, place->rows, p->columns, NULL, rrt__whole_rows(whole), err));
+        RRT__TRY(add_entry(save, place->name, place->rows, p->columns, NULL, rrt__whole_rows(whole), err));
     }
     whole = (rrt__whole *)(uintptr_t)save->entries[save->count - 1].from.from;
     rrt__whole_add(whole, place, p->rows, rrt__parameter_held(p));

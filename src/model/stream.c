@@ -16,7 +16,7 @@ typedef struct stream {
     rrt__span span;
     int threads, depth;
     float *weight[RRT__MATRIX_COUNT], *a[RRT__MATRIX_COUNT], *b[RRT__MATRIX_COUNT];
-    float *part; // logits [count, HEAD_ROWS]
+    float *part;        // logits [count, HEAD_ROWS]
     const int32_t *ids; // rows of the view's embedding
     rrt__arena arena;
 } stream;

@@ -49,7 +49,8 @@ static rrt_status unpack_all(unpacking *u, rrt_error *err)
     }
     for (int i = 0; i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;
-        RRT__TRY(unpack_lora(u, &model->depths[d].lora[m], &model->slots[model->plan.slot[d]].matrix[m], err));
+        RRT__TRY(
+            unpack_lora(u, &model->depths[d].lora[m], &model->slots[model->plan.slot[d]].matrix[m], err));
     }
     return RRT_STATUS_OK;
 }

@@ -76,7 +76,8 @@ static rrt_status copy_depth(rrt_model *to, int to_depth, const rrt_model *from,
         if (!rrt__family_has(to->family, m)) continue;
         rrt__linear *linear = &to->slots[to->plan.slot[to_depth]].matrix[m];
         copy(target->bias[m], source->bias[m], linear->out);
-        RRT__TRY(defer(to, linear, &from->slots[from->plan.slot[from_depth]].matrix[m], &(rrt__lora){0}, err));
+        RRT__TRY(
+            defer(to, linear, &from->slots[from->plan.slot[from_depth]].matrix[m], &(rrt__lora){0}, err));
     }
     return RRT_STATUS_OK;
 }
@@ -105,8 +106,8 @@ static rrt_status copy_all(rrt_model *to, const rrt_model *from, const short *de
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err)
 {
-    RRT__TRY(rrt__model_create_stored(out, model->family, &model->shape, plan, norms, RRT__STORAGE_DEFERRED,
-                                      err));
+    RRT__TRY(
+        rrt__model_create_stored(out, model->family, &model->shape, plan, norms, RRT__STORAGE_DEFERRED, err));
     rrt_status status = copy_all(*out, model, depths, err);
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
@@ -119,7 +120,8 @@ static rrt_status merge_all(rrt_model *to, const rrt_model *from, const short *d
 {
     for (int i = 0; i < to->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;
-        RRT__TRY(rrt__merge_lora(to, &to->slots[d].matrix[m], &from->depths[depths[d]].lora[m], threads, err));
+        RRT__TRY(
+            rrt__merge_lora(to, &to->slots[d].matrix[m], &from->depths[depths[d]].lora[m], threads, err));
     }
     return RRT_STATUS_OK;
 }

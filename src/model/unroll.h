@@ -4,8 +4,8 @@
 
 #include "model/model.h"
 
-// A model of another plan whose depth i is depth depths[i] of `model`, without LoRA. `model` stays as it is and
-// outlives it: its matrices are deferred to those of `model`. They share the tokenizer.
+// A model of another plan whose depth i is depth depths[i] of `model`, without LoRA. `model` stays as it is
+// and outlives it: its matrices are deferred to those of `model`. They share the tokenizer.
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err);
 
