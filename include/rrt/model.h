@@ -3,6 +3,7 @@
 #define RRT_MODEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "rrt/status.h"
@@ -52,7 +53,21 @@ typedef struct rrt_model_info {
     uint64_t params_norm; // the final norm included
     uint64_t params_gate; // probes at loop boundaries (rrt/train.h)
     uint64_t file_bytes;  // of the weight files
+    const char *name;      // what it calls itself, or what its file or folder is called; NULL: it was just made
+    const char *tokenizer; // its kind (rrt_tokenizer_kind); NULL: there is none that could be used
+    bool has_chat_template;
 } rrt_model_info;
+
+// How many tensors are of one type. bytes: in the files of a deferred model, in memory of another.
+typedef struct rrt_model_type {
+    const char *name; // "BF16", "Q4_K"; of our quantised files "q4_0"
+    uint64_t tensors, bytes;
+} rrt_model_type;
+
+enum { RRT_MODEL_TYPES = 16 }; // most that there are
+
+// Returns how many there are.
+RRT_API size_t rrt_model_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES]);
 
 // Where tokens leave the loops, decided at every loop boundary but the last.
 typedef struct rrt_exit_options {

@@ -2,7 +2,26 @@
 
 #include "cli/cli.h"
 
-static rrt_status print_json(const rrt_model_info *i, rrt_error *err)
+// What text becomes ids by, or why nothing can.
+static const char *tokenizer_text(const rrt_model *model, const rrt_model_info *i)
+{
+    static rrt_error why;
+    if (i->tokenizer) return i->tokenizer;
+    rrt_model_check_tokenizer(model, &why);
+    return why.message;
+}
+
+static json_t *types_json(const rrt_model *model)
+{
+    rrt_model_type types[RRT_MODEL_TYPES];
+    size_t count = rrt_model_types(model, types);
+    json_t *json = json_object();
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(json, types[i].name, json_integer((json_int_t)types[i].tensors));
+    return json;
+}
+
+static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, rrt_error *err)
 {
     json_t *plan =
         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s}", "family", i->family, "layers", i->layers,
@@ -14,12 +33,28 @@ static rrt_status print_json(const rrt_model_info *i, rrt_error *err)
     json_object_update(plan, shape);
     json_decref(shape);
     json_object_set_new(plan, "params", rrt__cli_params_json(i));
+    json_object_set_new(plan, "name", json_string(i->name));
+    json_object_set_new(plan, "types", types_json(model));
+    json_object_set_new(plan, "tokenizer", json_string(tokenizer_text(model, i)));
+    json_object_set_new(plan, "chat_template", json_boolean(i->has_chat_template));
     json_object_set_new(plan, "file_bytes", json_integer((json_int_t)i->file_bytes));
     return rrt__cli_print_json(plan, err);
 }
 
-static void print_text(const rrt_model_info *i)
+static void print_types(const rrt_model *model)
 {
+    rrt_model_type types[RRT_MODEL_TYPES];
+    size_t count = rrt_model_types(model, types);
+    printf("types       ");
+    for (size_t i = 0; i < count; i++)
+        printf("%s%llu %s (%s)", i ? ", " : "", (unsigned long long)types[i].tensors, types[i].name,
+               rrt__cli_bytes(types[i].bytes));
+    printf("\n");
+}
+
+static void print_text(const rrt_model *model, const rrt_model_info *i)
+{
+    printf("name        %s\n", i->name);
     printf("family      %s\n", i->family);
     if (i->loops > 1)
         printf("plan        %d x %d (loops x layers), prelude %d, coda %d, sharing %s, norms %s, K/V %s: %d "
@@ -34,13 +69,15 @@ static void print_text(const rrt_model_info *i)
            rrt__cli_count(i->params_lora), rrt__cli_count(i->params_norm),
            rrt__cli_count(i->params_embedding));
     if (i->params_gate) printf("gates       after each loop but the last\n");
+    printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i), i->has_chat_template ? "yes" : "no");
+    print_types(model);
     printf("file        %s\n", rrt__cli_bytes(i->file_bytes));
 }
 
 int rrt__cli_inspect(int argc, char **argv)
 {
     const rrt__cli_usage usage = {
-        "rrt inspect MODEL", "Tells what is in a model: family, plan, shape, parameters, bytes.", NULL, 0, 1};
+        "rrt inspect MODEL", "Tells what is in a model: name, family, plan, shape, parameters, tokenizer, types. Reads no weights.", NULL, 0, 1};
     rrt_error err = {0};
     rrt__cli_common common;
     char *path;
@@ -52,9 +89,9 @@ int rrt__cli_inspect(int argc, char **argv)
     RRT__GOTO(rrt_model_open_deferred(&model, path, &err));
     rrt_model_describe(model, &info);
     if (common.json)
-        RRT__GOTO(print_json(&info, &err));
+        RRT__GOTO(print_json(model, &info, &err));
     else
-        print_text(&info);
+        print_text(model, &info);
 done:
     rrt_model_close(model);
     return rrt__cli_finish(status, &err);

@@ -19,13 +19,13 @@ typedef struct header {
 
 static rrt_status fail_magic(const unsigned char *magic, rrt_error *err)
 {
-    bool is_download = magic[0] == '<' || memcmp(magic, "vers", 4) == 0;
+    bool is_download = magic[0] == '<';
     rrt_status status =
         rrt__fail(err, RRT_STATUS_FORMAT,
                   "not a GGUF file: it begins with the bytes %02x %02x %02x %02x, 47 47 55 46 are expected",
                   magic[0], magic[1], magic[2], magic[3]);
     return rrt__hint(err, status, "%s",
-                     is_download ? "a web page or a Git LFS pointer was saved in its place: fetch it again"
+                     is_download ? "a web page was saved in its place: fetch it again"
                                  : "of a Hugging Face model, pass the folder and not a file in it");
 }
 
@@ -164,7 +164,7 @@ static rrt_status take_tensor(rrt__gguf *gguf, rrt__gguf_reader *reader, rrt__te
         return rrt__fail(err, RRT_STATUS_FORMAT, "the name before byte %zu is empty or not valid UTF-8",
                          reader->at);
     RRT__TRY(rrt__arena_copy(&gguf->arena, &copy, name.data, name.length, err));
-    *tensor = (rrt__tensor){.name = copy, .path = gguf->path, .is_mapped = gguf->map.data != NULL};
+    *tensor = (rrt__tensor){.name = copy, .path = gguf->path, .map = gguf->map};
     RRT__TRY(take_shape(reader, tensor, err));
     RRT__TRY(rrt__gguf_take_u32(reader, &type, "the type", err));
     RRT__TRY(find_dtype(type, &tensor->dtype, err));
@@ -218,6 +218,7 @@ static rrt_status parse(rrt__gguf *gguf, const void *data, size_t size_bytes, rr
 {
     rrt__gguf_reader reader = {data, size_bytes, 0};
     header counts;
+    RRT__TRY(rrt__file_check_fetched(data, size_bytes, err));
     RRT__TRY(take_header(&reader, &counts, err));
     RRT__TRY(take_entries(gguf, &reader, counts.n_entries, err));
     return take_tensors(gguf, &reader, counts.n_tensors, err);
@@ -247,7 +248,7 @@ done:
     return status;
 }
 
-rrt_status rrt__gguf_open(rrt__gguf **out, const char *path, rrt_error *err)
+rrt_status rrt__gguf_open_one(rrt__gguf **out, const char *path, rrt_error *err)
 {
     *out = NULL;
     rrt__map map;
@@ -264,6 +265,8 @@ rrt_status rrt__gguf_parse(rrt__gguf **out, const void *data, size_t size_bytes,
 void rrt__gguf_close(rrt__gguf *gguf)
 {
     if (!gguf) return;
+    for (size_t i = 0; i < gguf->n_parts; i++) rrt__gguf_close(gguf->parts[i]);
+    rrt__free(gguf->parts);
     rrt__tensor_table_free(&gguf->table);
     rrt__free(gguf->entries);
     rrt__arena_free(&gguf->arena);
@@ -278,5 +281,7 @@ const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf)
 
 size_t rrt__gguf_file_bytes(const rrt__gguf *gguf)
 {
-    return gguf->map.size_bytes;
+    size_t bytes = gguf->map.size_bytes;
+    for (size_t i = 0; i < gguf->n_parts; i++) bytes += rrt__gguf_file_bytes(gguf->parts[i]);
+    return bytes;
 }

@@ -9,7 +9,8 @@ typedef struct rrt__gguf rrt__gguf;
 
 // Checks the whole header against the file's size before anything is used. Errors carry byte offsets: FORMAT
 // for a damaged file, UNSUPPORTED for version 1, big-endian files, and types (of tensors or metadata) that
-// are not read.
+// are not read. Of a model in several files (NAME-00001-of-00003.gguf) any one may be named: all are opened,
+// and the metadata are the first's.
 rrt_status rrt__gguf_open(rrt__gguf **out, const char *path, rrt_error *err);
 
 // The same for bytes in memory that outlive the result (tests, fuzzing); path is for messages.
@@ -19,7 +20,7 @@ rrt_status rrt__gguf_parse(rrt__gguf **out, const void *data, size_t size_bytes,
 void rrt__gguf_close(rrt__gguf *gguf); // NULL is fine
 
 const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf);
-size_t rrt__gguf_file_bytes(const rrt__gguf *gguf); // 0 after rrt__gguf_parse
+size_t rrt__gguf_file_bytes(const rrt__gguf *gguf); // of all parts; 0 after rrt__gguf_parse
 
 bool rrt__gguf_has(const rrt__gguf *gguf, const char *key);
 bool rrt__gguf_is_array(const rrt__gguf *gguf, const char *key); // false where there is none

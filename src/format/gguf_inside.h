@@ -1,4 +1,4 @@
-// What gguf.c (header and tensor table), gguf_entries.c (metadata as it is read) and gguf_values.c (by key)
+// What gguf.c (header and tensor table), gguf_split.c (models in several files), gguf_entries.c (metadata as it is read) and gguf_values.c (by key)
 // share.
 #ifndef RRT__GGUF_INSIDE_H
 #define RRT__GGUF_INSIDE_H
@@ -42,8 +42,13 @@ struct rrt__gguf {
     const char *path;
     rrt__gguf_entry *entries; // sorted by key
     size_t n_entries, entries_capacity;
-    rrt__tensor_table table;
+    rrt__tensor_table table; // of all parts
+    struct rrt__gguf **parts; // [n_parts]: the second and those that follow, of a model in several files
+    size_t n_parts, parts_capacity;
 };
+
+// One file, which may be a part of a model.
+rrt_status rrt__gguf_open_one(rrt__gguf **out, const char *path, rrt_error *err);
 
 const char *rrt__gguf_type_name(rrt__gguf_type type); // "UINT32"
 size_t rrt__gguf_type_bytes(rrt__gguf_type type);     // 0: no fixed size (STRING, ARRAY)

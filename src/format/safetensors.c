@@ -1,3 +1,5 @@
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "format/safetensors_inside.h"
@@ -35,7 +37,7 @@ static rrt_status add_shard(rrt__safetensors *file, const void *data, size_t siz
     size_t before = file->table.count;
     RRT__TRY(rrt__safetensors_read_header(&file->table, &file->arena, data, size_bytes, path_copy,
                                           &fresh->header, err));
-    for (size_t i = before; i < file->table.count; i++) file->table.tensors[i].is_mapped = map.data != NULL;
+    for (size_t i = before; i < file->table.count; i++) file->table.tensors[i].map = map;
     return RRT_STATUS_OK;
 }
 
@@ -86,18 +88,49 @@ static rrt_status open_shards(rrt__safetensors *file, const char *folder, const 
     return RRT_STATUS_OK;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name), end_length = strlen(end);
+    return length > end_length && strcmp(name + length - end_length, end) == 0;
+}
+
+// What is there instead: weights in another format, first in the order of the alphabet.
+static void find_other(char found[256], const char *folder)
+{
+    DIR *entries = opendir(folder);
+    found[0] = 0;
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        const char *name = entry->d_name;
+        bool is_other = ends_with(name, ".gguf") || ends_with(name, ".pth") || ends_with(name, ".bin");
+        if (is_other && (!found[0] || strcmp(name, found) < 0)) snprintf(found, 256, "%s", name);
+    }
+    if (entries) closedir(entries);
+}
+
+static rrt_status fail_without_weights(const char *folder, rrt_error *err)
+{
+    char found[256];
+    find_other(found, folder);
+    rrt_status status = rrt__fail(err, RRT_STATUS_IO,
+                                  "neither model.safetensors nor model.safetensors.index.json is here%s%.200s%s",
+                                  found[0] ? ", but '" : "", found, found[0] ? "' is" : "");
+    if (ends_with(found, ".gguf"))
+        rrt__hint(err, status, "pass the .gguf file and not its folder");
+    else if (found[0])
+        rrt__hint(err, status,
+                  "PyTorch's pickles are not read: save the model as safetensors (transformers: save_pretrained)");
+    else
+        rrt__hint(err, status, "save the model as safetensors");
+    return rrt__at(err, status, "%s", folder);
+}
+
 static rrt_status open_folder(rrt__safetensors *file, const char *folder, rrt_error *err)
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, "model.safetensors", err));
     if (rrt__path_exists(path)) return open_shard(file, path, err);
     RRT__TRY(rrt__path_join(path, folder, "model.safetensors.index.json", err));
-    if (!rrt__path_exists(path)) {
-        rrt_status status = rrt__fail(err, RRT_STATUS_IO,
-                                      "neither model.safetensors nor model.safetensors.index.json is here");
-        rrt__hint(err, status, "save the model as safetensors (not as pytorch_model.bin)");
-        return rrt__at(err, status, "%s", folder);
-    }
+    if (!rrt__path_exists(path)) return fail_without_weights(folder, err);
     json_t *index;
     RRT__TRY(rrt__json_read(&index, path, err));
     rrt_status status = open_shards(file, folder, index, err);

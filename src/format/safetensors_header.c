@@ -43,7 +43,10 @@ static rrt_status find_dtype(const json_t *json, const dtype_row **out, rrt_erro
     }
     rrt_status status =
         rrt__fail(err, RRT_STATUS_UNSUPPORTED, "its dtype is %.40s: F32, F16 and BF16 are read", name);
-    return rrt__hint(err, status, "convert the model to BF16 first");
+    bool is_quantised = name[0] == 'F' && (name[1] == '4' || name[1] == '8') && name[2] == '_';
+    return rrt__hint(err, status,
+                     is_quantised ? "the weights are quantised: take the original, or its GGUF"
+                                  : "convert the model to BF16 first");
 }
 
 // Item i of the array of that key, as a size.
@@ -153,6 +156,7 @@ static rrt_status check_cover(reading *r, rrt_error *err)
 static rrt_status parse_json(reading *r, json_t **header, rrt_error *err)
 {
     uint64_t length = 0;
+    RRT__TRY(rrt__file_check_fetched(r->data, r->size_bytes, err));
     if (r->size_bytes < sizeof length) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_FORMAT, "%zu bytes are too few for a safetensors file", r->size_bytes);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-
 // Values converted before they are checked: a multiple of every block, small enough to stay in the cache.
 enum { CHUNK_VALUES = 4096 };
 
@@ -156,7 +154,7 @@ rrt_status rrt__tensor_read_values(const rrt__tensor *tensor, size_t first, size
 void rrt__tensor_forget(const rrt__tensor *tensor, size_t first, size_t count)
 {
     const unsigned char *begin = place_of(tensor, first), *end = place_of(tensor, first + count);
-    if (tensor->is_mapped) rrt__map_forget(begin, (size_t)(end - begin));
+    rrt__map_forget(&tensor->map, begin, (size_t)(end - begin));
 }
 
 bool rrt__tensor_is_same(const rrt__tensor *a, const rrt__tensor *b)
@@ -166,8 +164,8 @@ bool rrt__tensor_is_same(const rrt__tensor *a, const rrt__tensor *b)
     for (size_t at = 0, bytes; is_same && at < a->size_bytes; at += bytes) {
         bytes = a->size_bytes - at < PIECE_BYTES ? a->size_bytes - at : PIECE_BYTES;
         is_same = memcmp(a->data + at, b->data + at, bytes) == 0;
-        if (a->is_mapped) rrt__map_forget(a->data + at, bytes);
-        if (b->is_mapped) rrt__map_forget(b->data + at, bytes);
+        rrt__map_forget(&a->map, a->data + at, bytes);
+        rrt__map_forget(&b->map, b->data + at, bytes);
     }
     return is_same;
 }

@@ -3,7 +3,7 @@
 #ifndef RRT__TENSORS_H
 #define RRT__TENSORS_H
 
-#include "base/memory.h"
+#include "base/file.h"
 #include "format/dtype.h"
 
 enum { RRT__TENSOR_MAX_DIMS = 4 };
@@ -17,7 +17,7 @@ typedef struct rrt__tensor {
     size_t size_bytes;
     size_t file_offset; // of data, for error messages
     const char *path;   // of the file it lies in
-    bool is_mapped;     // data is in a mapped file, whose pages can be given back after reading
+    rrt__map map;       // that data is in, so that pages can be given back after reading; empty: memory
 } rrt__tensor;
 
 // Zero-initialised is empty. Names and paths are borrowed: the file's handle keeps them.

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenizer/tokenizer.h"
+
 typedef struct walk {
     const rrt_model *model;
     const rrt__names *names;
@@ -210,6 +212,9 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .params_norm = counts[RRT__PARAMETER_NORM],
         .params_gate = counts[RRT__PARAMETER_GATE],
         .file_bytes = model->file_bytes,
+        .name = model->name,
+        .tokenizer = model->tokenizer ? rrt_tokenizer_kind(model->tokenizer) : NULL,
+        .has_chat_template = model->tokenizer && rrt__tokenizer_chat_template(model->tokenizer),
     };
 }
 

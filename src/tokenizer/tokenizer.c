@@ -26,6 +26,11 @@ rrt_tokenizer *rrt__tokenizer_share(rrt_tokenizer *tokenizer)
     return tokenizer;
 }
 
+const char *rrt_tokenizer_kind(const rrt_tokenizer *tokenizer)
+{
+    return tokenizer->vocab.is_sentencepiece ? "SentencePiece BPE" : "byte-level BPE";
+}
+
 int32_t rrt_tokenizer_vocab(const rrt_tokenizer *tokenizer)
 {
     return tokenizer->vocab.count;
