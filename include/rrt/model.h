@@ -53,7 +53,7 @@ typedef struct rrt_model_info {
     uint64_t params_norm; // the final norm included
     uint64_t params_gate; // probes at loop boundaries (rrt/train.h)
     uint64_t file_bytes;  // of the weight files
-    const char *name;      // what it calls itself, or what its file or folder is called; NULL: it was just made
+    const char *name; // what it calls itself, or what its file or folder is called; NULL: it was just made
     const char *tokenizer; // its kind (rrt_tokenizer_kind); NULL: there is none that could be used
     bool has_chat_template;
 } rrt_model_info;

@@ -18,7 +18,8 @@ typedef struct rrt_tokenizer rrt_tokenizer; // read-only after loading: any numb
 RRT_API rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err);
 RRT_API void rrt_tokenizer_close(rrt_tokenizer *tokenizer);
 
-RRT_API const char *rrt_tokenizer_kind(const rrt_tokenizer *tokenizer); // "byte-level BPE", "SentencePiece BPE"
+RRT_API const char *
+rrt_tokenizer_kind(const rrt_tokenizer *tokenizer);                  // "byte-level BPE", "SentencePiece BPE"
 RRT_API int32_t rrt_tokenizer_vocab(const rrt_tokenizer *tokenizer); // number of ids
 RRT_API int32_t rrt_tokenizer_bos(const rrt_tokenizer *tokenizer);   // -1 if there is none
 RRT_API int32_t rrt_tokenizer_eos(const rrt_tokenizer *tokenizer);   // -1 if there is none

@@ -42,8 +42,9 @@ void rrt__map_close(rrt__map *map)
 
 void rrt__map_forget(const rrt__map *map, const unsigned char *data, size_t size_bytes)
 {
-    // A page that is not there brings its neighbours along, of what others have forgotten already.
-    enum { AROUND = 1 << 16 };
+    // A page that is not there brings its neighbours along, up to a huge page, though others have forgotten
+    // them already.
+    enum { AROUND = 1 << 21 };
     if (!map->data) return;
     size_t page = (size_t)sysconf(_SC_PAGESIZE), at = (size_t)(data - map->data), end = at + size_bytes;
     size_t begin = at > AROUND ? (at - AROUND) / page * page : 0;
@@ -56,9 +57,8 @@ rrt_status rrt__file_check_fetched(const void *data, size_t size_bytes, rrt_erro
     static const char beginning[] = "version https://git-lfs";
     size_t length = sizeof beginning - 1;
     if (size_bytes < length || memcmp(data, beginning, length) != 0) return RRT_STATUS_OK;
-    rrt_status status =
-        rrt__fail(err, RRT_STATUS_FORMAT, "this is a Git LFS pointer of %zu bytes, not the file itself",
-                  size_bytes);
+    rrt_status status = rrt__fail(err, RRT_STATUS_FORMAT,
+                                  "this is a Git LFS pointer of %zu bytes, not the file itself", size_bytes);
     return rrt__hint(err, status, "fetch the file: git lfs pull, or download it from where the pointer is");
 }
 

@@ -69,15 +69,18 @@ static void print_text(const rrt_model *model, const rrt_model_info *i)
            rrt__cli_count(i->params_lora), rrt__cli_count(i->params_norm),
            rrt__cli_count(i->params_embedding));
     if (i->params_gate) printf("gates       after each loop but the last\n");
-    printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i), i->has_chat_template ? "yes" : "no");
+    printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i),
+           i->has_chat_template ? "yes" : "no");
     print_types(model);
     printf("file        %s\n", rrt__cli_bytes(i->file_bytes));
 }
 
 int rrt__cli_inspect(int argc, char **argv)
 {
-    const rrt__cli_usage usage = {
-        "rrt inspect MODEL", "Tells what is in a model: name, family, plan, shape, parameters, tokenizer, types. Reads no weights.", NULL, 0, 1};
+    const rrt__cli_usage usage = {"rrt inspect MODEL",
+                                  "Tells what is in a model: name, family, plan, shape, parameters, "
+                                  "tokenizer, types. Reads no weights.",
+                                  NULL, 0, 1};
     rrt_error err = {0};
     rrt__cli_common common;
     char *path;

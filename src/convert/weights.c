@@ -25,19 +25,18 @@ typedef struct job {
 } job;
 
 // The gain that is folded into what the matrix of this layer reads; NULL where none is.
-static const float *folded_gain(const job *j, int layer)
+static const float *folded_gain(const rrt__conversion *c, rrt__matrix matrix, int layer)
 {
-    rrt__norm_place place = rrt__matrix_norm(j->matrix);
-    if (j->conversion->norms != RRT__NORMS_FOLDED || place == RRT__NORM_COUNT) return NULL;
-    return j->conversion->source->depths[layer].norm[place].gain;
+    rrt__norm_place place = rrt__matrix_norm(matrix);
+    if (c->norms != RRT__NORMS_FOLDED || place == RRT__NORM_COUNT) return NULL;
+    return c->source->depths[layer].norm[place].gain;
 }
 
 // W_l, with the gain of the norm before it multiplied in where norms are folded.
-static void put_layer(const job *j, rrt__made *made, int i, int layer)
+static void put_layer(const rrt__conversion *c, rrt__matrix matrix, rrt__made *made, int i, int layer)
 {
-    const rrt_model *source = j->conversion->source;
-    made->source[i] = source->slots[source->plan.slot[layer]].matrix[j->matrix];
-    made->gain[i] = folded_gain(j, layer);
+    made->source[i] = c->source->slots[c->source->plan.slot[layer]].matrix[matrix];
+    made->gain[i] = folded_gain(c, matrix, layer);
 }
 
 // The original of one depth. What is calibrated goes back to it again and again.
@@ -46,7 +45,7 @@ static rrt_status original_weight(job *j, int layer, rrt__tie_depth *t, rrt_erro
     rrt__made *made;
     float *values;
     RRT__TRY(rrt__made_open(&made, &j->arena, 1, j->tie.in, err));
-    put_layer(j, made, 0, layer);
+    put_layer(j->conversion, j->matrix, made, 0, layer);
     t->from = rrt__made_rows(made);
     if (!made->gain[0]) t->original = made->source[0].weight;
     if (t->original || !j->conversion->grams) return RRT_STATUS_OK;
@@ -64,7 +63,7 @@ static rrt_status input_gram(job *j, int layer, const float **out, rrt_error *er
     float *gram;
     RRT__TRY(rrt__arena_alloc(&j->arena, &gram, width * width, sizeof(float), "a gram", err));
     memcpy(gram, rrt__grams_at(j->conversion->grams, layer, place), width * width * sizeof(float));
-    const float *gain = folded_gain(j, layer);
+    const float *gain = folded_gain(j->conversion, j->matrix, layer);
     for (size_t r = 0; gain && r < width; r++)
         for (size_t c = 0; c <= r; c++)
             gram[r * width + c] = gain[r] * gain[c] != 0 ? gram[r * width + c] / (gain[r] * gain[c]) : 0;
@@ -100,28 +99,51 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
     return RRT_STATUS_OK;
 }
 
+static bool is_end(const rrt__plan *plan, int slot)
+{
+    return slot < plan->prelude || slot >= plan->n_slots - plan->coda;
+}
+
+// Whether a slot has the weights of its one layer.
+static bool keeps_layer(const rrt__conversion *c, int slot)
+{
+    const rrt__plan *plan = &c->model->plan;
+    bool is_used_once = !rrt__conversion_is_shared(plan, slot);
+    return is_end(plan, slot) || (is_used_once && c->options.init != RRT_INIT_RANDOM);
+}
+
 // The shared weight by one of the simple rules (paper §2.2), which is made when it is asked for. Stepwise and
 // lower may take a layer that is not tied here; prelude and coda, and what is used once, keep their own.
-static rrt_status defer_shared(job *j, bool keeps_layer, rrt_error *err)
+static rrt_status defer_shared(rrt__conversion *c, int slot, rrt__matrix matrix, rrt_error *err)
 {
-    const rrt__conversion *c = j->conversion;
     const rrt__plan *plan = &c->model->plan;
-    int n_layers = c->source->plan.n_depths, n = 0;
-    int layer = keeps_layer ? rrt__depth_layer(plan, j->tie.depths[0].depth, n_layers)
-                            : rrt__slot_layer(c->options.init, plan, j->slot, n_layers);
-    bool is_random = !keeps_layer && c->options.init == RRT_INIT_RANDOM;
+    rrt__linear *linear = &c->model->slots[slot].matrix[matrix];
+    int n_layers = c->source->plan.n_depths, users = 0, n = 0;
+    int layer = keeps_layer(c, slot)
+                    ? rrt__depth_layer(plan, rrt__model_first_depth(c->model, slot), n_layers)
+                    : rrt__slot_layer(c->options.init, plan, slot, n_layers);
+    bool is_random = !keeps_layer(c, slot) && c->options.init == RRT_INIT_RANDOM;
+    for (int d = 0; d < plan->n_depths; d++) users += plan->slot[d] == slot;
     rrt__made *made;
     RRT__TRY(rrt__made_open(&made, &c->model->arena,
                             is_random    ? 0
                             : layer >= 0 ? 1
-                                         : j->tie.n,
-                            j->tie.in, err));
+                                         : users,
+                            linear->in, err));
     made->seed = c->options.seed;
-    made->stream = rrt__conversion_at(j->slot, j->matrix);
-    if (made->count && layer >= 0) put_layer(j, made, n++, layer);
-    for (; n < made->count; n++)
-        put_layer(j, made, n, rrt__depth_layer(plan, j->tie.depths[n].depth, n_layers));
-    c->model->slots[j->slot].matrix[j->matrix].from = rrt__made_rows(made);
+    made->stream = rrt__conversion_at(slot, matrix);
+    if (made->count && layer >= 0) put_layer(c, matrix, made, n++, layer);
+    for (int d = 0; d < plan->n_depths && n < made->count; d++)
+        if (plan->slot[d] == slot) put_layer(c, matrix, made, n++, rrt__depth_layer(plan, d, n_layers));
+    linear->from = rrt__made_rows(made);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status defer_all(rrt__conversion *c, rrt_error *err)
+{
+    for (int s = 0; s < c->model->plan.n_slots; s++)
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++)
+            if (rrt__family_has(c->model->family, m)) RRT__TRY(defer_shared(c, s, (rrt__matrix)m, err));
     return RRT_STATUS_OK;
 }
 
@@ -149,20 +171,14 @@ static void zero_init(job *j)
 
 static rrt_status solve(job *j, rrt_error *err)
 {
-    const rrt_convert_options *options = &j->conversion->options;
-    const rrt__plan *plan = &j->conversion->model->plan;
-    bool is_end = j->slot < plan->prelude || j->slot >= plan->n_slots - plan->coda;
-    bool keeps_layer = is_end || (j->tie.n == 1 && options->init != RRT_INIT_RANDOM);
-    if (j->conversion->grams && !keeps_layer) return rrt__tie_calibrated(&j->tie, j->conversion->rounds, err);
-    if (j->conversion->grams) {
-        memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
-        return RRT_STATUS_OK;
-    }
-    RRT__TRY(defer_shared(j, keeps_layer, err));
-    if (keeps_layer) return RRT_STATUS_OK;
+    const rrt__conversion *c = j->conversion;
+    bool keeps = keeps_layer(c, j->slot);
+    if (c->grams && !keeps) return rrt__tie_calibrated(&j->tie, c->rounds, err);
+    if (c->grams) memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
+    if (keeps) return RRT_STATUS_OK;
     RRT__TRY(read_shared(j, err));
     RRT__TRY(rrt__tie_plain(&j->tie, err));
-    if (options->lora_init == RRT_LORA_INIT_ZERO) zero_init(j);
+    if (c->options.lora_init == RRT_LORA_INIT_ZERO) zero_init(j);
     return RRT_STATUS_OK;
 }
 
@@ -230,6 +246,7 @@ static rrt_status run(rrt__conversion *c, float *const *energies, rrt_error *err
 
 rrt_status rrt__convert_weights(rrt__conversion *c, rrt_error *err)
 {
+    if (!c->grams) RRT__TRY(defer_all(c, err));
     return run(c, NULL, err);
 }
 

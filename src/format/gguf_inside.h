@@ -1,5 +1,5 @@
-// What gguf.c (header and tensor table), gguf_split.c (models in several files), gguf_entries.c (metadata as it is read) and gguf_values.c (by key)
-// share.
+// What gguf.c (header and tensor table), gguf_split.c (models in several files), gguf_entries.c (metadata as
+// it is read) and gguf_values.c (by key) share.
 #ifndef RRT__GGUF_INSIDE_H
 #define RRT__GGUF_INSIDE_H
 
@@ -42,7 +42,7 @@ struct rrt__gguf {
     const char *path;
     rrt__gguf_entry *entries; // sorted by key
     size_t n_entries, entries_capacity;
-    rrt__tensor_table table; // of all parts
+    rrt__tensor_table table;  // of all parts
     struct rrt__gguf **parts; // [n_parts]: the second and those that follow, of a model in several files
     size_t n_parts, parts_capacity;
 };

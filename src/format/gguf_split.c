@@ -1,5 +1,5 @@
-// A model in several GGUF files, as llama-gguf-split writes them: NAME-00001-of-00003.gguf and so on. The first
-// has the metadata, each has tensors of its own, and says which of how many it is.
+// A model in several GGUF files, as llama-gguf-split writes them: NAME-00001-of-00003.gguf and so on. The
+// first has the metadata, each has tensors of its own, and says which of how many it is.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

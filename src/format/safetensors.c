@@ -111,14 +111,15 @@ static rrt_status fail_without_weights(const char *folder, rrt_error *err)
 {
     char found[256];
     find_other(found, folder);
-    rrt_status status = rrt__fail(err, RRT_STATUS_IO,
-                                  "neither model.safetensors nor model.safetensors.index.json is here%s%.200s%s",
-                                  found[0] ? ", but '" : "", found, found[0] ? "' is" : "");
+    rrt_status status = rrt__fail(
+        err, RRT_STATUS_IO, "neither model.safetensors nor model.safetensors.index.json is here%s%.200s%s",
+        found[0] ? ", but '" : "", found, found[0] ? "' is" : "");
     if (ends_with(found, ".gguf"))
         rrt__hint(err, status, "pass the .gguf file and not its folder");
     else if (found[0])
-        rrt__hint(err, status,
-                  "PyTorch's pickles are not read: save the model as safetensors (transformers: save_pretrained)");
+        rrt__hint(
+            err, status,
+            "PyTorch's pickles are not read: save the model as safetensors (transformers: save_pretrained)");
     else
         rrt__hint(err, status, "save the model as safetensors");
     return rrt__at(err, status, "%s", folder);
