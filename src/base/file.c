@@ -12,6 +12,16 @@ static rrt_status fail_open(const char *path, rrt_error *err)
     return rrt__at(err, rrt__fail_errno(err, "cannot open"), "%s", *path ? path : "''");
 }
 
+static rrt_status check_fetched(const rrt__map *map, rrt_error *err)
+{
+    static const char beginning[] = "version https://git-lfs";
+    size_t length = sizeof beginning - 1;
+    if (map->size_bytes < length || memcmp(map->data, beginning, length) != 0) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_FORMAT,
+                                  "this is a Git LFS pointer of %zu bytes, not the file itself", map->size_bytes);
+    return rrt__hint(err, status, "fetch the file: git lfs pull, or download it from where the pointer is");
+}
+
 rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err)
 {
     *map = (rrt__map){0};
@@ -31,7 +41,10 @@ rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err)
             *map = (rrt__map){data, (size_t)info.st_size};
     }
     close(fd);
-    return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
+    if (!status) status = check_fetched(map, err);
+    if (!status) return RRT_STATUS_OK;
+    rrt__map_close(map);
+    return rrt__at(err, status, "%s", path);
 }
 
 void rrt__map_close(rrt__map *map)
@@ -50,16 +63,6 @@ void rrt__map_forget(const rrt__map *map, const unsigned char *data, size_t size
     size_t begin = at > AROUND ? (at - AROUND) / page * page : 0;
     end = map->size_bytes - end > AROUND ? end + AROUND : map->size_bytes;
     madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
-}
-
-rrt_status rrt__file_check_fetched(const void *data, size_t size_bytes, rrt_error *err)
-{
-    static const char beginning[] = "version https://git-lfs";
-    size_t length = sizeof beginning - 1;
-    if (size_bytes < length || memcmp(data, beginning, length) != 0) return RRT_STATUS_OK;
-    rrt_status status = rrt__fail(err, RRT_STATUS_FORMAT,
-                                  "this is a Git LFS pointer of %zu bytes, not the file itself", size_bytes);
-    return rrt__hint(err, status, "fetch the file: git lfs pull, or download it from where the pointer is");
 }
 
 rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err)

@@ -14,16 +14,14 @@ typedef struct rrt__map {
     size_t size_bytes;
 } rrt__map;
 
-// Fails with IO for anything that is not a readable regular file. An empty file maps to size 0.
+// Fails with IO for anything that is not a readable regular file, and with FORMAT for what Git LFS leaves in
+// the place of a file that it has not fetched. An empty file maps to size 0.
 rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err);
 void rrt__map_close(rrt__map *map);
 
 // Takes the pages around these bytes of a map out of memory; the system reads them again when they are
 // needed. Of an empty map: nothing.
 void rrt__map_forget(const rrt__map *map, const unsigned char *data, size_t size_bytes);
-
-// FORMAT for what Git LFS leaves in the place of a file that it has not fetched.
-rrt_status rrt__file_check_fetched(const void *data, size_t size_bytes, rrt_error *err);
 
 // Reads a whole file, or standard input where path is "-".
 rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err);

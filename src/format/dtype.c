@@ -85,22 +85,54 @@ void rrt__dtype_to_f32(rrt__dtype dtype, const void *data, size_t count, float *
         types[dtype].decode(block, out + i);
 }
 
+// The first value that the type cannot hold; there may be none.
+static size_t find_not_finite(rrt__dtype dtype, const float *values, size_t count)
+{
+    size_t i = 0;
+    for (; i < count; i++) {
+        bool is_finite = dtype == RRT__DTYPE_F16    ? (rrt__f32_to_f16(values[i]) & 0x7c00) != 0x7c00
+                         : dtype == RRT__DTYPE_BF16 ? (rrt__f32_to_bf16(values[i]) & 0x7f80) != 0x7f80
+                                                    : isfinite(values[i]);
+        if (!is_finite) break;
+    }
+    return i;
+}
+
+// As rrt__f32_to_bf16, of what is no NaN. Returns whether all are finite afterwards.
+static bool to_bf16s(const float *values, size_t count, unsigned char *out)
+{
+    uint32_t below = ~0u; // its top bit stays as long as every magnitude is below infinity's
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        below &= (bits & 0x7fffffffu) - 0x7f800000u; // a NaN could become anything
+        bits += 0x7fff + (bits >> 16 & 1);
+        below &= (bits & 0x7fffffffu) - 0x7f800000u;
+        uint16_t half = (uint16_t)(bits >> 16);
+        memcpy(out + 2 * i, &half, sizeof half);
+    }
+    return below >> 31;
+}
+
+static bool to_f16s(const float *values, size_t count, unsigned char *out)
+{
+    bool all_finite = true;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = rrt__f32_to_f16(values[i]);
+        all_finite = all_finite && (half & 0x7c00) != 0x7c00;
+        memcpy(out + 2 * i, &half, sizeof half);
+    }
+    return all_finite;
+}
+
 size_t rrt__dtype_from_f32(rrt__dtype dtype, const float *values, size_t count, void *out)
 {
-    for (size_t i = 0; i < count; i++) {
-        bool is_finite = isfinite(values[i]);
-        if (dtype == RRT__DTYPE_F32) {
-            memcpy((float *)out + i, values + i, sizeof *values);
-        } else if (dtype == RRT__DTYPE_F16) {
-            uint16_t half = rrt__f32_to_f16(values[i]);
-            is_finite = (half & 0x7c00) != 0x7c00;
-            memcpy((uint16_t *)out + i, &half, sizeof half);
-        } else {
-            uint16_t half = rrt__f32_to_bf16(values[i]);
-            is_finite = (half & 0x7f80) != 0x7f80;
-            memcpy((uint16_t *)out + i, &half, sizeof half);
-        }
-        if (!is_finite) return i;
-    }
-    return count;
+    bool all_finite = false;
+    if (dtype == RRT__DTYPE_BF16)
+        all_finite = to_bf16s(values, count, out);
+    else if (dtype == RRT__DTYPE_F16)
+        all_finite = to_f16s(values, count, out);
+    else
+        memcpy(out, values, count * sizeof *values);
+    return all_finite ? count : find_not_finite(dtype, values, count);
 }

@@ -218,7 +218,6 @@ static rrt_status parse(rrt__gguf *gguf, const void *data, size_t size_bytes, rr
 {
     rrt__gguf_reader reader = {data, size_bytes, 0};
     header counts;
-    RRT__TRY(rrt__file_check_fetched(data, size_bytes, err));
     RRT__TRY(take_header(&reader, &counts, err));
     RRT__TRY(take_entries(gguf, &reader, counts.n_entries, err));
     return take_tensors(gguf, &reader, counts.n_tensors, err);

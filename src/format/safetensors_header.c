@@ -156,7 +156,6 @@ static rrt_status check_cover(reading *r, rrt_error *err)
 static rrt_status parse_json(reading *r, json_t **header, rrt_error *err)
 {
     uint64_t length = 0;
-    RRT__TRY(rrt__file_check_fetched(r->data, r->size_bytes, err));
     if (r->size_bytes < sizeof length) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_FORMAT, "%zu bytes are too few for a safetensors file", r->size_bytes);

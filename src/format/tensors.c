@@ -95,14 +95,14 @@ static const char *format_shape(char out[96], const size_t *shape, int n_dims)
 
 bool rrt__all_finite(const float *values, size_t count)
 {
-    uint32_t largest = 0; // exponent; no branch in the loop, so that it vectorises
+    uint32_t below = ~0u; // its top bit stays as long as every magnitude is below infinity's; no branch, so
+                          // that the loop vectorises
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof bits);
-        bits &= 0x7f800000u;
-        largest = bits > largest ? bits : largest;
+        below &= (bits & 0x7fffffffu) - 0x7f800000u;
     }
-    return largest < 0x7f800000u;
+    return below >> 31;
 }
 
 // values: those from value `first` on, of which one is not finite.
