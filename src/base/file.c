@@ -17,8 +17,9 @@ static rrt_status check_fetched(const rrt__map *map, rrt_error *err)
     static const char beginning[] = "version https://git-lfs";
     size_t length = sizeof beginning - 1;
     if (map->size_bytes < length || memcmp(map->data, beginning, length) != 0) return RRT_STATUS_OK;
-    rrt_status status = rrt__fail(err, RRT_STATUS_FORMAT,
-                                  "this is a Git LFS pointer of %zu bytes, not the file itself", map->size_bytes);
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_FORMAT, "this is a Git LFS pointer of %zu bytes, not the file itself",
+                  map->size_bytes);
     return rrt__hint(err, status, "fetch the file: git lfs pull, or download it from where the pointer is");
 }
 
