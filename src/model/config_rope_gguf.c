@@ -90,21 +90,23 @@ rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, con
                        err));
     if (factor == 0 || rope->kind == RRT__ROPE_DEFAULT) factor = 1;
     rope->factor = factor;
-    if (rope->kind == RRT__ROPE_YARN && divides)
+    // By length wherever there are such tensors, whatever the type says.
+    bool by_length = rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_LONG) ||
+                     rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_SHORT);
+    if (rope->kind == RRT__ROPE_YARN && (divides || by_length))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "a rope scaling 'yarn' beside the tensor '%s' is not supported",
-                         RRT__GGUF_ROPE_DIVISORS);
+                         "a rope scaling 'yarn' beside a tensor of divisors ('%s') is not supported",
+                         by_length ? RRT__GGUF_ROPE_LONG : RRT__GGUF_ROPE_DIVISORS);
     if (rope->kind == RRT__ROPE_YARN) return read_yarn(&r, factor, multiplier, err);
-    bool is_long = rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_LONG) != NULL; // whatever the type says
-    if (!divides && !is_long && multiplier == 1) {
+    if (!divides && !by_length && multiplier == 1) {
         rope->kind = factor == 1 ? RRT__ROPE_DEFAULT : RRT__ROPE_LINEAR;
         return RRT_STATUS_OK;
     }
     // All that remains is a table of divisors.
     rope->kind = RRT__ROPE_LONGROPE;
     rope->attention_factor = multiplier;
-    RRT__TRY(read_divisors(&r, is_long ? RRT__GGUF_ROPE_SHORT : RRT__GGUF_ROPE_DIVISORS, factor,
+    RRT__TRY(read_divisors(&r, by_length ? RRT__GGUF_ROPE_SHORT : RRT__GGUF_ROPE_DIVISORS, factor,
                            rope->short_divisors, err));
-    return read_divisors(&r, is_long ? RRT__GGUF_ROPE_LONG : RRT__GGUF_ROPE_DIVISORS, factor,
+    return read_divisors(&r, by_length ? RRT__GGUF_ROPE_LONG : RRT__GGUF_ROPE_DIVISORS, factor,
                          rope->long_divisors, err);
 }
