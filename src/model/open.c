@@ -7,17 +7,19 @@
 #include "model/load.h"
 #include "tokenizer/tokenizer.h"
 
-// A tokenizer of a kind that we do not know is no reason to refuse the weights: what needs it fails later,
-// with what was found here.
-static rrt_status tolerate_unknown(rrt_model *model, rrt_status status, const rrt_error *found,
-                                   rrt_error *err)
+// A tokenizer that we cannot read is no reason to refuse the weights: what needs it fails later, with what
+// was found here. One that has more ids than the embedding has rows fails where a text needs such an id.
+static rrt_status take_tokenizer(rrt_model *model, rrt_status status, const rrt_error *found, rrt_error *err)
 {
-    if (status != RRT_STATUS_UNSUPPORTED) {
-        if (status && err) *err = *found;
+    if (status == RRT_STATUS_MEMORY) {
+        if (err) *err = *found;
         return status;
     }
-    model->no_tokenizer = *found;
-    rrt__hint(&model->no_tokenizer, status, "what needs no text still works: inspect, logits, convert");
+    if (status) {
+        model->no_tokenizer = *found;
+        rrt__hint(&model->no_tokenizer, status, "what needs no text still works: inspect, logits, convert");
+    }
+    rrt__tokenizer_limit(model->tokenizer, model->shape.vocab);
     return RRT_STATUS_OK;
 }
 
@@ -33,23 +35,20 @@ static rrt_status open_gguf(rrt_model **out, const char *path, const rrt_progres
 {
     rrt__gguf *gguf;
     rrt__config config;
+    rrt_error found = {0};
     RRT__TRY(rrt__gguf_open(&gguf, path, err));
-    if (is_ours(gguf)) {
-        rrt_status status = rrt__model_load_packed(out, gguf, err);
-        if (status) rrt__gguf_close(gguf);
-        return status;
-    }
-    rrt_status status = rrt__config_from_gguf(&config, gguf, err);
-    if (!status)
+    bool is_packed = is_ours(gguf);
+    rrt_status status =
+        is_packed ? rrt__model_load_packed(out, gguf, err) : rrt__config_from_gguf(&config, gguf, err);
+    if (!status && !is_packed)
         status = rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, progress, err);
     if (!status) {
-        rrt_error found = {0};
+        (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
         status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
         if (status) rrt__at(&found, status, "%s", path);
-        status = tolerate_unknown(*out, status, &found, err);
+        status = take_tokenizer(*out, status, &found, err);
     }
-    if (!status) (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
-    rrt__gguf_close(gguf);
+    if (!*out || !(*out)->file) rrt__gguf_close(gguf); // else the model keeps it
     return status;
 }
 
@@ -80,39 +79,18 @@ static rrt_status open_base(rrt_model **out, const char *folder, const rrt_progr
     if (!rrt__path_exists(path)) return RRT_STATUS_OK;
     rrt_error found = {0};
     status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
-    return tolerate_unknown(*out, status, &found, err);
-}
-
-// The base that an adapter names; an export of ours has it within, wherever the folder was moved to.
-static rrt_status find_base(char base[4096], const char *folder, rrt_error *err)
-{
-    char path[4096];
-    const char *name;
-    json_t *json;
-    RRT__TRY(rrt__path_join(base, folder, RRT__PEFT_BASE, err));
-    if (rrt__path_is_folder(base)) return RRT_STATUS_OK;
-    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
-    RRT__TRY(rrt__json_read(&json, path, err));
-    rrt_status status = rrt__json_string(json, "base_model_name_or_path", &name, err);
-    if (!status) snprintf(base, 4096, "%s", name);
-    bool is_there = !status && rrt__path_exists(base);
-    if (!status && !is_there) {
-        status = rrt__fail(err, RRT_STATUS_IO, "the base model '%.200s' is not there", name);
-        rrt__hint(err, status, "put its folder into the adapter's, as '" RRT__PEFT_BASE "'");
-    }
-    json_decref(json);
-    return status ? rrt__at(err, status, RRT__PEFT_CONFIG) : RRT_STATUS_OK;
+    return take_tokenizer(*out, status, &found, err);
 }
 
 static rrt_status open_adapter(rrt_model **out, const char *folder, const rrt_progress *progress,
                                rrt_error *err)
 {
     char path[4096];
-    rrt_model *base;
-    RRT__TRY(find_base(path, folder, err));
-    RRT__TRY(rrt__path_is_folder(path) ? open_base(&base, path, progress, err)
-                                       : open_gguf(&base, path, progress, err));
-    rrt_status status = rrt_model_unpack(base, err);
+    rrt_model *base = NULL;
+    RRT__TRY(rrt__peft_find_base(path, folder, err));
+    rrt_status status = rrt__path_is_folder(path) ? open_base(&base, path, progress, err)
+                                                  : open_gguf(&base, path, progress, err);
+    if (!status) status = rrt_model_unpack(base, err);
     if (!status) status = rrt__adapter_load(out, base, folder, err);
     rrt_model_close(base);
     return status;
@@ -121,10 +99,8 @@ static rrt_status open_adapter(rrt_model **out, const char *folder, const rrt_pr
 static rrt_status open_folder(rrt_model **out, const char *folder, const rrt_progress *progress,
                               rrt_error *err)
 {
-    char path[4096];
-    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
-    return rrt__path_exists(path) ? open_adapter(out, folder, progress, err)
-                                  : open_base(out, folder, progress, err);
+    return rrt__peft_is_adapter(folder) ? open_adapter(out, folder, progress, err)
+                                        : open_base(out, folder, progress, err);
 }
 
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
@@ -135,11 +111,6 @@ rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress 
     bool is_folder = rrt__path_is_folder(path);
     rrt_status status =
         is_folder ? open_folder(out, path, progress, err) : open_gguf(out, path, progress, err);
-    const rrt_tokenizer *tokenizer = *out ? (*out)->tokenizer : NULL;
-    if (!status && tokenizer && (size_t)rrt_tokenizer_vocab(tokenizer) > (*out)->shape.vocab)
-        status =
-            rrt__fail(err, RRT_STATUS_MISMATCH, "the tokenizer has %d ids, but the embedding only %zu rows",
-                      rrt_tokenizer_vocab(tokenizer), (*out)->shape.vocab);
     rrt__give_back(); // what tokenizer.json took while it was read
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
