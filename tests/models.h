@@ -13,6 +13,7 @@
 #include "model/model.h"
 #include "rrt/rrt.h"
 #include "test.h"
+#include "tokenizer/tokenizer.h"
 
 // Logits are of order 10, so f32 carries them to about 1e-6; four layers of sums leave a few times that.
 #define LOGIT_TOLERANCE 2e-5
@@ -264,6 +265,33 @@ static inline rrt_model *create_like(const rrt_model *like, const rrt__plan *pla
     memcpy(model->final_norm.gain, like->final_norm.gain, hidden * sizeof(float));
     if (like->final_norm.bias) memcpy(model->final_norm.bias, like->final_norm.bias, hidden * sizeof(float));
     return model;
+}
+
+static inline void copy_weights(rrt__slot *to, const rrt__slot *from);
+
+// The same model with rows to spare in its embedding, which no token uses, and which are no zeros. The
+// tokenizer is shared.
+static inline rrt_model *with_padding(const rrt_model *model, size_t extra)
+{
+    rrt_error err = {0};
+    rrt_model *padded;
+    rrt__shape shape = model->shape;
+    shape.vocab += extra;
+    assert_ok(rrt__model_create(&padded, model->family, &shape, &model->plan, model->norms, &err));
+    size_t hidden = shape.hidden, embedding = model->shape.vocab * hidden;
+    memcpy(padded->embedding, model->embedding, embedding * sizeof(float));
+    fill_gaussian(padded->embedding + embedding, extra * hidden, 7, 0, 1);
+    if (padded->head != padded->embedding) {
+        memcpy(padded->head, model->head, embedding * sizeof(float));
+        fill_gaussian(padded->head + embedding, extra * hidden, 8, 0, 1);
+    }
+    memcpy(padded->final_norm.gain, model->final_norm.gain, hidden * sizeof(float));
+    if (model->final_norm.bias)
+        memcpy(padded->final_norm.bias, model->final_norm.bias, hidden * sizeof(float));
+    for (int s = 0; s < model->plan.n_slots; s++) copy_weights(&padded->slots[s], &model->slots[s]);
+    for (int d = 0; d < model->plan.n_depths; d++) copy_vectors(padded, d, model, d);
+    padded->tokenizer = rrt__tokenizer_share(model->tokenizer);
+    return padded;
 }
 
 static inline void copy_weights(rrt__slot *to, const rrt__slot *from)

@@ -1,7 +1,10 @@
 // The ground floor: UTF-8, memory, random numbers, teams, JSON getters, error records.
 #include <math.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -320,9 +323,81 @@ static void test_json_parsing(void **state)
     assert_fails(RRT_STATUS_FORMAT, "duplicate", rrt__json_parse(&json, twice, strlen(twice), &err));
     assert_fails(RRT_STATUS_FORMAT, "line 2", rrt__json_parse(&json, broken, strlen(broken), &err));
     assert_fails(RRT_STATUS_FORMAT, "not valid JSON", rrt__json_parse(&json, junk, strlen(junk), &err));
-    assert_fails(RRT_STATUS_FORMAT, "not valid JSON", rrt__json_parse(&json, "", 0, &err));
+    assert_fails(RRT_STATUS_FORMAT, "it is empty", rrt__json_parse(&json, "", 0, &err));
+    assert_fails(RRT_STATUS_FORMAT, "it is empty", rrt__json_parse(&json, " \n\t", 3, &err));
     assert_fails(RRT_STATUS_IO, "/nowhere", rrt__json_read(&json, "/nowhere", &err));
     assert_null(json);
+}
+
+// Numbers that jansson refuses are read where nobody uses them, refused where somebody does, and written back
+// as they were (what Python's json module wrote, and reads).
+static void test_json_numbers(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    json_t *json;
+    rrt__string first = {0};
+    int64_t i;
+    double r;
+    const char *source =
+        "{\n  \"large\": 1000000000000000019884624838656,\n  \"low\": -18446744073709551616,\n"
+        "  \"inf\": Infinity,\n  \"neg\": -Infinity,\n  \"nan\": NaN,\n"
+        "  \"most\": 9223372036854775807,\n  \"least\": -9223372036854775808,\n"
+        "  \"real\": 0.1,\n  \"small\": 1e-320,\n  \"two\": 2.0,\n  \"third\": "
+        "0.3333333333333333,\n"
+        "  \"text\": \"NaN 1e999 \\\\\\\" 99999999999999999999\",\n  \"list\": [\n    NaN,\n    "
+        "1e-06\n  ]\n}\n";
+    assert_ok(rrt__json_parse(&json, source, strlen(source), &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"large\" is 1e+30: from 1 to 9 is possible",
+                 rrt__json_int(json, "large", 1, 9, &i, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"nan\" is NaN: from", rrt__json_int(json, "nan", 1, 9, &i, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"inf\" is Infinity: a finite",
+                 rrt__json_real_or(json, "inf", 0, &r, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"neg\" is -Infinity", rrt__json_real_or(json, "neg", 0, &r, &err));
+    assert_fails(RRT_STATUS_FORMAT, "\"nan\" is NaN", rrt__json_real_or(json, "nan", 0, &r, &err));
+    assert_ok(rrt__json_real_or(json, "large", 0, &r, &err));
+    assert_true(r == 1e30);
+    assert_ok(rrt__json_int(json, "most", 0, INT64_MAX, &i, &err));
+    assert_true(i == INT64_MAX);
+    char path[] = "/tmp/rrt-json-XXXXXX";
+    close(mkstemp(path));
+    assert_ok(rrt__json_write(json, path, &err));
+    json_decref(json);
+    assert_ok(rrt__file_read(&first, path, &err));
+    assert_string_equal(first.data, source);
+    rrt__string_free(&first);
+    unlink(path);
+    static const char *const read[] = {"[1e400, -1E+400, 123e99999999999999999999]", "[0e999, 0.0000e+400]",
+                                       "[1.7976931348623157e308, 1.7976931348623159e308, 0.01e310]",
+                                       "[1e-400, 10e307, 9223372036854775808]"};
+    for (size_t k = 0; k < sizeof read / sizeof *read; k++) {
+        assert_ok(rrt__json_parse(&json, read[k], strlen(read[k]), &err));
+        json_decref(json);
+    }
+    static const char *const refused[] = {"[nan]",
+                                          "[inf]",
+                                          "[+Infinity]",
+                                          "[1NaN]",
+                                          "[-NaN]",
+                                          "[01e999]",
+                                          "[1.e999]",
+                                          "[99999999999999999999x]",
+                                          "[1e]",
+                                          "[NaN1]",
+                                          "[1e+]",
+                                          "NaN",
+                                          "[99999999999999999999",
+                                          "[.5]",
+                                          "[\"\\"};
+    for (size_t k = 0; k < sizeof refused / sizeof *refused; k++)
+        assert_int_equal(rrt__json_parse(&json, refused[k], strlen(refused[k]), &err), RRT_STATUS_FORMAT);
+    // Errors name the place in the text as it is.
+    const char *late = "{\"a\": NaN,\n \"b\": 99999999999999999999, \"c\" 1}";
+    assert_fails(RRT_STATUS_FORMAT, "(line 2, column 33, byte 44)",
+                 rrt__json_parse(&json, late, strlen(late), &err));
+    const char *next = "{\"b\": [99999999999999999999, Infinity],\n \"c\" 1}";
+    assert_fails(RRT_STATUS_FORMAT, "(line 2, column 6, byte 46)",
+                 rrt__json_parse(&json, next, strlen(next), &err));
 }
 
 static void test_json_getters(void **state)
@@ -430,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_team),
         cmocka_unit_test(test_json_parsing),
+        cmocka_unit_test(test_json_numbers),
         cmocka_unit_test(test_json_getters),
         cmocka_unit_test(test_errors),
     };

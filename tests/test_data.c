@@ -141,7 +141,9 @@ static void test_sources(void **state)
     rrt_tokenizer *none = open_changed(json_pack("{s:n}", "eos_token"));
     assert_int_equal(rrt_tokenizer_eos(none), -1);
     three = encode_all(none, (const char *[]){"three", "four"}, 2);
-    const char *path = write_text("f.jsonl", "{\"text\": \"three\"}\n{\"text\": \"four\"}\n");
+    const char *path = write_text(
+        "f.jsonl",
+        "{\"text\": \"three\", \"id\": 123456789012345678901234, \"score\": NaN}\n{\"text\": \"four\"}\n");
     assert_ok(make(none, &path, 1, &err));
     assert_shard(0, three.data, three.count);
     rrt__free(three.data);

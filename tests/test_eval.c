@@ -164,6 +164,40 @@ static void test_kl_with_itself_is_zero(void **state)
     golden_close(&g);
 }
 
+// Rows to spare on either side change nothing, where the tokenizers say that they are to spare.
+static void test_kl_of_padded_models(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    golden g = golden_open("llama");
+    rrt_model *student = open_golden("llama"), *teacher = open_golden("llama");
+    for (size_t i = 0; i < 97 * 32; i++) student->head[i] += (float)(0.1 * rrt__random_gaussian(3, 0, i));
+    rrt_model *models[][2] = {{student, with_padding(teacher, 31)}, {with_padding(student, 31), teacher}};
+    const rrt_eval_options options = {.context = 64};
+    rrt_eval_kl_result expected, result;
+    assert_ok(rrt_eval_kl(student, teacher, g.ids, g.count, &options, &expected, &err));
+    for (int i = 0; i < 2; i++) {
+        rrt_model *padded = models[i][1 - i];
+        assert_ok(rrt_eval_kl(models[i][0], models[i][1], g.ids, g.count, &options, &result, &err));
+        assert_near(result.kl, expected.kl, 1e-6);
+        assert_true(result.top1_agreement == expected.top1_agreement);
+        rrt_tokenizer_close(padded->tokenizer);
+        padded->tokenizer = NULL;
+        assert_fails(RRT_STATUS_MISMATCH, "rows to spare",
+                     rrt_eval_kl(models[i][0], models[i][1], g.ids, g.count, &options, &result, &err));
+        rrt_model_close(padded);
+    }
+    // An id that only one has rows for.
+    rrt_model *wide = with_padding(student, 31);
+    int32_t ids[] = {1, 2, 100, 3};
+    assert_fails(RRT_STATUS_ARGUMENT, "100",
+                 rrt_eval_kl(wide, teacher, ids, 4, &(rrt_eval_options){.context = 4}, &result, &err));
+    rrt_model_close(wide);
+    rrt_model_close(student);
+    rrt_model_close(teacher);
+    golden_close(&g);
+}
+
 // A student that is a little off: agreement lies between 0 and 1, and KL has a direction.
 static void test_kl_of_a_disturbed_model(void **state)
 {
@@ -309,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_kl_equals_transformers),
         cmocka_unit_test(test_kl_with_itself_is_zero),
         cmocka_unit_test(test_kl_of_a_disturbed_model),
+        cmocka_unit_test(test_kl_of_padded_models),
         cmocka_unit_test(test_kl_across_tokenizers),
         cmocka_unit_test(test_loops),
         cmocka_unit_test(test_refusals),

@@ -305,9 +305,17 @@ static void test_unknown_tokenizer(void **state)
     assert_same_logits(without, 0, model, 0, 0);
     rrt_model_close(without);
     rrt_model_close(model);
-    // A damaged one is an error still.
+    // So does a damaged one, and one whose model says something odd about its tokens.
     update_json(path, "tokenizer.json", json_pack("{s:i}", "model", 7));
-    assert_refused(path, RRT_STATUS_FORMAT, "model");
+    without = open_path(path);
+    assert_fails(RRT_STATUS_FORMAT, "model", rrt_model_check_tokenizer(without, &err));
+    rrt_model_close(without);
+    copy_file(RRT_TEST_DATA "/models/llama", path, "tokenizer.json");
+    update_json(path, "config.json", json_pack("{s:f}", "eos_token_id", 1e30));
+    without = open_path(path);
+    assert_fails(RRT_STATUS_FORMAT, "\"eos_token_id\" is 1e+30: from 0",
+                 rrt_model_check_tokenizer(without, &err));
+    rrt_model_close(without);
     remove_folder(path);
     model = open_golden("neox");
     assert_fails(RRT_STATUS_UNSUPPORTED, "lacks tokenizer.json", rrt_model_check_tokenizer(model, &err));
@@ -327,7 +335,16 @@ static void test_tokenizer_larger_than_the_embedding(void **state)
     temp_folder(path);
     assert_ok(rrt_model_save(small, path, &(rrt_save_options){.overwrite = 1}, &err));
     copy_file(RRT_TEST_DATA "/models/llama", path, "tokenizer.json");
-    assert_refused(path, RRT_STATUS_MISMATCH, "50 rows");
+    rrt_model *opened = open_path(path);
+    int32_t *ids;
+    size_t count;
+    assert_fails(RRT_STATUS_UNSUPPORTED, "', but the model's embedding has only 50 rows",
+                 rrt_encode(rrt_model_tokenizer(opened), "the cat", 7, NULL, &ids, &count, &err));
+    assert_null(ids);
+    assert_ok(rrt_encode(rrt_model_tokenizer(opened), "e", 1, NULL, &ids, &count, &err));
+    assert_int_equal(count, 1);
+    rrt_ids_free(ids);
+    rrt_model_close(opened);
     remove_folder(path);
     rrt_model_close(small);
     rrt_model_close(llama);

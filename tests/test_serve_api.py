@@ -46,6 +46,10 @@ def test_tokenizer(_):
     assert SERVER.post("/tokenize", {"prompt": "<|im_end|>"})[1]["tokens"] == [95]
     assert len(SERVER.post("/tokenize", {"prompt": "<|im_end|>", "parse_special": False})[1]["tokens"]) != 1
     assert SERVER.post("/detokenize", {"tokens": []})[1]["prompt"] == ""
+    odd = {"id": 10**30, "score": float("nan"), "limit": -float("inf")}  # as Python writes them, where nobody reads them
+    assert SERVER.post("/tokenize", {"prompt": "the loops"} | odd)[0] == 200
+    refuse("/v1/completions", {"prompt": "a", "temperature": float("inf")}, 400, param="temperature")
+    refuse("/v1/completions", {"prompt": "a", "max_tokens": 10**30}, 400, param="max_tokens")
     refuse("/tokenize", {"prompt": 3}, 400)
     refuse("/detokenize", {"tokens": [97]}, 400)
     refuse("/detokenize", {"tokens": "a"}, 400)

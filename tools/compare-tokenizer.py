@@ -45,6 +45,16 @@ class Rrt:
         self.lib.rrt_ids_free(ids)
         return result
 
+    def ends(self, count):
+        return [i for i in range(count) if self.lib.rrt_tokenizer_ends(self.handle, i)]
+
+    def adds_bos(self):
+        return bool(self.lib.rrt_tokenizer_adds_bos(self.handle))
+
+    def __del__(self):
+        if getattr(self, "handle", None):
+            self.lib.rrt_tokenizer_close(self.handle)
+
     def decode(self, ids):
         length, out = ctypes.c_size_t(), b""
         for i in ids:

@@ -104,6 +104,10 @@ def main():
     write("safetensors", "plain", save(tensors, {"format": "pt"}))
     write("safetensors", "scalar", save({"s": np.array(1, np.float32)}))
     write("safetensors", "empty", struct.pack("<Q", 8) + b"{}      ")
+    numbers = {"large": int(1e30), "low": -2**80, "inf": float("inf"), "nan": float("nan"), "list": [-float("inf"), 0.1, 2.0],
+               "text": "NaN \\\" 1e999", "most": 2**63 - 1, "small": 1e-320, "nested": {"\u00e9": None, "b": [True, [], {}]}}
+    write("json", "numbers", json.dumps(numbers, indent=2).encode())
+    write("json", "exponents", b'[1e400, -1E+400, 0e999, 12345678901234567890.5e-3, 1.7976931348623157e308, "\\u0000"]')
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ typedef struct rrt_eval_kl_result {
     uint64_t tokens;         // scored
 } rrt_eval_kl_result;
 
-// The teacher runs all its loops. Both models have to have the same vocabulary: as large, and, where both
-// have a tokenizer, the same tokens (MISMATCH).
+// The teacher runs all its loops. Both models have to have the same tokens (MISMATCH). Where one's embedding
+// has rows to spare, kl and top1_agreement are over the rows that both have.
 RRT_API rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher, const int32_t *ids,
                                size_t count, const rrt_eval_options *options, rrt_eval_kl_result *result,
                                rrt_error *err);

@@ -13,8 +13,8 @@ extern "C" {
 
 typedef struct rrt_tokenizer rrt_tokenizer; // read-only after loading: any number of threads may share it
 
-// Loads the tokenizer of a .gguf file, of a Hugging Face folder, or a tokenizer.json. Free with
-// rrt_tokenizer_close.
+// Loads the tokenizer of a .gguf file (our quantised ones too), of a Hugging Face folder, of a PEFT adapter's
+// base, or a tokenizer.json. Free with rrt_tokenizer_close.
 RRT_API rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err);
 RRT_API void rrt_tokenizer_close(rrt_tokenizer *tokenizer);
 
@@ -28,8 +28,8 @@ RRT_API int rrt_tokenizer_adds_bos(const rrt_tokenizer *tokenizer);
 // Whether the tokenizer puts a space in front of a text: what is decoded from a text's beginning starts with
 // it.
 RRT_API int rrt_tokenizer_adds_space(const rrt_tokenizer *tokenizer);
-// Whether the token ends a generation: EOS, and an end-of-turn token where the vocabulary has one
-// (<|im_end|>).
+// Whether the token ends a generation: EOS, and those that the model's eos_token_id lists or, where no file
+// says it, whose text says so (<|im_end|>, <|eot_id|>).
 RRT_API int rrt_tokenizer_ends(const rrt_tokenizer *tokenizer, int32_t id);
 
 typedef struct rrt_encode_options {
@@ -41,7 +41,9 @@ typedef struct rrt_encode_options {
 // Ids of text[0..length), which has to be valid UTF-8 (FORMAT with the byte offset otherwise) and may contain
 // NUL; at most 715 MB in one call (ARGUMENT). options NULL: no BOS, special tokens are text. A byte that has
 // no token becomes the vocabulary's unknown token or, where it names none, is left out, as in Hugging Face's
-// tokenizers. *ids is allocated, and NULL where there are none; free it with rrt_ids_free.
+// tokenizers. UNSUPPORTED, naming it, for an id that the model's embedding has no row for. An EOS that the
+// tokenizer puts behind a text is not put there: prompts go on. *ids is allocated, and NULL where there are
+// none; free it with rrt_ids_free.
 RRT_API rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
                               const rrt_encode_options *options, int32_t **ids, size_t *count,
                               rrt_error *err);

@@ -1,35 +1,57 @@
 #include "base/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json_numbers.h"
 #include "base/utf8.h"
+
+static bool is_blank(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!strchr(" \t\r\n", text[i]) || !text[i]) return false;
+    return true;
+}
 
 rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err)
 {
+    enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
     json_error_t detail;
-    *out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &detail);
+    rrt__string rewritten = {0};
+    *out = NULL;
+    if (is_blank(text, length)) return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: it is empty");
+    RRT__TRY(rrt__json_numbers_for_jansson(&rewritten, text, length, err));
+    *out = rewritten.data ? json_loadb(rewritten.data, rewritten.length, FLAGS, &detail)
+                          : json_loadb(text, length, FLAGS, &detail);
+    size_t position = *out || detail.position < 0 ? 0 : (size_t)detail.position;
+    if (!*out && rewritten.data)
+        position = rrt__json_numbers_position(text, length, position, &detail.column);
+    rrt__string_free(&rewritten);
     if (*out) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %d)", detail.text,
-                     detail.line, detail.column, detail.position);
+    return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %zu)", detail.text,
+                     detail.line, detail.column, position);
 }
 
 rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err)
 {
     rrt__map map;
+    *out = NULL;
     RRT__TRY(rrt__map_open(&map, path, err));
-    rrt_status status = rrt__json_parse(out, (const char *)map.data, map.size_bytes, err);
+    rrt_status status = map.size_bytes
+                            ? rrt__json_parse(out, (const char *)map.data, map.size_bytes, err)
+                            : rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: the file is empty");
     rrt__map_close(&map);
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
 {
-    char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = json_dumps(json, JSON_INDENT(2)); // reals in full
     if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "cannot format JSON for %s", path);
     rrt__string document = {0};
-    rrt_status status = rrt__string_append(&document, text, strlen(text), err);
+    rrt_status status = rrt__json_numbers_from_jansson(&document, text, err);
     if (!status) status = rrt__string_append(&document, "\n", 1, err);
     if (!status) status = rrt__file_write(path, document.data, document.length, err);
     rrt__string_free(&document);
@@ -52,12 +74,21 @@ rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int
 {
     const json_t *value = json_object_get(json, key);
     if (!value) return fail_missing(err, key, "an integer");
+    if (json_is_real(value) && fabs(json_real_value(value)) >= 0x1p63)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %s: from %lld to %lld is possible", key,
+                         rrt__json_number_name(json_real_value(value), (char[32]){0}), (long long)least,
+                         (long long)most);
     if (!json_is_integer(value)) return fail_type(err, key, "an integer");
     *out = json_integer_value(value);
     if (*out < least || *out > most)
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %lld: from %lld to %lld is possible", key,
                          (long long)*out, (long long)least, (long long)most);
     return RRT_STATUS_OK;
+}
+
+bool rrt__json_is_finite(const json_t *value)
+{
+    return json_is_number(value) && fabs(json_number_value(value)) < RRT__JSON_NAN;
 }
 
 bool rrt__json_is_absent(const json_t *value)
@@ -81,6 +112,9 @@ rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallbac
     if (rrt__json_is_absent(value)) return RRT_STATUS_OK;
     if (!json_is_number(value)) return fail_type(err, key, "a number");
     *out = json_number_value(value);
+    if (fabs(*out) >= RRT__JSON_NAN)
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %s: a finite number is expected", key,
+                         rrt__json_number_name(*out, (char[32]){0}));
     return RRT_STATUS_OK;
 }
 

@@ -8,13 +8,18 @@
 
 #include "base/error.h"
 
-// Parses text[0..length); the error names line and column. Free with json_decref.
+// Parses text[0..length); the error names line and column. Numbers that do not fit into 64 bits, and Python's
+// NaN and Infinity, are read (json_numbers.h); who uses such a number gets an error. Free with json_decref.
 rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err);
 rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err);
+// Real numbers are written in full, and those of the above as they were.
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err);
 
 // An absent key and a null mean the same: that is how Hugging Face writes its files.
 bool rrt__json_is_absent(const json_t *value);
+
+// Whether it is a number, and neither NaN nor beyond what double holds.
+bool rrt__json_is_finite(const json_t *value);
 
 // Bytes as a JSON string, which has to be valid UTF-8: what is broken becomes U+FFFD. NULL if out of memory.
 json_t *rrt__json_text(const char *bytes, size_t length);

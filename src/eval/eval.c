@@ -9,7 +9,7 @@ typedef struct scores {
     double *loss, *teacher_loss; // -ln p of the token that followed
     double *kl;
     unsigned char *agrees;
-    size_t vocab;
+    size_t vocab, teacher_vocab, common; // rows of the model's head, of the teacher's, that both have
     const rrt__kernels *kernels;
     rrt__arena arena;
 } scores;
@@ -72,11 +72,11 @@ static void score_kl(void *user, rrt__team team, size_t first, size_t rows, cons
     scores *s = user;
     rrt__share share = rrt__team_share(team, rows, 1);
     for (size_t r = share.begin; r < share.end; r++) {
-        const float *student = logits[0] + r * s->vocab, *teacher = logits[1] + r * s->vocab;
-        s->kl[first + r] = s->kernels->kl_divergence(teacher, student, s->vocab);
-        s->agrees[first + r] = rrt__argmax(student, s->vocab) == rrt__argmax(teacher, s->vocab);
+        const float *student = logits[0] + r * s->vocab, *teacher = logits[1] + r * s->teacher_vocab;
+        s->kl[first + r] = s->kernels->kl_divergence(teacher, student, s->common);
+        s->agrees[first + r] = rrt__argmax(student, s->common) == rrt__argmax(teacher, s->common);
         s->loss[first + r] = s->kernels->log_sum_exp(student, s->vocab) - student[targets[r]];
-        s->teacher_loss[first + r] = s->kernels->log_sum_exp(teacher, s->vocab) - teacher[targets[r]];
+        s->teacher_loss[first + r] = s->kernels->log_sum_exp(teacher, s->teacher_vocab) - teacher[targets[r]];
     }
 }
 
@@ -90,6 +90,8 @@ rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher, const i
     rrt_status status;
     RRT__GOTO(rrt__windows_count(model, ids, count, options, &n_scored, err));
     RRT__GOTO(scores_open(&s, model, n_scored, err));
+    s.teacher_vocab = teacher->shape.vocab;
+    s.common = rrt__model_common_rows(model, teacher);
     RRT__GOTO(
         rrt__windows_run((const rrt_model *[]){model, teacher}, 2, ids, count, options, score_kl, &s, err));
     RRT__GOTO(mean_of(s.kl, n_scored, &result->kl, err));

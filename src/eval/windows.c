@@ -150,8 +150,11 @@ rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const 
 {
     run r = {.n_lanes = n_models, .score = score, .user = user};
     rrt_status status;
-    for (int m = 1; m < n_models; m++) RRT__TRY(rrt__model_check_vocabulary(models[0], models[m], err));
     RRT__TRY(rrt__cut_make(&r.cut, models[0], ids, count, options, err));
+    for (int m = 1; m < n_models; m++) {
+        RRT__TRY(rrt__model_check_vocabulary(models[0], models[m], err));
+        RRT__TRY(check_ids(models[m], ids, count, err));
+    }
     r.step_windows = r.cut.length < STEP_ROWS ? STEP_ROWS / r.cut.length : 1;
     for (int m = 0; m < n_models; m++)
         RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], m == 0 ? options->loops : 0, options->threads, err));

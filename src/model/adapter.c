@@ -144,8 +144,9 @@ static rrt_status alpha_of(const json_t *config, const char *module, double *alp
         size_t length = strlen(module), tail = strlen(pattern);
         if (tail > length || strcmp(module + length - tail, pattern) != 0) continue;
         if (tail < length && module[length - tail - 1] != '.') continue;
-        if (!json_is_number(value))
-            return rrt__fail(err, RRT_STATUS_FORMAT, "\"alpha_pattern\": '%.80s' is no number", pattern);
+        if (!rrt__json_is_finite(value))
+            return rrt__fail(err, RRT_STATUS_FORMAT, "\"alpha_pattern\": '%.80s' is no finite number",
+                             pattern);
         *alpha = json_number_value(value);
         break;
     }

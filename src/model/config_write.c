@@ -4,6 +4,7 @@
 
 #include "model/load.h"
 #include "model/modeling.h"
+#include "tokenizer/tokenizer.h"
 
 // A plan without sharing, of tied norms, is what any Hugging Face tool reads as it is.
 static bool is_plain(const rrt_model *model)
@@ -52,12 +53,9 @@ static const char *torch_name(rrt__dtype dtype)
 // Where Hugging Face's generate() looks for them.
 static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
 {
-    int32_t bos = tokenizer ? rrt_tokenizer_bos(tokenizer) : -1;
-    int32_t eos = tokenizer ? rrt_tokenizer_eos(tokenizer) : -1;
-    // Where a key is absent, classes take a number of their own, which may be none of this vocabulary.
-    json_object_set_new(json, "bos_token_id", bos >= 0 ? json_integer(bos) : json_null());
-    json_object_set_new(json, "eos_token_id", eos >= 0 ? json_integer(eos) : json_null());
-    json_object_set_new(json, "pad_token_id", json_null());
+    json_t *ids = tokenizer ? rrt__tokenizer_token_ids(tokenizer) : NULL;
+    json_object_update(json, ids);
+    json_decref(ids);
 }
 
 // null where there is none.

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "format/peft.h"
 #include "format/safetensors.h"
 #include "model/model.h"
 
@@ -73,10 +74,6 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
 
 // An adapter of PEFT: its files, the start of its tensors' names, and the folder within where an export of
 // ours has the base.
-#define RRT__PEFT_CONFIG "adapter_config.json"
-#define RRT__PEFT_WEIGHTS "adapter_model.safetensors"
-#define RRT__PEFT_PREFIX "base_model.model."
-#define RRT__PEFT_BASE RRT__INNER_FOLDER
 
 // Makes of a base and the adapter in a folder the model that they are together: recursive where the adapter
 // repeats layers by a plan that we know, else plain, with LoRA merged. The base is without sharing; it stays

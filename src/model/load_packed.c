@@ -5,7 +5,6 @@
 #include "base/half.h"
 #include "model/load.h"
 #include "model/parameters.h"
-#include "tokenizer/tokenizer.h"
 
 typedef struct loader {
     rrt_model *model;
@@ -95,18 +94,6 @@ static rrt_status add_loras(rrt_model *model, const rrt__gguf *gguf, rrt_error *
     return status;
 }
 
-static rrt_status load_tokenizer(rrt_model *model, const rrt__gguf *gguf, rrt_error *err)
-{
-    json_t *json = NULL, *config = NULL;
-    if (!rrt__gguf_has(gguf, "rrt.tokenizer")) return RRT_STATUS_OK;
-    rrt_status status = take_json(gguf, "rrt.tokenizer", &json, err);
-    if (!status) status = take_json(gguf, "rrt.tokenizer_config", &config, err);
-    if (!status) status = rrt__tokenizer_from_json(&model->tokenizer, json, config, err);
-    json_decref(json);
-    json_decref(config);
-    return status;
-}
-
 // A configuration may promise any size: no memory is taken before the file is known to hold half a byte per
 // parameter.
 static rrt_status check_size(const rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
@@ -124,8 +111,7 @@ static rrt_status load_parameters(rrt_model *model, const rrt__config *config, c
     loader load = {model, rrt__gguf_tensors(gguf)};
     RRT__TRY(rrt__config_apply(model, config, err));
     RRT__TRY(add_loras(model, gguf, err));
-    RRT__TRY(rrt__model_each_parameter(model, &config->family->hf, load_one, &load, err));
-    return load_tokenizer(model, gguf, err);
+    return rrt__model_each_parameter(model, &config->family->hf, load_one, &load, err);
 }
 
 rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err)

@@ -256,11 +256,19 @@ rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_e
 
 rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err)
 {
-    if (a->shape.vocab != b->shape.vocab)
-        return rrt__fail(err, RRT_STATUS_MISMATCH,
-                         "the models have different vocabularies: %zu and %zu tokens", a->shape.vocab,
-                         b->shape.vocab);
+    bool same_size = a->shape.vocab == b->shape.vocab;
+    if (!same_size && (!a->tokenizer || !b->tokenizer))
+        return rrt__fail(
+            err, RRT_STATUS_MISMATCH,
+            "the models have different vocabularies: %zu and %zu tokens, and not both a tokenizer "
+            "to tell whether one only has rows to spare",
+            a->shape.vocab, b->shape.vocab);
     return rrt__tokenizer_check_same(a->tokenizer, b->tokenizer, err);
+}
+
+size_t rrt__model_common_rows(const rrt_model *a, const rrt_model *b)
+{
+    return !b || a->shape.vocab < b->shape.vocab ? a->shape.vocab : b->shape.vocab;
 }
 
 void rrt_model_close(rrt_model *model)

@@ -173,8 +173,12 @@ int rrt__model_kv_depth(const rrt_model *model, int depth);
 bool rrt__model_owns_vectors(const rrt_model *model);
 
 // Whether two models speak of the same tokens, so that they can be compared or distilled: MISMATCH if their
-// vocabularies differ in size, or their tokenizers, where both have one, in an id.
+// tokenizers, where both have one, differ in an id, or if one is missing and the vocabularies differ in size.
+// With one tokenizer the sizes may differ, as embeddings are padded: then the rows that both have count, and
+// softmax is over those.
 rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err);
+// How many those are. b NULL: all of a's.
+size_t rrt__model_common_rows(const rrt_model *a, const rrt_model *b);
 
 // Makes an f32 model of any, in place, and closes the files that it was deferred to. threads 0: one per core.
 rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err);

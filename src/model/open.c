@@ -7,17 +7,19 @@
 #include "model/load.h"
 #include "tokenizer/tokenizer.h"
 
-// A tokenizer of a kind that we do not know is no reason to refuse the weights: what needs it fails later,
-// with what was found here.
-static rrt_status tolerate_unknown(rrt_model *model, rrt_status status, const rrt_error *found,
-                                   rrt_error *err)
+// A tokenizer that we cannot read is no reason to refuse the weights: what needs it fails later, with what
+// was found here. One that has more ids than the embedding has rows fails where a text needs such an id.
+static rrt_status take_tokenizer(rrt_model *model, rrt_status status, const rrt_error *found, rrt_error *err)
 {
-    if (status != RRT_STATUS_UNSUPPORTED) {
-        if (status && err) *err = *found;
+    if (status == RRT_STATUS_MEMORY) {
+        if (err) *err = *found;
         return status;
     }
-    model->no_tokenizer = *found;
-    rrt__hint(&model->no_tokenizer, status, "what needs no text still works: inspect, logits, convert");
+    if (status) {
+        model->no_tokenizer = *found;
+        rrt__hint(&model->no_tokenizer, status, "what needs no text still works: inspect, logits, convert");
+    }
+    rrt__tokenizer_limit(model->tokenizer, model->shape.vocab);
     return RRT_STATUS_OK;
 }
 
@@ -48,6 +50,7 @@ static rrt_status open_gguf(rrt_model **out, const char *path, rrt_error *err)
 {
     rrt__gguf *gguf;
     rrt__config config;
+    rrt_error found = {0};
     RRT__TRY(rrt__gguf_open(&gguf, path, err));
     rrt_status status;
     if (is_ours(gguf)) {
@@ -67,11 +70,9 @@ static rrt_status open_gguf(rrt_model **out, const char *path, rrt_error *err)
     rrt__slice name = {0};
     rrt__gguf_string(gguf, "general.name", &name, NULL);
     RRT__TRY(set_name(*out, name.data, name.length, path, err));
-    if (is_ours(gguf)) return RRT_STATUS_OK;
-    rrt_error found = {0};
     status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
     if (status) rrt__at(&found, status, "%s", path);
-    return tolerate_unknown(*out, status, &found, err);
+    return take_tokenizer(*out, status, &found, err);
 }
 
 static rrt_status open_weights(rrt_model **out, const rrt__config *config, const char *folder, rrt_error *err)
@@ -114,35 +115,14 @@ static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
     if (!rrt__path_exists(path)) return RRT_STATUS_OK;
     rrt_error found = {0};
     status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
-    return tolerate_unknown(*out, status, &found, err);
-}
-
-// The base that an adapter names; an export of ours has it within, wherever the folder was moved to.
-static rrt_status find_base(char base[4096], const char *folder, rrt_error *err)
-{
-    char path[4096];
-    const char *name;
-    json_t *json;
-    RRT__TRY(rrt__path_join(base, folder, RRT__PEFT_BASE, err));
-    if (rrt__path_is_folder(base)) return RRT_STATUS_OK;
-    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
-    RRT__TRY(rrt__json_read(&json, path, err));
-    rrt_status status = rrt__json_string(json, "base_model_name_or_path", &name, err);
-    if (!status) snprintf(base, 4096, "%s", name);
-    bool is_there = !status && rrt__path_exists(base);
-    if (!status && !is_there) {
-        status = rrt__fail(err, RRT_STATUS_IO, "the base model '%.200s' is not there", name);
-        rrt__hint(err, status, "put its folder into the adapter's, as '" RRT__PEFT_BASE "'");
-    }
-    json_decref(json);
-    return status ? rrt__at(err, status, RRT__PEFT_CONFIG) : RRT_STATUS_OK;
+    return take_tokenizer(*out, status, &found, err);
 }
 
 static rrt_status open_adapter(rrt_model **out, const char *folder, rrt_error *err)
 {
     char path[4096];
     rrt_model *base = NULL;
-    RRT__TRY(find_base(path, folder, err));
+    RRT__TRY(rrt__peft_find_base(path, folder, err));
     rrt_status status = rrt__path_is_folder(path) ? open_base(&base, path, err) : open_gguf(&base, path, err);
     if (!status) status = rrt__adapter_load(out, base, folder, err);
     if (status) {
@@ -155,22 +135,14 @@ static rrt_status open_adapter(rrt_model **out, const char *folder, rrt_error *e
 
 static rrt_status open_folder(rrt_model **out, const char *folder, rrt_error *err)
 {
-    char path[4096];
-    RRT__TRY(rrt__path_join(path, folder, RRT__PEFT_CONFIG, err));
-    return rrt__path_exists(path) ? open_adapter(out, folder, err) : open_base(out, folder, err);
+    return rrt__peft_is_adapter(folder) ? open_adapter(out, folder, err) : open_base(out, folder, err);
 }
 
 static rrt_status open_any(rrt_model **out, const char *path, rrt_error *err)
 {
     RRT__TRY(rrt__kernels_check(err));
     RRT__TRY(rrt__gemm_self_test(err));
-    RRT__TRY(rrt__path_is_folder(path) ? open_folder(out, path, err) : open_gguf(out, path, err));
-    const rrt_tokenizer *tokenizer = (*out)->tokenizer;
-    if (tokenizer && (size_t)rrt_tokenizer_vocab(tokenizer) > (*out)->shape.vocab)
-        return rrt__fail(err, RRT_STATUS_MISMATCH,
-                         "the tokenizer has %d ids, but the embedding only %zu rows",
-                         rrt_tokenizer_vocab(tokenizer), (*out)->shape.vocab);
-    return RRT_STATUS_OK;
+    return rrt__path_is_folder(path) ? open_folder(out, path, err) : open_gguf(out, path, err);
 }
 
 // Closes what was opened, and says of what it is that this went wrong.

@@ -118,12 +118,7 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
     RRT__TRY(rrt__config_to_json(model, RRT__DTYPE_F32, &config, err));
     RRT__TRY(declare_json(q, "rrt.config", config, err));
     RRT__TRY(declare_json(q, "rrt.lora_ranks", rrt__lora_ranks(model), err));
-    if (model->tokenizer) {
-        json_t *tokenizer, *settings = rrt__tokenizer_config(model->tokenizer);
-        RRT__TRY(rrt__tokenizer_json(&tokenizer, model->tokenizer, err));
-        RRT__TRY(declare_json(q, "rrt.tokenizer", tokenizer, err));
-        RRT__TRY(declare_json(q, "rrt.tokenizer_config", json_incref(settings), err));
-    }
+    if (model->tokenizer) RRT__TRY(rrt__tokenizer_pack(model->tokenizer, &q->writer, err));
     RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));
     q->total = (double)q->writer.data_bytes;
     return rrt__alloc(&q->codes, q->codes_bytes, 1, "quantised rows", err);

@@ -96,19 +96,6 @@ static rrt_status save_config(const rrt_model *model, const char *folder, rrt__d
     return write_json(config, folder, "config.json", err);
 }
 
-// What generate() of other tools takes for its defaults: where to begin, and every token that ends a text.
-static rrt_status save_generation(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
-{
-    json_t *json = json_object(), *ends = json_array();
-    for (int32_t id = 0; id < rrt_tokenizer_vocab(tokenizer); id++)
-        if (rrt_tokenizer_ends(tokenizer, id)) json_array_append_new(ends, json_integer(id));
-    if (rrt_tokenizer_bos(tokenizer) >= 0)
-        json_object_set_new(json, "bos_token_id", json_integer(rrt_tokenizer_bos(tokenizer)));
-    if (json_array_size(ends)) json_object_set(json, "eos_token_id", ends);
-    json_decref(ends);
-    return write_json(json, folder, "generation_config.json", err);
-}
-
 static rrt_status save_modeling(const char *folder, rrt_error *err)
 {
     char path[4096];
@@ -123,7 +110,7 @@ rrt_status rrt__model_write(const rrt_model *model, const char *folder,
     RRT__TRY(save_weights(model, folder, options, err));
     if (rrt__model_has_modeling(model)) RRT__TRY(save_modeling(folder, err));
     if (!model->tokenizer) return RRT_STATUS_OK;
-    RRT__TRY(save_generation(model->tokenizer, folder, err));
+    RRT__TRY(write_json(rrt__tokenizer_generation(model->tokenizer), folder, "generation_config.json", err));
     return rrt__tokenizer_write(model->tokenizer, folder, err);
 }
 

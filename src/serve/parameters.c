@@ -187,7 +187,7 @@ static rrt_status read_max_tokens(size_t *max_tokens, const json_t *body, rrt_er
 
 static rrt_status set_exit(rrt__parameters *p, const char *rule, const json_t *threshold, rrt_error *err)
 {
-    if (!rrt__json_is_absent(threshold) && !json_is_number(threshold))
+    if (!rrt__json_is_absent(threshold) && !rrt__json_is_finite(threshold))
         return wrong("threshold", "a number", err);
     int length = rrt__json_is_absent(threshold)
                      ? snprintf(p->exit, sizeof p->exit, "%s", rule)

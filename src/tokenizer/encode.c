@@ -7,12 +7,13 @@
 typedef struct encoder {
     const rrt_tokenizer *tokenizer;
     bool parse_special;
-    const char *text; // all of it
-    const rrt__range *plain;
-    size_t n_plain;
+    const char *text;        // all of it
+    const rrt__range *plain; // in order
+    size_t n_plain, next_plain;
     rrt__matcher matcher;
+    rrt__stepper stepper;
     rrt__bpe bpe;
-    rrt__string byte_text, marked;
+    rrt__string byte_text;
     rrt__ids ids;
     const char
         *first; // where the text begins, or what the normalizer made of its first piece; NULL behind it
@@ -36,34 +37,44 @@ static rrt_status find_whole(encoder *e, const char *text, size_t length, int32_
     return RRT_STATUS_OK;
 }
 
-static rrt_status encode_pretoken(void *user, const char *text, size_t length, rrt_error *err)
+static rrt_status encode_bytes(encoder *e, const char *text, size_t length, rrt_error *err)
 {
-    encoder *e = user;
     int32_t id = -1;
+    // Positions in a pre-token are 32 bits wide.
+    if (length > INT32_MAX)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a piece of the text is too long: %zu bytes", length);
     if (e->tokenizer->ignores_merges) RRT__TRY(find_whole(e, text, length, &id, err));
     if (id >= 0) return rrt__ids_append(&e->ids, id, err);
     return rrt__bpe_encode(&e->bpe, &e->tokenizer->merges, text, length, &e->ids, err);
 }
 
+static rrt_status encode_pretoken(void *user, const char *text, size_t length, rrt_error *err)
+{
+    encoder *e = user;
+    bool is_in_alphabet;
+    if (!rrt__steps_end_in_alphabet(&e->tokenizer->steps)) return encode_bytes(e, text, length, err);
+    rrt__string bytes = {0};
+    rrt_status status = rrt__alphabet_read(&bytes, (rrt__slice){text, length}, &is_in_alphabet, err);
+    if (!status) status = encode_bytes(e, bytes.data, bytes.length, err);
+    rrt__string_free(&bytes);
+    return status;
+}
+
 static rrt_status encode_plain(encoder *e, const char *text, size_t length, rrt_error *err)
 {
-    const rrt__spaces *spaces = &e->tokenizer->spaces;
-    if (rrt__spaces_change(spaces)) {
-        e->marked.length = 0;
-        RRT__TRY(rrt__spaces_apply(spaces, &e->marked, text, length, text == e->first, err));
-        text = e->marked.data;
-        length = e->marked.length;
-    }
-    return rrt__splits_run(&e->tokenizer->splits, &e->matcher, text, length, encode_pretoken, e, err);
+    return rrt__steps_run(&e->tokenizer->steps, &e->stepper, text, length, text == e->first, err);
 }
 
 // Whether a special token found at text[0..length) counts. Behind the normalizer nobody knows where a part of
-// the text went: where some are plain, all is.
-static bool parses_special(const encoder *e, const rrt__added *added, const char *text, size_t length)
+// the text went: where some are plain, all is. What is asked about comes in the order of the text.
+static bool parses_special(encoder *e, const rrt__added *added, const char *text, size_t length)
 {
-    if (!e->parse_special || (e->n_plain && added != &e->tokenizer->raw)) return false;
-    for (size_t i = 0; i < e->n_plain; i++)
-        if (text < e->text + e->plain[i].end && text + length > e->text + e->plain[i].begin) return false;
+    if (!e->parse_special) return false;
+    if (!e->n_plain) return true;
+    if (added != &e->tokenizer->raw) return false;
+    while (e->next_plain < e->n_plain && e->text + e->plain[e->next_plain].end <= text) e->next_plain++;
+    for (size_t i = e->next_plain; i < e->n_plain && e->text + e->plain[i].begin < text + length; i++)
+        if (e->plain[i].end > e->plain[i].begin) return false;
     return true;
 }
 
@@ -72,16 +83,19 @@ static rrt_status cut_added(encoder *e, const rrt__added *added, const char *tex
                             rrt_status (*rest)(encoder *e, const char *text, size_t length, rrt_error *err),
                             rrt_error *err)
 {
-    size_t begin = 0, at = 0, found_length;
-    for (int32_t id; (id = rrt__added_find(added, text, length, &at, &found_length)) >= 0;
-         at += found_length) {
-        bool special = e->tokenizer->vocab.tokens[id].flags & RRT__TOKEN_SPECIAL;
-        if (special && !parses_special(e, added, text + at, found_length)) continue;
-        if (at > begin) RRT__TRY(rest(e, text + begin, at - begin, err));
-        RRT__TRY(rrt__ids_append(&e->ids, id, err));
-        begin = at + found_length;
+    size_t at = 0, n;
+    rrt__extent extent = {0};
+    for (int32_t id; (id = rrt__added_find(added, text, length, &at, &n)) >= 0; at += n) {
+        unsigned flags = e->tokenizer->vocab.tokens[id].flags;
+        if ((flags & RRT__TOKEN_SPECIAL) && !parses_special(e, added, text + at, n)) continue;
+        if (!rrt__added_extent(&extent, flags, text, length, at, at + n)) continue;
+        if (extent.left > extent.done) RRT__TRY(rest(e, text + extent.done, extent.left - extent.done, err));
+        // A token of spaces may lie in those that the one before took along. It counts all the same, and the
+        // text goes on behind it, unless nothing is left of it: so do Hugging Face's tokenizers.
+        if (extent.left < extent.right) RRT__TRY(rrt__ids_append(&e->ids, id, err));
+        extent.done = extent.right;
     }
-    return length > begin ? rest(e, text + begin, length - begin, err) : RRT_STATUS_OK;
+    return length > extent.done ? rest(e, text + extent.done, length - extent.done, err) : RRT_STATUS_OK;
 }
 
 static rrt_status encode_normalized(encoder *e, const char *text, size_t length, rrt_error *err)
@@ -94,8 +108,10 @@ static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_er
     if (!rrt__normalize_needed(&e->tokenizer->normalizer, text, length))
         return encode_normalized(e, text, length, err);
     rrt__string normal = {0};
-    rrt_status status = rrt__normalize(&e->tokenizer->normalizer, &normal, text, length, err);
-    e->first = text == e->first ? normal.data : NULL;
+    bool keeps_begin;
+    rrt_status status =
+        rrt__normalize(&e->tokenizer->normalizer, &e->matcher, &normal, text, length, &keeps_begin, err);
+    e->first = text == e->first && keeps_begin ? normal.data : NULL;
     if (!status) status = encode_normalized(e, normal.data, normal.length, err);
     e->first = NULL;
     rrt__string_free(&normal);
@@ -104,8 +120,7 @@ static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_er
 
 static rrt_status check(const char *text, size_t length, rrt_error *err)
 {
-    // Positions in a pre-token are 32 bits wide, and NFC or marks for spaces may make a text three times as
-    // long.
+    // NFC or marks for spaces may make a text three times as long.
     if (length > INT32_MAX / 3)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the text has %zu bytes: at most %d are possible in one call", length,
@@ -114,6 +129,21 @@ static rrt_status check(const char *text, size_t length, rrt_error *err)
     if (invalid < length)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the text is not valid UTF-8 at byte %zu (0x%02x)", invalid,
                          (unsigned char)text[invalid]);
+    return RRT_STATUS_OK;
+}
+
+// Ids that the tokenizer has beyond the rows of the model's embedding (an image's place, tokens that were
+// added) are an error only here, where a text needs one.
+static rrt_status check_limit(const rrt_tokenizer *tokenizer, const rrt__ids *ids, rrt_error *err)
+{
+    for (size_t i = 0; tokenizer->limit && i < ids->count; i++) {
+        if (ids->data[i] < tokenizer->limit) continue;
+        rrt__slice text = rrt__vocab_text(&tokenizer->vocab, ids->data[i]);
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the text needs token %d, '%.*s', but the model's embedding has only %d rows",
+                         (int)ids->data[i], (int)(text.length < 100 ? text.length : 100), text.data,
+                         (int)tokenizer->limit);
+    }
     return RRT_STATUS_OK;
 }
 
@@ -135,15 +165,17 @@ rrt_status rrt__encode(const rrt_tokenizer *tokenizer, const char *text, size_t 
                  .text = text,
                  .plain = plain,
                  .n_plain = n_plain};
+    e.stepper = (rrt__stepper){.matcher = &e.matcher, .each = encode_pretoken, .user = &e};
     rrt_status status = check(text, length, err);
     if (!status) status = rrt__matcher_open(&e.matcher, err);
     if (!status && options && options->add_bos && tokenizer->bos >= 0)
         status = rrt__ids_append(&e.ids, tokenizer->bos, err);
     if (!status) status = cut_added(&e, &tokenizer->raw, text, length, encode_raw, err);
+    if (!status) status = check_limit(tokenizer, &e.ids, err);
     rrt__matcher_close(&e.matcher);
     rrt__bpe_close(&e.bpe);
     rrt__string_free(&e.byte_text);
-    rrt__string_free(&e.marked);
+    rrt__stepper_close(&e.stepper);
     if (status) {
         rrt__free(e.ids.data);
         return status;

@@ -1,61 +1,20 @@
 // A tokenizer from a GGUF file: its metadata are put into the form of tokenizer.json and
 // tokenizer_config.json, so that there is one way to load a tokenizer and one to write it.
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "tokenizer/chat_templates.h"
+#include "tokenizer/gguf_pre.h"
 #include "tokenizer/parts.h"
-
-#define BYTE_LEVEL                                                                                           \
-    "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}"
-// Llama 3's pattern, with how many digits stand together.
-#define SPLIT_BY_WORDS(DIGITS)                                                                               \
-    "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": "           \
-    "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" DIGITS                                   \
-    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+\"}, \"behavior\": \"Isolated\", "        \
-    "\"invert\": false}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "    \
-    "\"use_regex\": false}]}"
-#define MARK_SPACES "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"▁\"}"
-#define READ_PIECES                                                                                          \
-    "{\"type\": \"Replace\", \"pattern\": {\"String\": \"▁\"}, \"content\": \" \"}, {\"type\": "           \
-    "\"ByteFallback\"}, {\"type\": \"Fuse\"}"
-
-// The parts of a tokenizer.json around its model.
-typedef struct pipeline {
-    const char *name; // tokenizer.ggml.pre
-    const char *normalizer, *pre_tokenizer, *decoder;
-    bool ignores_merges;
-} pipeline;
-
-static const pipeline byte_level[] = {
-    {"gpt-2", "null", BYTE_LEVEL, BYTE_LEVEL, false},
-    {"smollm", "null",
-     "{\"type\": \"Sequence\", \"pretokenizers\": ["
-     "{\"type\": \"Digits\", \"individual_digits\": true}," BYTE_LEVEL "]}",
-     BYTE_LEVEL, false},
-    {"llama-bpe", "null", SPLIT_BY_WORDS("\\p{N}{1,3}"), BYTE_LEVEL, true},
-    {"qwen2", "{\"type\": \"NFC\"}", SPLIT_BY_WORDS("\\p{N}"), BYTE_LEVEL, false},
-};
-enum { BYTE_LEVEL_COUNT = sizeof byte_level / sizeof *byte_level };
-
-// tokenizer.ggml.model "llama": SentencePiece, without and with a space put in front.
-static const pipeline sentencepiece[] = {
-    {"", MARK_SPACES, "null", "{\"type\": \"Sequence\", \"decoders\": [" READ_PIECES "]}", false},
-    {"",
-     "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"▁\"}," MARK_SPACES
-     "]}",
-     "null",
-     "{\"type\": \"Sequence\", \"decoders\": [" READ_PIECES
-     ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]}",
-     false},
-};
 
 // The changing parts of the two files.
 typedef struct source {
-    bool is_sentencepiece;
-    json_t *vocab;  // text → id
-    json_t *merges; // "left right"
+    const rrt__gguf_pre *pre; // NULL: SentencePiece
+    bool adds_space;          // SentencePiece: in front of a text
+    json_t *vocab;            // text → id
+    json_t *merges;           // "left right"
     json_t *added;
     json_t *config;
 } source;
@@ -88,31 +47,30 @@ static rrt_status read_text(const rrt__gguf *gguf, const char *key, rrt__slice *
     return status ? rrt__at(err, status, "%s", key) : RRT_STATUS_OK;
 }
 
-static rrt_status find_pipeline(const rrt__gguf *gguf, const pipeline **out, rrt_error *err)
+static rrt_status find_kind(const rrt__gguf *gguf, source *to, rrt_error *err)
 {
     rrt__slice model, pre = {"", 0};
-    bool adds_space;
     RRT__TRY(read_text(gguf, "tokenizer.ggml.model", &model, err));
-    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_space_prefix", true, &adds_space, err));
-    *out = &sentencepiece[adds_space];
+    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_space_prefix", true, &to->adds_space, err));
     if (equals(model, "llama")) return RRT_STATUS_OK;
     if (!equals(model, "gpt2"))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "the tokenizer.ggml.model '%.*s' is not known, only 'gpt2' and 'llama'",
                          (int)(model.length < 100 ? model.length : 100), model.data);
     if (rrt__gguf_has(gguf, "tokenizer.ggml.pre")) RRT__TRY(read_text(gguf, "tokenizer.ggml.pre", &pre, err));
-    for (*out = byte_level; *out < byte_level + BYTE_LEVEL_COUNT; ++*out)
-        if (equals(pre, (*out)->name)) return RRT_STATUS_OK;
-    return rrt__fail(
-        err, RRT_STATUS_UNSUPPORTED,
-        "the tokenizer.ggml.pre '%.*s' is not known, only 'gpt-2', 'smollm', 'llama-bpe' and 'qwen2'",
-        (int)(pre.length < 100 ? pre.length : 100), pre.data);
+    to->pre = rrt__gguf_pre_named(pre);
+    if (to->pre) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the tokenizer.ggml.pre '%.*s' is not known",
+                                  (int)(pre.length < 100 ? pre.length : 100), pre.data);
+    return rrt__hint(err, status, "docs/FORMATS.md lists those that are");
 }
 
 // user: the vocabulary, an object from text to id.
 static rrt_status add_token(void *user, size_t index, rrt__slice text, rrt_error *err)
 {
     json_t *vocab = user;
+    char empty[32];
+    if (!text.length) text = (rrt__slice){empty, (size_t)snprintf(empty, sizeof empty, "[EMPTY_%zu]", index)};
     rrt_status status = check_text(text, err);
     const json_t *other = status ? NULL : json_object_getn(vocab, text.data, text.length);
     if (other)
@@ -167,7 +125,7 @@ static rrt_status read_types(const rrt__gguf *gguf, source *to, rrt_error *err)
     for (size_t i = 0; i < count; i++) types[i] = TYPE_NORMAL;
     RRT__GOTO(rrt__gguf_has(gguf, key) ? rrt__gguf_ints(gguf, key, types, count, err) : RRT_STATUS_OK);
     RRT__GOTO(add_added(to->added, to->vocab, types, err));
-    if (!to->is_sentencepiece) goto done;
+    if (to->pre) goto done;
     RRT__GOTO(rrt__alloc(&scores, count, sizeof *scores, "the token scores", err));
     RRT__GOTO(rrt__gguf_reals(gguf, "tokenizer.ggml.scores", scores, count, err));
     for (size_t i = 0; i < count; i++)
@@ -188,17 +146,16 @@ static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
                          "tokenizer.ggml.tokens has %zu entries: at most %d are possible", count,
                          RRT__MAX_TOKENS);
     RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.tokens", add_token, to->vocab, err));
-    if (!to->is_sentencepiece)
-        RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.merges", add_merge, to->merges, err));
+    if (to->pre) RRT__TRY(rrt__gguf_each_string(gguf, "tokenizer.ggml.merges", add_merge, to->merges, err));
     return read_types(gguf, to, err);
 }
 
-// config[name] = the text of the token whose id the file gives under key, if it does.
-static rrt_status set_named(const rrt__gguf *gguf, const char *key, source *to, const char *name,
-                            rrt_error *err)
+// config[name] = the text of the token whose id the file gives under key, or the fallback's.
+static rrt_status set_named(const rrt__gguf *gguf, const char *key, int64_t fallback, source *to,
+                            const char *name, rrt_error *err)
 {
     int64_t wanted, most = (int64_t)json_object_size(to->vocab) - 1;
-    RRT__TRY(rrt__gguf_int_or(gguf, key, 0, most, -1, &wanted, err));
+    RRT__TRY(rrt__gguf_int_or(gguf, key, 0, most, to->pre ? -1 : fallback, &wanted, err));
     const char *text;
     json_t *id;
     json_object_foreach(to->vocab, text, id)
@@ -209,89 +166,140 @@ static rrt_status set_named(const rrt__gguf *gguf, const char *key, source *to, 
     return RRT_STATUS_OK;
 }
 
+static rrt_status set_flag(const rrt__gguf *gguf, const char *key, bool fallback, source *to,
+                           const char *name, rrt_error *err)
+{
+    bool value;
+    RRT__TRY(rrt__gguf_bool_or(gguf, key, fallback, &value, err));
+    return json_object_set_new(to->config, name, json_boolean(value)) == 0 ? RRT_STATUS_OK : fail_memory(err);
+}
+
 static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
 {
     static const struct {
         const char *key, *name;
+        int64_t fallback; // SentencePiece's
     } named[] = {
-        {"tokenizer.ggml.bos_token_id", "bos_token"},
-        {"tokenizer.ggml.eos_token_id", "eos_token"},
-        {"tokenizer.ggml.unknown_token_id", "unk_token"},
-        {"tokenizer.ggml.padding_token_id", "pad_token"},
+        {"tokenizer.ggml.bos_token_id", "bos_token", 1},
+        {"tokenizer.ggml.eos_token_id", "eos_token", 2},
+        {"tokenizer.ggml.unknown_token_id", "unk_token", 0},
+        {"tokenizer.ggml.padding_token_id", "pad_token", -1},
     };
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-        RRT__TRY(set_named(gguf, named[i].key, to, named[i].name, err));
-    bool adds_bos;
-    RRT__TRY(rrt__gguf_bool_or(gguf, "tokenizer.ggml.add_bos_token", to->is_sentencepiece, &adds_bos, err));
-    if (json_object_set_new(to->config, "add_bos_token", json_boolean(adds_bos)) != 0)
-        return fail_memory(err);
+        RRT__TRY(set_named(gguf, named[i].key, named[i].fallback, to, named[i].name, err));
+    bool adds_bos = !to->pre || (to->pre->flags & RRT__GGUF_PRE_BOS);
+    RRT__TRY(set_flag(gguf, "tokenizer.ggml.add_bos_token", adds_bos, to, "add_bos_token", err));
+    RRT__TRY(set_flag(gguf, "tokenizer.ggml.add_eos_token", false, to, "add_eos_token", err));
     return rrt__chat_templates_of_gguf(to->config, gguf, err);
 }
 
-// What makes Hugging Face's fast tokenizers put BOS in front; null if that is not wanted.
-static json_t *make_postprocessor(const json_t *config, const json_t *vocab)
+// Adds the token named `key` to a template that puts special tokens around a text, if `flag` says so.
+static int add_around(const source *from, const char *key, const char *flag, json_t *single, json_t *pair,
+                      json_t *tokens)
 {
-    const char *bos = json_string_value(json_object_get(config, "bos_token"));
-    if (!bos || !json_is_true(json_object_get(config, "add_bos_token"))) return json_null();
-    return json_pack(
-        "{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}, {s:{s:s, s:i}}],"
-        " s:{s:{s:s, s:[O], s:[s]}}}",
-        "type", "TemplateProcessing", "single", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id",
-        "A", "type_id", 0, "pair", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id", "A", "type_id",
-        0, "Sequence", "id", "B", "type_id", 1, "special_tokens", bos, "id", bos, "ids",
-        json_object_get(vocab, bos), "tokens", bos);
+    const char *text = json_string_value(json_object_get(from->config, key));
+    if (!text || !json_is_true(json_object_get(from->config, flag))) return 0;
+    json_t *item = json_pack("{s:{s:s, s:i}}", "SpecialToken", "id", text, "type_id", 0);
+    int failed = json_array_append(single, item) | json_array_append(pair, item);
+    json_decref(item);
+    return failed | json_object_set_new(tokens, text,
+                                        json_pack("{s:s, s:[O], s:[s]}", "id", text, "ids",
+                                                  json_object_get(from->vocab, text), "tokens", text));
 }
 
-// null, or the object that the text is.
-static json_t *parse(const char *text)
+static int add_text(json_t *list, const char *name, int type)
 {
-    return json_loads(text, JSON_DECODE_ANY, NULL);
+    return json_array_append_new(list, json_pack("{s:{s:s, s:i}}", "Sequence", "id", name, "type_id", type));
 }
 
-static json_t *make_json(const source *from, const pipeline *parts)
+// What makes Hugging Face's fast tokenizers put BOS in front and EOS behind; null if neither is wanted.
+static json_t *make_postprocessor(const source *from)
 {
+    json_t *single = json_array(), *pair = json_array(), *tokens = json_object(), *made = NULL;
+    int failed = add_around(from, "bos_token", "add_bos_token", single, pair, tokens);
+    failed |= add_text(single, "A", 0) | add_text(pair, "A", 0) | add_text(pair, "B", 1);
+    failed |= add_around(from, "eos_token", "add_eos_token", single, pair, tokens);
+    if (!failed && json_object_size(tokens))
+        made = json_pack("{s:s, s:O, s:O, s:O}", "type", "TemplateProcessing", "single", single, "pair", pair,
+                         "special_tokens", tokens);
+    else if (!failed)
+        made = json_null();
+    json_decref(single);
+    json_decref(pair);
+    json_decref(tokens);
+    return made;
+}
+
+static json_t *make_replace(const char *from, const char *to)
+{
+    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", from, "content", to);
+}
+
+static json_t *make_spaces_to_marks(bool adds_space)
+{
+    json_t *replace = make_replace(" ", rrt__space_mark);
+    return adds_space ? json_pack("{s:s, s:[{s:s, s:s}, o]}", "type", "Sequence", "normalizers", "type",
+                                  "Prepend", "prepend", rrt__space_mark, replace)
+                      : replace;
+}
+
+static json_t *make_marks_to_spaces(bool adds_space)
+{
+    json_t *strip =
+        adds_space ? json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0)
+                   : NULL;
+    return json_pack("{s:s, s:[o, {s:s}, {s:s}, o*]}", "type", "Sequence", "decoders",
+                     make_replace(rrt__space_mark, " "), "type", "ByteFallback", "type", "Fuse", strip);
+}
+
+static json_t *make_json(const source *from)
+{
+    const rrt__gguf_pre *pre = from->pre;
     const json_t *unknown = json_object_get(from->config, "unk_token");
-    return json_pack("{s:s, s:n, s:n, s:O, s:o, s:o, s:o, s:o,"
-                     " s:{s:s, s:n, s:O?, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
-                     "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
-                     parse(parts->normalizer), "pre_tokenizer", parse(parts->pre_tokenizer), "post_processor",
-                     make_postprocessor(from->config, from->vocab), "decoder", parse(parts->decoder), "model",
-                     "type", "BPE", "dropout", "unk_token", from->is_sentencepiece ? unknown : NULL,
-                     "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", from->is_sentencepiece,
-                     "byte_fallback", from->is_sentencepiece, "ignore_merges", parts->ignores_merges, "vocab",
-                     from->vocab, "merges", from->merges);
+    bool ignores_merges = pre && (pre->flags & RRT__GGUF_PRE_IGNORES_MERGES);
+    return json_pack(
+        "{s:s, s:n, s:n, s:O, s:o, s:o, s:o, s:o, s:{s:s, s:n, s:O?, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}",
+        "version", "1.0", "truncation", "padding", "added_tokens", from->added, "normalizer",
+        pre ? rrt__gguf_pre_normalizer(pre) : make_spaces_to_marks(from->adds_space), "pre_tokenizer",
+        pre ? rrt__gguf_pre_steps(pre) : json_null(), "post_processor", make_postprocessor(from), "decoder",
+        pre ? rrt__gguf_pre_byte_level() : make_marks_to_spaces(from->adds_space), "model", "type", "BPE",
+        "dropout", "unk_token", pre ? NULL : unknown, "continuing_subword_prefix", "end_of_word_suffix",
+        "fuse_unk", !pre, "byte_fallback", !pre, "ignore_merges", ignores_merges, "vocab", from->vocab,
+        "merges", from->merges);
 }
 
-// Whether a part of a tokenizer.json is what the text says.
-static bool is_part(const json_t *part, const char *text)
+// Beside the tokens that tell it by their text.
+static rrt_status add_ends(rrt_tokenizer *tokenizer, const rrt__gguf *gguf, rrt_error *err)
 {
-    json_t *expected = parse(text);
-    bool equal = rrt__json_is_absent(part) ? json_is_null(expected) : json_equal(part, expected);
-    json_decref(expected);
-    return equal;
-}
-
-const char *rrt__gguf_pre_of(const json_t *json)
-{
-    for (const pipeline *p = byte_level; p < byte_level + BYTE_LEVEL_COUNT; p++)
-        if (is_part(json_object_get(json, "normalizer"), p->normalizer) &&
-            is_part(json_object_get(json, "pre_tokenizer"), p->pre_tokenizer))
-            return p->name;
-    return NULL;
+    static const char *const keys[] = {"eot", "eom", "fim_pad", "fim_rep", "fim_sep"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char key[64];
+        int64_t id;
+        snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[i]);
+        RRT__TRY(rrt__gguf_int_or(gguf, key, 0, tokenizer->vocab.count - 1, -1, &id, err));
+        rrt__tokenizer_end_at(tokenizer, (int32_t)id);
+    }
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err)
 {
-    const pipeline *parts;
-    *out = NULL;
-    RRT__TRY(find_pipeline(gguf, &parts, err));
-    bool is_sentencepiece = parts == &sentencepiece[0] || parts == &sentencepiece[1];
-    source from = {is_sentencepiece, json_object(), json_array(), json_array(), rrt__config_new()};
+    source from = {0};
     json_t *json = NULL;
+    *out = NULL;
+    if (rrt__gguf_has(gguf, "rrt.config")) return rrt__tokenizer_unpack(out, gguf, err);
+    RRT__TRY(find_kind(gguf, &from, err));
+    from.vocab = json_object();
+    from.merges = json_array();
+    from.added = json_array();
+    from.config = rrt__config_new();
     rrt_status status = read_tokens(gguf, &from, err);
     if (!status) status = fill_config(gguf, &from, err);
-    if (!status && !(json = make_json(&from, parts))) status = fail_memory(err);
+    if (!status && !(json = make_json(&from))) status = fail_memory(err);
     if (!status) status = rrt__tokenizer_from_json(out, json, from.config, err);
+    if (!status) status = add_ends(*out, gguf, err);
+    if (status) rrt_tokenizer_close(*out);
+    if (status) *out = NULL;
     json_decref(from.vocab);
     json_decref(from.merges);
     json_decref(from.added);

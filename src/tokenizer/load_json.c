@@ -20,9 +20,10 @@ static rrt_status check_model(const json_t *model, rrt_error *err)
         RRT__TRY(rrt__json_string_or(model, texts[i], "", &text, err));
         if (*text) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" is not supported", texts[i]);
     }
-    if (!rrt__json_is_absent(json_object_get(model, "dropout")))
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"dropout\" is not supported");
-    return RRT_STATUS_OK;
+    double dropout;
+    RRT__TRY(rrt__json_real_or(model, "dropout", 0, &dropout, err));
+    return dropout == 0 ? RRT_STATUS_OK
+                        : rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"dropout\" is not supported");
 }
 
 static rrt_status read_vocab(rrt__vocab *vocab, json_t *tokens, rrt_error *err)
@@ -79,17 +80,20 @@ static rrt_status read_added_token(rrt__vocab *vocab, const json_t *json, rrt_er
 {
     int64_t id;
     const char *text;
-    bool special, normalized, flag;
+    bool special, normalized, is_set;
     RRT__TRY(rrt__json_int(json, "id", 0, RRT__MAX_TOKENS, &id, err));
     RRT__TRY(rrt__json_string(json, "content", &text, err));
     RRT__TRY(rrt__json_bool_or(json, "special", false, &special, err));
     RRT__TRY(rrt__json_bool_or(json, "normalized", !special, &normalized, err));
-    static const char *const refused[] = {"single_word", "lstrip", "rstrip"};
-    for (size_t i = 0; i < 3; i++) {
-        RRT__TRY(rrt__json_bool_or(json, refused[i], false, &flag, err));
-        if (flag) return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" is not supported", refused[i]);
-    }
+    static const struct {
+        const char *key;
+        unsigned flag;
+    } known[] = {{"single_word", RRT__TOKEN_WORD}, {"lstrip", RRT__TOKEN_LEFT}, {"rstrip", RRT__TOKEN_RIGHT}};
     unsigned flags = (special ? RRT__TOKEN_SPECIAL : 0) | (normalized ? RRT__TOKEN_NORMALIZED : 0);
+    for (size_t i = 0; i < 3; i++) {
+        RRT__TRY(rrt__json_bool_or(json, known[i].key, false, &is_set, err));
+        if (is_set) flags |= known[i].flag;
+    }
     return rrt__vocab_put_added(vocab, id, slice(text), flags, err);
 }
 
@@ -113,10 +117,9 @@ static rrt_status read_tokens(rrt_tokenizer *tokenizer, const json_t *json, rrt_
     RRT__TRY(rrt__json_object(model, "vocab", &tokens, err));
     RRT__TRY(rrt__json_bool_or(model, "ignore_merges", false, &tokenizer->ignores_merges, err));
     if (!rrt__json_is_absent(added)) RRT__TRY(rrt__json_array(json, "added_tokens", &added, err));
-    bool falls_back; // to bytes: only SentencePiece's vocabularies need to
-    RRT__TRY(rrt__json_bool_or(model, "byte_fallback", false, &falls_back, err));
-    RRT__TRY(rrt__vocab_open(&tokenizer->vocab, json_object_size(tokens) + count_fresh(added, tokens),
-                             falls_back, err));
+    tokenizer->vocab.is_sentencepiece = !rrt__pipeline_is_byte_level(json_object_get(json, "pre_tokenizer"));
+    RRT__TRY(rrt__json_bool_or(model, "byte_fallback", false, &tokenizer->vocab.falls_back, err));
+    RRT__TRY(rrt__vocab_open(&tokenizer->vocab, json_object_size(tokens) + count_fresh(added, tokens), err));
     RRT__TRY(read_vocab(&tokenizer->vocab, tokens, err));
     RRT__TRY(read_merges(tokenizer, model, err));
     for (size_t i = 0; i < json_array_size(added); i++) {
@@ -167,37 +170,28 @@ static rrt_status read_chat_template(rrt_tokenizer *tokenizer, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// prefix: the token that tokenizer.json itself puts in front; a config that says nothing leaves it to that.
-static rrt_status read_config(rrt_tokenizer *tokenizer, const char *prefix, rrt_error *err)
+// around: the tokens that tokenizer.json itself puts around a text; a config that says nothing leaves it to
+// that.
+static rrt_status read_config(rrt_tokenizer *tokenizer, const rrt__around *around, rrt_error *err)
 {
     RRT__TRY(read_named(&tokenizer->vocab, tokenizer->config, "bos_token", &tokenizer->bos, err));
     RRT__TRY(read_named(&tokenizer->vocab, tokenizer->config, "eos_token", &tokenizer->eos, err));
-    if (prefix) {
+    if (around->prefix) {
         int32_t id;
-        RRT__TRY(find_any(&tokenizer->vocab, prefix, &id, err));
+        RRT__TRY(find_any(&tokenizer->vocab, around->prefix, &id, err));
         if (tokenizer->bos < 0) tokenizer->bos = id;
         if (tokenizer->bos != id)
             return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                             "the token put in front of a text, '%.100s', is not bos_token", prefix);
+                             "the token put in front of a text, '%.100s', is not bos_token", around->prefix);
     }
-    RRT__TRY(
-        rrt__json_bool_or(tokenizer->config, "add_bos_token", prefix != NULL, &tokenizer->adds_bos, err));
+    RRT__TRY(rrt__json_bool_or(tokenizer->config, "add_bos_token", around->prefix != NULL,
+                               &tokenizer->adds_bos, err));
+    RRT__TRY(rrt__json_bool_or(tokenizer->config, "add_eos_token", around->suffix != NULL,
+                               &tokenizer->adds_eos, err));
     tokenizer->adds_bos = tokenizer->adds_bos && tokenizer->bos >= 0;
+    tokenizer->adds_eos = tokenizer->adds_eos && tokenizer->eos >= 0;
+    rrt__tokenizer_end_by_text(tokenizer);
     return read_chat_template(tokenizer, err);
-}
-
-static void mark_ends(rrt_tokenizer *tokenizer)
-{
-    static const char *const names[] = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>", "</s>"};
-    rrt__vocab *vocab = &tokenizer->vocab;
-    for (int32_t id = 0; id < vocab->count; id++) {
-        if (!(vocab->tokens[id].flags & RRT__TOKEN_SPECIAL)) continue;
-        rrt__slice text = rrt__vocab_text(vocab, id);
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-            if (text.length == strlen(names[i]) && memcmp(text.data, names[i], text.length) == 0)
-                vocab->tokens[id].flags |= RRT__TOKEN_ENDS;
-    }
-    if (tokenizer->eos >= 0) vocab->tokens[tokenizer->eos].flags |= RRT__TOKEN_ENDS;
 }
 
 json_t *rrt__config_new(void)
@@ -209,7 +203,7 @@ json_t *rrt__config_new(void)
 rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *config, rrt_error *err)
 {
     rrt_tokenizer *tokenizer;
-    const char *prefix;
+    rrt__around around;
     *out = NULL;
     RRT__TRY(rrt__alloc(&tokenizer, 1, sizeof *tokenizer, "a tokenizer", err));
     tokenizer->source = json_dumps(json, JSON_COMPACT);
@@ -217,11 +211,10 @@ rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *c
     rrt_status status = RRT_STATUS_OK;
     if (!tokenizer->source) RRT__GOTO(rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for a tokenizer"));
     RRT__GOTO(read_tokens(tokenizer, json, err));
-    RRT__GOTO(rrt__pipeline_read(tokenizer, json, &prefix, err));
+    RRT__GOTO(rrt__pipeline_read(tokenizer, json, &around, err));
     RRT__GOTO(rrt__added_open(&tokenizer->raw, &tokenizer->vocab, NULL, err));
     RRT__GOTO(rrt__added_open(&tokenizer->normalized, &tokenizer->vocab, &tokenizer->normalizer, err));
-    RRT__GOTO(read_config(tokenizer, prefix, err));
-    mark_ends(tokenizer);
+    RRT__GOTO(read_config(tokenizer, &around, err));
 done:
     if (status)
         rrt_tokenizer_close(tokenizer);

@@ -21,8 +21,8 @@ rrt_status rrt__merges_open(rrt__merges *merges, const rrt__vocab *vocab, int32_
     for (int byte = 0; byte < 256; byte++) {
         char text[8];
         size_t length = rrt__byte_text(vocab, (unsigned char)byte, text);
-        int32_t id = rrt__vocab_find(vocab, (rrt__slice){text, length});
-        merges->byte_ids[byte] = id >= 0 || vocab->is_sentencepiece ? id : unknown;
+        bool has_bytes = vocab->falls_back || !vocab->is_sentencepiece;
+        merges->byte_ids[byte] = has_bytes ? rrt__vocab_find(vocab, (rrt__slice){text, length}) : -1;
     }
     return RRT_STATUS_OK;
 }
@@ -144,13 +144,22 @@ static void add_symbol(rrt__bpe *bpe, uint32_t *count, int32_t id)
     ++*count;
 }
 
-// One symbol per byte that has a token.
+static void add_unknown(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merges)
+{
+    bool follows = *count && bpe->symbols[*count - 1].id == merges->unknown;
+    if (merges->unknown >= 0 && !(merges->fuses_unknown && follows)) add_symbol(bpe, count, merges->unknown);
+}
+
+// One symbol per byte that has a token, else the unknown token.
 static void add_bytes(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merges, const char *text,
                       size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         int32_t id = merges->byte_ids[(unsigned char)text[i]];
-        if (id >= 0) add_symbol(bpe, count, id);
+        if (id >= 0)
+            add_symbol(bpe, count, id);
+        else
+            add_unknown(bpe, count, merges);
     }
 }
 
@@ -169,13 +178,12 @@ static void add_characters(rrt__bpe *bpe, uint32_t *count, const rrt__merges *me
         uint32_t codepoint;
         n = rrt__utf8_decode(text + at, length - at, &codepoint);
         int32_t id = rrt__vocab_find(merges->characters, (rrt__slice){text + at, n});
-        bool follows_unknown = *count && bpe->symbols[*count - 1].id == merges->unknown;
         if (id >= 0)
             add_symbol(bpe, count, id);
         else if (has_bytes(merges, text + at, n))
             add_bytes(bpe, count, merges, text + at, n);
-        else if (merges->unknown >= 0 && !(merges->fuses_unknown && follows_unknown))
-            add_symbol(bpe, count, merges->unknown);
+        else
+            add_unknown(bpe, count, merges);
     }
 }
 

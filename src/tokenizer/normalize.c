@@ -1,123 +1,173 @@
-// What is done to a text before it is cut: SentencePiece's marks for spaces, and Unicode normal form C.
-// utf8proc knows the characters; the reordering of combining marks is done here, by counting, because
-// utf8proc's own takes quadratic time on a long run of them.
+// What is done to a text before it is cut: a list of steps, each from a text to a text.
 #include <string.h>
 #include <utf8proc.h>
 
 #include "base/utf8.h"
 #include "tokenizer/parts.h"
 
-const char rrt__space_mark[] = "\xe2\x96\x81";
-
-static bool nfc_needed(const char *text, size_t length)
+rrt_status rrt__normalizer_add(rrt__normalizer *normalizer, rrt__normal_kind kind, rrt__normal **out,
+                               rrt_error *err)
 {
-    // No character below U+0300 changes or composes with another one: their lead bytes are below 0xcc.
+    if (normalizer->count == RRT__MAX_STEPS)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "more than %d normalizer steps", RRT__MAX_STEPS);
+    *out = &normalizer->list[normalizer->count++];
+    **out = (rrt__normal){.kind = kind};
+    return RRT_STATUS_OK;
+}
+
+void rrt__normalizer_close(rrt__normalizer *normalizer)
+{
+    for (size_t i = 0; i < normalizer->count; i++) {
+        rrt__pattern_close(&normalizer->list[i].pattern);
+        rrt__free(normalizer->list[i].content);
+    }
+}
+
+static bool has_byte_from(const char *text, size_t length, unsigned char least)
+{
     for (size_t i = 0; i < length; i++)
-        if ((unsigned char)text[i] >= 0xcc) return true;
+        if ((unsigned char)text[i] >= least) return true;
     return false;
 }
 
 bool rrt__normalize_needed(const rrt__normalizer *normalizer, const char *text, size_t length)
 {
-    return (normalizer->nfc && nfc_needed(text, length)) || rrt__spaces_change(&normalizer->spaces);
-}
-
-rrt_status rrt__spaces_apply(const rrt__spaces *spaces, rrt__string *out, const char *text, size_t length,
-                             bool is_first, rrt_error *err)
-{
-    size_t mark = strlen(rrt__space_mark), begin = 0;
-    bool is_there =
-        (spaces->replaces && text[0] == ' ') || (length >= mark && memcmp(text, rrt__space_mark, mark) == 0);
-    bool prepends = spaces->prepend == RRT__PREPEND_ALWAYS ||
-                    (spaces->prepend == RRT__PREPEND_UNLESS_THERE && !is_there) ||
-                    (spaces->prepend == RRT__PREPEND_FIRST && !is_there && is_first);
-    if (prepends) RRT__TRY(rrt__string_append(out, rrt__space_mark, mark, err));
-    for (size_t at = 0; spaces->replaces && at < length; at++) {
-        if (text[at] != ' ') continue;
-        RRT__TRY(rrt__string_append(out, text + begin, at - begin, err));
-        RRT__TRY(rrt__string_append(out, rrt__space_mark, mark, err));
-        begin = at + 1;
+    for (size_t i = 0; i < normalizer->count; i++) {
+        rrt__normal_kind kind = normalizer->list[i].kind;
+        // No character below U+0300 changes or composes with another one in NFC: their lead bytes are below
+        // 0xcc. The other forms leave ASCII alone.
+        unsigned char least = kind == RRT__NORMAL_NFC ? 0xcc : 0x80;
+        bool only_some = kind <= RRT__NORMAL_NFKD || kind == RRT__NORMAL_STRIP_ACCENTS;
+        if (!only_some || has_byte_from(text, length, least)) return true;
     }
-    return rrt__string_append(out, text + begin, length - begin, err);
+    return false;
 }
 
-rrt_status rrt__normalize(const rrt__normalizer *normalizer, rrt__string *out, const char *text,
-                          size_t length, rrt_error *err)
+// Control characters that NMT drops.
+static bool is_dropped(uint32_t c)
 {
-    rrt__string composed = {0};
-    if (normalizer->nfc) {
-        rrt_status status = rrt__normalize_nfc(&composed, text, length, err);
-        if (status) return status;
-        text = composed.data;
-        length = composed.length;
+    return (c >= 1 && c <= 8) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f;
+}
+
+static bool is_odd_space(uint32_t c)
+{
+    return c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 || (c >= 0x200b && c <= 0x200f) ||
+           c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xfeff || c == 0xfffd;
+}
+
+// What becomes of one character, in one or two; returns how many.
+static size_t map_character(rrt__normal_kind kind, uint32_t c, uint32_t out[2])
+{
+    out[0] = c;
+    if (kind == RRT__NORMAL_STRIP_ACCENTS) return !rrt__is_accent(c);
+    if (kind == RRT__NORMAL_NMT) {
+        if (is_odd_space(c)) out[0] = ' ';
+        return !is_dropped(c);
     }
-    rrt_status status = rrt__spaces_apply(&normalizer->spaces, out, text, length, true, err);
-    rrt__string_free(&composed);
-    return status;
+    out[0] = c == 0x130 ? 'i' : (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+    out[1] = 0x307; // the dot that U+0130 has, the one capital that becomes two characters
+    return c == 0x130 ? 2 : 1;
 }
 
-typedef struct codepoints {
-    utf8proc_int32_t *data;
-    size_t count, capacity;
-} codepoints;
-
-static rrt_status decompose(codepoints *out, const char *text, size_t length, rrt_error *err)
+static rrt_status map_characters(rrt__normal_kind kind, rrt__string *out, const char *text, size_t length,
+                                 bool *keeps_begin, rrt_error *err)
 {
-    enum { MOST = 32 }; // no canonical decomposition has more than 4
     for (size_t at = 0; at < length;) {
-        uint32_t c = 0;
+        uint32_t c = 0, mapped[2];
+        bool is_first = at == 0;
         at += rrt__utf8_decode(text + at, length - at, &c);
-        RRT__TRY(rrt__array_reserve(&out->data, &out->capacity, out->count + MOST, sizeof *out->data, err));
-        utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, out->data + out->count, MOST,
-                                                     UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, NULL);
-        out->count += n > 0 && n <= MOST ? (size_t)n : 0;
+        size_t n = map_character(kind, c, mapped);
+        if (is_first && n == 0) *keeps_begin = false;
+        for (size_t i = 0; i < n; i++) {
+            char character[4];
+            size_t bytes = rrt__utf8_encode(mapped[i], character);
+            RRT__TRY(rrt__string_append(out, character, bytes, err));
+        }
     }
     return RRT_STATUS_OK;
 }
 
-static size_t combining_class(utf8proc_int32_t c)
+static rrt_status strip(const rrt__normal *step, rrt__string *out, const char *text, size_t length,
+                        bool *keeps_begin, rrt_error *err)
 {
-    return c < 0x300 ? 0 : (size_t)utf8proc_get_property(c)->combining_class & 0xff;
-}
-
-// Sorts data[0..count), marks that follow each other, by combining class and keeps the order within a class.
-static void sort_marks(utf8proc_int32_t *data, utf8proc_int32_t *room, size_t count)
-{
-    size_t start[257] = {0};
-    for (size_t i = 0; i < count; i++) start[combining_class(data[i]) + 1]++;
-    for (size_t k = 0; k < 256; k++) start[k + 1] += start[k];
-    for (size_t i = 0; i < count; i++) room[start[combining_class(data[i])]++] = data[i];
-    for (size_t i = 0; i < count; i++) data[i] = room[i];
-}
-
-static rrt_status reorder(codepoints *points, rrt_error *err)
-{
-    utf8proc_int32_t *room;
-    RRT__TRY(rrt__alloc(&room, points->count, sizeof *room, "normalising text", err));
-    for (size_t begin = 0, end; begin < points->count; begin = end) {
-        end = begin + 1;
-        if (combining_class(points->data[begin]) == 0) continue;
-        while (end < points->count && combining_class(points->data[end]) != 0) end++;
-        if (end - begin > 1) sort_marks(points->data + begin, room, end - begin);
+    size_t begin = 0, end = length, n;
+    uint32_t c;
+    while (step->left && begin < end && (n = rrt__utf8_decode(text + begin, end - begin, &c)) &&
+           rrt__is_space(c))
+        begin += n;
+    while (step->right && begin < end) {
+        size_t last = end - 1;
+        while (last > begin && ((unsigned char)text[last] & 0xc0) == 0x80) last--;
+        if (!rrt__utf8_decode(text + last, end - last, &c) || !rrt__is_space(c)) break;
+        end = last;
     }
-    rrt__free(room);
-    return RRT_STATUS_OK;
+    if (begin) *keeps_begin = false;
+    return rrt__string_append(out, text + begin, end - begin, err);
 }
 
-rrt_status rrt__normalize_nfc(rrt__string *out, const char *text, size_t length, rrt_error *err)
+// A file's replacements might make any length out of a short text.
+static rrt_status check_length(const rrt__string *out, size_t most, rrt_error *err)
 {
-    codepoints points = {0};
-    rrt_status status = decompose(&points, text, length, err);
-    if (!status) status = reorder(&points, err);
-    if (status) goto done;
-    utf8proc_ssize_t count = utf8proc_normalize_utf32(points.data, (utf8proc_ssize_t)points.count,
-                                                      UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    for (utf8proc_ssize_t i = 0; i < count; i++) {
-        char character[4];
-        size_t n = rrt__utf8_encode((uint32_t)points.data[i], character);
-        RRT__GOTO(rrt__string_append(out, character, n, err));
+    if (out->length <= most) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the tokenizer's normalizer makes the text too long");
+}
+
+static rrt_status replace(const rrt__normal *step, const rrt__matcher *matcher, rrt__string *out,
+                          const char *text, size_t length, size_t most, bool *keeps_begin, rrt_error *err)
+{
+    size_t done = 0, begin, end, content = strlen(step->content);
+    for (;;) {
+        RRT__TRY(check_length(out, most, err));
+        RRT__TRY(rrt__pattern_find(&step->pattern, matcher, text, length, done, &begin, &end, err));
+        if (begin == SIZE_MAX) return rrt__string_append(out, text + done, length - done, err);
+        RRT__TRY(rrt__string_append(out, text + done, begin - done, err));
+        RRT__TRY(rrt__string_append(out, step->content, content, err));
+        if (begin == 0 && content == 0) *keeps_begin = false;
+        done = end;
     }
-done:
-    rrt__free(points.data);
+}
+
+static rrt_status apply(const rrt__normal *step, const rrt__matcher *matcher, rrt__string *out,
+                        const char *text, size_t length, size_t most, bool *keeps_begin, rrt_error *err)
+{
+    switch (step->kind) {
+    case RRT__NORMAL_NFC:
+    case RRT__NORMAL_NFD:
+    case RRT__NORMAL_NFKC:
+    case RRT__NORMAL_NFKD:
+        return rrt__normal_form(out, text, length,
+                                step->kind == RRT__NORMAL_NFC || step->kind == RRT__NORMAL_NFKC,
+                                step->kind >= RRT__NORMAL_NFKC, err);
+    case RRT__NORMAL_STRIP:
+        return strip(step, out, text, length, keeps_begin, err);
+    case RRT__NORMAL_PREPEND:
+        if (length) RRT__TRY(rrt__string_append(out, step->content, strlen(step->content), err));
+        return rrt__string_append(out, text, length, err);
+    case RRT__NORMAL_REPLACE:
+        return replace(step, matcher, out, text, length, most, keeps_begin, err);
+    default:
+        return map_characters(step->kind, out, text, length, keeps_begin, err);
+    }
+}
+
+rrt_status rrt__normalize(const rrt__normalizer *normalizer, const rrt__matcher *matcher, rrt__string *out,
+                          const char *text, size_t length, bool *keeps_begin, rrt_error *err)
+{
+    rrt__string rooms[2] = {{0}, {0}};
+    rrt_status status = RRT_STATUS_OK;
+    *keeps_begin = true;
+    size_t most = 4096 + (length < INT32_MAX / 64 ? 64 * length : INT32_MAX);
+    for (size_t i = 0; !status && i < normalizer->count; i++) {
+        rrt__string *to = &rooms[i % 2];
+        to->length = 0;
+        status = rrt__string_append(to, "", 0, err);
+        if (!status) status = apply(&normalizer->list[i], matcher, to, text, length, most, keeps_begin, err);
+        if (!status) status = check_length(to, most, err);
+        text = to->data;
+        length = to->length;
+    }
+    if (!status) status = rrt__string_append(out, text, length, err);
+    rrt__string_free(&rooms[0]);
+    rrt__string_free(&rooms[1]);
     return status;
 }

@@ -1,5 +1,6 @@
-// The common subset of Oniguruma (Ruby syntax) and PCRE2 that pre-tokenizers are written in. Two things are
-// reworded: \s and \S, because PCRE2 also counts U+180E as a space. The rest passes as it is or is refused.
+// The common subset of Oniguruma (Ruby syntax) and PCRE2 that pre-tokenizers are written in. What the
+// two read differently is reworded (\s, because PCRE2 also counts U+180E as a space; words; lines) or
+// refused.
 #include "tokenizer/pattern.h"
 
 #include <string.h>
@@ -10,6 +11,20 @@
     "\\x00-\\x08\\x0e-\\x1f!-\\x84\\x86-\\x9f\\xa1-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"          \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
+// Letters by category and by use (circled ones), marks, digits, connectors. Outside a class Oniguruma also
+// takes the numbers of Latin-1 for words.
+#define WORD                                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{"     \
+    "1f170}-"                                                                                                \
+    "\\x{1f189}"
+#define WORD_ALONE WORD "\\xb2\\xb3\\xb9\\xbc-\\xbe"
+
+// How many hexadecimal digits there are.
+static size_t count_hex(const char *at)
+{
+    return strspn(at, "0123456789abcdefABCDEF");
+}
+
 // How many bytes at `at` form one element of a pattern, 0 if it is not in the subset. *words replaces them if
 // set.
 static size_t read_escape(const char *at, bool in_class, const char **words)
@@ -17,12 +32,22 @@ static size_t read_escape(const char *at, bool in_class, const char **words)
     char c = at[1];
     if (c == 's') *words = in_class ? SPACES : "[" SPACES "]";
     if (c == 'S') *words = in_class ? NO_SPACES : "[" NO_SPACES "]";
+    if (c == 'w') *words = in_class ? WORD : "[" WORD_ALONE "]";
+    if (c == 'W' && !in_class) *words = "[^" WORD_ALONE "]";
+    if (c == 'b' && !in_class)
+        *words = "(?:(?<=[" WORD_ALONE "])(?![" WORD_ALONE "])|(?<![" WORD_ALONE "])(?=[" WORD_ALONE "]))";
+    if (*words) return 2;
+    if (c == 'x' && at[2] == '{') {
+        size_t digits = count_hex(at + 3);
+        return digits && at[3 + digits] == '}' ? digits + 4 : 0;
+    }
     if (c == 'p' || c == 'P') { // a general category: scripts have two readings in PCRE2
         const char *close = at[2] == '{' ? strchr(at, '}') : NULL;
         size_t name = close ? (size_t)(close - at) - 3 : 0;
         return name == 1 || name == 2 ? name + 4 : 0;
     }
-    if (c && strchr("sSdDrnt", c)) return 2;
+    if (c == 'A' || c == 'z') return in_class ? 0 : 2;
+    if (c && strchr("dDrnt", c)) return 2;
     return c && strchr("\\^$.|?*+()[]{}-/'\"#&~!,:;=<>@%`_ ", c) ? 2 : 0;
 }
 
@@ -40,9 +65,22 @@ static size_t read_in_class(const char *at, bool *in_class)
     return *at == '[' || strncmp(at, "&&", 2) == 0 ? 0 : 1; // Oniguruma nests and intersects classes
 }
 
-static size_t read_outside_class(const char *at, bool *in_class)
+// What a line is differs: to Oniguruma it ends at \n alone, and ^ and $ are about lines.
+static const char *line_words(char c)
 {
-    if (strchr(".^$", *at)) return 0; // what a line is differs
+    return c == '.' ? "[^\\n]" : c == '^' ? "(?:\\A|(?<=\\n)(?!\\z))" : c == '$' ? "(?=\\n|\\z)" : NULL;
+}
+
+// Control characters as they stand are what their escapes are: two spellings of one pattern become the same.
+static const char *control_words(char c)
+{
+    return c == '\r' ? "\\r" : c == '\n' ? "\\n" : c == '\t' ? "\\t" : NULL;
+}
+
+static size_t read_outside_class(const char *at, bool *in_class, const char **words)
+{
+    *words = line_words(*at);
+    if (*words) return 1;
     if (*at == '(') return read_group(at);
     if (*at == '{' && at[1] == ',') return 0; // {,n} is text to PCRE2
     if (*at == '}' && at[1] == '+') return 0; // {m,n}+ is possessive only in PCRE2
@@ -56,10 +94,11 @@ rrt_status rrt__pattern_translate(rrt__string *out, const char *pattern, rrt_err
 {
     bool in_class = false;
     for (const char *at = pattern; *at;) {
-        const char *words = NULL;
-        size_t length = *at == '\\' ? read_escape(at, in_class, &words)
-                        : in_class  ? read_in_class(at, &in_class)
-                                    : read_outside_class(at, &in_class);
+        const char *words = control_words(*at);
+        size_t length = words         ? 1
+                        : *at == '\\' ? read_escape(at, in_class, &words)
+                        : in_class    ? read_in_class(at, &in_class)
+                                      : read_outside_class(at, &in_class, &words);
         if (length == 0)
             return rrt__fail(
                 err, RRT_STATUS_UNSUPPORTED,

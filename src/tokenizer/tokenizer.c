@@ -1,10 +1,9 @@
-// The tokenizer as a whole: opening, closing, what it says about its tokens, and writing it.
+// The tokenizer as a whole: closing, what it says about its tokens, and writing it as Hugging Face files.
 #include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/chat_templates.h"
 #include "tokenizer/parts.h"
 
 void rrt_tokenizer_close(rrt_tokenizer *tokenizer)
@@ -12,11 +11,14 @@ void rrt_tokenizer_close(rrt_tokenizer *tokenizer)
     if (!tokenizer || atomic_fetch_sub(&tokenizer->more_owners, 1) > 0) return;
     rrt__vocab_close(&tokenizer->vocab);
     rrt__merges_close(&tokenizer->merges);
-    rrt__splits_close(&tokenizer->splits);
+    rrt__steps_close(&tokenizer->steps);
+    rrt__normalizer_close(&tokenizer->normalizer);
     rrt__added_close(&tokenizer->raw);
     rrt__added_close(&tokenizer->normalized);
     free(tokenizer->source);
     json_decref(tokenizer->config);
+    json_decref(tokenizer->token_ids);
+    json_decref(tokenizer->generation);
     rrt__free(tokenizer);
 }
 
@@ -91,6 +93,16 @@ void rrt_text_free(char *text)
     rrt__free(text);
 }
 
+void rrt__tokenizer_limit(rrt_tokenizer *tokenizer, size_t rows)
+{
+    if (!tokenizer || rows >= (size_t)tokenizer->vocab.count) return;
+    tokenizer->limit = (int32_t)rows;
+    if (tokenizer->eos >= tokenizer->limit) tokenizer->eos = -1;
+    if (tokenizer->bos < tokenizer->limit) return;
+    tokenizer->bos = -1;
+    tokenizer->adds_bos = false;
+}
+
 rrt_status rrt__tokenizer_check_same(const rrt_tokenizer *a, const rrt_tokenizer *b, rrt_error *err)
 {
     if (!a || !b || a == b) return RRT_STATUS_OK;
@@ -122,6 +134,18 @@ json_t *rrt__tokenizer_config(const rrt_tokenizer *tokenizer)
     return tokenizer->config;
 }
 
+int32_t rrt__tokenizer_named(const rrt_tokenizer *tokenizer, const char *name)
+{
+    const json_t *token = json_object_get(tokenizer->config, name);
+    if (json_is_object(token)) token = json_object_get(token, "content");
+    const char *wanted = json_string_value(token);
+    for (int32_t id = 0; wanted && id < tokenizer->vocab.count; id++) {
+        rrt__slice text = rrt__vocab_text(&tokenizer->vocab, id);
+        if (text.length == strlen(wanted) && memcmp(text.data, wanted, text.length) == 0) return id;
+    }
+    return -1;
+}
+
 // Some tools look for the named tokens in a file of their own.
 static rrt_status write_special_tokens(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
 {
@@ -150,55 +174,4 @@ rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *fold
     RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
     RRT__TRY(rrt__json_write(tokenizer->config, path, err));
     return write_special_tokens(tokenizer, folder, err);
-}
-
-static rrt_status open_gguf(rrt_tokenizer **out, const char *path, rrt_error *err)
-{
-    rrt__gguf *gguf;
-    RRT__TRY(rrt__gguf_open(&gguf, path, err));
-    rrt_status status = rrt__tokenizer_from_gguf(out, gguf, err);
-    rrt__gguf_close(gguf);
-    // What the reader of the file found says so already; what the tokenizer's loader found does not.
-    bool is_named = !status || !err || strncmp(err->where, path, strlen(path)) == 0;
-    return is_named ? status : rrt__at(err, status, "%s", path);
-}
-
-static rrt_status read_config(json_t **config, const char *folder, rrt_error *err)
-{
-    char path[4096];
-    RRT__TRY(rrt__path_join(path, folder, "tokenizer_config.json", err));
-    if (rrt__path_exists(path))
-        RRT__TRY(rrt__json_read(config, path, err));
-    else
-        *config = rrt__config_new();
-    if (!json_is_object(*config))
-        return rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "not a JSON object"), "%s", path);
-    return rrt__chat_templates_of_folder(*config, folder, err);
-}
-
-static rrt_status open_json(rrt_tokenizer **out, const char *path, const char *folder, rrt_error *err)
-{
-    json_t *json = NULL, *config = NULL;
-    rrt_status status = RRT_STATUS_OK;
-    RRT__GOTO(rrt__json_read(&json, path, err));
-    if (folder) RRT__GOTO(read_config(&config, folder, err));
-    status = rrt__tokenizer_from_json(out, json, config, err);
-    if (status) rrt__at(err, status, "%s", path);
-done:
-    json_decref(json);
-    json_decref(config);
-    return status;
-}
-
-rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err)
-{
-    *out = NULL;
-    if (rrt__path_is_folder(path)) {
-        char file[4096];
-        RRT__TRY(rrt__path_join(file, path, "tokenizer.json", err));
-        return open_json(out, file, path, err);
-    }
-    size_t length = strlen(path);
-    bool is_json = length >= 5 && strcmp(path + length - 5, ".json") == 0;
-    return is_json ? open_json(out, path, NULL, err) : open_gguf(out, path, err);
 }

@@ -7,7 +7,20 @@
 #include "format/gguf_write.h"
 #include "rrt/tokenizer.h"
 
+// Of a GGUF file, or of our own quantised one: then *out is NULL if the file has none.
 rrt_status rrt__tokenizer_from_gguf(rrt_tokenizer **out, const rrt__gguf *gguf, rrt_error *err);
+
+// Adds all of a tokenizer to the metadata of our own file.
+rrt_status rrt__tokenizer_pack(const rrt_tokenizer *tokenizer, rrt__gguf_writer *writer, rrt_error *err);
+
+// From now on encoding fails with UNSUPPORTED where a text needs an id that a model of so many rows lacks,
+// and BOS and EOS are none if they are such. Before the tokenizer is shared; NULL is fine.
+void rrt__tokenizer_limit(rrt_tokenizer *tokenizer, size_t rows);
+
+// For config.json and generation_config.json: "bos_token_id", "eos_token_id" and "pad_token_id" as the
+// model's files had them, all else of the second file too, or what the tokenizer says. The caller's.
+json_t *rrt__tokenizer_token_ids(const rrt_tokenizer *tokenizer);
+json_t *rrt__tokenizer_generation(const rrt_tokenizer *tokenizer);
 
 // Adds the tokenizer to a file's metadata, for a vocabulary of `vocab` ids, which may be more than it has.
 // UNSUPPORTED if GGUF has no name for how it prepares a text.

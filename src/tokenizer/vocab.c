@@ -28,27 +28,31 @@ static int character_to_byte(uint32_t character)
     return (int)(index < 0x21 ? index : index < 0x43 ? index - 0x21 + 0x7f : 0xad);
 }
 
+size_t rrt__alphabet_write(unsigned char byte, char out[4])
+{
+    return rrt__utf8_encode(byte_to_character(byte), out);
+}
+
 size_t rrt__byte_text(const rrt__vocab *vocab, unsigned char byte, char out[8])
 {
-    if (!vocab->is_sentencepiece) return rrt__utf8_encode(byte_to_character(byte), out);
+    if (!vocab->is_sentencepiece) return rrt__alphabet_write(byte, out);
     return (size_t)snprintf(out, 8, "<0x%02X>", byte);
 }
 
-// Appends what a text in the byte-level alphabet stands for, or nothing and false if it is not in it.
-static rrt_status append_bytes(rrt__string *pool, rrt__slice text, bool *is_byte_text, rrt_error *err)
+rrt_status rrt__alphabet_read(rrt__string *out, rrt__slice text, bool *is_in_alphabet, rrt_error *err)
 {
-    size_t start = pool->length;
-    *is_byte_text = true;
+    size_t start = out->length;
+    *is_in_alphabet = true;
     for (size_t at = 0; at < text.length;) {
         uint32_t character = 0;
         at += rrt__utf8_decode(text.data + at, text.length - at, &character);
         int byte = character_to_byte(character);
         if (byte < 0) {
-            *is_byte_text = false;
-            pool->length = start;
+            *is_in_alphabet = false;
+            out->length = start;
             return RRT_STATUS_OK;
         }
-        RRT__TRY(rrt__string_append(pool, &(char){(char)byte}, 1, err));
+        RRT__TRY(rrt__string_append(out, &(char){(char)byte}, 1, err));
     }
     return RRT_STATUS_OK;
 }
@@ -66,10 +70,10 @@ static int named_byte(rrt__slice text)
 }
 
 // Appends what a token of SentencePiece's stands for.
-static rrt_status append_piece(rrt__string *pool, rrt__slice text, rrt_error *err)
+static rrt_status append_piece(const rrt__vocab *vocab, rrt__string *pool, rrt__slice text, rrt_error *err)
 {
     size_t mark = strlen(rrt__space_mark);
-    int byte = text.data[0] == '<' ? named_byte(text) : -1;
+    int byte = vocab->falls_back && text.data[0] == '<' ? named_byte(text) : -1;
     if (byte >= 0) return rrt__string_append(pool, &(char){(char)byte}, 1, err);
     for (size_t at = 0; at < text.length;) {
         bool is_space = text.length - at >= mark && memcmp(text.data + at, rrt__space_mark, mark) == 0;
@@ -79,9 +83,8 @@ static rrt_status append_piece(rrt__string *pool, rrt__slice text, rrt_error *er
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, bool is_sentencepiece, rrt_error *err)
+rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err)
 {
-    vocab->is_sentencepiece = is_sentencepiece;
     if (count == 0 || count > RRT__MAX_TOKENS)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the vocabulary has %zu tokens: from 1 to %d are possible",
                          count, RRT__MAX_TOKENS);
@@ -163,8 +166,8 @@ rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_er
     size_t start = vocab->pool.length;
     RRT__TRY(rrt__string_append(&vocab->pool, text.data, text.length, err));
     bool is_byte_text = true;
-    RRT__TRY(vocab->is_sentencepiece ? append_piece(&vocab->pool, text, err)
-                                     : append_bytes(&vocab->pool, text, &is_byte_text, err));
+    RRT__TRY(vocab->is_sentencepiece ? append_piece(vocab, &vocab->pool, text, err)
+                                     : rrt__alphabet_read(&vocab->pool, text, &is_byte_text, err));
     size_t bytes = is_byte_text ? start + text.length : start;
     size_t bytes_length = vocab->pool.length - bytes;
     *token = (rrt__token){start, text.length, bytes, bytes_length, 0};

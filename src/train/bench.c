@@ -39,9 +39,9 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
         return rrt__fail(
             err, RRT_STATUS_UNSUPPORTED,
             "layer matching trains each depth by itself: loops that share keys and values cannot");
-    size_t rows = step.sequences * context;
+    size_t rows = step.sequences * context, common = rrt__model_common_rows(model, o->teacher);
     RRT__TRY(rrt__alloc(&b->ids, rows + 1, sizeof *b->ids, "ids", err));
-    for (size_t i = 0; i <= rows; i++) b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % model->shape.vocab);
+    for (size_t i = 0; i <= rows; i++) b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % common);
     b->batch = (rrt__batch){step.sequences, context, b->ids, b->ids + 1, NULL};
     RRT__TRY(rrt__optimizer_create(&b->optimizer, model, &adam, o->threads, err));
     return rrt__stepper_create(&b->stepper, model, o->teacher, &b->optimizer, &step, err);

@@ -129,7 +129,8 @@ void rrt__exits_backward(rrt__team team, rrt__exits *e, int n, const rrt__span *
     float weight = rrt__exit_weight(&e->options, model->plan.loops, n);
     leaving l = {team, e, n, n == model->plan.loops, weight > 0 && !e->only_gates, spans, n_spans};
     const rrt__objective objective = {RRT__DIVERGENCE_FORWARD_KL, 1, last->objective->temperature};
-    const rrt__teaching teaching = {.model = l.learns ? model : NULL, .workspace = &e->taken};
+    const rrt__teaching teaching = {
+        .model = l.learns ? model : NULL, .workspace = &e->taken, .vocab = model->shape.vocab};
     rrt__question question = *last;
     rrt__loss_sums found = {0};
     if (weight == 0 && !e->options.gates) return;

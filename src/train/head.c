@@ -8,7 +8,7 @@
 
 enum { CHUNK_ROWS = 256 };
 
-rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, size_t stored_top,
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab, size_t stored_top,
                             int n_threads, rrt_error *err)
 {
     size_t vocab = model->shape.vocab, threads = (size_t)rrt__team_threads(n_threads);
@@ -16,9 +16,8 @@ rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_te
     *head = (rrt__head){0};
     rrt_status status;
     RRT__GOTO(rrt__arena_alloc(arena, &head->logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
-    if (has_teacher)
-        RRT__GOTO(
-            rrt__arena_alloc(arena, &head->teacher_logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
+    RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_logits, CHUNK_ROWS, teacher_vocab * sizeof(float),
+                               "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->row_gradient, threads, vocab * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->stored, threads, stored_top * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->sums, threads, sizeof *head->sums, "loss sums", err));
@@ -60,12 +59,13 @@ static void score_row(const chunk *c, size_t row)
             kernels->cross_entropy(gradient, logits, vocab, (size_t)target, weight - distil);
         double divergence = 0;
         if (teaching->rows)
-            divergence = rrt__sparse_distil(kernels, o->divergence, gradient, logits, vocab,
+            divergence = rrt__sparse_distil(kernels, o->divergence, gradient, logits, teaching->vocab,
                                             teaching->rows[c->begin + row], teaching->top, distil,
                                             c->head->stored + (size_t)c->team.ith * teaching->top);
         else if (teaching->model)
             divergence = kernels->distil[o->divergence](
-                gradient, logits, c->head->teacher_logits + row * vocab, vocab, o->temperature, distil);
+                gradient, logits, c->head->teacher_logits + row * teaching->model->shape.vocab,
+                teaching->vocab, o->temperature, distil);
         c->sums->rows++;
         c->sums->cross_entropy += cross_entropy;
         c->sums->divergence += divergence;

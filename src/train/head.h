@@ -19,6 +19,7 @@ typedef struct rrt__teaching {
     rrt__workspace *workspace;  // its hidden rows, as rrt__forward_depths left them
     const rrt__store_row *rows; // NULL: none; else [rows] stored answers of `top` tokens each
     size_t top;
+    size_t vocab; // rows that student and teacher both have: the divergence is over these
 } rrt__teaching;
 
 // Sums over rows.
@@ -42,14 +43,15 @@ typedef struct rrt__question {
 } rrt__question;
 
 typedef struct rrt__head {
-    float *logits, *teacher_logits; // [chunk, vocab]
+    float *logits, *teacher_logits; // [chunk, vocab], [chunk, the teacher's]
     float *row_gradient, *stored;   // [threads, vocab], [threads, top of a stored teacher]
     rrt__loss_sums *sums;           // [threads]
     rrt__arena arena;
 } rrt__head;
 
-// has_teacher: a model; stored_top: answers per row of a stored teacher.
-rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, bool has_teacher, size_t stored_top,
+// teacher_vocab: rows of the largest model that teaches, 0: none; stored_top: answers per row of a stored
+// teacher.
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab, size_t stored_top,
                             int n_threads, rrt_error *err);
 void rrt__head_free(rrt__head *head);
 

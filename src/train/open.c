@@ -78,10 +78,8 @@ static rrt_status open_store(rrt__run *r, rrt_error *err)
     size_t vocab = r->model->shape.vocab, context = r->settings.step.context;
     RRT__TRY(rrt__store_open(&r->store, r->options->store, err));
     r->settings.step.stored_top = rrt__store_top(r->store);
-    if (rrt__store_vocab(r->store) != vocab)
-        return rrt__fail(err, RRT_STATUS_MISMATCH,
-                         "the stored teacher has a vocabulary of %zu tokens, the student of %zu",
-                         rrt__store_vocab(r->store), vocab);
+    r->settings.step.stored_vocab = rrt__store_vocab(r->store);
+    if (rrt__store_vocab(r->store) > vocab) RRT__TRY(rrt__store_check_ids(r->store, vocab, err));
     if (rrt__store_context(r->store) == context) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_MISMATCH, "the stored answers are for a context of %zu tokens, not %zu",
                      rrt__store_context(r->store), context);
@@ -99,8 +97,8 @@ static rrt_status open_data(rrt__run *r, rrt_error *err)
     if (o->n_files == 0) return rrt__fail(err, RRT_STATUS_ARGUMENT, "there is no text to train on");
     RRT__TRY(rrt__path_join(folder, r->out, "data", err));
     RRT__TRY(rrt__shards_make(folder, r->model->tokenizer, o->files, o->n_files, o->progress, err));
-    return rrt__dataset_open(&r->dataset, folder, r->model->tokenizer, r->model->shape.vocab,
-                             r->settings.step.context, err);
+    return rrt__dataset_open(&r->dataset, folder, r->model->tokenizer,
+                             rrt__model_common_rows(r->model, o->teacher), r->settings.step.context, err);
 }
 
 static rrt_status open_engine(rrt__run *r, rrt_error *err)

@@ -15,8 +15,9 @@ rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_mode
                                options->recompute, options->threads, err));
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
         s->tape.trains[kind] = optimizer->options.scale[kind] != 0;
-    RRT__GOTO(rrt__head_create(&s->head, model, teacher || options->exits.kd, options->stored_top,
-                               options->threads, err));
+    size_t teacher_vocab = options->exits.kd ? model->shape.vocab : 0;
+    if (teacher && teacher->shape.vocab > teacher_vocab) teacher_vocab = teacher->shape.vocab;
+    RRT__GOTO(rrt__head_create(&s->head, model, teacher_vocab, options->stored_top, options->threads, err));
     RRT__GOTO(rrt__exits_create(&s->exits, &s->tape, &s->head, &options->exits, rows, err));
     if (teacher)
         RRT__GOTO(rrt__workspace_create(&s->teacher_workspace, teacher, rows, options->context,
@@ -57,6 +58,13 @@ static void run_teacher(rrt__team team, const pass *p)
                         n_depths);
 }
 
+// Rows of the head that the student and who teaches it both have.
+static size_t common_rows(const rrt__stepper *s)
+{
+    size_t rows = rrt__model_common_rows(s->model, s->teacher), stored = s->options.stored_vocab;
+    return stored && stored < rows ? stored : rows;
+}
+
 static void run_gradients(rrt__team team, void *argument)
 {
     const pass *p = argument;
@@ -67,7 +75,7 @@ static void run_gradients(rrt__team team, void *argument)
     size_t n = batch->n_sequences, rows = n * batch->context, hidden = s->model->shape.hidden;
     bool only_gates = s->exits.only_gates;
     rrt__teaching teaching = {only_gates ? NULL : s->teacher, &s->teacher_workspace, batch->stored,
-                              s->options.stored_top};
+                              s->options.stored_top, common_rows(s)};
     rrt__question question = {.targets = batch->targets,
                               .rows = rows,
                               .objective = &s->options.objective,

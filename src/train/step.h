@@ -13,7 +13,7 @@ typedef struct rrt__step_options {
     int threads;               // ≤ 0: one per core
     rrt__objective objective;
     rrt__exit_options exits;
-    size_t stored_top; // answers per row of a stored teacher; 0: none
+    size_t stored_top, stored_vocab; // answers per row of a stored teacher, and its vocabulary; 0: none
 } rrt__step_options;
 
 typedef struct rrt__batch {

@@ -92,6 +92,21 @@ static rrt_status check_rows(const rrt__store *store, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+rrt_status rrt__store_check_ids(const rrt__store *store, size_t vocab, rrt_error *err)
+{
+    const header *h = store->header;
+    for (size_t r = 0; r < h->windows * h->context; r++) {
+        rrt__store_row row = rrt__store_at(store, 0, r);
+        for (size_t k = 0; k < h->top; k++)
+            if (row.ids[k] >= vocab)
+                return rrt__fail(
+                    err, RRT_STATUS_MISMATCH,
+                    "the stored teacher's answer %zu of token %zu is id %u: the student has 0 to %zu", k, r,
+                    row.ids[k], vocab - 1);
+    }
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__store_open(rrt__store **out, const char *folder, rrt_error *err)
 {
     char path[4096];

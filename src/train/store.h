@@ -27,6 +27,8 @@ void rrt__store_close(rrt__store *store); // NULL is fine
 size_t rrt__store_context(const rrt__store *store);
 size_t rrt__store_top(const rrt__store *store);
 size_t rrt__store_vocab(const rrt__store *store);
+// MISMATCH if an answer is an id that a student of `vocab` rows lacks.
+rrt_status rrt__store_check_ids(const rrt__store *store, size_t vocab, rrt_error *err);
 size_t rrt__store_windows(const rrt__store *store);       // the dataset's first ones; it may have more
 uint64_t rrt__store_fingerprint(const rrt__store *store); // of the dataset
 const char *rrt__store_teacher(const rrt__store *store);  // its name

@@ -1,0 +1,18 @@
+// Folders with an adapter of PEFT's.
+#ifndef RRT__PEFT_H
+#define RRT__PEFT_H
+
+#include "base/file.h"
+
+#define RRT__PEFT_CONFIG "adapter_config.json"
+#define RRT__PEFT_WEIGHTS "adapter_model.safetensors"
+#define RRT__PEFT_PREFIX "base_model.model."
+#define RRT__PEFT_BASE RRT__INNER_FOLDER
+
+bool rrt__peft_is_adapter(const char *folder);
+
+// The base that the adapter names, a folder or a file; an export of ours has it within, wherever the folder
+// was moved to.
+rrt_status rrt__peft_find_base(char base[4096], const char *folder, rrt_error *err);
+
+#endif
