@@ -21,7 +21,7 @@ const rrt__name *rrt__name_find(const rrt__names *names, const char *text, size_
 static rrt_status grow(rrt__run *run, rrt__names *names)
 {
     rrt__names bigger = {.count = names->count, .n_slots = names->n_slots ? names->n_slots * 2 : 64};
-    RRT__TRY(rrt__pool_alloc(&run->pool, &bigger.slots, bigger.n_slots, sizeof *bigger.slots, run->err));
+    RRT__TRY(rrt__pool_alloc(&run->pool, &bigger.slots, bigger.n_slots, sizeof(void *), run->err));
     for (size_t i = 0; i < names->n_slots; i++)
         if (names->slots[i])
             bigger.slots[slot_of(&bigger, names->slots[i]->text, names->slots[i]->length)] = names->slots[i];
