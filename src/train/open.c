@@ -101,6 +101,19 @@ static rrt_status open_data(rrt__run *r, rrt_error *err)
                              rrt__model_common_rows(r->model, o->teacher), r->settings.step.context, err);
 }
 
+size_t rrt__run_windows(const rrt__run *r)
+{
+    // A store may answer only the first windows of its text.
+    return r->store ? rrt__store_windows(r->store) : rrt__dataset_windows(r->dataset);
+}
+
+static rrt_status check_learnt(const rrt__run *r, rrt_error *err)
+{
+    for (size_t window = 0; window < rrt__run_windows(r); window++)
+        if (rrt__dataset_learnt(r->dataset, window)) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT, "there is nothing to learn: no assistant says anything");
+}
+
 static rrt_status open_engine(rrt__run *r, rrt_error *err)
 {
     const rrt__step_options *step = &r->settings.step;
@@ -176,6 +189,7 @@ rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
     RRT__TRY(rrt__path_join(r->checkpoints, r->out, "checkpoints", err));
     RRT__TRY(open_folder(r, err));
     RRT__TRY(open_data(r, err));
+    RRT__TRY(check_learnt(r, err));
     RRT__TRY(open_engine(r, err));
     if (r->options->resume) RRT__TRY(rrt__run_load(r, &found, err));
     RRT__TRY(rrt__log_open(&r->log, r->out, r->optimizer.step, err));

@@ -37,36 +37,39 @@ static bool is_done(const rrt__run *r)
     return s->minutes > 0 && r->now.seconds + r->step_seconds / 2 >= 60 * s->minutes;
 }
 
-static size_t n_windows(const rrt__run *r)
+static bool is_matching(const rrt__run *r)
 {
-    // A store may answer only the first windows of its text.
-    return r->store ? rrt__store_windows(r->store) : rrt__dataset_windows(r->dataset);
+    return r->optimizer.step * step_tokens(r) < r->settings.match_tokens;
+}
+
+// The next window in the shuffled order; *drawn moves on. Windows in which nobody says anything that is
+// learnt are passed over.
+static size_t next_window(const rrt__run *r, uint64_t *drawn)
+{
+    size_t n = rrt__run_windows(r), window;
+    do window = rrt__dataset_shuffle(n, r->settings.seed, (*drawn)++);
+    while (!is_matching(r) && !rrt__dataset_learnt(r->dataset, window));
+    return window;
 }
 
 static void draw(rrt__run *r)
 {
     size_t context = r->settings.step.context;
-    size_t n = n_windows(r);
     for (size_t s = 0; s < r->settings.step.sequences; s++) {
-        size_t window = rrt__dataset_shuffle(n, r->settings.seed, r->now.drawn++);
+        size_t window = next_window(r, &r->now.drawn);
         rrt__dataset_window(r->dataset, window, r->ids + s * context, r->targets + s * context);
         for (size_t i = 0; i < context && r->store; i++)
             r->rows[s * context + i] = rrt__store_at(r->store, window, i);
     }
 }
 
-static bool is_matching(const rrt__run *r)
-{
-    return r->optimizer.step * step_tokens(r) < r->settings.match_tokens;
-}
-
 // What a step is about to learn from: its loss is the mean over these tokens.
 static size_t count_learnt(const rrt__run *r)
 {
     size_t learnt = 0;
+    uint64_t drawn = r->now.drawn;
     for (size_t i = 0; i < r->settings.batch; i++)
-        learnt += rrt__dataset_learnt(r->dataset,
-                                      rrt__dataset_shuffle(n_windows(r), r->settings.seed, r->now.drawn + i));
+        learnt += rrt__dataset_learnt(r->dataset, next_window(r, &drawn));
     return learnt;
 }
 
@@ -75,7 +78,7 @@ static rrt_train_step compute(rrt__run *r)
     const rrt__step_options *step = &r->settings.step;
     rrt__loss_sums sums = {0};
     size_t learnt = is_matching(r) ? step_tokens(r) : count_learnt(r);
-    float weight = 1.0f / (float)(learnt ? learnt : 1);
+    float weight = 1.0f / (float)learnt;
     rrt__batch batch = {step->sequences, step->context, r->ids, r->targets, r->rows};
     for (size_t done = 0; done < r->settings.batch; done += step->sequences) {
         draw(r);

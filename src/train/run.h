@@ -41,4 +41,7 @@ void rrt__run_close(rrt__run *run);
 rrt_status rrt__run_save(rrt__run *run, rrt_error *err);
 rrt_status rrt__run_load(rrt__run *run, bool *found, rrt_error *err);
 
+// How many windows there are to draw from.
+size_t rrt__run_windows(const rrt__run *run);
+
 #endif
