@@ -79,9 +79,9 @@ static void test_limits(void **state)
                    "{% set r = range(1000) %}{% for a in r %}{% for b in r %}{{ '' if 1000 in r }}{% endfor "
                    "%}{% endfor %}");
     assert_refused(
-        RRT_STATUS_UNSUPPORTED, "16 MB",
+        RRT_STATUS_UNSUPPORTED, "8 MB",
         "{% set ns = namespace(t='x') %}{% for a in range(99) %}{% set ns.t = ns.t + ns.t %}{% endfor %}");
-    assert_refused(RRT_STATUS_UNSUPPORTED, "16 MB", "{{ 'abc' * 100000000 }}");
+    assert_refused(RRT_STATUS_UNSUPPORTED, "8 MB", "{{ 'abc' * 100000000 }}");
     assert_refused(RRT_STATUS_UNSUPPORTED, "MB", "{{ [1, 2] * 1000000000 }}");
     assert_refused(
         RRT_STATUS_UNSUPPORTED, "MB",
