@@ -51,6 +51,10 @@ static void test_inspect(void **state)
     assert_number(params, "embedding", embedding, 0);
     assert_number(params, "total", shared + lora + norm + embedding, 0);
     assert_number(json, "file_bytes", 4 * (shared + lora + norm + embedding) + 2048, 2048);
+    assert_number(json_object_get(json, "types"), "F32", 2 * 9 + 2 + 3, 0);
+    assert_string_equal(json_string_value(json_object_get(json, "name")), "recursive");
+    assert_string_equal(json_string_value(json_object_get(json, "tokenizer")), "byte-level BPE");
+    assert_true(json_is_false(json_object_get(json, "chat_template")));
     json_decref(json);
     result *r = run("inspect %s", recursive);
     assert_int_equal(r->code, 0);

@@ -2,6 +2,7 @@
 // whatever comes with a row. Buffers are of the exact size, so that the address sanitizer sees an overrun.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/half.h"
 #include "base/rng.h"
@@ -84,6 +85,31 @@ static void test_packing_keeps_weights(void **state)
 {
     (void)state;
     each_case(check_error);
+}
+
+// Every variant packs to the same bytes.
+static void check_same_bytes(rrt__packing packing, size_t out, size_t in, size_t rows)
+{
+    (void)rows;
+    float *w = make(out * in, 1);
+    size_t bytes = rrt__packed_group_bytes(packing, in), count = out < RRT__GROUP ? out : RRT__GROUP;
+    unsigned char *expected = malloc(bytes), *got = malloc(bytes);
+    rrt__kernels_reference.pack_group(expected, packing, w, count, in);
+    for (int v = 0; v < VARIANT_COUNT; v++) {
+        if (!rrt__kernels_can_run(variants[v])) continue;
+        variants[v]->pack_group(got, packing, w, count, in);
+        if (memcmp(got, expected, bytes) != 0)
+            fail_msg("%s, %s: %zu x %zu", variants[v]->name, rrt__packing_name(packing), count, in);
+    }
+    free(expected);
+    free(got);
+    free(w);
+}
+
+static void test_packs_to_same_bytes(void **state)
+{
+    (void)state;
+    each_case(check_same_bytes);
 }
 
 // Weights that are codes already come back as they were.
@@ -209,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packing_keeps_weights),
+        cmocka_unit_test(test_packs_to_same_bytes),
         cmocka_unit_test(test_codes_stay),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_variants_quantise_alike),

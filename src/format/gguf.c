@@ -263,14 +263,15 @@ rrt_status rrt__gguf_parse(rrt__gguf **out, const void *data, size_t size_bytes,
 
 void rrt__gguf_close(rrt__gguf *gguf)
 {
-    if (!gguf) return;
-    for (size_t i = 0; i < gguf->n_parts; i++) rrt__gguf_close(gguf->parts[i]);
-    rrt__free(gguf->parts);
-    rrt__tensor_table_free(&gguf->table);
-    rrt__free(gguf->entries);
-    rrt__arena_free(&gguf->arena);
-    rrt__map_close(&gguf->map);
-    rrt__free(gguf);
+    while (gguf) {
+        rrt__gguf *next = gguf->next;
+        rrt__tensor_table_free(&gguf->table);
+        rrt__free(gguf->entries);
+        rrt__arena_free(&gguf->arena);
+        rrt__map_close(&gguf->map);
+        rrt__free(gguf);
+        gguf = next;
+    }
 }
 
 const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf)
@@ -280,7 +281,7 @@ const rrt__tensor_table *rrt__gguf_tensors(const rrt__gguf *gguf)
 
 size_t rrt__gguf_file_bytes(const rrt__gguf *gguf)
 {
-    size_t bytes = gguf->map.size_bytes;
-    for (size_t i = 0; i < gguf->n_parts; i++) bytes += rrt__gguf_file_bytes(gguf->parts[i]);
+    size_t bytes = 0;
+    for (; gguf; gguf = gguf->next) bytes += gguf->map.size_bytes;
     return bytes;
 }

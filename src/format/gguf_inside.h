@@ -42,9 +42,8 @@ struct rrt__gguf {
     const char *path;
     rrt__gguf_entry *entries; // sorted by key
     size_t n_entries, entries_capacity;
-    rrt__tensor_table table;  // of all parts
-    struct rrt__gguf **parts; // [n_parts]: the second and those that follow, of a model in several files
-    size_t n_parts, parts_capacity;
+    rrt__tensor_table table; // of all parts
+    struct rrt__gguf *next;  // of a model in several files the part that follows; NULL: none
 };
 
 // One file, which may be a part of a model.

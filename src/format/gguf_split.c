@@ -59,30 +59,17 @@ static rrt_status open_part(rrt__gguf **out, const char *path, const split *s, i
     return rrt__at(err, status, "%s", path);
 }
 
-// Takes the part over, also when it fails.
-static rrt_status add_part(rrt__gguf *first, rrt__gguf *part, rrt_error *err)
-{
-    rrt_status status = rrt__array_reserve(&first->parts, &first->parts_capacity, first->n_parts + 1,
-                                           sizeof *first->parts, err);
-    if (status) {
-        rrt__gguf_close(part);
-        return status;
-    }
-    first->parts[first->n_parts++] = part;
-    for (size_t i = 0; i < part->table.count; i++)
-        RRT__TRY(rrt__tensor_table_add(&first->table, &part->table.tensors[i], err));
-    return RRT_STATUS_OK;
-}
-
 static rrt_status add_parts(rrt__gguf *first, const char *path, const split *s, rrt_error *err)
 {
     int64_t promised;
+    rrt__gguf *last = first;
     for (int64_t no = 1; no < s->count; no++) {
         char other[4096];
-        rrt__gguf *part;
         RRT__TRY(part_path(other, path, s, no, err));
-        RRT__TRY(open_part(&part, other, s, no, err));
-        RRT__TRY(add_part(first, part, err));
+        RRT__TRY(open_part(&last->next, other, s, no, err));
+        last = last->next;
+        for (size_t i = 0; i < last->table.count; i++)
+            RRT__TRY(rrt__tensor_table_add(&first->table, &last->table.tensors[i], err));
     }
     RRT__TRY(rrt__gguf_int_or(first, "split.tensors.count", 0, INT64_MAX, (int64_t)first->table.count,
                               &promised, err));
