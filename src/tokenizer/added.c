@@ -39,8 +39,7 @@ static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, const rrt_
         rrt__slice text = rrt__vocab_text(vocab, id);
         size_t start = added->pool.length;
         if (normalizer)
-            RRT__TRY(rrt__normalize(normalizer, matcher, &added->pool, text.data, text.length, &(bool){false},
-                                    err));
+            RRT__TRY(rrt__normalize(normalizer, matcher, &added->pool, text.data, text.length, err));
         else
             RRT__TRY(rrt__string_append(&added->pool, text.data, text.length, err));
         if (added->pool.length == start) continue; // nothing that a text could hold is left of it

@@ -108,10 +108,8 @@ static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_er
     if (!rrt__normalize_needed(&e->tokenizer->normalizer, text, length))
         return encode_normalized(e, text, length, err);
     rrt__string normal = {0};
-    bool keeps_begin;
-    rrt_status status =
-        rrt__normalize(&e->tokenizer->normalizer, &e->matcher, &normal, text, length, &keeps_begin, err);
-    e->first = text == e->first && keeps_begin ? normal.data : NULL;
+    rrt_status status = rrt__normalize(&e->tokenizer->normalizer, &e->matcher, &normal, text, length, err);
+    e->first = text == e->first ? normal.data : NULL;
     if (!status) status = encode_normalized(e, normal.data, normal.length, err);
     e->first = NULL;
     rrt__string_free(&normal);

@@ -26,8 +26,7 @@ static const char *const endings[] = {
     "<|tool_response>",
     "[e~[",
     "<end_of_utterance>",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<｜end▁of▁sentence｜>",
     // What fills a gap in code, and parts one file from the next.
     "<|fim_pad|>",
     "<fim-pad>",

@@ -70,14 +70,12 @@ static size_t map_character(rrt__normal_kind kind, uint32_t c, uint32_t out[2])
 }
 
 static rrt_status map_characters(rrt__normal_kind kind, rrt__string *out, const char *text, size_t length,
-                                 bool *keeps_begin, rrt_error *err)
+                                 rrt_error *err)
 {
     for (size_t at = 0; at < length;) {
         uint32_t c = 0, mapped[2];
-        bool is_first = at == 0;
         at += rrt__utf8_decode(text + at, length - at, &c);
         size_t n = map_character(kind, c, mapped);
-        if (is_first && n == 0) *keeps_begin = false;
         for (size_t i = 0; i < n; i++) {
             char character[4];
             size_t bytes = rrt__utf8_encode(mapped[i], character);
@@ -88,7 +86,7 @@ static rrt_status map_characters(rrt__normal_kind kind, rrt__string *out, const 
 }
 
 static rrt_status strip(const rrt__normal *step, rrt__string *out, const char *text, size_t length,
-                        bool *keeps_begin, rrt_error *err)
+                        rrt_error *err)
 {
     size_t begin = 0, end = length, n;
     uint32_t c;
@@ -101,7 +99,6 @@ static rrt_status strip(const rrt__normal *step, rrt__string *out, const char *t
         if (!rrt__utf8_decode(text + last, end - last, &c) || !rrt__is_space(c)) break;
         end = last;
     }
-    if (begin) *keeps_begin = false;
     return rrt__string_append(out, text + begin, end - begin, err);
 }
 
@@ -113,7 +110,7 @@ static rrt_status check_length(const rrt__string *out, size_t most, rrt_error *e
 }
 
 static rrt_status replace(const rrt__normal *step, const rrt__matcher *matcher, rrt__string *out,
-                          const char *text, size_t length, size_t most, bool *keeps_begin, rrt_error *err)
+                          const char *text, size_t length, size_t most, rrt_error *err)
 {
     size_t done = 0, begin, end, content = strlen(step->content);
     for (;;) {
@@ -122,13 +119,12 @@ static rrt_status replace(const rrt__normal *step, const rrt__matcher *matcher, 
         if (begin == SIZE_MAX) return rrt__string_append(out, text + done, length - done, err);
         RRT__TRY(rrt__string_append(out, text + done, begin - done, err));
         RRT__TRY(rrt__string_append(out, step->content, content, err));
-        if (begin == 0 && content == 0) *keeps_begin = false;
         done = end;
     }
 }
 
 static rrt_status apply(const rrt__normal *step, const rrt__matcher *matcher, rrt__string *out,
-                        const char *text, size_t length, size_t most, bool *keeps_begin, rrt_error *err)
+                        const char *text, size_t length, size_t most, rrt_error *err)
 {
     switch (step->kind) {
     case RRT__NORMAL_NFC:
@@ -139,29 +135,28 @@ static rrt_status apply(const rrt__normal *step, const rrt__matcher *matcher, rr
                                 step->kind == RRT__NORMAL_NFC || step->kind == RRT__NORMAL_NFKC,
                                 step->kind >= RRT__NORMAL_NFKC, err);
     case RRT__NORMAL_STRIP:
-        return strip(step, out, text, length, keeps_begin, err);
+        return strip(step, out, text, length, err);
     case RRT__NORMAL_PREPEND:
         if (length) RRT__TRY(rrt__string_append(out, step->content, strlen(step->content), err));
         return rrt__string_append(out, text, length, err);
     case RRT__NORMAL_REPLACE:
-        return replace(step, matcher, out, text, length, most, keeps_begin, err);
+        return replace(step, matcher, out, text, length, most, err);
     default:
-        return map_characters(step->kind, out, text, length, keeps_begin, err);
+        return map_characters(step->kind, out, text, length, err);
     }
 }
 
 rrt_status rrt__normalize(const rrt__normalizer *normalizer, const rrt__matcher *matcher, rrt__string *out,
-                          const char *text, size_t length, bool *keeps_begin, rrt_error *err)
+                          const char *text, size_t length, rrt_error *err)
 {
     rrt__string rooms[2] = {{0}, {0}};
     rrt_status status = RRT_STATUS_OK;
-    *keeps_begin = true;
     size_t most = 4096 + (length < INT32_MAX / 64 ? 64 * length : INT32_MAX);
     for (size_t i = 0; !status && i < normalizer->count; i++) {
         rrt__string *to = &rooms[i % 2];
         to->length = 0;
         status = rrt__string_append(to, "", 0, err);
-        if (!status) status = apply(&normalizer->list[i], matcher, to, text, length, most, keeps_begin, err);
+        if (!status) status = apply(&normalizer->list[i], matcher, to, text, length, most, err);
         if (!status) status = check_length(to, most, err);
         text = to->data;
         length = to->length;

@@ -239,10 +239,9 @@ typedef struct rrt__normalizer {
 rrt_status rrt__normalizer_add(rrt__normalizer *normalizer, rrt__normal_kind kind, rrt__normal **out,
                                rrt_error *err);
 void rrt__normalizer_close(rrt__normalizer *normalizer);
-// Appends what becomes of text[0..length), valid UTF-8, in O(length). *keeps_begin: nothing was taken off
-// where it begins.
+// Appends what becomes of text[0..length), valid UTF-8, in O(length).
 rrt_status rrt__normalize(const rrt__normalizer *normalizer, const rrt__matcher *matcher, rrt__string *out,
-                          const char *text, size_t length, bool *keeps_begin, rrt_error *err);
+                          const char *text, size_t length, rrt_error *err);
 // Whether the text could change.
 bool rrt__normalize_needed(const rrt__normalizer *normalizer, const char *text, size_t length);
 

@@ -155,7 +155,13 @@ rrt_status rrt__pipeline_read(rrt_tokenizer *tokenizer, json_t *json, rrt__aroun
         rrt_status status = parts[i].read(tokenizer, part, parts[i].user, err);
         if (status) return rrt__at(err, status, "%s", parts[i].key);
     }
-    for (size_t i = 0; i < tokenizer->steps.count; i++)
-        tokenizer->adds_space |= tokenizer->steps.list[i].kind == RRT__STEP_SPACE;
+    for (size_t i = 0; i < tokenizer->steps.count; i++) {
+        const rrt__step *step = &tokenizer->steps.list[i];
+        tokenizer->adds_space |= step->kind == RRT__STEP_SPACE;
+        // What is first is a matter of the text as it was, and a normalizer moves its characters.
+        if (step->prepend == RRT__PREPEND_FIRST && tokenizer->normalizer.count)
+            return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                             "prepend_scheme \"first\" behind a normalizer is not supported");
+    }
     return RRT_STATUS_OK;
 }
