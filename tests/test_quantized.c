@@ -70,8 +70,8 @@ static void run(float *logits, const rrt_model *model, size_t chunk, int threads
     rrt_session_close(session);
 }
 
-// A random model doubles noise from layer to layer: a quarter is what 8 bits leave at most after eight
-// layers, a mistake leaves all.
+// A random model doubles noise from layer to layer: a seventh is what 8 bits leave after eight layers, a
+// mistake leaves all.
 static void assert_close_logits(const char *family, const char *what, const float *got, const float *expected,
                                 size_t count)
 {
@@ -81,7 +81,7 @@ static void assert_close_logits(const char *family, const char *what, const floa
         size += pow(expected[i], 2);
     }
     difference = sqrt(difference / size);
-    if (!(difference < 0.4)) fail_msg("%s, %s: %g", family, what, difference);
+    if (!(difference < 0.15)) fail_msg("%s, %s: %g", family, what, difference);
 }
 
 // The quantised model against its own weights in f32: only the rounding of rows to 8 bits is between them.
