@@ -152,7 +152,8 @@ static rrt_status read_scales(const reader *r, size_t layers, rrt_error *err)
     RRT__TRY(read_real(r, epsilon, 0, &s->norm_epsilon, err));
     if (family->scales_embedding) s->embedding_scale = (double)sqrtf((float)s->hidden);
     if (family->has_score_settings) {
-        if (is_gemma_27b(r, layers)) s->attention_scale = 1 / sqrt((double)(s->hidden / s->heads));
+        size_t per_head = s->hidden / s->heads;
+        if (is_gemma_27b(r, layers)) s->attention_scale = 1 / sqrt((double)per_head);
         if (family->absent.attention_cap != 0)
             RRT__TRY(
                 read_real(r, "attn_logit_softcapping", family->absent.attention_cap, &s->attention_cap, err));
