@@ -51,9 +51,13 @@ static rrt_status read_unrotated(rrt__config *config, const json_t *json, int la
     if (rrt__json_is_absent(json_object_get(json, "no_rope_layers"))) return RRT_STATUS_OK;
     RRT__TRY(rrt__json_array(json, "no_rope_layers", &list, err));
     RRT__TRY(check_length(list, "no_rope_layers", layers, err));
-    for (int i = 0; i < layers; i++)
-        set_kind(config, i, RRT__ATTENTION_UNROTATED,
-                 json_integer_value(json_array_get(list, (size_t)i)) == 0);
+    for (int i = 0; i < layers; i++) {
+        const json_t *item = json_array_get(list, (size_t)i);
+        bool rotated = json_is_true(item) || json_integer_value(item) != 0;
+        if (!json_is_integer(item) && !json_is_boolean(item))
+            return rrt__fail(err, RRT_STATUS_FORMAT, "\"no_rope_layers\"[%d] is neither 0 nor 1", i);
+        set_kind(config, i, RRT__ATTENTION_UNROTATED, !rotated);
+    }
     return RRT_STATUS_OK;
 }
 
