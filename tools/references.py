@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -73,8 +74,22 @@ def ids_of(length):
     return [(i * i * 7 + i * 13 + 5) % VOCAB for i in range(length)]
 
 
+def as_published(folder):
+    """A copy of the folder with what the converter looks for in published ones: a vocabulary's size, old keys."""
+    copy = pathlib.Path(str(folder) + "-published")
+    shutil.copytree(folder, copy)
+    vocabulary = {f"t{i}": i for i in range(VOCAB)}
+    (copy / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}, "added_tokens": []}))
+    config = json.loads((copy / "config.json").read_text())
+    if config["model_type"] == "gpt_neox":
+        config["rotary_pct"] = config["rope_parameters"]["partial_rotary_factor"]
+        (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
 def convert_to_gguf(folder, path):
     """By llama.cpp's converter, as it is but for the vocabulary: the models have none."""
+    folder = as_published(folder)
     program = f"""
 import sys
 sys.path.insert(0, {LLAMA_CPP!r}); sys.path.insert(0, {LLAMA_CPP + "/gguf-py"!r})
@@ -89,7 +104,12 @@ def everywhere(cls):
 from gguf import GGUFWriter
 add = GGUFWriter.add_vocab_size
 GGUFWriter.add_vocab_size = lambda self, size: None if any("vocab_size" in kv for kv in self.kv_data[0]) else add(self, size)
-import conversion
+import conversion, json, os
+hparams = base.ModelBase.load_hparams
+def with_old_keys(folder, *a, **k):  # newer versions of transformers drop them
+    raw = json.load(open(os.path.join(str(folder), "config.json")))
+    return raw | hparams(folder, *a, **k)
+base.ModelBase.load_hparams = staticmethod(with_old_keys)
 load = conversion.get_model_class if hasattr(conversion, "get_model_class") else base.get_model_class
 def patched(*a, **k):
     cls = load(*a, **k); everywhere(base.TextModel); return cls

@@ -78,7 +78,7 @@ CONFIGS = {
     "gemma2": config(Gemma2Config, **GEMMA, query_pre_attn_scalar=16, sliding_window=20, rope_parameters=rope()),
     "gemma2-scalar": config(Gemma2Config, **GEMMA, query_pre_attn_scalar=144, sliding_window=20,
                             attn_logit_softcapping=None, final_logit_softcapping=None, rope_parameters=rope()),
-    "gemma3": config(Gemma3TextConfig, **dict(GEMMA, num_hidden_layers=7), query_pre_attn_scalar=16, sliding_window=20,
+    "gemma3": config(Gemma3TextConfig, **dict(GEMMA, num_hidden_layers=8), query_pre_attn_scalar=16, sliding_window=20,
                      rope_parameters={LOCAL: rope(), GLOBAL: rope(theta=1e6)}),
     "gemma3-linear": config(Gemma3TextConfig, **GEMMA, query_pre_attn_scalar=16, sliding_window=20,
                             layer_types=[LOCAL, GLOBAL, LOCAL, GLOBAL],
