@@ -41,7 +41,8 @@ def make_tiny(folder, norms):
     """A random Llama over a tokenizer of the tests, converted."""
     torch.manual_seed(1)
     config = LlamaConfig(hidden_size=48, intermediate_size=96, num_hidden_layers=8, num_attention_heads=4, num_key_value_heads=2,
-                         vocab_size=448, max_position_embeddings=256, initializer_range=0.2, eos_token_id=None)
+                         vocab_size=448, max_position_embeddings=256, initializer_range=0.2, bos_token_id=1,
+                         eos_token_id=2)  # as the tokenizer has them
     model = LlamaForCausalLM(config)
     for name, parameter in model.named_parameters():
         if "norm" in name:
@@ -77,6 +78,7 @@ def compare(model, work, count):
         result = json.loads(rrt("export", model, path, "--to", kind, "--force", "--json"))
         print(f"{model.name}: {kind}: opened again by rrt, logits differ by {result['max_logit_diff']:.1e}")
     ends = json.loads((exports["hf"] / "generation_config.json").read_text()).get("eos_token_id", [])
+    ends = ends if isinstance(ends, list) else [ends]
     load = lambda cls, path, **more: cls.from_pretrained(str(path), dtype=torch.float32, **more).eval()
     models = {"transformers": load(AutoModelForCausalLM, exports["hf"]),
               "our folder in transformers": load(AutoModelForCausalLM, model, trust_remote_code=True),

@@ -88,6 +88,9 @@ rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, con
     RRT__TRY(read_real(&r, "scaling.attn_factor", 1, &multiplier, err));
     RRT__TRY(read_real(&r, "scaling.original_context_length", (double)shape->context, &rope->original_context,
                        err));
+    if (multiplier != 1 && shape->local_rope_base != 0) // it would be local layers', too
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "%s.rope.scaling.attn_factor %g is not supported", arch,
+                         multiplier);
     // llama.cpp goes on to stretch local layers then.
     if (factor > 1 && rope->kind == RRT__ROPE_DEFAULT && family->window == RRT__WINDOW_PATTERN && local == 0)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
