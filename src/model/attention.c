@@ -61,16 +61,16 @@ static rrt_status read_unrotated(rrt__config *config, const json_t *json, int la
     return RRT_STATUS_OK;
 }
 
-// Local layers without a window: transformers fails there, too.
-static rrt_status refuse_types(rrt__config *config, const json_t *json, int layers, rrt_error *err)
+// For lists that can only say one thing: why names the rest of the reason.
+static rrt_status check_all(const rrt__config *config, int layers, bool local, const char *why,
+                            rrt_error *err)
 {
-    RRT__TRY(read_types(config, json, layers, err));
-    for (int i = 0; i < layers; i++)
-        if (config->attention[i] & RRT__ATTENTION_LOCAL)
-            return rrt__fail(
-                err, RRT_STATUS_UNSUPPORTED,
-                "\"layer_types\"[%d] is 'sliding_attention', but \"sliding_window\" is none or switched off",
-                i);
+    for (int i = 0; i < layers; i++) {
+        bool is_local = config->attention[i] & RRT__ATTENTION_LOCAL;
+        if (is_local == local) continue;
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"layer_types\"[%d] is '%s', but %s", i,
+                         is_local ? "sliding_attention" : "full_attention", why);
+    }
     return RRT_STATUS_OK;
 }
 
@@ -108,18 +108,6 @@ static rrt_status set_locals(rrt__config *config, const json_t *json, int layers
     return RRT_STATUS_OK;
 }
 
-// Of these families the class sees a window in all layers or in none, and takes little notice of a list.
-static rrt_status check_all_local(const rrt__config *config, int layers, rrt_error *err)
-{
-    for (int i = 0; i < layers; i++)
-        if (!(config->attention[i] & RRT__ATTENTION_LOCAL))
-            return rrt__fail(
-                err, RRT_STATUS_UNSUPPORTED,
-                "\"layer_types\"[%d] is 'full_attention', but a model of '%s' has a window in all layers", i,
-                config->family->name);
-    return RRT_STATUS_OK;
-}
-
 // Which layers are local, and what they see. A window of null, or one that is switched off, is none.
 static rrt_status read_window(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
@@ -134,9 +122,12 @@ static rrt_status read_window(rrt__config *config, const json_t *json, int layer
     RRT__TRY(rrt__json_int_or(json, "sliding_window", 1, MAX_WINDOW, window, &window, err));
     if (on && window) {
         RRT__TRY(listed ? read_types(config, json, layers, err) : set_locals(config, json, layers, err));
-        if (family->window == RRT__WINDOW_ALL) RRT__TRY(check_all_local(config, layers, err));
-    } else if (listed) {
-        RRT__TRY(refuse_types(config, json, layers, err));
+        if (family->window == RRT__WINDOW_ALL)
+            RRT__TRY(
+                check_all(config, layers, true, "models of this family have a window in all layers", err));
+    } else if (listed) { // local layers without a window: transformers fails there, too
+        RRT__TRY(read_types(config, json, layers, err));
+        RRT__TRY(check_all(config, layers, false, "\"sliding_window\" is none or switched off", err));
     }
     if (has_kind(config, layers, RRT__ATTENTION_LOCAL)) config->shape.window = (size_t)window;
     return RRT_STATUS_OK;
