@@ -59,7 +59,18 @@ static inline void golden_close(golden *g)
     free(g->logits);
 }
 
+// With f32 weights, which may be changed.
 static inline rrt_model *open_path(const char *path)
+{
+    rrt_error err = {0};
+    rrt_model *model;
+    assert_ok(rrt_model_open_deferred(&model, path, &err));
+    assert_ok(rrt_model_unpack(model, &err));
+    return model;
+}
+
+// As what runs it has it.
+static inline rrt_model *open_stored(const char *path)
 {
     rrt_error err = {0};
     rrt_model *model;
@@ -260,8 +271,8 @@ static inline rrt_model *create_like(const rrt_model *like, const rrt__plan *pla
     rrt_model *model;
     assert_ok(rrt__model_create(&model, like->family, &like->shape, plan, norms, &err));
     size_t hidden = like->shape.hidden, embedding = like->shape.vocab * hidden;
-    memcpy(model->embedding, like->embedding, embedding * sizeof(float));
-    memcpy(model->head, like->head, embedding * sizeof(float));
+    memcpy(model->embedding->weight, like->embedding->weight, embedding * sizeof(float));
+    memcpy(model->head->weight, like->head->weight, embedding * sizeof(float));
     memcpy(model->final_norm.gain, like->final_norm.gain, hidden * sizeof(float));
     if (like->final_norm.bias) memcpy(model->final_norm.bias, like->final_norm.bias, hidden * sizeof(float));
     return model;
@@ -279,11 +290,11 @@ static inline rrt_model *with_padding(const rrt_model *model, size_t extra)
     shape.vocab += extra;
     assert_ok(rrt__model_create(&padded, model->family, &shape, &model->plan, model->norms, &err));
     size_t hidden = shape.hidden, embedding = model->shape.vocab * hidden;
-    memcpy(padded->embedding, model->embedding, embedding * sizeof(float));
-    fill_gaussian(padded->embedding + embedding, extra * hidden, 7, 0, 1);
+    memcpy(padded->embedding->weight, model->embedding->weight, embedding * sizeof(float));
+    fill_gaussian(padded->embedding->weight + embedding, extra * hidden, 7, 0, 1);
     if (padded->head != padded->embedding) {
-        memcpy(padded->head, model->head, embedding * sizeof(float));
-        fill_gaussian(padded->head + embedding, extra * hidden, 8, 0, 1);
+        memcpy(padded->head->weight, model->head->weight, embedding * sizeof(float));
+        fill_gaussian(padded->head->weight + embedding, extra * hidden, 8, 0, 1);
     }
     memcpy(padded->final_norm.gain, model->final_norm.gain, hidden * sizeof(float));
     if (model->final_norm.bias)
@@ -325,8 +336,8 @@ static inline void add_random_loras(rrt_model *model)
             if (!linear->weight || rank == 0) continue;
             assert_ok(rrt__model_add_lora(model, d, (rrt__matrix)m, rank, &err));
             uint64_t stream = (uint64_t)(d * 100 + m * 2);
-            fill_gaussian(model->depths[d].lora[m].a, rank * linear->in, stream, 0, 0.15);
-            fill_gaussian(model->depths[d].lora[m].b, linear->out * rank, stream + 1, 0, 0.15);
+            fill_gaussian(model->depths[d].lora[m].a.weight, rank * linear->in, stream, 0, 0.15);
+            fill_gaussian(model->depths[d].lora[m].b.weight, linear->out * rank, stream + 1, 0, 0.15);
         }
     }
 }
@@ -347,8 +358,8 @@ static inline rrt_model *unroll(const rrt_model *model, const short *depths, int
             for (size_t at = 0; lora->rank && at < linear->out * linear->in; at++) {
                 double sum = 0;
                 for (size_t r = 0; r < lora->rank; r++)
-                    sum += (double)lora->b[at / linear->in * lora->rank + r] *
-                           lora->a[r * linear->in + at % linear->in];
+                    sum += (double)lora->b.weight[at / linear->in * lora->rank + r] *
+                           lora->a.weight[r * linear->in + at % linear->in];
                 linear->weight[at] += (float)sum;
             }
         }

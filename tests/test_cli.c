@@ -264,7 +264,7 @@ static void test_eval_of_a_diverged_model(void **state)
     (void)state;
     rrt_error err = {0};
     rrt_model *model = open_golden("llama");
-    for (size_t i = 0; i < model->shape.vocab * model->shape.hidden; i++) model->head[i] *= 1e4f;
+    for (size_t i = 0; i < model->shape.vocab * model->shape.hidden; i++) model->head->weight[i] *= 1e4f;
     char path[128];
     snprintf(path, sizeof path, "%s/diverged", workspace);
     assert_ok(rrt_model_save(model, path, NULL, &err));

@@ -87,7 +87,7 @@ static void zero_lora_is_the_plain_recursive_model(void **state)
         source, (rrt_convert_options){
                     .loops = 2, .init = RRT_INIT_AVERAGE, .rank = 8, .lora_init = RRT_LORA_INIT_ZERO});
     assert_near(largest_difference(plain, zero), 0, 1e-6);
-    assert_true(zero->depths[0].lora[RRT__MATRIX_Q].a[0] != 0);
+    assert_true(zero->depths[0].lora[RRT__MATRIX_Q].a.weight[0] != 0);
     rrt_model_close(zero);
     zero = must_convert(
         source, (rrt_convert_options){.loops = 2, .init = RRT_INIT_AVERAGE, .lora_init = RRT_LORA_INIT_ZERO});
@@ -110,8 +110,8 @@ static void exact_matches_start_at_zero(void **state)
         for (int d = 0; d < 4; d++) {
             const rrt__lora *lora = &model->depths[d].lora[RRT__MATRIX_UP];
             double a = 0, b = 0;
-            for (size_t i = 0; i < 4 * model->shape.hidden; i++) a += fabsf(lora->a[i]);
-            for (size_t i = 0; i < 4 * model->shape.ffn; i++) b += fabsf(lora->b[i]);
+            for (size_t i = 0; i < 4 * model->shape.hidden; i++) a += fabsf(lora->a.weight[i]);
+            for (size_t i = 0; i < 4 * model->shape.ffn; i++) b += fabsf(lora->b.weight[i]);
             assert_true(a > 0);
             assert_int_equal(b == 0, expected[init][d]);
         }
@@ -132,10 +132,13 @@ static void random_rows_differ(void **state)
             (rrt_convert_options){.loops = 2, .init = RRT_INIT_STEPWISE, .rank = 4, .seed = seeds[i]});
     const size_t bytes = 4 * source->shape.hidden * sizeof(float);
     const rrt__lora *first = models[0]->depths[0].lora; // depth 0 and depth 3 match exactly
-    assert_memory_equal(first[RRT__MATRIX_UP].a, models[1]->depths[0].lora[RRT__MATRIX_UP].a, bytes);
-    assert_memory_not_equal(first[RRT__MATRIX_UP].a, models[2]->depths[0].lora[RRT__MATRIX_UP].a, bytes);
-    assert_memory_not_equal(first[RRT__MATRIX_UP].a, models[0]->depths[3].lora[RRT__MATRIX_UP].a, bytes);
-    assert_memory_not_equal(first[RRT__MATRIX_UP].a, first[RRT__MATRIX_GATE].a, bytes);
+    assert_memory_equal(first[RRT__MATRIX_UP].a.weight, models[1]->depths[0].lora[RRT__MATRIX_UP].a.weight,
+                        bytes);
+    assert_memory_not_equal(first[RRT__MATRIX_UP].a.weight,
+                            models[2]->depths[0].lora[RRT__MATRIX_UP].a.weight, bytes);
+    assert_memory_not_equal(first[RRT__MATRIX_UP].a.weight,
+                            models[0]->depths[3].lora[RRT__MATRIX_UP].a.weight, bytes);
+    assert_memory_not_equal(first[RRT__MATRIX_UP].a.weight, first[RRT__MATRIX_GATE].a.weight, bytes);
     for (int i = 0; i < 3; i++) rrt_model_close(models[i]);
     rrt_model_close(source);
 }

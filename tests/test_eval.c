@@ -171,7 +171,8 @@ static void test_kl_of_padded_models(void **state)
     rrt_error err = {0};
     golden g = golden_open("llama");
     rrt_model *student = open_golden("llama"), *teacher = open_golden("llama");
-    for (size_t i = 0; i < 97 * 32; i++) student->head[i] += (float)(0.1 * rrt__random_gaussian(3, 0, i));
+    for (size_t i = 0; i < 97 * 32; i++)
+        student->head->weight[i] += (float)(0.1 * rrt__random_gaussian(3, 0, i));
     rrt_model *models[][2] = {{student, with_padding(teacher, 31)}, {with_padding(student, 31), teacher}};
     const rrt_eval_options options = {.context = 64};
     rrt_eval_kl_result expected, result;
@@ -205,7 +206,8 @@ static void test_kl_of_a_disturbed_model(void **state)
     rrt_error err = {0};
     golden g = golden_open("llama");
     rrt_model *teacher = open_golden("llama"), *student = open_golden("llama");
-    for (size_t i = 0; i < 97 * 32; i++) student->head[i] += (float)(0.1 * rrt__random_gaussian(3, 0, i));
+    for (size_t i = 0; i < 97 * 32; i++)
+        student->head->weight[i] += (float)(0.1 * rrt__random_gaussian(3, 0, i));
     size_t vocab = g.vocab, rows = g.count - 1, agreed = 0;
     float *logits = must_alloc(g.count * vocab, sizeof *logits);
     step_logits(logits, student, g.ids, g.count, &(rrt_session_options){.threads = 1});

@@ -66,8 +66,8 @@ static void project(const rrt_model *model, int depth, rrt__matrix m, double *y,
     double low[MOST_WIDTH] = {0};
     memset(y, 0, linear->out * sizeof *y);
     apply(y, linear->weight, x, linear->out, linear->in);
-    apply(low, lora->a, x, lora->rank, linear->in);
-    apply(y, lora->b, low, linear->out, lora->rank);
+    apply(low, lora->a.weight, x, lora->rank, linear->in);
+    apply(y, lora->b.weight, low, linear->out, lora->rank);
 }
 
 static void rotate(const rrt_model *model, double *x, size_t heads, size_t position)
@@ -141,7 +141,7 @@ static int answer(reference *r, const double *h, size_t t, double *p)
     run_coda(r, x, t);
     norm(r->model, &r->model->final_norm, x, x);
     memset(p, 0, vocab * sizeof *p);
-    apply(p, r->model->head, x, vocab, width);
+    apply(p, r->model->head->weight, x, vocab, width);
     for (size_t i = 0; i < vocab; i++) total += p[i] = exp(p[i]);
     for (size_t i = 0; i < vocab; i++) p[i] /= total;
     for (size_t i = 0; i < vocab; i++)
@@ -190,7 +190,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
         *p = must_alloc(r->model->shape.vocab, sizeof *p);
     outcome out = {.left = plan->loops};
     int best = -1;
-    for (size_t i = 0; i < width; i++) h[i] = r->model->embedding[(size_t)id * width + i];
+    for (size_t i = 0; i < width; i++) h[i] = r->model->embedding->weight[(size_t)id * width + i];
     for (int d = 0; d < plan->prelude; d++) block(r, d, h, t);
     for (int n = 1; n <= plan->loops; n++) {
         memcpy(before, h, bytes);

@@ -185,6 +185,56 @@ static void write_adapter(const char *folder, json_t *config, const char *a_name
 
 static const char *const q_a = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight";
 
+// Added to a model that runs, adapters are not merged, and add up; the model may be quantised.
+static void test_adapters_that_are_not_merged(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char folder[64], packed[80];
+    rrt_model *merged, *model, *base = open_golden("llama");
+    const char *loras[] = {folder, folder};
+    rrt_open_options options = {.loras = loras, .n_loras = 1};
+    temp_folder(folder);
+    write_adapter(folder, json_object(), q_a, 4, 32);
+    merged = open_path(folder);
+    assert_ok(rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &options, &err));
+    assert_int_equal(model->depths[1].lora[RRT__MATRIX_Q].rank, 4);
+    assert_same_logits(merged, 0, model, 0, 1e-4);
+    rrt_model_close(model);
+    assert_ok(rrt_model_open(&model, folder, NULL, &err));
+    assert_int_equal(model->depths[1].lora[RRT__MATRIX_Q].rank, 4);
+    assert_same_logits(merged, 0, model, 0, 1e-4);
+    rrt_model_close(model);
+
+    options.n_loras = 2;
+    float *weight = merged->slots[1].matrix[RRT__MATRIX_Q].weight,
+          *plain = base->slots[1].matrix[RRT__MATRIX_Q].weight;
+    for (int i = 0; i < 32 * 32; i++) weight[i] += weight[i] - plain[i];
+    assert_ok(rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &options, &err));
+    assert_int_equal(model->depths[1].lora[RRT__MATRIX_Q].rank, 8);
+    assert_same_logits(merged, 0, model, 0, 1e-4);
+    rrt_model_close(model);
+
+    snprintf(packed, sizeof packed, "%s.gguf", folder);
+    assert_ok(rrt_model_quantize(base, packed, &(rrt_quantize_options){.type = "q8_0"}, &err));
+    assert_ok(rrt_model_open(&model, packed, &options, &err));
+    assert_int_equal(model->slots[1].matrix[RRT__MATRIX_Q].storage, RRT__STORAGE_Q8_0);
+    assert_same_logits(merged, 0, model, 0, 0.3);
+    rrt_model_close(model);
+    unlink(packed);
+    char recursive[64];
+    rrt_model *tied;
+    temp_folder(recursive);
+    assert_ok(rrt_convert(&tied, base, &(rrt_convert_options){.loops = 2}, NULL, &err));
+    assert_ok(rrt_model_save(tied, recursive, &(rrt_save_options){.overwrite = 1}, &err));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "recursive", rrt_model_open(&model, recursive, &options, &err));
+    remove_folder(recursive);
+    rrt_model_close(tied);
+    rrt_model_close(merged);
+    rrt_model_close(base);
+    remove_folder(folder);
+}
+
 // W + alpha / r · B·A, by hand.
 static void test_foreign_adapter(void **state)
 {
@@ -331,7 +381,7 @@ int main(void)
         cmocka_unit_test(test_looped),           cmocka_unit_test(test_overwriting),
         cmocka_unit_test(test_foreign_adapter),  cmocka_unit_test(test_hostile_adapters),
         cmocka_unit_test(test_damaged_adapters), cmocka_unit_test(test_other_replication),
-        cmocka_unit_test(test_plans_recognised),
+        cmocka_unit_test(test_plans_recognised), cmocka_unit_test(test_adapters_that_are_not_merged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,11 +297,12 @@ static void test_cancelled_loading(void **state)
     rrt_model *model;
     int steps = 5;
     const rrt_progress progress = {stop, &steps};
+    const rrt_open_options options = {.progress = &progress};
     assert_fails(RRT_STATUS_CANCELLED, "",
-                 rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &progress, &err));
+                 rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &options, &err));
     assert_null(model);
     steps = 1000;
-    assert_ok(rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &progress, &err));
+    assert_ok(rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &options, &err));
     rrt_model_close(model);
 }
 

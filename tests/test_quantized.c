@@ -44,7 +44,7 @@ static rrt_model *round_trip_quantized(const rrt_model *model, const char *type)
 {
     char file[80];
     quantize(model, type, file);
-    rrt_model *again = open_path(file);
+    rrt_model *again = open_stored(file);
     remove_file(file); // its map stays
     return again;
 }
@@ -95,7 +95,7 @@ static void test_computes_what_it_holds(void **state)
             rrt_model *model = build(families[f]), *packed = round_trip_quantized(model, types[t]);
             size_t vocab = model->shape.vocab;
             float *got = must_alloc(vocab, sizeof *got), *expected = must_alloc(vocab, sizeof *got);
-            assert_true(rrt__model_is_packed(packed));
+            assert_true(rrt__storage_is_packed(packed->embedding->storage));
             assert_memory_equal(packed->gates[1].weight, model->gates[1].weight,
                                 model->shape.hidden * sizeof(float));
             run(got, packed, COUNT, 1);
@@ -133,6 +133,73 @@ static void test_result_depends_on_nothing_else(void **state)
         }
 }
 
+// The same for folders whose weights run as they are, and for a model in f32 memory.
+static void test_plain_result_depends_on_nothing_else(void **state)
+{
+    (void)state;
+    static const char *const dtypes[] = {"f32", "bf16", "f16", NULL};
+    static const size_t chunks[] = {1, 2, 5, 7, 32};
+    for (int f = 0; f < 7; f++)
+        for (int t = 0; t < 4; t++) {
+            rrt_error err = {0};
+            char folder[64];
+            rrt_model *model = build(families[f]), *stored = model;
+            if (dtypes[t]) {
+                temp_folder(folder);
+                const rrt_save_options save = {.dtype = dtypes[t], .overwrite = 1};
+                assert_ok(rrt_model_save(model, folder, &save, &err));
+                stored = open_stored(folder);
+                remove_folder(folder);
+            }
+            size_t vocab = model->shape.vocab;
+            float *got = must_alloc(vocab, sizeof *got), *expected = must_alloc(vocab, sizeof *got);
+            run(expected, stored, COUNT, 1);
+            for (int i = 0; i < 10; i++) {
+                run(got, stored, chunks[i % 5], 1 + i / 5);
+                assert_memory_equal(got, expected, vocab * sizeof *got);
+            }
+            run(got, model, COUNT, 1);
+            if (t == 0) assert_memory_equal(got, expected, vocab * sizeof *got); // groups and rows add alike
+            free(got);
+            free(expected);
+            if (stored != model) rrt_model_close(stored);
+            rrt_model_close(model);
+        }
+}
+
+// Quantised while it is read, a model is what its quantised file is.
+static void test_quantised_while_read(void **state)
+{
+    (void)state;
+    for (int t = 0; t < 3; t++) {
+        rrt_error err = {0};
+        char folder[64];
+        rrt_model *model = build("llama"), *file = round_trip_quantized(model, types[t]), *read;
+        size_t vocab = model->shape.vocab;
+        float *got = must_alloc(vocab, sizeof *got), *expected = must_alloc(vocab, sizeof *got);
+        temp_folder(folder);
+        const rrt_save_options save = {.dtype = "f32", .overwrite = 1};
+        assert_ok(rrt_model_save(model, folder, &save, &err));
+        rrt_open_options options = {.type = types[t], .threads = 2};
+        assert_ok(rrt_model_open(&read, folder, &options, &err));
+        run(got, read, COUNT, 1);
+        run(expected, file, COUNT, 1);
+        assert_memory_equal(got, expected, vocab * sizeof *got);
+        rrt_model_close(read);
+        options.type = "q3";
+        assert_fails(RRT_STATUS_FORMAT, "'q3'", rrt_model_open(&read, folder, &options, &err));
+        options.type = NULL;
+        rrt__memory_available_at_most = 1000;
+        assert_fails(RRT_STATUS_MEMORY, "0.00 GB are free", rrt_model_open(&read, folder, &options, &err));
+        rrt__memory_available_at_most = SIZE_MAX;
+        remove_folder(folder);
+        free(got);
+        free(expected);
+        rrt_model_close(file);
+        rrt_model_close(model);
+    }
+}
+
 // What reads or changes f32 weights says so; what does not exist or is not known as well.
 static void test_refusals(void **state)
 {
@@ -142,13 +209,13 @@ static void test_refusals(void **state)
     rrt_model *model = build("llama"), *packed;
     rrt_bench_result speed;
     quantize(model, "q8_0", file);
-    packed = open_path(file);
+    packed = open_stored(file);
     rrt_quantize_options options = {.type = "q8_0"};
     assert_fails(RRT_STATUS_EXISTS, "m.gguf", rrt_model_quantize(model, file, &options, &err));
     options.overwrite = true;
     options.type = "q3";
     assert_fails(RRT_STATUS_ARGUMENT, "'q3'", rrt_model_quantize(model, file, &options, &err));
-    assert_fails(RRT_STATUS_UNSUPPORTED, "quantised", rrt_bench_train(packed, NULL, &speed, &err));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "training needs f32", rrt_bench_train(packed, NULL, &speed, &err));
     rrt_model_close(packed);
     rrt_model_close(model);
     remove_file(file);
@@ -195,6 +262,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_computes_what_it_holds),
         cmocka_unit_test(test_result_depends_on_nothing_else),
+        cmocka_unit_test(test_plain_result_depends_on_nothing_else),
+        cmocka_unit_test(test_quantised_while_read),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_damaged_files),
     };

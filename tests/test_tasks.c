@@ -164,11 +164,11 @@ static void test_greedy(void **state)
     assert_ok(encode(model, "the cat", &cat, &n_cat, &err));
     assert_int_equal(n_on, 1);
     for (size_t i = 0; i < vocab * hidden; i++)
-        if (i / hidden != (size_t)on[0]) model->head[i] = 0;
+        if (i / hidden != (size_t)on[0]) model->head->weight[i] = 0;
     float *logits = must_alloc(n_cat * vocab, sizeof *logits);
     step_logits(logits, model, cat, n_cat, &(rrt_session_options){.threads = 1});
     bool is_likely = logits[(n_cat - 1) * vocab + (size_t)on[0]] > 0;
-    for (size_t i = 0; i < hidden && !is_likely; i++) model->head[(size_t)on[0] * hidden + i] *= -1;
+    for (size_t i = 0; i < hidden && !is_likely; i++) model->head->weight[(size_t)on[0] * hidden + i] *= -1;
     rrt_task_result result = ask(model, "lambada_openai",
                                  "{\"context\": \"the cat\", \"target\": \"on\"}\n"
                                  "{\"context\": \"the cat\", \"target\": \"one\"}\n"
@@ -397,7 +397,7 @@ static void test_refusals(void **state)
     assert_fails(
         RRT_STATUS_CANCELLED, "",
         rrt_eval_task(model, "piqa", folder, &(rrt_task_options){.progress = &progress}, &result, &err));
-    model->head[0] = NAN;
+    model->head->weight[0] = NAN;
     assert_fails(RRT_STATUS_NUMERIC, "not finite", rrt_eval_task(model, "piqa", folder, NULL, &result, &err));
     rrt_model_close(silent);
     rrt_model_close(model);

@@ -62,8 +62,7 @@ static inline rrt_model *open_student(void)
     assert_ok(rrt_model_save(student, in_folder("student"), &save, &err));
     rrt_model_close(student);
     rrt_model_close(original);
-    assert_ok(rrt_model_open(&student, in_folder("student"), NULL, &err));
-    return student;
+    return open_path(in_folder("student"));
 }
 
 static inline rrt_status train(const char *out, const rrt_train_options *options, rrt_train_result *result,

@@ -114,19 +114,20 @@ static double truth_kl_divergence(const float *p, const float *q, size_t count)
     return sum;
 }
 
-static void truth_quantise(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count)
+static void truth_quantise(rrt__codes to, const float *x, size_t count)
 {
     for (size_t begin = 0, b = 0; begin < count; begin += RRT__BLOCK, b++) {
         size_t end = count - begin < RRT__BLOCK ? count : begin + RRT__BLOCK;
         float largest = 0;
         for (size_t i = begin; i < end && !isnan(largest); i++)
             largest = isnan(x[i]) || fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
-        scales[b] = largest / 127;
-        sums[b] = 0;
+        to.scales[b] = largest / 127;
+        to.sums[b] = to.half_sums[2 * b] = to.half_sums[2 * b + 1] = 0;
         for (size_t i = begin; i < begin + RRT__BLOCK; i++) {
             float code = i < end && largest > 1e-30f && isfinite(largest) ? rintf(x[i] * (127 / largest)) : 0;
-            codes[i] = (int8_t)code;
-            sums[b] += codes[i];
+            to.codes[i] = (int8_t)code;
+            to.sums[b] += to.codes[i];
+            to.half_sums[2 * b + (i - begin) / 16] += to.codes[i];
         }
     }
 }
@@ -143,6 +144,7 @@ static const rrt__kernels truth_kernels = {"truth",
                                            truth_attention,
                                            truth_quantise,
                                            rrt__packed_multiply_reference,
+                                           rrt__plain_multiply_reference,
                                            rrt__pack_group_reference,
                                            truth_log_sum_exp,
                                            truth_kl_divergence};

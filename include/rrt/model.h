@@ -15,19 +15,33 @@ extern "C" {
 
 typedef struct rrt_model rrt_model;
 
+typedef struct rrt_open_options {
+    // Quantises all matrices while they are read: "q8_0", "q4_1" or "q4_0", as rrt_model_quantize does. NULL:
+    // each keeps the type that it is stored as.
+    const char *type;
+    // Folders of PEFT adapters, [n_loras], that are added to the model, one to the other, and not merged.
+    const char *const *loras;
+    size_t n_loras;
+    int threads;                  // 0: one per core
+    const rrt_progress *progress; // may be NULL
+} rrt_open_options;
+
 // Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json), an
 // rrt folder (the same with an "rrt" object in config.json), or a PEFT adapter (adapter_config.json,
-// adapter_model.safetensors, and the base that they name). All weights become f32 in memory, but those of a
-// file that rrt_model_quantize wrote, which is mapped and used as it is; a weight that several depths share
-// is held once. Free with rrt_model_close. progress may be NULL.
-RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress,
+// adapter_model.safetensors, and the base that they name), to run it. Weights are computed with as they are
+// stored (F32, F16, BF16, and of GGUF Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0), in an order that suits
+// the processor; a file that rrt_model_quantize wrote lies so already and is mapped, so that processes share
+// it. A weight that several depths share is held once. What trains or converts with calibration needs f32
+// weights: rrt_model_open_deferred and rrt_model_unpack. Free with rrt_model_close. options NULL: all zero.
+// MEMORY, with the sum, if it needs more than is free.
+RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_options *options,
                                   rrt_error *err);
 RRT_API void rrt_model_close(rrt_model *model);
 
-// The same, but matrices stay in their files and are read when they are needed: a look at a model costs next
-// to nothing, and one that is greater than memory can be quantised, exported, converted without calibration,
-// and saved. What was made of it (rrt_convert) reads from it, too, and has to be closed first. Whatever runs
-// a model fails with UNSUPPORTED until rrt_model_unpack has read them in.
+// The same without options, but matrices stay in their files and are read when they are needed: a look at a
+// model costs next to nothing, and one that is greater than memory can be quantised, exported, converted
+// without calibration, and saved. What was made of it (rrt_convert) reads from it, too, and has to be closed
+// first. Whatever runs a model fails with UNSUPPORTED until rrt_model_unpack has read them in.
 RRT_API rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err);
 
 // The model's tokenizer, owned by the model. NULL if its folder has none, or if it is of a kind that rrt does
@@ -69,6 +83,9 @@ enum { RRT_MODEL_TYPES = 16 }; // most that there are
 // Returns how many there are.
 RRT_API size_t rrt_model_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES]);
 
+// The same of a deferred model as rrt_model_open would have it in memory, what is mapped included.
+RRT_API size_t rrt_model_resident_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES]);
+
 // Where tokens leave the loops, decided at every loop boundary but the last.
 typedef struct rrt_exit_options {
     // NULL: nowhere. Else one of: loops:N (after N loops) · confidence:P (the most likely token has at least
@@ -98,8 +115,8 @@ typedef struct rrt_quantize_options {
 RRT_API rrt_status rrt_model_quantize(const rrt_model *model, const char *path,
                                       const rrt_quantize_options *options, rrt_error *err);
 
-// Makes an f32 model of a quantised or a deferred one, in place: what training needs. Of an f32 model:
-// nothing. Nobody may be using the model, which can only be closed after a failure.
+// Makes all weights of a model f32, in place: what training needs. Of an f32 model: nothing. Nobody may be
+// using the model, which can only be closed after a failure.
 RRT_API rrt_status rrt_model_unpack(rrt_model *model, rrt_error *err);
 
 RRT_API void rrt_model_describe(const rrt_model *model, rrt_model_info *info);

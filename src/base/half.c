@@ -47,6 +47,11 @@ uint16_t rrt__f32_to_f16(float value)
     return (uint16_t)(half | sign >> 16);
 }
 
+float rrt__bf16_to_f32(uint16_t half)
+{
+    return float_of((uint32_t)half << 16);
+}
+
 uint16_t rrt__f32_to_bf16(float value)
 {
     uint32_t bits = bits_of(value);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 float rrt__f16_to_f32(uint16_t half);
+float rrt__bf16_to_f32(uint16_t half);
 uint16_t rrt__f32_to_f16(float value);  // rounds to nearest even; overflow becomes infinity, NaN stays NaN
 uint16_t rrt__f32_to_bf16(float value); // rounds to nearest even; overflow becomes infinity, NaN stays NaN
 

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef __GLIBC__
@@ -42,6 +43,32 @@ void rrt__give_back(void)
 #endif
 }
 
+size_t rrt__memory_available_at_most = SIZE_MAX;
+
+// The first number in a file after a key, or at its beginning; SIZE_MAX without one ("max").
+static size_t read_number(const char *path, const char *key)
+{
+    char line[256];
+    unsigned long long number = 0;
+    size_t found = SIZE_MAX, length = strlen(key);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, key, length) == 0 && sscanf(line + length, "%llu", &number) == 1) found = number;
+    if (file) fclose(file);
+    return found;
+}
+
+size_t rrt__memory_available(void)
+{
+    size_t kib = read_number("/proc/meminfo", "MemAvailable:"), group = SIZE_MAX;
+    size_t free_bytes = kib < SIZE_MAX / 1024 ? kib * 1024 : SIZE_MAX;
+    size_t most = read_number("/sys/fs/cgroup/memory.max", ""),
+           used = read_number("/sys/fs/cgroup/memory.current", "");
+    if (most != SIZE_MAX && used != SIZE_MAX) group = most > used ? most - used : 0;
+    if (group < free_bytes) free_bytes = group;
+    return free_bytes < rrt__memory_available_at_most ? free_bytes : rrt__memory_available_at_most;
+}
+
 bool rrt__size_mul(size_t a, size_t b, size_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
@@ -68,8 +95,8 @@ typedef struct rrt__arena_chunk {
     _Alignas(ALIGNMENT) unsigned char bytes[];
 } rrt__arena_chunk;
 
-rrt_status rrt__arena_alloc(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
-                            rrt_error *err)
+static rrt_status take(rrt__arena *arena, void **out, size_t *bytes_taken, size_t count, size_t size,
+                       const char *what, rrt_error *err)
 {
     size_t bytes;
     if (!rrt__size_mul(count, size, &bytes) || bytes > SIZE_MAX / 2)
@@ -91,9 +118,29 @@ rrt_status rrt__arena_alloc(rrt__arena *arena, void *out_pointer, size_t count, 
             arena->chunks = fresh;
         chunk = fresh;
     }
-    void *memory = chunk->bytes + chunk->used;
+    *out = chunk->bytes + chunk->used;
+    *bytes_taken = bytes;
     chunk->used += bytes;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__arena_alloc(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
+                            rrt_error *err)
+{
+    void *memory;
+    size_t bytes;
+    RRT__TRY(take(arena, &memory, &bytes, count, size, what, err));
     memset(memory, 0, bytes);
+    memcpy(out_pointer, &memory, sizeof memory);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
+                           rrt_error *err)
+{
+    void *memory;
+    size_t bytes;
+    RRT__TRY(take(arena, &memory, &bytes, count, size, what, err));
     memcpy(out_pointer, &memory, sizeof memory);
     return RRT_STATUS_OK;
 }

@@ -14,6 +14,10 @@ void *rrt__realloc(void *memory, size_t old_bytes, size_t new_bytes);
 void rrt__free(void *memory);
 void rrt__give_back(void); // freed memory to the system, after something large
 
+// How many bytes could be taken without others having to leave memory; SIZE_MAX if the system does not say.
+size_t rrt__memory_available(void);
+extern size_t rrt__memory_available_at_most; // test hook
+
 // Test hook: the request counted down to 0 fails, and all after it. Negative: never.
 extern long rrt__memory_fail_after;
 
@@ -31,6 +35,9 @@ typedef struct rrt__arena {
 // Zeroed, 64-byte aligned room for count items of size bytes.
 rrt_status rrt__arena_alloc(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
                             rrt_error *err);
+// The same, not zeroed: for what is large and filled at once.
+rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
+                           rrt_error *err);
 rrt_status rrt__arena_copy(rrt__arena *arena, char **out, const char *text, size_t length, rrt_error *err);
 void rrt__arena_free(rrt__arena *arena);
 

@@ -8,7 +8,6 @@
 
 typedef struct rrt__team {
     int ith, nth;                 // this thread, and how many there are
-    bool bf16;                    // matrix products may round their factors to bfloat16 (kernels/gemm.h)
     struct rrt__barrier *barrier; // that its threads share
 } rrt__team;
 

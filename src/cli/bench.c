@@ -4,7 +4,8 @@
 #include "cli/bench.h"
 
 typedef struct arguments {
-    const char *path, *teacher_path, *batches;
+    rrt__cli_model model;
+    const char *teacher_path, *batches;
     rrt__bench_crowd crowd;
     bool train, match, recompute, bf16;
     size_t prompt, generated, context;
@@ -41,13 +42,13 @@ static void add_row(json_t *rows, const char *test, size_t batch, const rrt_mode
                                           (json_int_t)r->peak_rss_bytes));
 }
 
-static rrt_status bench_training(const arguments *a, size_t batch, json_t *rows, rrt_error *err)
+static rrt_status bench_training(arguments *a, size_t batch, json_t *rows, rrt_error *err)
 {
     rrt_model *model = NULL, *teacher = NULL;
     rrt_bench_result result;
-    rrt_status status = rrt__cli_open_f32(&model, a->path, err);
+    rrt_status status = rrt__cli_open_f32(&model, a->model.path, err);
     if (!status && a->teacher_path)
-        status = rrt_model_open(&teacher, a->teacher_path, rrt__cli_progress(), err);
+        status = rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = a->teacher_path}, a->threads, err);
     rrt_bench_options bench = {a->threads, a->repeats, batch,        a->context,         teacher,
                                a->match,   a->bf16,    a->recompute, rrt__cli_progress()};
     if (!status) status = rrt_bench_train(model, &bench, &result, err);
@@ -57,14 +58,14 @@ static rrt_status bench_training(const arguments *a, size_t batch, json_t *rows,
     return status;
 }
 
-static rrt_status bench_inference(const arguments *a, const size_t *batches, int count, json_t *rows,
+static rrt_status bench_inference(arguments *a, const size_t *batches, int count, json_t *rows,
                                   rrt_error *err)
 {
     rrt_model *model;
     char name[32];
     rrt_bench_result result;
     rrt_bench_inference_options bench = {a->threads, a->repeats, a->prompt, 1, rrt__cli_progress()};
-    RRT__TRY(rrt__cli_open_model(&model, a->path, err));
+    RRT__TRY(rrt__cli_open_model(&model, &a->model, a->threads, err));
     rrt_status status = RRT_STATUS_OK;
     if (a->prompt) {
         snprintf(name, sizeof name, "pp%zu", a->prompt);
@@ -89,7 +90,7 @@ static rrt_status bench_crowd(arguments *a, const size_t *batches, int count, js
     a->crowd.options.prompt = a->prompt;
     a->crowd.options.mean_tokens = a->generated;
     a->crowd.options.progress = rrt__cli_progress();
-    RRT__TRY(rrt__cli_open_model(&model, a->path, err));
+    RRT__TRY(rrt__cli_open_model(&model, &a->model, a->threads, err));
     rrt_status status = rrt__bench_crowd_run(&a->crowd, model, batches, count, a->repeats, rows, err);
     rrt_model_close(model);
     return status;
@@ -160,7 +161,7 @@ int rrt__cli_bench(int argc, char **argv)
     rrt_bench_requests_options *crowd = &a.crowd.options;
     crowd->seed = 1;
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &a.path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&a.model),
         {'p', "prompt", "N", RRT__OPTION_SIZE, &a.prompt, 0, 1 << 24,
          "read N tokens (default 512; 0: do not; requests: 16)"},
         {'n', "generate", "N", RRT__OPTION_SIZE, &a.generated, 0, 1 << 24,

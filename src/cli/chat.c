@@ -9,7 +9,8 @@
 
 typedef struct arguments {
     rrt__cli_common common;
-    const char *path, *system, *template, *template_file, *kwargs;
+    rrt__cli_model model;
+    const char *system, *template, *template_file, *kwargs;
     bool shows_prompt;
     rrt__generation_arguments generation;
 } arguments;
@@ -34,10 +35,10 @@ static rrt_status read_kwargs(conversation *c, rrt_error *err)
 
 static rrt_status parse(arguments *a, conversation *c, int argc, char **argv, rrt_error *err)
 {
-    enum { OWN = 7 };
+    enum { OWN = RRT__CLI_MODEL_OPTIONS + 6 };
     rrt__generation *g = &c->generation;
     rrt__option options[OWN + RRT__GENERATION_OPTIONS] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &a->path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&a->model),
         {0, "system", "TEXT", RRT__OPTION_STRING, &a->system, 0, 0, "a system message"},
         {0, "chat-template", "TEXT", RRT__OPTION_STRING, &a->template, 0, 0,
          "a chat template in Jinja, or the name of one of the model's (default: its own)"},
@@ -151,7 +152,7 @@ int rrt__cli_chat(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(parse(&a, &c, argc, argv, &err));
-    RRT__GOTO(rrt__cli_open_model(&model, a.path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &a.model, a.common.threads, &err));
     RRT__GOTO(rrt__generation_start(&c.generation, &a.generation, model, a.common.threads, &err));
     RRT__GOTO(rrt_chat_open(&c.chat, c.generation.tokenizer, a.template, &err));
     RRT__GOTO(converse(&c, &err));

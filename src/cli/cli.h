@@ -72,8 +72,32 @@ void rrt__cli_catch_signals(void);
 // Ends the program by the signal that was caught, so that the shell sees what happened; returns if none was.
 void rrt__cli_raise_caught(void);
 
-// Opens the model named by -m/--model; ARGUMENT if it was not given.
-rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err);
+// The model that a verb runs, and how it is read.
+typedef struct rrt__cli_model {
+    const char *path, *type;
+    rrt__list loras;
+} rrt__cli_model;
+
+enum { RRT__CLI_MODEL_OPTIONS = 3 };
+
+// The rows of the options -m/--model, --type and --lora, which fill it.
+#define RRT__CLI_MODEL_ROWS(model)                                                                           \
+    {'m', "model", "MODEL", RRT__OPTION_STRING, &(model)->path, 0, 0, "the model"},                          \
+        {0,                                                                                                  \
+         "type",                                                                                             \
+         "TYPE",                                                                                             \
+         RRT__OPTION_STRING,                                                                                 \
+         &(model)->type,                                                                                     \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         "quantise it while it is read: q8_0, q4_1, q4_0 (default: as it is stored)"},                       \
+    {                                                                                                        \
+        0, "lora", "FOLDER", RRT__OPTION_LIST, &(model)->loras, 0, 0,                                        \
+            "with this adapter of PEFT, not merged; several add up"                                          \
+    }
+
+// Opens it; ARGUMENT if -m was not given. Frees what the options took.
+rrt_status rrt__cli_open_model(rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err);
 
 // The same for what needs f32 weights: a quantised model is unpacked.
 rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);

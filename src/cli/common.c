@@ -63,15 +63,23 @@ int rrt__cli_finish(rrt_status status, const rrt_error *err)
     return status == RRT_STATUS_ARGUMENT ? 2 : 1;
 }
 
-rrt_status rrt__cli_open_model(rrt_model **out, const char *path, rrt_error *err)
+rrt_status rrt__cli_open_model(rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err)
 {
-    if (!path) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
-    return rrt_model_open(out, path, rrt__cli_progress(), err);
+    const rrt_open_options options = {.type = model->type,
+                                      .loras = model->loras.items,
+                                      .n_loras = model->loras.count,
+                                      .threads = threads,
+                                      .progress = rrt__cli_progress()};
+    rrt_status status = model->path ? rrt_model_open(out, model->path, &options, err)
+                                    : rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    rrt__list_free(&model->loras);
+    return status;
 }
 
 rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err)
 {
-    RRT__TRY(rrt__cli_open_model(out, path, err));
+    if (!path) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    RRT__TRY(rrt_model_open_deferred(out, path, err));
     return rrt_model_unpack(*out, err);
 }
 

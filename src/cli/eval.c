@@ -32,10 +32,11 @@ static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *er
 // `rrt eval ppl …` and `rrt eval kl …` differ in the teacher alone.
 static int run(int argc, char **argv, bool is_kl)
 {
-    const char *path = NULL, *teacher_path = NULL, *file = NULL;
+    rrt__cli_model which = {0};
+    const char *teacher_path = NULL, *file = NULL;
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&which),
         {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0, "the text (default: standard input)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &eval.context, 2, 1 << 24, "tokens per window (default 512)"},
         {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval.max_tokens, 1, 1e15,
@@ -59,11 +60,12 @@ static int run(int argc, char **argv, bool is_kl)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     eval.threads = common.threads;
     if (is_kl && !teacher_path) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--teacher MODEL is missing"));
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_least_tokens(model), &ids, &count, &err));
     if (is_kl) {
         rrt_eval_kl_result result;
-        RRT__GOTO(rrt_model_open(&teacher, teacher_path, rrt__cli_progress(), &err));
+        RRT__GOTO(
+            rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = teacher_path}, common.threads, &err));
         RRT__GOTO(rrt_eval_kl(model, teacher, ids, count, &eval, &result, &err));
         RRT__GOTO(print_kl(&result, common.json, &err));
     } else {

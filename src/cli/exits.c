@@ -70,11 +70,12 @@ static void print_text(const rrt_eval_exits_result *r, const char *rule)
 
 int rrt__cli_eval_exits(int argc, char **argv)
 {
-    const char *path = NULL, *file = NULL;
+    rrt__cli_model which = {0};
+    const char *file = NULL;
     rrt_exit_options exits = {0};
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&which),
         {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0, "the text (default: standard input)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &eval.context, 2, 1 << 24, "tokens per window (default 512)"},
         {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval.max_tokens, 1, 1e15,
@@ -101,7 +102,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
         RRT__GOTO(
             rrt__fail(&err, RRT_STATUS_ARGUMENT, "--kv is for tokens that leave: --exit RULE is missing"));
     eval.threads = common.threads;
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_least_tokens(model), &ids, &count, &err));
     RRT__GOTO(rrt_eval_exits(model, ids, count, &eval, &exits, &result, &err));
     if (common.json)

@@ -36,15 +36,16 @@ static rrt_status read_prompt(rrt__generation *g, const char *prompt, rrt_error 
 
 typedef struct arguments {
     rrt__cli_common common;
-    const char *path, *prompt;
+    rrt__cli_model model;
+    const char *prompt;
     rrt__generation_arguments generation;
 } arguments;
 
 static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv, rrt_error *err)
 {
-    enum { OWN = 3 };
+    enum { OWN = RRT__CLI_MODEL_OPTIONS + 2 };
     rrt__option options[OWN + RRT__GENERATION_OPTIONS] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &a->path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&a->model),
         {'p', "prompt", "TEXT", RRT__OPTION_STRING, &a->prompt, 0, 0,
          "the text to continue; special tokens become their ids"},
         {'n', "tokens", "N", RRT__OPTION_SIZE, &g->request.max_tokens, 1, 1 << 24,
@@ -69,7 +70,7 @@ int rrt__cli_generate(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(parse(&a, &g, argc, argv, &err));
-    RRT__GOTO(rrt__cli_open_model(&model, a.path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &a.model, a.common.threads, &err));
     RRT__GOTO(rrt__generation_start(&g, &a.generation, model, a.common.threads, &err));
     RRT__GOTO(read_prompt(&g, a.prompt, &err));
     RRT__GOTO(rrt__generation_run(&g, &err));

@@ -57,11 +57,12 @@ static rrt_status print_top(const float *logits, size_t vocab, size_t top, bool 
 
 int rrt__cli_logits(int argc, char **argv)
 {
-    const char *path = NULL, *tokens = NULL;
+    rrt__cli_model which = {0};
+    const char *tokens = NULL;
     int loops = 0;
     size_t top = 10;
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&which),
         {0, "tokens", "1,2,3", RRT__OPTION_STRING, &tokens, 0, 0, "the ids to run"},
         {0, "loops", "N", RRT__OPTION_INT, &loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
@@ -82,7 +83,7 @@ int rrt__cli_logits(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     if (!tokens) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--tokens is missing"));
     RRT__GOTO(parse_ids(tokens, &ids, &count, &err));
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     RRT__GOTO(rrt_session_open(&session, model, &(rrt_session_options){common.threads, loops, count}, &err));
     RRT__GOTO(rrt_session_append(session, ids, count, &err));
     rrt_model_describe(model, &info);

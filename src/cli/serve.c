@@ -10,19 +10,20 @@
 
 typedef struct arguments {
     rrt__cli_common common;
+    rrt__cli_model model;
     rrt__server_options server;
     rrt__arena arena; // of what comes from the environment
     const char *template_file;
     rrt__string template_text;
 } arguments;
 
-enum { MOST_OPTIONS = 24 };
+enum { MOST_OPTIONS = 28 };
 
 static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
 {
     rrt__server_options *s = &a->server;
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &s->model, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&a->model),
         {0, "host", "ADDRESS", RRT__OPTION_STRING, &s->host, 0, 0,
          "listen at this address (default 127.0.0.1: this machine only)"},
         {0, "port", "N", RRT__OPTION_INT, &s->port, 0, 65535, "and port (default 8080; 0: any that is free)"},
@@ -99,6 +100,9 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     RRT__TRY(rrt__cli_parse(&usage, count + argc - 1, all, &a->common, NULL, err));
     if (a->common.json)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--json is for verbs that end with a result");
+    a->server.model = a->model.path;
+    a->server.open = (rrt_open_options){
+        .type = a->model.type, .loras = a->model.loras.items, .n_loras = a->model.loras.count};
     if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
     RRT__TRY(rrt__cli_read_template(&a->template_text, a->template_file, &a->server.chat_template, err));
     a->server.engine.threads = a->common.threads;
@@ -142,6 +146,7 @@ int rrt__cli_serve(int argc, char **argv)
     RRT__GOTO(rrt__server_run(server, &err));
 done:
     rrt__server_close(server);
+    rrt__list_free(&a.model.loras);
     rrt__list_free(&a.server.api_keys);
     rrt__list_free(&a.server.hosts);
     rrt__list_free(&a.server.origins);

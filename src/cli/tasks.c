@@ -161,12 +161,13 @@ static void print_table(const selection *s)
 
 int rrt__cli_eval_tasks(int argc, char **argv)
 {
-    const char *path = NULL, *data = NULL, *list = NULL, *samples_path = NULL;
+    rrt__cli_model which = {0};
+    const char *data = NULL, *list = NULL, *samples_path = NULL;
     bool force = false;
     samples out = {0};
     rrt_task_options ask = {.progress = rrt__cli_progress(), .report = samples_write, .user = &out};
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the model"},
+        RRT__CLI_MODEL_ROWS(&which),
         {0, "data", "DIR", RRT__OPTION_STRING, &data, 0, 0, "the folder of the tasks' files, NAME.jsonl"},
         {0, "tasks", "NAMES", RRT__OPTION_STRING, &list, 0, 0,
          "of lambada_openai,hellaswag,piqa,winogrande,arc_easy,arc_challenge,openbookqa (default: all)"},
@@ -190,7 +191,7 @@ int rrt__cli_eval_tasks(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     if (!data) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--data DIR is missing"));
     RRT__GOTO(select_tasks(&chosen, list, &err));
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     rrt__cli_catch_signals(); // the samples have something to clean up
     RRT__GOTO(samples_open(&out, samples_path, force, &err));
     ask.threads = common.threads;

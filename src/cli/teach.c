@@ -13,12 +13,13 @@ static rrt_status print(const rrt_teach_result *r, const char *path, bool json, 
 
 int rrt__cli_teach(int argc, char **argv)
 {
-    const char *path = NULL, *store = NULL;
+    rrt__cli_model which = {0};
+    const char *store = NULL;
     bool force = false;
     rrt__list files = {0};
     rrt_teach_options teach = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &path, 0, 0, "the teacher"},
+        RRT__CLI_MODEL_ROWS(&which),
         {0, "data", "FILE ...", RRT__OPTION_LIST, &files, 0, 0,
          "text, or .jsonl with a \"text\" per line; also as .zst"},
         {'o', "output", "STORE", RRT__OPTION_STRING, &store, 0, 0, "the folder to write"},
@@ -41,10 +42,10 @@ int rrt__cli_teach(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     if (files.count == 0) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--data FILE is missing"));
     if (!store) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "-o STORE is missing"));
-    RRT__GOTO(rrt__cli_open_model(&model, path, &err));
+    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     teach.threads = common.threads;
     teach.overwrite = force;
-    teach.teacher_name = path;
+    teach.teacher_name = which.path;
     RRT__GOTO(rrt_teach(model, files.items, files.count, store, &teach, &result, &err));
     RRT__GOTO(print(&result, store, common.json, &err));
 done:

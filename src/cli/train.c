@@ -239,7 +239,8 @@ int rrt__cli_train(int argc, char **argv)
     if (a.teacher && rrt_store_exists(a.teacher))
         a.train.store = a.teacher;
     else if (a.teacher)
-        RRT__GOTO(rrt_model_open(&teacher, a.teacher, a.train.progress, &err));
+        RRT__GOTO(
+            rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = a.teacher}, a.common.threads, &err));
     a.train.teacher = teacher;
     a.train.report = report;
     a.train.user = &last_report;

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "convert/heal.h"
 #include "convert/keep.h"
-#include "model/held.h"
+#include "model/read.h"
 #include "tokenizer/tokenizer.h"
 
 enum { SHORT_TEXT = 2048 }; // tokens, whole windows
@@ -143,16 +143,11 @@ static rrt_status add_loras(rrt__conversion *c, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status copy_end(rrt__conversion *c, float *values, rrt__rows *from, rrt__held source,
-                           rrt_error *err)
+static rrt_status copy_end(rrt__conversion *c, rrt__linear *to, const rrt__linear *source, rrt_error *err)
 {
-    const rrt__shape *shape = &c->source->shape;
-    rrt__held *kept;
-    RRT__TRY(rrt__arena_alloc(&c->model->arena, &kept, 1, sizeof *kept, "a matrix's place", err));
-    *kept = source;
-    *from = rrt__held_rows(kept);
-    if (!values) return RRT_STATUS_OK;
-    return rrt__rows_read(from, 0, shape->vocab, shape->hidden, c->options.threads, values, err);
+    to->from = rrt__linear_rows(source);
+    if (!to->weight) return RRT_STATUS_OK;
+    return rrt__rows_read(&to->from, 0, to->out, to->in, c->options.threads, to->weight, err);
 }
 
 // Embedding, head and final norm lie outside the loop and are taken over as they are.
@@ -163,9 +158,8 @@ static rrt_status copy_ends(rrt__conversion *c, rrt_error *err)
     memcpy(model->final_norm.gain, c->source->final_norm.gain, shape->hidden * sizeof(float));
     if (model->final_norm.bias)
         memcpy(model->final_norm.bias, c->source->final_norm.bias, shape->hidden * sizeof(float));
-    RRT__TRY(copy_end(c, model->embedding, model->embedding_from, rrt__embedding_held(c->source), err));
-    if (shape->tied_head) return RRT_STATUS_OK;
-    return copy_end(c, model->head, model->head_from, rrt__head_held(c->source), err);
+    RRT__TRY(copy_end(c, model->embedding, c->source->embedding, err));
+    return shape->tied_head ? RRT_STATUS_OK : copy_end(c, model->head, c->source->head, err);
 }
 
 static rrt_status convert(rrt__conversion *c, rrt_error *err)
@@ -233,7 +227,7 @@ rrt_status rrt__convert_run(rrt_model **out, const rrt_model *source, const rrt_
     RRT__TRY(rrt__norms_parse(&c.norms, options->norms ? options->norms : "tied", err));
     RRT__TRY(make_plan(&plan, source, options, err));
     RRT__TRY(rrt__model_create_stored(&c.model, source->family, &source->shape, &plan, c.norms,
-                                      grams ? RRT__STORAGE_F32 : RRT__STORAGE_DEFERRED, err));
+                                      grams ? RRT__MATRICES_F32 : RRT__MATRICES_DEFERRED, err));
     rrt_status status = convert(&c, err);
     if (!status && report) hand_over_report(&c, report);
     rrt__free(c.rank);
@@ -285,7 +279,7 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     else
         status = rrt__convert_run(out, source, options, NULL, 0, report, err);
     // A source that is in memory may be closed before the result.
-    if (!status && source->storage != RRT__STORAGE_DEFERRED)
+    if (!status && source->matrices != RRT__MATRICES_DEFERRED)
         status = rrt__model_unpack(*out, options->threads, NULL, err);
     if (status) {
         rrt_model_close(*out);

@@ -6,6 +6,7 @@
 #include "convert/export_gguf.h"
 #include "model/load.h"
 #include "model/parameters.h"
+#include "model/read.h"
 #include "model/unroll.h"
 #include "tokenizer/tokenizer.h"
 
@@ -33,20 +34,20 @@ static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
 // Rows of q and k with those that are rotated together, i and i + head_dim/2, side by side: the way back of
 // what loading does.
 typedef struct paired {
-    rrt__held plain;
+    rrt__linear plain;
     size_t head_dim;
 } paired;
 
 static rrt_status read_paired(const void *from, size_t begin, size_t end, float *out, rrt_error *err)
 {
     const paired *p = from;
-    size_t columns = p->plain.columns, head_dim = p->head_dim, half = head_dim / 2;
+    size_t columns = p->plain.in, head_dim = p->head_dim, half = head_dim / 2;
     float *head; // all rows of one
     RRT__TRY(rrt__alloc(&head, head_dim * columns, sizeof *head, "a copy of a tensor", err));
     rrt_status status = RRT_STATUS_OK;
     for (size_t r = begin; !status && r < end; r++) {
         size_t first = r / head_dim * head_dim, i = r % head_dim;
-        if (r == begin || i == 0) status = rrt__held_read(&p->plain, first, first + head_dim, head, err);
+        if (r == begin || i == 0) status = rrt__linear_read(&p->plain, first, first + head_dim, head, err);
         if (!status)
             memcpy(out + (r - begin) * columns, head + (i / 2 + i % 2 * half) * columns,
                    columns * sizeof *out);
@@ -68,7 +69,7 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
     rrt__gguf_export *to = user;
     rrt__fused fused;
-    const paired pairs = {rrt__parameter_held(p), to->plain->shape.head_dim};
+    const paired pairs = {rrt__parameter_linear(p), to->plain->shape.head_dim};
     bool is_paired =
         to->plain->family->pairs_rope_in_gguf && (p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K);
     rrt_status status = RRT_STATUS_OK;
@@ -78,7 +79,7 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
         status = write_rows(to, p, rrt__whole_rows(&to->whole), fused.rows, err);
         to->whole = (rrt__whole){0};
     } else {
-        rrt__rows from = is_paired ? (rrt__rows){read_paired, &pairs} : rrt__held_rows(&pairs.plain);
+        rrt__rows from = is_paired ? (rrt__rows){read_paired, &pairs} : rrt__linear_rows(&pairs.plain);
         status = write_rows(to, p, from, p->rows, err);
     }
     return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
@@ -95,9 +96,7 @@ static rrt_status each_tensor(rrt__gguf_export *to, rrt__parameter_visit visit, 
                            .matrix = -1,
                            .rows = plain->shape.vocab,
                            .columns = plain->shape.hidden,
-                           .values = plain->embedding,
-                           .packed = plain->packed_embedding,
-                           .from = plain->embedding_from};
+                           .linear = plain->embedding};
     snprintf(head.name, sizeof head.name, "%s.weight", names->head);
     return visit(to, &head, err);
 }

@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "convert/export.h"
 #include "format/safetensors.h"
-#include "model/held.h"
 #include "model/load.h"
+#include "model/read.h"
 #include "model/unroll.h"
 
 typedef struct adapter {
@@ -24,33 +24,31 @@ typedef struct adapter {
 } adapter;
 
 static rrt_status add_entry(adapter *a, const char *name, const char *suffix, size_t rows, size_t columns,
-                            rrt__held values, rrt_error *err)
+                            rrt__linear values, rrt_error *err)
 {
-    rrt__held *held;
+    rrt__linear *linear;
     char full[256], *copy;
     int length = snprintf(full, sizeof full, "%s%s.%s", RRT__PEFT_PREFIX, name, suffix);
     RRT__TRY(rrt__array_reserve(&a->entries, &a->capacity, a->count + 1, sizeof *a->entries, err));
     RRT__TRY(rrt__arena_copy(&a->arena, &copy, full, (size_t)length, err));
-    RRT__TRY(rrt__arena_alloc(&a->arena, &held, 1, sizeof *held, "a matrix's place", err));
-    *held = values;
+    RRT__TRY(rrt__arena_alloc(&a->arena, &linear, 1, sizeof *linear, "a matrix's place", err));
+    *linear = values;
     a->entries[a->count++] = (rrt__safetensors_entry){
-        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .from = rrt__held_rows(held)};
+        .name = copy, .n_dims = columns ? 2 : 1, .shape = {rows, columns}, .from = rrt__linear_rows(linear)};
     return RRT_STATUS_OK;
 }
 
 static rrt_status add_lora(adapter *a, int depth, rrt__matrix matrix, const rrt__lora *lora, rrt_error *err)
 {
     const rrt_model *model = a->export->model;
-    const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[matrix];
     const rrt__names *names = &model->family->hf;
     char name[128];
     snprintf(name, sizeof name, "%s%d.%s", names->layers, depth, names->matrices[matrix]);
     json_array_append_new(a->targets, json_string(name));
     json_object_set_new(a->ranks, name, json_integer((json_int_t)lora->rank));
     if (lora->rank > a->rank) a->rank = lora->rank;
-    RRT__TRY(
-        add_entry(a, name, "lora_A.weight", lora->rank, linear->in, rrt__lora_a_held(lora, linear->in), err));
-    return add_entry(a, name, "lora_B.weight", linear->out, lora->rank, rrt__lora_b_held(lora), err);
+    RRT__TRY(add_entry(a, name, "lora_A.weight", lora->a.out, lora->a.in, lora->a, err));
+    return add_entry(a, name, "lora_B.weight", lora->b.out, lora->b.in, lora->b, err);
 }
 
 static rrt_status add_loras(adapter *a, rrt_error *err)
@@ -63,9 +61,9 @@ static rrt_status add_loras(adapter *a, rrt_error *err)
     if (a->rank) return RRT_STATUS_OK;
     // PEFT refuses an adapter without a target: one that does nothing.
     const rrt__linear *linear = &model->slots[0].matrix[RRT__MATRIX_Q];
-    rrt__lora nothing = {.rank = 1};
-    RRT__TRY(rrt__arena_alloc(&a->arena, &nothing.a, linear->in, sizeof(float), "a LoRA", err));
-    RRT__TRY(rrt__arena_alloc(&a->arena, &nothing.b, linear->out, sizeof(float), "a LoRA", err));
+    rrt__lora nothing = {.a = {.out = 1, .in = linear->in}, .b = {.out = linear->out, .in = 1}, .rank = 1};
+    RRT__TRY(rrt__arena_alloc(&a->arena, &nothing.a.weight, linear->in, sizeof(float), "a LoRA", err));
+    RRT__TRY(rrt__arena_alloc(&a->arena, &nothing.b.weight, linear->out, sizeof(float), "a LoRA", err));
     return add_lora(a, 0, RRT__MATRIX_Q, &nothing, err);
 }
 
@@ -95,7 +93,8 @@ static rrt_status add_gain(adapter *a, int depth, rrt__norm_place place, rrt_err
     snprintf(name, sizeof name, "%s%d.%s", model->family->hf.layers, depth, model->family->hf.norms[place]);
     RRT__TRY(rrt__arena_alloc(&a->arena, &values, norm->width, sizeof *values, "a norm", err));
     for (size_t i = 0; i < norm->width; i++) values[i] = norm->gain[i] - less;
-    return add_entry(a, name, "weight", norm->width, 0, (rrt__held){.values = values, .columns = 1}, err);
+    return add_entry(a, name, "weight", norm->width, 0,
+                     (rrt__linear){.out = norm->width, .in = 1, .weight = values}, err);
 }
 
 // Norms of a depth's own are modules that PEFT saves whole.

@@ -73,8 +73,8 @@ static rrt_status store(rrt__fit *fit, const rrt__fit_target *t)
     size_t out = t->linear->out, in = t->linear->in;
     fit->room.stream = t->stream;
     if (t->lora)
-        return rrt__low_rank(&fit->room, fit->cross, out, in, fit->gram, t->lora->rank, t->lora->b,
-                             t->lora->a, fit->energies, &fit->error);
+        return rrt__low_rank(&fit->room, fit->cross, out, in, fit->gram, t->lora->rank, t->lora->b.weight,
+                             t->lora->a.weight, fit->energies, &fit->error);
     memcpy(t->linear->weight, fit->cross, out * in * sizeof(float));
     return RRT_STATUS_OK;
 }

@@ -110,7 +110,8 @@ static void merge(rrt__team team, const healer *h, rrt__matrix m)
     memcpy(merged, linear->weight + rows.begin * in, count * in * sizeof(float));
     if (lora->rank)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)in, (int)lora->rank, 1,
-                    lora->b + rows.begin * lora->rank, (int)lora->rank, lora->a, (int)in, 1, merged, (int)in);
+                    lora->b.weight + rows.begin * lora->rank, (int)lora->rank, lora->a.weight, (int)in, 1,
+                    merged, (int)in);
 }
 
 static void show_depth(rrt__team team, healer *h)
@@ -151,7 +152,8 @@ static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const floa
         merge(team, h, m);
         rrt__team_barrier(team);
     }
-    rrt__gemm(team, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in, 1);
+    rrt__gemm(team, RRT__PRODUCTS_F32, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in,
+              1);
     rrt__team_barrier(team);
 }
 

@@ -1,7 +1,7 @@
 #include "convert/made.h"
 
 #include "base/rng.h"
-#include "model/held.h"
+#include "model/read.h"
 
 rrt_status rrt__made_open(rrt__made **out, rrt__arena *arena, int count, size_t columns, rrt_error *err)
 {
@@ -18,8 +18,7 @@ rrt_status rrt__made_open(rrt__made **out, rrt__arena *arena, int count, size_t 
 static rrt_status read_source(const rrt__made *made, int i, size_t begin, size_t end, float *out,
                               rrt_error *err)
 {
-    const rrt__held held = rrt__linear_held(&made->source[i]);
-    RRT__TRY(rrt__held_read(&held, begin, end, out, err));
+    RRT__TRY(rrt__linear_read(&made->source[i], begin, end, out, err));
     for (size_t r = 0; made->gain[i] && r < end - begin; r++)
         for (size_t c = 0; c < made->columns; c++) out[r * made->columns + c] *= made->gain[i][c];
     return RRT_STATUS_OK;

@@ -2,7 +2,7 @@
 #ifndef RRT__MADE_H
 #define RRT__MADE_H
 
-#include "format/rows.h"
+#include "base/rows.h"
 #include "model/model.h"
 
 // The mean of one or more matrices of the source, or N(0, 0.02²) where there is none.

@@ -3,8 +3,8 @@
 #ifndef RRT__TIE_H
 #define RRT__TIE_H
 
+#include "base/rows.h"
 #include "convert/low_rank.h"
-#include "format/rows.h"
 
 typedef struct rrt__tie_depth {
     int depth;

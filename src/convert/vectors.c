@@ -3,7 +3,7 @@
 
 #include "convert/base.h"
 #include "convert/convert.h"
-#include "model/held.h"
+#include "model/read.h"
 
 static void add_scaled(float *out, const float *x, size_t count, float scale)
 {
@@ -28,8 +28,7 @@ static void add_depth(rrt__conversion *c, rrt__depth *to, const rrt__depth *from
 static rrt_status add_product(rrt__conversion *c, float *y, const rrt__linear *linear, const float *x,
                               rrt_error *err)
 {
-    const rrt__held held = rrt__linear_held(linear);
-    const rrt__rows rows = rrt__held_rows(&held);
+    const rrt__rows rows = rrt__linear_rows(linear);
     float *weight;
     RRT__TRY(rrt__alloc(&weight, linear->out * linear->in, sizeof *weight, "a copy of a matrix", err));
     rrt_status status = rrt__rows_read(&rows, 0, linear->out, linear->in, c->options.threads, weight, err);

@@ -91,8 +91,8 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
         t->stream = rrt__conversion_stream(d, matrix);
         RRT__TRY(original_weight(j, layer, t, err));
         t->rank = lora->rank;
-        t->a = lora->a;
-        t->b = lora->b;
+        t->a = lora->a.weight;
+        t->b = lora->b.weight;
         t->energies = energies ? energies[rrt__conversion_at(d, matrix)] : NULL;
         if (c->grams) RRT__TRY(input_gram(j, layer, &t->gram, err));
     }

@@ -52,7 +52,7 @@ void rrt__decode_q8_0(const void *block, float *restrict out)
     for (int j = 0; j < 32; j++) out[j] = (float)b->qs[j] * d;
 }
 
-// Scale and minimum of block b (0–7) of a Q4_K or Q5_K super-block; the header shows the packing.
+// Scale and minimum of block b (0–7) of a Q4_K or Q5_K super-block; the header shows the storage.
 static void scale_and_minimum(const uint8_t scales[12], int b, int *scale, int *minimum)
 {
     if (b < 4) {

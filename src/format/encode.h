@@ -3,8 +3,8 @@
 #define RRT__ENCODE_H
 
 #include "base/error.h"
+#include "base/rows.h"
 #include "format/dtype.h"
-#include "format/rows.h"
 
 // Takes the bytes that come next.
 typedef rrt_status (*rrt__encode_put)(void *to, const void *bytes, size_t size_bytes, rrt_error *err);

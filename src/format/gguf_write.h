@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "base/rows.h"
 #include "format/dtype.h"
-#include "format/rows.h"
 
 // Of every tensor's bytes: what readers take for granted, and some writers (llama-quantize) for good.
 enum { RRT__GGUF_ALIGNMENT = 32 };

@@ -7,7 +7,7 @@
 #define RRT__SAFETENSORS_H
 
 #include "base/file.h"
-#include "format/rows.h"
+#include "base/rows.h"
 #include "format/tensors.h"
 
 typedef struct rrt__safetensors rrt__safetensors;

@@ -131,8 +131,7 @@ rrt_status rrt__tensor_check_shape(const rrt__tensor *tensor, size_t rows, size_
     return rrt__at(err, status, "%s: tensor '%.80s'", tensor->path, tensor->name);
 }
 
-// Where value `first` begins.
-static const unsigned char *place_of(const rrt__tensor *tensor, size_t first)
+const unsigned char *rrt__tensor_place(const rrt__tensor *tensor, size_t first)
 {
     return tensor->data +
            first / rrt__dtype_block_values(tensor->dtype) * rrt__dtype_block_bytes(tensor->dtype);
@@ -143,7 +142,7 @@ rrt_status rrt__tensor_read_values(const rrt__tensor *tensor, size_t first, size
 {
     for (size_t at = 0; at < count; at += CHUNK_VALUES) {
         size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
-        rrt__dtype_to_f32(tensor->dtype, place_of(tensor, first + at), n, out + at);
+        rrt__dtype_to_f32(tensor->dtype, rrt__tensor_place(tensor, first + at), n, out + at);
         if (rrt__all_finite(out + at, n)) continue;
         rrt_status status = fail_not_finite(tensor, out + at, first + at, err);
         return rrt__at(err, status, "%s: tensor '%.80s'", tensor->path, tensor->name);
@@ -153,7 +152,8 @@ rrt_status rrt__tensor_read_values(const rrt__tensor *tensor, size_t first, size
 
 void rrt__tensor_forget(const rrt__tensor *tensor, size_t first, size_t count)
 {
-    const unsigned char *begin = place_of(tensor, first), *end = place_of(tensor, first + count);
+    const unsigned char *begin = rrt__tensor_place(tensor, first),
+                        *end = rrt__tensor_place(tensor, first + count);
     rrt__map_forget(&tensor->map, begin, (size_t)(end - begin));
 }
 

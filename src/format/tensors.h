@@ -51,6 +51,9 @@ rrt_status rrt__tensor_check_shape(const rrt__tensor *tensor, size_t rows, size_
 rrt_status rrt__tensor_read_values(const rrt__tensor *tensor, size_t first, size_t count, float *out,
                                    rrt_error *err);
 
+// Where value `first` begins, the first of a block.
+const unsigned char *rrt__tensor_place(const rrt__tensor *tensor, size_t first);
+
 bool rrt__all_finite(const float *values, size_t count);
 
 // Whether two tensors have the same type and bytes.

@@ -1,4 +1,6 @@
+// Which kernels run: the first of the list that the processor can.
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,93 +8,83 @@
 #include "kernels/gradients.h"
 #include "kernels/kernels.h"
 
+static bool can_always_run(void)
+{
+    return true;
+}
+
+#if defined(__x86_64__)
 static bool can_run_avx2(void)
 {
-#if defined(__x86_64__)
     // Every processor that has these two has F16C as well, for which clang 14 knows no name.
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return false;
-#endif
 }
 
 static bool can_run_avx512(void)
 {
-#if defined(__x86_64__)
     return can_run_avx2() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#else
-    return false;
+}
 #endif
-}
 
-typedef enum variant {
-    REFERENCE,
-    AVX2,
-    AVX512,
-    VARIANT_COUNT
-} variant; // a processor runs all up to its best
-
-static const char *const names[VARIANT_COUNT] = {"reference", "avx2", "avx512"};
-
-static variant best_variant(void)
-{
-    if (can_run_avx512()) return AVX512;
-    return can_run_avx2() ? AVX2 : REFERENCE;
-}
+// Best first; the last runs everywhere. What one processor can run says nothing about the others of the list.
+static const struct {
+    const rrt__kernels *kernels;
+    const rrt__gradient_kernels *gradients;
+    bool (*can_run)(void);
+} variants[] = {
+#if defined(__x86_64__)
+    {&rrt__kernels_avx512, &rrt__gradient_kernels_avx512, can_run_avx512},
+    {&rrt__kernels_avx2, &rrt__gradient_kernels_avx2, can_run_avx2},
+#endif
+    {&rrt__kernels_reference, &rrt__gradient_kernels_reference, can_always_run},
+};
+enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
 // VARIANT_COUNT if there is none of this name.
-static variant find(const char *name)
+static size_t find(const char *name)
 {
-    variant v = REFERENCE;
-    while (v < VARIANT_COUNT && strcmp(name, names[v]) != 0) v++;
+    size_t v = 0;
+    while (v < VARIANT_COUNT && strcmp(name, variants[v].kernels->name) != 0) v++;
     return v;
 }
 
-static variant choose(void)
+static size_t choose(void)
 {
     const char *forced = getenv("RRT_KERNELS");
-    variant best = best_variant(), v = forced ? find(forced) : best;
-    return v < best ? v : best;
+    size_t v = forced ? find(forced) : VARIANT_COUNT;
+    if (v == VARIANT_COUNT || !variants[v].can_run()) v = 0;
+    while (!variants[v].can_run()) v++;
+    return v;
 }
 
 bool rrt__kernels_can_run(const rrt__kernels *kernels)
 {
-    return find(kernels->name) <= best_variant();
+    return variants[find(kernels->name)].can_run();
 }
 
 rrt_status rrt__kernels_check(rrt_error *err)
 {
     const char *forced = getenv("RRT_KERNELS");
-    if (!forced || find(forced) <= best_variant()) return RRT_STATUS_OK;
-    if (find(forced) == VARIANT_COUNT)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "RRT_KERNELS in the environment is '%s': reference, avx2 or avx512 is possible",
-                         forced);
-    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                     "RRT_KERNELS in the environment is '%s', which this processor cannot run", forced);
+    size_t v = forced ? find(forced) : 0;
+    char names[128] = "";
+    if (!forced || (v < VARIANT_COUNT && variants[v].can_run())) return RRT_STATUS_OK;
+    if (v < VARIANT_COUNT)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "RRT_KERNELS in the environment is '%s', which this processor cannot run", forced);
+    for (v = 0; v < VARIANT_COUNT; v++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", v ? ", " : "",
+                 variants[v].kernels->name);
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "RRT_KERNELS in the environment is '%s': possible are %s",
+                     forced, names);
 }
 
 const rrt__kernels *rrt__kernels_get(void)
 {
-    static const rrt__kernels *const tables[] = {
-        &rrt__kernels_reference,
-#if defined(__x86_64__)
-        &rrt__kernels_avx2,
-        &rrt__kernels_avx512,
-#endif
-    };
-    return tables[choose()];
+    return variants[choose()].kernels;
 }
 
 const rrt__gradient_kernels *rrt__gradient_kernels_get(void)
 {
-    static const rrt__gradient_kernels *const tables[] = {
-        &rrt__gradient_kernels_reference,
-#if defined(__x86_64__)
-        &rrt__gradient_kernels_avx2,
-        &rrt__gradient_kernels_avx512,
-#endif
-    };
-    return tables[choose()];
+    return variants[choose()].gradients;
 }

@@ -3,8 +3,8 @@
 // Threads share the longer side of the result, so that each packs as little as possible: a barrier comes
 // before anybody reads it.
 //
-// A team with bf16 set has its factors rounded to bfloat16 (gemm_bf16.h): 8 bits of mantissa instead of 24,
-// sums still f32. It may be set only where rrt__gemm_bf16_is_available.
+// Rounding to bfloat16 (gemm_bf16.h) leaves factors 8 bits of mantissa instead of 24, sums are still f32. It
+// may be asked for only where rrt__gemm_bf16_is_available.
 #ifndef RRT__GEMM_H
 #define RRT__GEMM_H
 
@@ -15,16 +15,23 @@
 
 enum { RRT__GEMM_GRAIN = 16 }; // rows or columns that stay together
 
+// How a forward pass multiplies.
+typedef enum rrt__products {
+    RRT__PRODUCTS_BY_ROW, // by the kernels (kernels.h): a row's result depends on that row alone
+    RRT__PRODUCTS_F32,    // here; matrices that are not f32 still by the kernels
+    RRT__PRODUCTS_BF16,   // the same, factors rounded
+} rrt__products;
+
 // y[rows, out] = x[rows, in] · w[out, in]ᵀ, or += where accumulate is set.
-void rrt__gemm(rrt__team team, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in,
-               int accumulate);
+void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x, const float *w, size_t rows,
+               size_t out, size_t in, int accumulate);
 
 // The way back through it: dx[rows, in] = dy[rows, out] · w[out, in], or +=; dw[out, in] = dyᵀ · x[rows, in],
 // or +=.
-void rrt__gemm_input_gradient(rrt__team team, float *dx, const float *dy, const float *w, size_t rows,
-                              size_t out, size_t in, int accumulate);
-void rrt__gemm_weight_gradient(rrt__team team, float *dw, const float *dy, const float *x, size_t rows,
-                               size_t out, size_t in, int accumulate);
+void rrt__gemm_input_gradient(rrt__team team, rrt__products products, float *dx, const float *dy,
+                              const float *w, size_t rows, size_t out, size_t in, int accumulate);
+void rrt__gemm_weight_gradient(rrt__team team, rrt__products products, float *dw, const float *dy,
+                               const float *x, size_t rows, size_t out, size_t in, int accumulate);
 
 // Compares a small product with plain loops. Some OpenBLAS builds pick kernels that are wrong on newer
 // processors; NUMERIC then, with the advice to set OPENBLAS_CORETYPE. Costs microseconds.

@@ -162,8 +162,10 @@ static void attention(float *restrict out, const float *restrict query, rrt__kv_
     if (column < a->head_dim) weigh_values(out, scratch, kv, a, column, a->head_dim - column, total);
 }
 
-static void quantise_block(int8_t *restrict codes, float *scale, int32_t *sum, const float *restrict x)
+// Block b of a row.
+static void quantise_block(rrt__codes to, size_t b, const float *restrict x)
 {
+    int8_t *restrict codes = to.codes + b * RRT__BLOCK;
     float largest = 0, finite = 0;
 #pragma omp simd reduction(max : largest) reduction(+ : finite)
     for (size_t i = 0; i < RRT__BLOCK; i++) {
@@ -172,27 +174,31 @@ static void quantise_block(int8_t *restrict codes, float *scale, int32_t *sum, c
         finite += x[i] * 0; // NaN if one is not
     }
     float inverse = largest > 1e-30f ? 127 / largest : 0;
-    int32_t total = 0;
+    int32_t totals[2] = {0};
+    for (size_t h = 0; h < 2; h++) {
+        int32_t total = 0;
 #pragma omp simd reduction(+ : total)
-    for (size_t i = 0; i < RRT__BLOCK; i++) {
-        float rounded = rintf(x[i] * inverse);
-        int32_t code = (int32_t)(rounded >= -127 ? rounded : -127); // NaN too
-        codes[i] = (int8_t)code;
-        total += code;
+        for (size_t i = h * RRT__BLOCK / 2; i < (h + 1) * RRT__BLOCK / 2; i++) {
+            float rounded = rintf(x[i] * inverse);
+            int32_t code = (int32_t)(rounded >= -127 ? rounded : -127); // NaN too
+            codes[i] = (int8_t)code;
+            total += code;
+        }
+        totals[h] = total;
+        to.half_sums[2 * b + h] = (int16_t)total;
     }
-    *scale = largest / 127 + finite;
-    *sum = total;
+    to.scales[b] = largest / 127 + finite;
+    to.sums[b] = totals[0] + totals[1];
 }
 
-static void quantise(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count)
+static void quantise(rrt__codes to, const float *x, size_t count)
 {
     size_t b = 0;
-    for (; (b + 1) * RRT__BLOCK <= count; b++)
-        quantise_block(codes + b * RRT__BLOCK, &scales[b], &sums[b], x + b * RRT__BLOCK);
+    for (; (b + 1) * RRT__BLOCK <= count; b++) quantise_block(to, b, x + b * RRT__BLOCK);
     if (b * RRT__BLOCK == count) return;
     float last[RRT__BLOCK] = {0};
     memcpy(last, x + b * RRT__BLOCK, (count - b * RRT__BLOCK) * sizeof *x);
-    quantise_block(codes + b * RRT__BLOCK, &scales[b], &sums[b], last);
+    quantise_block(to, b, last);
 }
 
 static double log_sum_exp(const float *x, size_t count)
@@ -244,6 +250,7 @@ const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {RRT__VARIANT_STRING,
                                                        attention,
                                                        quantise,
                                                        RRT__MULTIPLY,
+                                                       RRT__VARIANT_NAME(rrt__plain_multiply_),
                                                        RRT__VARIANT_NAME(rrt__pack_group_),
                                                        log_sum_exp,
                                                        kl_divergence};

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "kernels/packed.h"
+#include "kernels/plain.h"
 #include "rrt/status.h"
 
 enum { RRT__PAGE_TOKENS = 16 }; // tokens per K/V page
@@ -68,13 +69,14 @@ typedef struct rrt__kernels {
     void (*attention)(float *out, const float *query, rrt__kv_view kv, const rrt__attention *attention,
                       float *scratch);
 
-    // `count` values become codes in blocks of 32, the last one filled up with zeros: scales[b] = the block's
-    // greatest |x| / 127 (not finite if a value is not), codes = x / scale rounded to nearest even, sums[b] =
-    // Σ codes.
-    void (*quantise)(int8_t *codes, float *scales, int32_t *sums, const float *x, size_t count);
+    // `count` values become codes of one row in blocks of 32, the last one filled up with zeros: a scale is
+    // the block's greatest |x| / 127 (not finite if a value is not), codes are x / scale rounded to nearest
+    // even.
+    void (*quantise)(rrt__codes to, const float *x, size_t count);
 
-    // Products with quantised matrices.
-    rrt__packed_multiply *multiply;
+    // Products with quantised matrices, and with others.
+    rrt__packed_multiply *multiply_packed;
+    rrt__plain_multiply *multiply_plain;
 
     // Quantises a group of a matrix.
     rrt__pack_group *pack_group;

@@ -142,12 +142,12 @@ static inline void keep_better(choice *best, choice c)
 }
 
 // Tries scales around the one by which the greatest weight just fits: a little less range is often worth it.
-static inline choice choose(block *b, rrt__packing packing)
+static inline choice choose(block *b, rrt__storage storage)
 {
     floats range = find_range(b), zero = {0};
     float steps = b->has_minimum ? b->most : -b->least;
     choice best = {range / steps, zero, zero};
-    if (rrt__packing_bits(packing) == 8) return best;
+    if (rrt__storage_bits(storage) == 8) return best;
     for (int i = -8; i <= 8; i++) keep_better(&best, fit(b, range / (steps + 0.2f * (float)i), zero));
     keep_better(&best, fit(b, best.scale, best.minimum));
     return best;
@@ -166,18 +166,18 @@ static inline void encode(const block *b, floats scale, floats minimum, int zero
     }
 }
 
-static void put_codes(unsigned char *to, rrt__packing packing, uint8_t codes[][RRT__GROUP], size_t rows)
+static void put_codes(unsigned char *to, rrt__storage storage, uint8_t codes[][RRT__GROUP], size_t rows)
 {
     for (size_t i = 0; i < RRT__BLOCK; i++)
         for (size_t l = 0; l < rows; l++) {
             size_t quarter = i / 4, at = l * 4 + i % 4;
             unsigned code = codes[i][l];
-            if (packing == RRT__PACKING_Q8_0) {
+            if (storage == RRT__STORAGE_Q8_0) {
                 to[quarter * 64 + at] = (unsigned char)code;
                 continue;
             }
             to[quarter % 4 * 64 + at] |= (unsigned char)((code & 15) << quarter / 4 * 4);
-            if (packing == RRT__PACKING_Q6_0)
+            if (storage == RRT__STORAGE_Q6_0)
                 to[256 + quarter / 4 * 64 + at] |= (unsigned char)(code >> 4 << quarter % 4 * 2);
         }
 }
@@ -193,38 +193,38 @@ static inline void put_halves(unsigned char *to, floats values)
 }
 
 // w: [input][output], zeros beyond the matrix, which has `rows` outputs here.
-static void pack_block(unsigned char *scales, unsigned char *to, rrt__packing packing, float w[][RRT__GROUP],
+static void pack_block(unsigned char *scales, unsigned char *to, rrt__storage storage, float w[][RRT__GROUP],
                        size_t rows)
 {
     uint8_t codes[RRT__BLOCK][RRT__GROUP];
-    int zero = rrt__packing_zero(packing);
+    int zero = rrt__storage_zero(storage);
     for (size_t output = 0; output < RRT__GROUP; output += OUTPUTS) {
         // 8-bit codes are symmetric, as products of signed bytes want them.
-        block b = {.least = (float)((packing == RRT__PACKING_Q8_0) - zero),
-                   .most = (float)((1 << rrt__packing_bits(packing)) - 1 - zero),
-                   .has_minimum = rrt__packing_has_minimum(packing)};
+        block b = {.least = (float)((storage == RRT__STORAGE_Q8_0) - zero),
+                   .most = (float)((1 << rrt__storage_bits(storage)) - 1 - zero),
+                   .has_minimum = rrt__storage_has_minimum(storage)};
         for (size_t i = 0; i < RRT__BLOCK; i++) memcpy(&b.w[i], &w[i][output], sizeof b.w[i]);
-        const choice best = choose(&b, packing);
+        const choice best = choose(&b, storage);
         const floats scale = to_half_and_back(best.scale), minimum = to_half_and_back(best.minimum + b.base);
         encode(&b, scale, minimum, zero, codes, output);
         unsigned char *halves = scales + output * sizeof(uint16_t);
         put_halves(halves, scale);
         if (b.has_minimum) put_halves(halves + RRT__GROUP * sizeof(uint16_t), minimum);
     }
-    put_codes(to, packing, codes, rows);
+    put_codes(to, storage, codes, rows);
 }
 
-void RRT__VARIANT_NAME(rrt__pack_group_)(unsigned char *group, rrt__packing packing, const float *weights,
+void RRT__VARIANT_NAME(rrt__pack_group_)(unsigned char *group, rrt__storage storage, const float *weights,
                                          size_t rows, size_t in)
 {
-    unsigned char *codes = group + rrt__packed_scale_bytes(packing, in);
-    memset(group, 0, rrt__packed_group_bytes(packing, in));
+    unsigned char *codes = group + rrt__packed_scale_bytes(storage, in);
+    memset(group, 0, rrt__packed_group_bytes(storage, in));
     for (size_t at = 0, k = 0; at < in; at += RRT__BLOCK, k++) {
         float w[RRT__BLOCK][RRT__GROUP] = {0};
         size_t count = in - at < RRT__BLOCK ? in - at : RRT__BLOCK;
         for (size_t l = 0; l < rows; l++)
             for (size_t i = 0; i < count; i++) w[i][l] = weights[l * in + at + i];
-        pack_block(group + k * rrt__packing_scale_bytes(packing),
-                   codes + k * rrt__packing_code_bytes(packing), packing, w, rows);
+        pack_block(group + k * rrt__storage_halves_bytes(storage),
+                   codes + k * rrt__storage_code_bytes(storage), storage, w, rows);
     }
 }

@@ -5,40 +5,31 @@
 
 #include "base/half.h"
 
-const char *rrt__packing_name(rrt__packing packing)
+size_t rrt__packed_scale_bytes(rrt__storage storage, size_t in)
 {
-    static const char *const names[RRT__PACKING_COUNT] = {"q8_0", "q6_0", "q4_1", "q4_0"};
-    return names[packing];
-}
-
-size_t rrt__packed_scale_bytes(rrt__packing packing, size_t in)
-{
-    size_t bytes = rrt__packed_blocks(in) * rrt__packing_scale_bytes(packing);
+    size_t blocks = rrt__packed_blocks(in);
+    if (rrt__storage_is_super(storage))
+        blocks = (blocks + RRT__SUPER_BLOCKS - 1) / RRT__SUPER_BLOCKS * RRT__SUPER_BLOCKS;
+    size_t bytes = rrt__storage_halves_at(storage, blocks);
     return (bytes + RRT__PACKED_ALIGNMENT - 1) / RRT__PACKED_ALIGNMENT * RRT__PACKED_ALIGNMENT;
 }
 
-size_t rrt__packed_group_bytes(rrt__packing packing, size_t in)
+size_t rrt__packed_group_bytes(rrt__storage storage, size_t in)
 {
-    return rrt__packed_scale_bytes(packing, in) + rrt__packed_blocks(in) * rrt__packing_code_bytes(packing);
+    return rrt__packed_scale_bytes(storage, in) + rrt__packed_blocks(in) * rrt__storage_code_bytes(storage);
 }
 
-size_t rrt__packed_bytes(rrt__packing packing, size_t out, size_t in)
+size_t rrt__packed_bytes(rrt__storage storage, size_t out, size_t in)
 {
-    return rrt__packed_groups(out) * rrt__packed_group_bytes(packing, in);
+    return rrt__linear_groups(out) * rrt__packed_group_bytes(storage, in);
 }
 
-// A group's scales and codes at one block.
-typedef struct place {
-    const unsigned char *scales, *codes;
-} place;
-
-static place find(const rrt__packed *w, size_t group, size_t block)
-{
-    const unsigned char *data = w->data + group * rrt__packed_group_bytes(w->packing, w->in);
-    return (place){data + block * rrt__packing_scale_bytes(w->packing),
-                   data + rrt__packed_scale_bytes(w->packing, w->in) +
-                       block * rrt__packing_code_bytes(w->packing)};
-}
+// A block of one output: a weight is scale[of its half] · (code - zero) + minimum.
+typedef struct block {
+    const unsigned char *codes; // of the group
+    float d, minimum;
+    int scales[2]; // times d; 1 where a block has no more than d
+} block;
 
 static float half_at(const unsigned char *halves, size_t i)
 {
@@ -47,46 +38,79 @@ static float half_at(const unsigned char *halves, size_t i)
     return rrt__f16_to_f32(half);
 }
 
-// The code of input i of the block.
-static int code_at(rrt__packing packing, const unsigned char *codes, size_t lane, size_t i)
+static block find(const rrt__linear *w, size_t output, size_t b)
 {
-    size_t quarter = i / 4, at = lane * 4 + i % 4;
-    if (packing == RRT__PACKING_Q8_0) return codes[quarter * 64 + at];
-    int low = codes[quarter % 4 * 64 + at] >> quarter / 4 * 4 & 15;
-    if (packing != RRT__PACKING_Q6_0) return low;
-    return low | (codes[256 + quarter / 4 * 64 + at] >> quarter % 4 * 2 & 3) << 4;
+    size_t lane = output % RRT__GROUP;
+    const unsigned char *group = w->data + output / RRT__GROUP * rrt__packed_group_bytes(w->storage, w->in);
+    const unsigned char *halves = group + rrt__storage_halves_at(w->storage, b);
+    bool has_minimum = rrt__storage_has_minimum(w->storage);
+    block found = {group + rrt__packed_scale_bytes(w->storage, w->in) +
+                       b * rrt__storage_code_bytes(w->storage),
+                   half_at(halves, lane),
+                   has_minimum ? half_at(halves, RRT__GROUP + lane) : 0,
+                   {1, 1}};
+    if (!rrt__storage_is_super(w->storage)) return found;
+    const unsigned char *pairs = group + rrt__storage_pairs_at(w->storage, b);
+    if (has_minimum) {
+        found.d *= (float)pairs[lane];
+        found.minimum *= -(float)pairs[RRT__GROUP + lane];
+    } else {
+        for (size_t h = 0; h < 2; h++) found.scales[h] = (int8_t)pairs[h * RRT__GROUP + lane];
+    }
+    return found;
 }
 
-void rrt__packed_row(const rrt__packed *w, size_t row, float *values)
+// The code of input i of the block.
+static int code_at(rrt__storage storage, const unsigned char *codes, size_t lane, size_t i)
 {
-    size_t lane = row % RRT__GROUP;
-    bool has_minimum = rrt__packing_has_minimum(w->packing);
-    for (size_t i = 0; i < w->in; i++) {
-        place p = find(w, row / RRT__GROUP, i / RRT__BLOCK);
-        float m = has_minimum ? half_at(p.scales, RRT__GROUP + lane) : 0;
-        int code = code_at(w->packing, p.codes, lane, i % RRT__BLOCK) - rrt__packing_zero(w->packing);
-        values[i] = (float)code * half_at(p.scales, lane) + m;
+    size_t quarter = i / 4, at = lane * 4 + i % 4;
+    if (storage == RRT__STORAGE_Q8_0) return codes[quarter * 64 + at];
+    int low = codes[quarter % 4 * 64 + at] >> quarter / 4 * 4 & 15;
+    switch (rrt__storage_bits(storage)) {
+    case 6:
+        return low | (codes[256 + quarter / 4 * 64 + at] >> quarter % 4 * 2 & 3) << 4;
+    case 5:
+        return low | (codes[256 + at] >> quarter & 1) << 4;
+    default:
+        return low;
     }
 }
 
-static float multiply_row(const rrt__packed *w, rrt__codes x, size_t row, size_t output)
+void rrt__packed_row(const rrt__linear *w, size_t row, float *values)
 {
-    size_t lane = output % RRT__GROUP;
+    int zero = rrt__storage_zero(w->storage);
+    for (size_t b = 0; b * RRT__BLOCK < w->in; b++) {
+        block k = find(w, row, b);
+        size_t left = w->in - b * RRT__BLOCK, count = left < RRT__BLOCK ? left : RRT__BLOCK;
+        for (size_t i = 0; i < count; i++) {
+            int code = code_at(w->storage, k.codes, row % RRT__GROUP, i) - zero;
+            values[b * RRT__BLOCK + i] = (float)(code * k.scales[i / 16]) * k.d + k.minimum;
+        }
+    }
+}
+
+static float multiply_row(const rrt__linear *w, rrt__codes x, size_t row, size_t output)
+{
     float total = 0;
+    int zero = rrt__storage_zero(w->storage);
     for (size_t b = 0; b < x.blocks; b++) {
-        place p = find(w, output / RRT__GROUP, b);
-        const int8_t *codes = x.codes + (row * x.blocks + b) * RRT__BLOCK;
-        float scale = x.scales[row * x.blocks + b];
-        int32_t sum = x.sums[row * x.blocks + b], product = -rrt__packing_zero(w->packing) * sum;
-        for (size_t i = 0; i < RRT__BLOCK; i++) product += code_at(w->packing, p.codes, lane, i) * codes[i];
-        total = fmaf((float)product, half_at(p.scales, lane) * scale, total);
-        if (rrt__packing_has_minimum(w->packing))
-            total = fmaf(half_at(p.scales, RRT__GROUP + lane), (float)sum * scale, total);
+        block k = find(w, output, b);
+        size_t at = row * x.blocks + b;
+        int32_t product = 0;
+        for (size_t h = 0; h < 2; h++) {
+            int32_t half = -zero * x.half_sums[2 * at + h];
+            for (size_t i = 16 * h; i < 16 * (h + 1); i++)
+                half += code_at(w->storage, k.codes, output % RRT__GROUP, i) * x.codes[at * RRT__BLOCK + i];
+            product += half * k.scales[h];
+        }
+        total = fmaf((float)product, k.d * x.scales[at], total);
+        if (rrt__storage_has_minimum(w->storage))
+            total = fmaf(k.minimum, (float)x.sums[at] * x.scales[at], total);
     }
     return total;
 }
 
-void rrt__packed_multiply_reference(float *y, const rrt__packed *w, rrt__codes x, size_t rows, size_t begin,
+void rrt__packed_multiply_reference(float *y, const rrt__linear *w, rrt__codes x, size_t rows, size_t begin,
                                     size_t end, bool accumulate)
 {
     size_t last = end * RRT__GROUP < w->out ? end * RRT__GROUP : w->out;

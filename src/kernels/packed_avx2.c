@@ -23,10 +23,7 @@ enum {
 // A group of outputs, and where up to TILE rows of x stand.
 typedef struct strip {
     const unsigned char *scales, *codes;
-    size_t blocks;
-    const int8_t *x;
-    const float *x_scales;
-    const int32_t *x_sums;
+    rrt__codes x;  // from the first row on
     bool is_first; // of those that read these weights
 } strip;
 
@@ -35,7 +32,7 @@ INLINE __m256i load(const unsigned char *at)
     return _mm256_load_si256((const __m256i *)at);
 }
 
-// Bits 4 and 5 of the codes of quarter c, where q6_0 keeps them.
+// Bits 4 and 5 of the codes of quarter c, where 6-bit codes keep them.
 INLINE __m256i upper_bits(const unsigned char *codes, int c)
 {
     __m256i top = load(codes + (4 + c / 4) * STRIDE);
@@ -55,58 +52,115 @@ INLINE __m256i upper_bits(const unsigned char *codes, int c)
     return _mm256_and_si256(top, _mm256_set1_epi8(0x30));
 }
 
-// Quarter c of 8 outputs. 8-bit codes come out signed, less their zero; others unsigned.
-INLINE __m256i unpack(const unsigned char *codes, int c, rrt__packing packing)
+// Bit 4, where 5-bit codes keep it.
+INLINE __m256i fifth_bit(const unsigned char *codes, int c)
 {
-    if (packing == RRT__PACKING_Q8_0)
+    __m256i top = load(codes + 4 * STRIDE);
+    top = c < 4 ? _mm256_slli_epi16(top, 4 - c) : _mm256_srli_epi16(top, c - 4);
+    return _mm256_and_si256(top, _mm256_set1_epi8(0x10));
+}
+
+// Quarter c of 8 outputs. 8-bit codes come out signed, less their zero; others unsigned.
+INLINE __m256i unpack(const unsigned char *codes, int c, rrt__storage storage)
+{
+    if (storage == RRT__STORAGE_Q8_0)
         return _mm256_xor_si256(load(codes + c * STRIDE), _mm256_set1_epi8((char)0x80));
     __m256i both = load(codes + c % 4 * STRIDE);
     __m256i low = _mm256_and_si256(c < 4 ? both : _mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
-    return packing == RRT__PACKING_Q6_0 ? _mm256_or_si256(low, upper_bits(codes, c)) : low;
+    switch (rrt__storage_bits(storage)) {
+    case 6:
+        return _mm256_or_si256(low, upper_bits(codes, c));
+    case 5:
+        return _mm256_or_si256(low, fifth_bit(codes, c));
+    default:
+        return low;
+    }
 }
 
 // Of four inputs, in pairs of 16 bits.
-INLINE __m256i multiply(__m256i w, const int8_t *x, rrt__packing packing)
+INLINE __m256i multiply(__m256i w, const int8_t *x, rrt__storage storage)
 {
     int32_t bytes;
     memcpy(&bytes, x, sizeof bytes);
     __m256i four = _mm256_set1_epi32(bytes);
-    if (packing != RRT__PACKING_Q8_0) return _mm256_maddubs_epi16(w, four);
+    if (storage != RRT__STORAGE_Q8_0) return _mm256_maddubs_epi16(w, four);
     return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(four, w));
 }
 
-// Σ of block b, per row and output. 16 bits hold one pair of products of 8-bit codes (2 · 128 · 127), the sum
-// of two of 6-bit codes (4 · 63 · 127), and a block's sum of 4-bit codes (16 · 15 · 127).
-INLINE void dot(__m256i sums[TILE][2], const strip *s, size_t b, rrt__packing packing, int rows)
+// The scales of a block's 16 outputs.
+typedef struct block_scales {
+    __m256 scale[2], minimum[2];
+    __m256i halves[2][2]; // of Q6_K: of the first and last 16 inputs, each twice in 16 bits
+    __m256i both[2];      // the two beside each other
+} block_scales;
+
+INLINE __m256 to_floats(const unsigned char *halves)
+{
+    return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)halves));
+}
+
+INLINE __m256 byte_floats(const unsigned char *bytes)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes)));
+}
+
+INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
+{
+    const unsigned char *at = s->scales + rrt__storage_halves_at(storage, b),
+                        *pairs = s->scales + rrt__storage_pairs_at(storage, b);
+    const bool has_minimum = rrt__storage_has_minimum(storage), is_super = rrt__storage_is_super(storage);
+    block_scales found;
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; h++) {
+        found.scale[h] = to_floats(at + 2 * HALF * h);
+        if (has_minimum) found.minimum[h] = to_floats(at + 2 * HALF * (2 + h));
+        if (is_super && has_minimum) {
+            const __m256 minus = _mm256_set1_ps(-0.0f);
+            __m256 minimum = _mm256_mul_ps(found.minimum[h], byte_floats(pairs + RRT__GROUP + HALF * h));
+            found.scale[h] = _mm256_mul_ps(found.scale[h], byte_floats(pairs + HALF * h));
+            found.minimum[h] = _mm256_xor_ps(minimum, minus);
+        } else if (is_super) {
+            __m256i wide[2];
+            for (int i = 0; i < 2; i++) {
+                const unsigned char *bytes = pairs + RRT__GROUP * i + HALF * h;
+                wide[i] = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)bytes));
+                found.halves[h][i] = _mm256_blend_epi16(wide[i], _mm256_slli_epi32(wide[i], 16), 0xaa);
+            }
+            found.both[h] = _mm256_blend_epi16(wide[0], _mm256_slli_epi32(wide[1], 16), 0xaa);
+        }
+    }
+    return found;
+}
+
+// Σ of block b, per row and output; of Q6_K, times its scales. How many products of codes 16 bits hold: a
+// pair of 8-bit ones (2 · 128 · 127), two pairs of 6-bit ones (4 · 63 · 127), four of 5-bit ones (8 · 31 ·
+// 127), and a block's 4-bit ones (16 · 15 · 127).
+INLINE void dot(__m256i sums[TILE][2], const strip *s, size_t b, const block_scales *scales,
+                rrt__storage storage, int rows)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const bool is_narrow = rrt__packing_bits(packing) == 4;
-    const int together = packing == RRT__PACKING_Q6_0 ? 2 : 1;
-    const unsigned char *codes = s->codes + b * rrt__packing_code_bytes(packing);
+    const int bits = rrt__storage_bits(storage), together = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
+    const unsigned char *codes = s->codes + b * rrt__storage_code_bytes(storage);
+    const bool is_scaled = storage == RRT__STORAGE_Q6_K;
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm256_setzero_si256();
+    __m256i pairs[TILE][2];
 #pragma GCC unroll 8
-    for (int c = 0; c < QUARTERS; c += together) {
-        __m256i w[2][2];
-        for (int h = 0; h < 2; h++)
-            for (int t = 0; t < together; t++) w[t][h] = unpack(codes + 4 * HALF * h, c + t, packing);
+    for (int c = 0; c < QUARTERS; c++) {
+        __m256i w[2];
+        for (int h = 0; h < 2; h++) w[h] = unpack(codes + 4 * HALF * h, c, storage);
 #pragma GCC unroll 8
         for (int i = 0; i < 2 * rows; i++) {
-            __m256i *sum = &sums[i / 2][i % 2];
-            const int8_t *x = s->x + ((size_t)(i / 2) * s->blocks + b) * RRT__BLOCK + 4 * c;
-            __m256i pairs = multiply(w[0][i % 2], x, packing);
-            if (together == 2) pairs = _mm256_add_epi16(pairs, multiply(w[1][i % 2], x + 4, packing));
-            *sum = is_narrow ? _mm256_add_epi16(*sum, pairs)
-                             : _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+            const int8_t *x = s->x.codes + ((size_t)(i / 2) * s->x.blocks + b) * RRT__BLOCK + 4 * c;
+            __m256i four = multiply(w[i % 2], x, storage), *pair = &pairs[i / 2][i % 2];
+            *pair = c % together ? _mm256_add_epi16(*pair, four) : four;
+            SETTLE(*pair);
+            if (c % together != together - 1) continue;
+            __m256i *sum = &sums[i / 2][i % 2], by = is_scaled ? scales->halves[i % 2][c / 4] : ones;
+            *sum = together == QUARTERS ? _mm256_madd_epi16(*pair, by)
+                                        : _mm256_add_epi32(*sum, _mm256_madd_epi16(*pair, by));
             SETTLE(*sum);
         }
     }
-    for (int i = 0; is_narrow && i < 2 * rows; i++)
-        sums[i / 2][i % 2] = _mm256_madd_epi16(sums[i / 2][i % 2], ones);
-}
-
-INLINE __m256 halves(const unsigned char *at)
-{
-    return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)at));
 }
 
 INLINE void prefetch(const unsigned char *at, size_t bytes)
@@ -114,35 +168,45 @@ INLINE void prefetch(const unsigned char *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + i, _MM_HINT_T1);
 }
 
-// 16 outputs of `rows` rows, which a compiler knows.
-INLINE void multiply_tile(__m256 out[TILE][2], strip s, rrt__packing packing, int rows)
+// What the codes' zero adds to Σ, for a row's block and 8 outputs.
+INLINE __m256i zero_sum(const rrt__codes *x, size_t at, const block_scales *scales, int h,
+                        rrt__storage storage)
 {
-    const bool has_minimum = rrt__packing_has_minimum(packing), is_signed = packing == RRT__PACKING_Q8_0;
-    const size_t code_bytes = rrt__packing_code_bytes(packing),
-                 scale_bytes = rrt__packing_scale_bytes(packing);
+    const int zero_log2 = rrt__storage_bits(storage) - 1;
+    if (storage != RRT__STORAGE_Q6_K) return _mm256_slli_epi32(_mm256_set1_epi32(x->sums[at]), zero_log2);
+    int32_t both;
+    memcpy(&both, x->half_sums + 2 * at, sizeof both);
+    return _mm256_slli_epi32(_mm256_madd_epi16(_mm256_set1_epi32(both), scales->both[h]), zero_log2);
+}
+
+// 16 outputs of `rows` rows, which a compiler knows.
+INLINE void multiply_tile(__m256 out[TILE][2], strip s, rrt__storage storage, int rows)
+{
+    const bool has_minimum = rrt__storage_has_minimum(storage), is_signed = storage == RRT__STORAGE_Q8_0;
+    const size_t code_bytes = rrt__storage_code_bytes(storage);
     __m256 totals[TILE][2];
     for (int r = 0; r < rows; r++) totals[r][0] = totals[r][1] = _mm256_setzero_ps();
-    for (size_t b = 0; b < s.blocks; b++) {
+    for (size_t b = 0; b < s.x.blocks; b++) {
         if (s.is_first) {
             prefetch(s.codes + b * code_bytes + AHEAD, code_bytes);
-            prefetch(s.scales + b * scale_bytes + AHEAD, scale_bytes);
+            prefetch(s.scales + rrt__storage_halves_at(storage, b) + AHEAD,
+                     rrt__storage_halves_bytes(storage));
         }
         __m256i sums[TILE][2];
-        dot(sums, &s, b, packing, rows);
-        const unsigned char *at = s.scales + b * scale_bytes;
-        const __m256 scale[2] = {halves(at), halves(at + 2 * HALF)};
-        __m256 minimum[2] = {scale[0], scale[1]};
-        for (int h = 0; has_minimum && h < 2; h++) minimum[h] = halves(at + (4 + 2 * h) * HALF);
+        const block_scales found = find_scales(&s, b, storage);
+        dot(sums, &s, b, &found, storage, rows);
+#pragma GCC unroll 8
         for (int i = 0; i < 2 * rows; i++) {
-            size_t row = (size_t)(i / 2) * s.blocks + b;
-            __m256 x_scale = _mm256_set1_ps(s.x_scales[row]), *total = &totals[i / 2][i % 2];
-            __m256i x_sum = _mm256_set1_epi32(s.x_sums[row]), sum = sums[i / 2][i % 2];
+            size_t at = (size_t)(i / 2) * s.x.blocks + b;
+            __m256 x_scale = _mm256_set1_ps(s.x.scales[at]), *total = &totals[i / 2][i % 2];
+            __m256i sum = sums[i / 2][i % 2];
             if (!has_minimum && !is_signed)
-                sum = _mm256_sub_epi32(sum, _mm256_slli_epi32(x_sum, rrt__packing_bits(packing) - 1));
-            *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(scale[i % 2], x_scale), *total);
+                sum = _mm256_sub_epi32(sum, zero_sum(&s.x, at, &found, i % 2, storage));
+            *total =
+                _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(found.scale[i % 2], x_scale), *total);
             if (!has_minimum) continue;
-            __m256 shift = _mm256_mul_ps(_mm256_cvtepi32_ps(x_sum), x_scale);
-            *total = _mm256_fmadd_ps(minimum[i % 2], shift, *total);
+            __m256 x_sum = _mm256_cvtepi32_ps(_mm256_set1_epi32(s.x.sums[at]));
+            *total = _mm256_fmadd_ps(found.minimum[i % 2], _mm256_mul_ps(x_sum, x_scale), *total);
         }
     }
     for (int r = 0; r < rows; r++) out[r][0] = totals[r][0], out[r][1] = totals[r][1];
@@ -160,10 +224,15 @@ INLINE void multiply_tile(__m256 out[TILE][2], strip s, rrt__packing packing, in
         else                                                                                                 \
             multiply_tile(out, s, PACKING, TILE);                                                            \
     }
-TILES(tiles_q8_0, RRT__PACKING_Q8_0)
-TILES(tiles_q6_0, RRT__PACKING_Q6_0)
-TILES(tiles_q4_1, RRT__PACKING_Q4_1)
-TILES(tiles_q4_0, RRT__PACKING_Q4_0)
+TILES(tiles_q8_0, RRT__STORAGE_Q8_0)
+TILES(tiles_q6_0, RRT__STORAGE_Q6_0)
+TILES(tiles_q5_1, RRT__STORAGE_Q5_1)
+TILES(tiles_q5_0, RRT__STORAGE_Q5_0)
+TILES(tiles_q4_1, RRT__STORAGE_Q4_1)
+TILES(tiles_q4_0, RRT__STORAGE_Q4_0)
+TILES(tiles_q6_k, RRT__STORAGE_Q6_K)
+TILES(tiles_q5_k, RRT__STORAGE_Q5_K)
+TILES(tiles_q4_k, RRT__STORAGE_Q4_K)
 
 TARGET static void store(float *y, size_t stride, __m256 out[TILE][2], int rows, size_t lanes,
                          bool accumulate)
@@ -176,26 +245,22 @@ TARGET static void store(float *y, size_t stride, __m256 out[TILE][2], int rows,
     }
 }
 
-TARGET void rrt__packed_multiply_avx2(float *y, const rrt__packed *w, rrt__codes x, size_t rows, size_t begin,
+TARGET void rrt__packed_multiply_avx2(float *y, const rrt__linear *w, rrt__codes x, size_t rows, size_t begin,
                                       size_t end, bool accumulate)
 {
-    static void (*const tiles[RRT__PACKING_COUNT])(__m256[TILE][2], strip, int) = {tiles_q8_0, tiles_q6_0,
-                                                                                   tiles_q4_1, tiles_q4_0};
-    size_t group_bytes = rrt__packed_group_bytes(w->packing, w->in),
-           scale_bytes = rrt__packed_scale_bytes(w->packing, w->in);
+    static void (*const tiles[RRT__STORAGE_COUNT])(__m256[TILE][2], strip, int) = {
+        [RRT__STORAGE_Q8_0] = tiles_q8_0, [RRT__STORAGE_Q6_0] = tiles_q6_0, [RRT__STORAGE_Q5_1] = tiles_q5_1,
+        [RRT__STORAGE_Q5_0] = tiles_q5_0, [RRT__STORAGE_Q4_1] = tiles_q4_1, [RRT__STORAGE_Q4_0] = tiles_q4_0,
+        [RRT__STORAGE_Q6_K] = tiles_q6_k, [RRT__STORAGE_Q5_K] = tiles_q5_k, [RRT__STORAGE_Q4_K] = tiles_q4_k};
+    size_t group_bytes = rrt__packed_group_bytes(w->storage, w->in),
+           scale_bytes = rrt__packed_scale_bytes(w->storage, w->in);
     for (size_t g = begin; g < end; g++) {
         const unsigned char *group = w->data + g * group_bytes;
         for (size_t r = 0; r < rows; r += TILE) {
             int tile = rows - r < TILE ? (int)(rows - r) : TILE;
             __m256 out[TILE][2];
-            strip s = {group,
-                       group + scale_bytes,
-                       x.blocks,
-                       x.codes + r * x.blocks * RRT__BLOCK,
-                       x.scales + r * x.blocks,
-                       x.sums + r * x.blocks,
-                       r == 0};
-            tiles[w->packing](out, s, tile);
+            strip s = {group, group + scale_bytes, rrt__codes_skip(x, r * x.blocks), r == 0};
+            tiles[w->storage](out, s, tile);
             store(y + r * w->out + g * RRT__GROUP, w->out, out, tile, w->out - g * RRT__GROUP, accumulate);
         }
     }

@@ -17,16 +17,13 @@ enum {
 // A group of outputs, and where rows of x stand.
 typedef struct strip {
     const unsigned char *scales, *codes;
-    size_t blocks;
-    const int8_t *x;
-    const float *x_scales;
-    const int32_t *x_sums;
+    rrt__codes x; // from the first row on
 } strip;
 
-INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__packing packing)
+INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__storage storage)
 {
     const __m512i nibble = _mm512_set1_epi8(15), high = _mm512_set1_epi8(0x30);
-    if (packing == RRT__PACKING_Q8_0) {
+    if (storage == RRT__STORAGE_Q8_0) {
         for (int c = 0; c < QUARTERS; c++) w[c] = _mm512_load_si512(codes + c * 64);
         return;
     }
@@ -35,7 +32,14 @@ INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__packing
         w[c] = _mm512_and_si512(both, nibble);
         w[c + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
     }
-    if (packing != RRT__PACKING_Q6_0) return;
+    if (rrt__storage_bits(storage) == 5) {
+        const __m512i fifth = _mm512_set1_epi8(16), top = _mm512_load_si512(codes + 256);
+        for (unsigned c = 0; c < QUARTERS / 2; c++) {
+            w[c] = _mm512_or_si512(w[c], _mm512_and_si512(_mm512_slli_epi16(top, 4 - c), fifth));
+            w[c + 4] = _mm512_or_si512(w[c + 4], _mm512_and_si512(_mm512_srli_epi16(top, c), fifth));
+        }
+    }
+    if (rrt__storage_bits(storage) != 6) return;
     for (int half = 0; half < 2; half++) {
         __m512i top = _mm512_load_si512(codes + 256 + half * 64), *to = w + half * 4;
         to[0] = _mm512_or_si512(to[0], _mm512_and_si512(_mm512_slli_epi16(top, 4), high));
@@ -52,9 +56,60 @@ INLINE __m512i broadcast(const int8_t *codes)
     return _mm512_set1_epi32(four);
 }
 
-INLINE __m512 halves(const unsigned char *at)
+INLINE __m512 to_floats(const unsigned char *halves)
 {
-    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)at));
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)halves));
+}
+
+// The scales of a block's 16 outputs.
+typedef struct block_scales {
+    __m512 scale, minimum;
+    __m512 parts[2]; // of Q6_K: of the first and last 16 inputs
+} block_scales;
+
+INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
+{
+    const unsigned char *at = s->scales + rrt__storage_halves_at(storage, b),
+                        *pairs = s->scales + rrt__storage_pairs_at(storage, b);
+    const bool has_minimum = rrt__storage_has_minimum(storage), is_super = rrt__storage_is_super(storage);
+    block_scales found = {.scale = to_floats(at)};
+    if (has_minimum) found.minimum = to_floats(at + RRT__GROUP * sizeof(uint16_t));
+    for (int i = 0; is_super && i < 2; i++) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(pairs + RRT__GROUP * i));
+        found.parts[i] =
+            _mm512_cvtepi32_ps(has_minimum ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
+    }
+    if (is_super && has_minimum) {
+        found.scale = _mm512_mul_ps(found.scale, found.parts[0]);
+        found.minimum = _mm512_xor_ps(_mm512_mul_ps(found.minimum, found.parts[1]), _mm512_set1_ps(-0.0f));
+    }
+    return found;
+}
+
+// Σ of a row's block for each output, the codes' zero taken off; of Q6_K, times its scales. Two chains of
+// sums, so that neither waits for the other.
+INLINE __m512 dot(const __m512i w[QUARTERS], const rrt__codes *x, size_t at, const block_scales *scales,
+                  rrt__storage storage)
+{
+    const unsigned zero_log2 = (unsigned)rrt__storage_bits(storage) - 1;
+    const int8_t *codes = x->codes + at * RRT__BLOCK;
+    __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    if (storage == RRT__STORAGE_Q6_K) {
+        for (int i = 0; i < 2; i++) {
+            __m512i part = _mm512_set1_epi32(x->half_sums[2 * at + (size_t)i]);
+            sums[i] = _mm512_sub_epi32(sums[i], _mm512_slli_epi32(part, zero_log2));
+            for (int c = 4 * i; c < 4 * i + 4; c++)
+                sums[i] = _mm512_dpbusd_epi32(sums[i], w[c], broadcast(codes + 4 * c));
+        }
+        // Below 2^24, so that it is exact.
+        __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[0]), scales->parts[0]);
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[1]), scales->parts[1], first);
+    }
+    if (!rrt__storage_has_minimum(storage))
+        sums[1] = _mm512_sub_epi32(sums[1], _mm512_slli_epi32(_mm512_set1_epi32(x->sums[at]), zero_log2));
+    for (int c = 0; c < QUARTERS; c++)
+        sums[c % 2] = _mm512_dpbusd_epi32(sums[c % 2], w[c], broadcast(codes + 4 * c));
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(sums[0], sums[1]));
 }
 
 INLINE void prefetch(const unsigned char *at, size_t bytes)
@@ -63,39 +118,28 @@ INLINE void prefetch(const unsigned char *at, size_t bytes)
 }
 
 // 16 outputs of `rows` rows, which a compiler knows.
-INLINE void multiply_tile(__m512 *totals, strip s, rrt__packing packing, const int rows)
+INLINE void multiply_tile(__m512 *totals, strip s, rrt__storage storage, const int rows)
 {
-    const bool has_minimum = rrt__packing_has_minimum(packing);
-    const size_t code_bytes = rrt__packing_code_bytes(packing),
-                 scale_bytes = rrt__packing_scale_bytes(packing);
-    const unsigned zero_log2 = (unsigned)rrt__packing_bits(packing) - 1;
+    const bool has_minimum = rrt__storage_has_minimum(storage);
+    const size_t code_bytes = rrt__storage_code_bytes(storage);
     __m512 sums[MOST_ROWS]; // in registers
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) sums[r] = _mm512_setzero_ps();
-    for (size_t b = 0; b < s.blocks; b++, s.codes += code_bytes, s.scales += scale_bytes, s.x += RRT__BLOCK) {
+    for (size_t b = 0; b < s.x.blocks; b++, s.codes += code_bytes) {
         __m512i w[QUARTERS];
         prefetch(s.codes + AHEAD, code_bytes);
-        prefetch(s.scales + AHEAD, scale_bytes);
-        unpack(w, s.codes, packing);
-        __m512 scale = halves(s.scales), minimum = scale;
-        if (has_minimum) minimum = halves(s.scales + RRT__GROUP * sizeof(uint16_t));
+        prefetch(s.scales + rrt__storage_halves_at(storage, b) + AHEAD, rrt__storage_halves_bytes(storage));
+        unpack(w, s.codes, storage);
+        const block_scales found = find_scales(&s, b, storage);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
-            size_t at = (size_t)r * s.blocks;
-            const int8_t *x = s.x + at * RRT__BLOCK;
-            // Two chains of sums, so that neither waits for the other.
-            __m512i x_sum = _mm512_set1_epi32(s.x_sums[at + b]), product = _mm512_setzero_si512(),
-                    other = product;
-            if (!has_minimum) other = _mm512_sub_epi32(other, _mm512_slli_epi32(x_sum, zero_log2));
-            for (int c = 0; c < QUARTERS; c += 2) {
-                product = _mm512_dpbusd_epi32(product, w[c], broadcast(x + 4 * c));
-                other = _mm512_dpbusd_epi32(other, w[c + 1], broadcast(x + 4 * c + 4));
-            }
-            __m512 x_scale = _mm512_set1_ps(s.x_scales[at + b]);
-            __m512 value = _mm512_cvtepi32_ps(_mm512_add_epi32(product, other));
-            sums[r] = _mm512_fmadd_ps(value, _mm512_mul_ps(scale, x_scale), sums[r]);
+            size_t at = (size_t)r * s.x.blocks + b;
+            __m512 x_scale = _mm512_set1_ps(s.x.scales[at]);
+            sums[r] = _mm512_fmadd_ps(dot(w, &s.x, at, &found, storage), _mm512_mul_ps(found.scale, x_scale),
+                                      sums[r]);
             if (!has_minimum) continue;
-            sums[r] = _mm512_fmadd_ps(minimum, _mm512_mul_ps(_mm512_cvtepi32_ps(x_sum), x_scale), sums[r]);
+            __m512 x_sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(s.x.sums[at]));
+            sums[r] = _mm512_fmadd_ps(found.minimum, _mm512_mul_ps(x_sum, x_scale), sums[r]);
         }
     }
 #pragma GCC unroll 16
@@ -118,10 +162,15 @@ INLINE void multiply_tile(__m512 *totals, strip s, rrt__packing packing, const i
             TILE(16, PACKING);                                                                               \
         }                                                                                                    \
     }
-TILES(tiles_q8_0, RRT__PACKING_Q8_0)
-TILES(tiles_q6_0, RRT__PACKING_Q6_0)
-TILES(tiles_q4_1, RRT__PACKING_Q4_1)
-TILES(tiles_q4_0, RRT__PACKING_Q4_0)
+TILES(tiles_q8_0, RRT__STORAGE_Q8_0)
+TILES(tiles_q6_0, RRT__STORAGE_Q6_0)
+TILES(tiles_q5_1, RRT__STORAGE_Q5_1)
+TILES(tiles_q5_0, RRT__STORAGE_Q5_0)
+TILES(tiles_q4_1, RRT__STORAGE_Q4_1)
+TILES(tiles_q4_0, RRT__STORAGE_Q4_0)
+TILES(tiles_q6_k, RRT__STORAGE_Q6_K)
+TILES(tiles_q5_k, RRT__STORAGE_Q5_K)
+TILES(tiles_q4_k, RRT__STORAGE_Q4_K)
 
 TARGET static void store(float *y, size_t stride, const __m512 *totals, int rows, __mmask16 lanes,
                          bool accumulate)
@@ -133,13 +182,15 @@ TARGET static void store(float *y, size_t stride, const __m512 *totals, int rows
     }
 }
 
-TARGET void rrt__packed_multiply_avx512(float *y, const rrt__packed *w, rrt__codes x, size_t rows,
+TARGET void rrt__packed_multiply_avx512(float *y, const rrt__linear *w, rrt__codes x, size_t rows,
                                         size_t begin, size_t end, bool accumulate)
 {
-    static void (*const tiles[RRT__PACKING_COUNT])(__m512 *, strip, int) = {tiles_q8_0, tiles_q6_0,
-                                                                            tiles_q4_1, tiles_q4_0};
-    size_t group_bytes = rrt__packed_group_bytes(w->packing, w->in),
-           scale_bytes = rrt__packed_scale_bytes(w->packing, w->in);
+    static void (*const tiles[RRT__STORAGE_COUNT])(__m512 *, strip, int) = {
+        [RRT__STORAGE_Q8_0] = tiles_q8_0, [RRT__STORAGE_Q6_0] = tiles_q6_0, [RRT__STORAGE_Q5_1] = tiles_q5_1,
+        [RRT__STORAGE_Q5_0] = tiles_q5_0, [RRT__STORAGE_Q4_1] = tiles_q4_1, [RRT__STORAGE_Q4_0] = tiles_q4_0,
+        [RRT__STORAGE_Q6_K] = tiles_q6_k, [RRT__STORAGE_Q5_K] = tiles_q5_k, [RRT__STORAGE_Q4_K] = tiles_q4_k};
+    size_t group_bytes = rrt__packed_group_bytes(w->storage, w->in),
+           scale_bytes = rrt__packed_scale_bytes(w->storage, w->in);
     for (size_t g = begin; g < end; g++) {
         const unsigned char *group = w->data + g * group_bytes;
         size_t left = w->out - g * RRT__GROUP;
@@ -148,13 +199,8 @@ TARGET void rrt__packed_multiply_avx512(float *y, const rrt__packed *w, rrt__cod
             int tile = MOST_ROWS;
             while ((size_t)tile > rows - r) tile /= 2;
             __m512 totals[MOST_ROWS];
-            strip s = {group,
-                       group + scale_bytes,
-                       x.blocks,
-                       x.codes + r * x.blocks * RRT__BLOCK,
-                       x.scales + r * x.blocks,
-                       x.sums + r * x.blocks};
-            tiles[w->packing](totals, s, tile);
+            strip s = {group, group + scale_bytes, rrt__codes_skip(x, r * x.blocks)};
+            tiles[w->storage](totals, s, tile);
             store(y + r * w->out + g * RRT__GROUP, w->out, totals, tile, lanes, accumulate);
             r += (size_t)tile;
         }

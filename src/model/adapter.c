@@ -7,6 +7,7 @@
 
 #include "format/safetensors.h"
 #include "model/load.h"
+#include "model/read.h"
 #include "model/unroll.h"
 
 typedef struct adapter {
@@ -154,6 +155,27 @@ static rrt_status alpha_of(const json_t *config, const char *module, double *alp
                             : rrt__fail(err, RRT_STATUS_FORMAT, "\"lora_alpha\" is not finite");
 }
 
+// The matrix's LoRA and the one before it become one: B₁·A₁ + B₂·A₂ = [B₁ B₂]·[A₁; A₂].
+static rrt_status join(adapter *a, int depth, int matrix, const rrt__lora *before, rrt_error *err)
+{
+    rrt__lora *lora = &a->model->depths[depth].lora[matrix];
+    const rrt__lora own = *lora;
+    size_t in = own.a.in, rank = before->rank + own.rank, smallest = in < own.b.out ? in : own.b.out;
+    if (rank > smallest)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "with the adapters before it, its rank is %zu: more than the matrix's %zu", rank,
+                         smallest);
+    RRT__TRY(rrt__model_add_lora(a->model, depth, (rrt__matrix)matrix, rank, err));
+    RRT__TRY(rrt__linear_read(&before->a, 0, before->rank, lora->a.weight, err));
+    memcpy(lora->a.weight + before->rank * in, own.a.weight, own.rank * in * sizeof(float));
+    for (size_t r = 0; r < own.b.out; r++) {
+        float *row = lora->b.weight + r * rank;
+        RRT__TRY(rrt__linear_read(&before->b, r, r + 1, row, err));
+        memcpy(row + before->rank, own.b.weight + r * own.rank, own.rank * sizeof(float));
+    }
+    return RRT_STATUS_OK;
+}
+
 // PEFT adds scale · B·A: the scale becomes a part of B.
 static rrt_status load_lora(adapter *a, const rrt__tensor *tensor, int depth, int matrix, rrt_error *err)
 {
@@ -171,14 +193,15 @@ static rrt_status load_lora(adapter *a, const rrt__tensor *tensor, int depth, in
     if (!b) return rrt__fail(err, RRT_STATUS_FORMAT, "the tensor '%s' is missing", name + prefix);
     // A that is as wide as the matrix: what is allocated for it is then really in the file.
     size_t rank = tensor->n_dims == 2 && tensor->shape[1] == linear->in ? tensor->shape[0] : 0;
+    const rrt__lora before = *lora;
     RRT__TRY(rrt__model_add_lora(model, depth, (rrt__matrix)matrix, rank, err));
-    RRT__TRY(rrt__tensor_read(tensor, rank, linear->in, lora->a, err));
-    RRT__TRY(rrt__tensor_read(b, linear->out, rank, lora->b, err));
+    RRT__TRY(rrt__tensor_read(tensor, rank, linear->in, lora->a.weight, err));
+    RRT__TRY(rrt__tensor_read(b, linear->out, rank, lora->b.weight, err));
     RRT__TRY(alpha_of(a->config, module, &alpha, err));
     RRT__TRY(rrt__json_bool_or(a->config, "use_rslora", false, &by_root, err));
     float scale = (float)(alpha / (by_root ? sqrt((double)rank) : (double)rank));
-    for (size_t i = 0; i < linear->out * rank; i++) lora->b[i] *= scale;
-    return RRT_STATUS_OK;
+    for (size_t i = 0; i < linear->out * rank; i++) lora->b.weight[i] *= scale;
+    return before.rank ? join(a, depth, matrix, &before, err) : RRT_STATUS_OK;
 }
 
 static rrt_status load_norm(adapter *a, const rrt__tensor *tensor, int depth, int place, rrt_error *err)
@@ -230,7 +253,7 @@ static rrt_status merge_all(rrt_model *model, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status build(adapter *a, const rrt_model *base, rrt_error *err)
+static rrt_status build(adapter *a, const rrt_model *base, bool merges_lora, rrt_error *err)
 {
     short depths[RRT__MAX_DEPTHS];
     int count, layers = base->plan.n_depths;
@@ -245,12 +268,15 @@ static rrt_status build(adapter *a, const rrt_model *base, rrt_error *err)
     bool is_plain = plan.sharing == RRT__SHARING_NONE;
     rrt__norms_mode norms = !is_plain && has_norms(base, a->table) ? RRT__NORMS_PER_DEPTH : RRT__NORMS_TIED;
     RRT__TRY(rrt__replan(&a->model, base, depths, &plan, norms, err));
+    for (int d = 0; d < a->model->plan.n_depths; d++)
+        memcpy(a->model->depths[d].lora, base->depths[depths[d]].lora, sizeof base->depths->lora);
     status = load_all(a, err);
     if (status) return rrt__at(err, status, RRT__PEFT_WEIGHTS);
-    return is_plain ? merge_all(a->model, err) : RRT_STATUS_OK;
+    return is_plain && merges_lora ? merge_all(a->model, err) : RRT_STATUS_OK;
 }
 
-rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, rrt_error *err)
+rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, bool merges_lora,
+                             rrt_error *err)
 {
     char path[4096];
     json_t *config = NULL;
@@ -263,7 +289,7 @@ rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char 
     RRT__GOTO(rrt__safetensors_open(&file, path, err));
     a.config = config;
     a.table = rrt__safetensors_tensors(file);
-    RRT__GOTO(build(&a, base, err));
+    RRT__GOTO(build(&a, base, merges_lora, err));
     a.model->file_bytes = base->file_bytes + rrt__safetensors_file_bytes(file);
     a.model->folder = file;
     file = NULL;

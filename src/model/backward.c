@@ -28,8 +28,9 @@ static void form_effective(rrt__team team, rrt__tape *tape, int depth)
     rrt__team_barrier(team);
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (loras[m].rank)
-            rrt__gemm_input_gradient(team, effective->matrix[m].weight, loras[m].b, loras[m].a,
-                                     slot->matrix[m].out, loras[m].rank, slot->matrix[m].in, 1);
+            rrt__gemm_input_gradient(team, tape->shared.products, effective->matrix[m].weight,
+                                     loras[m].b.weight, loras[m].a.weight, slot->matrix[m].out, loras[m].rank,
+                                     slot->matrix[m].in, 1);
 }
 
 void rrt__tape_forward(rrt__team team, rrt__tape *tape, int depth, const rrt__span *spans, size_t n_spans)
@@ -166,16 +167,19 @@ static void backward_relaxed(const back *b, rrt__matrix m, const float *dy, cons
     const rrt__lora *lora = &tape->model->depths[b->depth].lora[m];
     rrt__lora *d_lora = &tape->gradient->depths[b->depth].lora[m];
     rrt__linear *d_linear = &tape->gradient->slots[tape->model->plan.slot[b->depth]].matrix[m];
+    rrt__products products = b->ws->products;
     size_t out = d_linear->out, in = d_linear->in;
-    rrt__gemm_weight_gradient(b->team, tape->d_matrix, dy, x, b->rows, out, in, 0);
+    rrt__gemm_weight_gradient(b->team, products, tape->d_matrix, dy, x, b->rows, out, in, 0);
     rrt__team_barrier(b->team);
     if (tape->trains[RRT__PARAMETER_SHARED]) {
         rrt__share rows = rrt__team_share(b->team, out, RRT__GEMM_GRAIN);
         for (size_t i = rows.begin * in; i < rows.end * in; i++) d_linear->weight[i] += tape->d_matrix[i];
     }
     if (tape->trains[RRT__PARAMETER_LORA]) {
-        rrt__gemm(b->team, d_lora->b, tape->d_matrix, lora->a, out, lora->rank, in, 1);
-        rrt__gemm_weight_gradient(b->team, d_lora->a, lora->b, tape->d_matrix, out, lora->rank, in, 1);
+        rrt__gemm(b->team, products, d_lora->b.weight, tape->d_matrix, lora->a.weight, out, lora->rank, in,
+                  1);
+        rrt__gemm_weight_gradient(b->team, products, d_lora->a.weight, lora->b.weight, tape->d_matrix, out,
+                                  lora->rank, in, 1);
     }
     rrt__team_barrier(b->team);
 }
@@ -190,7 +194,8 @@ static void backward_linear(const back *b, rrt__matrix m, const float *dy, const
     if (relaxed && (shared || tape->trains[RRT__PARAMETER_LORA]))
         backward_relaxed(b, m, dy, x);
     else if (shared)
-        rrt__gemm_weight_gradient(b->team, gradient->weight, dy, x, b->rows, gradient->out, gradient->in, 1);
+        rrt__gemm_weight_gradient(b->team, b->ws->products, gradient->weight, dy, x, b->rows, gradient->out,
+                                  gradient->in, 1);
     if (shared) backward_bias(b, m, dy, gradient->out);
 }
 
@@ -198,7 +203,8 @@ static void backward_linear(const back *b, rrt__matrix m, const float *dy, const
 static void backward_input(const back *b, rrt__matrix m, const float *dy, float *dx, int accumulate)
 {
     const rrt__linear *linear = &b->tape->unrolled.slots[b->depth].matrix[m];
-    rrt__gemm_input_gradient(b->team, dx, dy, linear->weight, b->rows, linear->out, linear->in, accumulate);
+    rrt__gemm_input_gradient(b->team, b->ws->products, dx, dy, linear->weight, b->rows, linear->out,
+                             linear->in, accumulate);
 }
 
 // From d_hidden to d_normed of the MLP's norm.
@@ -364,7 +370,7 @@ void rrt__tape_backward_embed(rrt__team team, rrt__tape *tape, const int32_t *id
     rrt__share columns = rrt__team_share(team, hidden, RRT__GEMM_GRAIN);
     float scale = rrt__model_embedding_scale(tape->model);
     for (size_t r = 0; r < rows && tape->trains[RRT__PARAMETER_EMBEDDING]; r++) {
-        float *row = tape->gradient->embedding + (size_t)ids[r] * hidden;
+        float *row = tape->gradient->embedding->weight + (size_t)ids[r] * hidden;
         for (size_t c = columns.begin; c < columns.end; c++) row[c] += scale * tape->d_hidden[r * hidden + c];
     }
     rrt__team_barrier(team);

@@ -38,7 +38,8 @@ typedef struct rrt__tape {
 
 // rows: the most that one pass will have; positions: the longest span. model and gradient outlive the tape.
 rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *gradient, size_t rows,
-                            size_t positions, bool recompute, int n_threads, rrt_error *err);
+                            size_t positions, bool recompute, int n_threads, rrt__products products,
+                            rrt_error *err);
 void rrt__tape_free(rrt__tape *tape);
 
 // As rrt__forward_block on shared.hidden, for spans that are whole texts. All threads of a team call it, and

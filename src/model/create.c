@@ -47,7 +47,7 @@ rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, 
     *out = NULL;
     RRT__TRY(read_config(&config, folder, err));
     RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
-    RRT__TRY(rrt__config_create(out, &config, RRT__STORAGE_F32, err));
+    RRT__TRY(rrt__config_create(out, &config, RRT__MATRICES_F32, err));
     randomising r = {seed, 0, 1 / sqrt(2.0 * config.plan.n_depths)};
     rrt_status status = rrt__model_each_parameter(*out, &config.family->hf, randomise_one, &r, err);
     if (!status && rrt__path_exists(path)) status = rrt_tokenizer_open(&(*out)->tokenizer, folder, err);

@@ -53,10 +53,7 @@ void rrt__forward_embed(rrt__team team, const rrt_model *model, rrt__workspace *
     rrt__share share = rrt__team_share(team, rrt__spans_rows(spans, n_spans), 1);
     for (size_t row = share.begin; row < share.end; row++) {
         float *state = ws->hidden + row * hidden;
-        if (rrt__model_is_packed(model))
-            rrt__packed_row(model->packed_embedding, (size_t)ids[row], state);
-        else
-            memcpy(state, model->embedding + (size_t)ids[row] * hidden, hidden * sizeof(float));
+        rrt__linear_row(model->embedding, (size_t)ids[row], state);
         for (size_t c = 0; c < hidden && scale != 1; c++) state[c] *= scale;
     }
     rrt__forward_rotations(team, model, ws, spans, n_spans);

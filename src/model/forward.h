@@ -12,6 +12,7 @@
 
 #include "base/team.h"
 #include "kernels/causal.h"
+#include "kernels/gemm.h"
 #include "model/kv.h"
 
 //
@@ -37,6 +38,7 @@ typedef struct rrt__kv_rows {
 // values, which are the inputs of its linear layers: what calibration and the backward pass read.
 typedef struct rrt__workspace {
     const rrt__kernels *kernels;
+    rrt__products products; // BY_ROW, unless whoever made it sets something else
     size_t rows;
     float *hidden;                      // [rows, hidden]: in and out of every block
     float *normed[RRT__NORM_INPUTS];    // [rows, hidden]: input of q, k, v and of gate, up
@@ -51,7 +53,7 @@ typedef struct rrt__workspace {
     float *gate, *up;                   // [rows, ffn]; gate only where the family has one
     float *activated;                   // [rows, ffn]: input of down
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
-    rrt__codes codes;                   // of a quantised model: the rows that a matrix is multiplied with
+    rrt__codes codes; // where matrices are quantised: the rows that they are multiplied with
     rrt__codes low_rank_codes[RRT__MATRIX_COUNT];
     float *cos_sin, *local_cos_sin; // [rows, rotary]; the latter where local layers differ
     float *frequency;       // [1 + threads, rotary / 2]: angle per position; the threads' for long texts

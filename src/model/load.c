@@ -76,7 +76,7 @@ static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
     if (p->columns) {
         RRT__TRY(rrt__arena_alloc(&load->model->arena, &kept, 1, sizeof *kept, "a matrix's place", err));
         *kept = found;
-        *p->from = rrt__stored_rows(kept);
+        p->linear->from = rrt__stored_rows(kept);
         return RRT_STATUS_OK;
     }
     RRT__TRY(rrt__stored_read(&found, 0, p->rows, p->values, err));
@@ -187,12 +187,12 @@ rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_er
     return config->has_gates ? rrt__model_add_gates(model, err) : RRT_STATUS_OK;
 }
 
-rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__storage storage,
+rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__matrices matrices,
                               rrt_error *err)
 {
     *out = NULL;
     RRT__TRY(rrt__model_create_stored(out, config->family, &config->shape, &config->plan, config->norms,
-                                      storage, err));
+                                      matrices, err));
     rrt_status status = rrt__config_apply(*out, config, err);
     if (status) {
         rrt_model_close(*out);
@@ -223,7 +223,7 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
     if (own.shape.tied_head && has_own_head(table, names, is_gguf)) own.shape.tied_head = false;
     RRT__GOTO(check_size(&own, table, err));
     RRT__GOTO(rrt__alloc(&load.taken, table->count, sizeof *load.taken, "a table of tensors", err));
-    RRT__GOTO(rrt__config_create(out, &own, RRT__STORAGE_DEFERRED, err));
+    RRT__GOTO(rrt__config_create(out, &own, RRT__MATRICES_DEFERRED, err));
     load.model = *out;
     RRT__GOTO(load_all(&load, err));
 done:

@@ -64,7 +64,7 @@ void rrt__attention_to_json(json_t *json, const rrt_model *model);
 rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_error *err);
 
 // A model of this config with everything zero, without LoRA.
-rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__storage storage,
+rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__matrices matrices,
                               rrt_error *err);
 
 // The same with all parameters, LoRA included, of the table. Vectors are read, matrices are deferred: the
@@ -72,13 +72,11 @@ rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__s
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
                            const rrt__names *names, rrt_error *err);
 
-// An adapter of PEFT: its files, the start of its tensors' names, and the folder within where an export of
-// ours has the base.
-
 // Makes of a base and the adapter in a folder the model that they are together: recursive where the adapter
-// repeats layers by a plan that we know, else plain, with LoRA merged. The base is without sharing; it stays
-// as it is, and the model's matrices are deferred to it.
-rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, rrt_error *err);
+// repeats layers by a plan that we know, else plain, with LoRA merged if asked. The base is without sharing
+// and may have a LoRA itself; it stays as it is, and the model's matrices are deferred to it.
+rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, bool merges_lora,
+                             rrt_error *err);
 
 // The architecture of llama.cpp that runs the layers of a Llama several times, each stored once. Its own
 // models norm between the loops; ours, and those that we read, do not.
@@ -89,8 +87,13 @@ rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char 
 #define RRT__GGUF_ARCHITECTURE "rrt"
 rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err);
 
-// Until then its matrices are deferred, and not looked at; now it can run. NUMERIC if a scale is not finite.
-rrt_status rrt__model_use_packed(rrt_model *model, rrt_error *err);
+// Brings deferred matrices into memory as they are stored, or quantised, or maps them there: now the model
+// can run. NUMERIC if a value or a scale is not finite, MEMORY if there is not enough.
+rrt_status rrt__model_take_in(rrt_model *model, const rrt_open_options *options, rrt_error *err);
+
+// What a matrix becomes there, unless it is quantised on the way: what lies in memory, or in a mapped file of
+// ours, stays; a tensor of another file keeps its type; what is made of several becomes f32.
+rrt__storage rrt__resident_storage(const rrt__linear *linear);
 
 // What weights can be stored as: "f32", "bf16", "f16"; NULL: the fallback.
 rrt_status rrt__dtype_parse(rrt__dtype *dtype, const char *name, rrt__dtype fallback, rrt_error *err);

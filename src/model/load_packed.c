@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "kernels/packed.h"
 #include "model/load.h"
 #include "model/parameters.h"
 
@@ -11,42 +11,27 @@ typedef struct loader {
     const rrt__tensor_table *table;
 } loader;
 
-// A scale that is not finite would make all that follows NaN: better to say so at once.
-static rrt_status check_scales(const rrt__packed *w, rrt_error *err)
-{
-    size_t group_bytes = rrt__packed_group_bytes(w->packing, w->in),
-           count = rrt__packed_scale_bytes(w->packing, w->in) / sizeof(uint16_t);
-    for (size_t g = 0; g < rrt__packed_groups(w->out); g++)
-        for (size_t i = 0; i < count; i++) {
-            uint16_t half;
-            memcpy(&half, w->data + g * group_bytes + i * sizeof half, sizeof half);
-            if ((half & 0x7c00) == 0x7c00)
-                return rrt__fail(err, RRT_STATUS_NUMERIC, "scale %zu of group %zu is not finite", i, g);
-        }
-    return RRT_STATUS_OK;
-}
-
-static rrt_status map_matrix(const rrt__tensor *tensor, rrt__packing packing, const rrt__parameter *p,
+static rrt_status map_matrix(const rrt__tensor *tensor, rrt__storage storage, const rrt__parameter *p,
                              rrt_error *err)
 {
-    size_t expected = rrt__packed_bytes(packing, p->rows, p->columns);
+    size_t expected = rrt__packed_bytes(storage, p->rows, p->columns);
     if (tensor->dtype != RRT__DTYPE_I8 || tensor->size_bytes != expected)
         return rrt__fail(err, RRT_STATUS_MISMATCH, "it has %zu bytes of type %s; %zu of I8 are expected",
                          tensor->size_bytes, rrt__dtype_name(tensor->dtype), expected);
     if ((uintptr_t)tensor->data % RRT__PACKED_ALIGNMENT)
         return rrt__fail(err, RRT_STATUS_FORMAT, "it lies at byte %zu, which is no multiple of %d",
                          tensor->file_offset, RRT__PACKED_ALIGNMENT);
-    *p->packed = (rrt__packed){packing, p->rows, p->columns, tensor->data};
+    *p->linear = (rrt__linear){p->rows, p->columns, storage, .data = tensor->data};
     return RRT_STATUS_OK;
 }
 
-// The tensor whose name is the parameter's and a packing's.
+// The tensor whose name is the parameter's and a storage's.
 static const rrt__tensor *find_packed(const rrt__tensor_table *table, const char *parameter,
-                                      rrt__packing *packing)
+                                      rrt__storage *storage)
 {
-    for (*packing = 0; *packing < RRT__PACKING_COUNT; ++*packing) {
+    for (*storage = RRT__STORAGE_Q8_0; *storage <= RRT__STORAGE_Q4_0; ++*storage) {
         char name[160];
-        snprintf(name, sizeof name, "%s.%s", parameter, rrt__packing_name(*packing));
+        snprintf(name, sizeof name, "%s.%s", parameter, rrt__storage_name(*storage));
         const rrt__tensor *tensor = rrt__tensor_table_find(table, name);
         if (tensor) return tensor;
     }
@@ -56,12 +41,12 @@ static const rrt__tensor *find_packed(const rrt__tensor_table *table, const char
 static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     loader *load = user;
-    rrt__packing packing = RRT__PACKING_COUNT;
-    const rrt__tensor *tensor = p->packed ? find_packed(load->table, p->name, &packing)
+    rrt__storage storage = RRT__STORAGE_COUNT;
+    const rrt__tensor *tensor = p->linear ? find_packed(load->table, p->name, &storage)
                                           : rrt__tensor_table_find(load->table, p->name);
     if (!tensor) return rrt__fail(err, RRT_STATUS_FORMAT, "the tensor '%s' is missing", p->name);
-    if (!p->packed) return rrt__tensor_read(tensor, p->rows, p->columns, p->values, err);
-    rrt_status status = map_matrix(tensor, packing, p, err);
+    if (!p->linear) return rrt__tensor_read(tensor, p->rows, p->columns, p->values, err);
+    rrt_status status = map_matrix(tensor, storage, p, err);
     return status ? rrt__at(err, status, "tensor '%s'", tensor->name) : RRT_STATUS_OK;
 }
 
@@ -124,24 +109,10 @@ rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *e
     if (status) return rrt__at(err, status, "metadata 'rrt.config'");
     RRT__TRY(check_size(&config, gguf, err));
     RRT__TRY(rrt__model_create_stored(out, config.family, &config.shape, &config.plan, config.norms,
-                                      RRT__STORAGE_DEFERRED, err));
+                                      RRT__MATRICES_DEFERRED, err));
     status = load_parameters(*out, &config, gguf, err);
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
     *out = NULL;
     return status;
-}
-
-static rrt_status check_one(void *user, const rrt__parameter *p, rrt_error *err)
-{
-    (void)user;
-    rrt_status status = p->packed ? check_scales(p->packed, err) : RRT_STATUS_OK;
-    return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
-}
-
-rrt_status rrt__model_use_packed(rrt_model *model, rrt_error *err)
-{
-    RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, check_one, NULL, err));
-    model->storage = RRT__STORAGE_PACKED;
-    return RRT_STATUS_OK;
 }

@@ -56,11 +56,16 @@ int rrt__model_first_depth(const rrt_model *model, int slot)
     return depth;
 }
 
-static rrt_status create_matrix(rrt_model *model, float **values, size_t count, const char *what,
-                                rrt_error *err)
+static rrt_status create_matrix(rrt_model *model, rrt__linear *linear, size_t out, size_t in,
+                                const char *what, rrt_error *err)
 {
-    if (model->storage != RRT__STORAGE_F32) return RRT_STATUS_OK;
-    return rrt__arena_alloc(&model->arena, values, count, sizeof(float), what, err);
+    size_t count;
+    linear->out = out;
+    linear->in = in;
+    if (!rrt__size_mul(out, in, &count))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "%s is too large: %zu x %zu", what, out, in);
+    if (model->matrices != RRT__MATRICES_F32) return RRT_STATUS_OK;
+    return rrt__arena_alloc(&model->arena, &linear->weight, count, sizeof(float), what, err);
 }
 
 static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
@@ -100,24 +105,17 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
                               "slots", err));
     RRT__TRY(rrt__arena_alloc(arena, &model->depths, (size_t)model->plan.n_depths, sizeof *model->depths,
                               "depths", err));
-    size_t embedding_count;
-    if (!rrt__size_mul(shape->vocab, shape->hidden, &embedding_count))
-        return rrt__fail(err, RRT_STATUS_FORMAT, "the embedding is too large: %zu x %zu", shape->vocab,
-                         shape->hidden);
-    RRT__TRY(create_matrix(model, &model->embedding, embedding_count, "the embedding", err));
-    model->head = model->embedding;
-    if (!shape->tied_head) RRT__TRY(create_matrix(model, &model->head, embedding_count, "the head", err));
-    RRT__TRY(
-        rrt__arena_alloc(arena, &model->packed_embedding, 2, sizeof *model->packed_embedding, "slots", err));
-    model->packed_head = model->packed_embedding + (shape->tied_head ? 0 : 1);
-    RRT__TRY(rrt__arena_alloc(arena, &model->embedding_from, 2, sizeof *model->embedding_from, "slots", err));
-    model->head_from = model->embedding_from + (shape->tied_head ? 0 : 1);
+    RRT__TRY(rrt__arena_alloc(arena, &model->embedding, 2, sizeof *model->embedding, "slots", err));
+    model->head = model->embedding + (shape->tied_head ? 0 : 1);
+    RRT__TRY(create_matrix(model, model->embedding, shape->vocab, shape->hidden, "the embedding", err));
+    if (!shape->tied_head)
+        RRT__TRY(create_matrix(model, model->head, shape->vocab, shape->hidden, "the head", err));
     for (int s = 0; s < model->plan.n_slots; s++) {
         for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
             if (!rrt__family_has(model->family, m)) continue;
-            rrt__linear *linear = &model->slots[s].matrix[m];
-            rrt__shape_matrix(shape, m, &linear->out, &linear->in);
-            RRT__TRY(create_matrix(model, &linear->weight, linear->out * linear->in, "a weight matrix", err));
+            size_t out, in;
+            rrt__shape_matrix(shape, m, &out, &in);
+            RRT__TRY(create_matrix(model, &model->slots[s].matrix[m], out, in, "a weight matrix", err));
         }
     }
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(create_depth(model, d, err));
@@ -138,23 +136,23 @@ static rrt_status create(rrt_model **out, const rrt_model *like, rrt_error *err)
 }
 
 rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                                    const rrt__plan *plan, rrt__norms_mode norms, rrt__storage storage,
+                                    const rrt__plan *plan, rrt__norms_mode norms, rrt__matrices matrices,
                                     rrt_error *err)
 {
     const rrt_model like = {
-        .family = family, .shape = *shape, .plan = *plan, .norms = norms, .storage = storage};
+        .family = family, .shape = *shape, .plan = *plan, .norms = norms, .matrices = matrices};
     return create(out, &like, err);
 }
 
 rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                              const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
 {
-    return rrt__model_create_stored(out, family, shape, plan, norms, RRT__STORAGE_F32, err);
+    return rrt__model_create_stored(out, family, shape, plan, norms, RRT__MATRICES_F32, err);
 }
 
 rrt_status rrt__model_check_in_memory(const rrt_model *model, rrt_error *err)
 {
-    if (model->storage != RRT__STORAGE_DEFERRED) return RRT_STATUS_OK;
+    if (model->matrices != RRT__MATRICES_DEFERRED) return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                                   "the model's matrices were left in their files: it cannot run");
     return rrt__hint(err, status, "open it with rrt_model_open, or read them in (rrt_model_unpack)");
@@ -163,10 +161,10 @@ rrt_status rrt__model_check_in_memory(const rrt_model *model, rrt_error *err)
 rrt_status rrt__model_check_f32(const rrt_model *model, const char *what, rrt_error *err)
 {
     RRT__TRY(rrt__model_check_in_memory(model, err));
-    if (!rrt__model_is_packed(model)) return RRT_STATUS_OK;
-    rrt_status status =
-        rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model is quantised: %s needs f32 weights", what);
-    return rrt__hint(err, status, "take the model that it was made of, or unpack it (rrt_model_unpack)");
+    if (model->matrices == RRT__MATRICES_F32) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                                  "the model's matrices are as they were stored: %s needs f32 weights", what);
+    return rrt__hint(err, status, "make it f32 (rrt_model_unpack)");
 }
 
 rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank,
@@ -183,17 +181,19 @@ rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matr
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "a LoRA on %s at depth %d, which reads the keys and values of depth %d",
                          rrt__matrix_name(matrix), depth, rrt__model_kv_depth(model, depth));
-    model->depths[depth].lora[matrix].rank = rank;
+    model->depths[depth].lora[matrix] = (rrt__lora){
+        .a = {.out = rank, .in = linear->in}, .b = {.out = linear->out, .in = rank}, .rank = rank};
     return RRT_STATUS_OK;
 }
 
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err)
 {
-    const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[matrix];
     rrt__lora *lora = &model->depths[depth].lora[matrix];
     RRT__TRY(rrt__model_declare_lora(model, depth, matrix, rank, err));
-    RRT__TRY(rrt__arena_alloc(&model->arena, &lora->a, rank * linear->in, sizeof(float), "LoRA A", err));
-    return rrt__arena_alloc(&model->arena, &lora->b, linear->out * rank, sizeof(float), "LoRA B", err);
+    RRT__TRY(rrt__arena_alloc(&model->arena, &lora->a.weight, lora->a.out * lora->a.in, sizeof(float),
+                              "LoRA A", err));
+    return rrt__arena_alloc(&model->arena, &lora->b.weight, lora->b.out * lora->b.in, sizeof(float), "LoRA B",
+                            err);
 }
 
 int rrt__model_kv_depth(const rrt_model *model, int depth)

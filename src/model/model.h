@@ -10,9 +10,8 @@
 #include "base/rng.h"
 #include "format/dtype.h"
 #include "format/gguf.h"
-#include "format/rows.h"
 #include "format/safetensors.h"
-#include "kernels/packed.h"
+#include "kernels/linear.h"
 #include "model/family.h"
 #include "model/plan.h"
 #include "model/rope.h"
@@ -35,26 +34,15 @@ typedef struct rrt__shape {
 } rrt__shape;
 
 // What the matrices of a model are (its vectors are always f32 in memory).
-typedef enum rrt__storage {
-    RRT__STORAGE_F32,
-    RRT__STORAGE_PACKED,   // quantised, and used as they lie in the file
-    RRT__STORAGE_DEFERRED, // read, or made, when they are asked for: to be written elsewhere, not to be run
-} rrt__storage;
+typedef enum rrt__matrices {
+    RRT__MATRICES_F32,      // all in memory, and may be changed
+    RRT__MATRICES_STORED,   // each as it is stored, in memory or in a mapped file: what runs
+    RRT__MATRICES_DEFERRED, // read, or made, when they are asked for: to be written elsewhere, not to be run
+} rrt__matrices;
 
-// y = W·x (+ bias + LoRA, which the depth holds). weight: [out, in]; NULL in a quantised model, which has
-// `packed`, and in a deferred one, which has `from`.
-typedef struct rrt__linear {
-    float *weight;
-    rrt__packed packed;
-    rrt__rows from;
-    size_t out, in;
-} rrt__linear;
-
-// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank], or packed, or deferred. rank 0: none.
+// y += B·(A·x), no scale (paper eq. 3). a: [rank, in], b: [out, rank]. rank 0: none.
 typedef struct rrt__lora {
-    float *a, *b;
-    rrt__packed packed_a, packed_b;
-    rrt__rows from_a, from_b;
+    rrt__linear a, b;
     size_t rank;
 } rrt__lora;
 
@@ -65,7 +53,7 @@ typedef struct rrt__norm {
 } rrt__norm;
 
 typedef struct rrt__slot {
-    rrt__linear matrix[RRT__MATRIX_COUNT];
+    rrt__linear matrix[RRT__MATRIX_COUNT]; // y = W·x (+ bias + LoRA, which the depth holds)
 } rrt__slot;
 
 typedef struct rrt__depth {
@@ -89,14 +77,12 @@ struct rrt_model {
     rrt__shape shape;
     rrt__plan plan;
     rrt__norms_mode norms;
-    rrt__storage storage;
-    bool shares_kv;                              // all loops read the first one's keys and values
-    rrt__slot *slots;                            // [plan.n_slots]
-    rrt__depth *depths;                          // [plan.n_depths]
-    float *embedding;                            // [vocab, hidden]
-    float *head;                                 // [vocab, hidden]; the embedding where the head is tied
-    rrt__packed *packed_embedding, *packed_head; // in their place in a quantised model
-    rrt__rows *embedding_from, *head_from;       // in a deferred one
+    rrt__matrices matrices;
+    bool shares_kv;         // all loops read the first one's keys and values
+    rrt__slot *slots;       // [plan.n_slots]
+    rrt__depth *depths;     // [plan.n_depths]
+    rrt__linear *embedding; // [vocab, hidden]
+    rrt__linear *head;      // [vocab, hidden]; the embedding where the head is tied
     rrt__norm final_norm;
     rrt__gate *gates; // [plan.loops - 1], the first after loop 1; NULL: none
     rrt_tokenizer *tokenizer;
@@ -121,11 +107,6 @@ static inline float rrt__model_logit_scale(const rrt_model *model)
     return model->shape.logit_scale != 0 ? (float)model->shape.logit_scale : 1.0f;
 }
 
-static inline bool rrt__model_is_packed(const rrt_model *model)
-{
-    return model->storage == RRT__STORAGE_PACKED;
-}
-
 // What a row of the embedding is multiplied with.
 static inline float rrt__model_embedding_scale(const rrt_model *model)
 {
@@ -141,7 +122,7 @@ size_t rrt__shape_norm(const rrt__family *family, const rrt__shape *shape, rrt__
 // A model with all weights and vectors allocated and zero, without LoRA and tokenizer. Matrices are allocated
 // for storage F32 only: else whoever makes the model says where they lie.
 rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                                    const rrt__plan *plan, rrt__norms_mode norms, rrt__storage storage,
+                                    const rrt__plan *plan, rrt__norms_mode norms, rrt__matrices matrices,
                                     rrt_error *err);
 rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                              const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);

@@ -118,31 +118,35 @@ static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
     return take_tokenizer(*out, status, &found, err);
 }
 
-static rrt_status open_adapter(rrt_model **out, const char *folder, rrt_error *err)
+// *model becomes what it is with an adapter.
+static rrt_status adapt(rrt_model **model, const char *folder, bool merges_lora, rrt_error *err)
+{
+    rrt_model *base = *model;
+    RRT__TRY(rrt__adapter_load(model, base, folder, merges_lora, err));
+    (*model)->base = base;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status open_plain(rrt_model **out, const char *path, rrt_error *err)
+{
+    return rrt__path_is_folder(path) ? open_base(out, path, err) : open_gguf(out, path, err);
+}
+
+static rrt_status open_adapter(rrt_model **out, const char *folder, bool merges_lora, rrt_error *err)
 {
     char path[4096];
-    rrt_model *base = NULL;
     RRT__TRY(rrt__peft_find_base(path, folder, err));
-    rrt_status status = rrt__path_is_folder(path) ? open_base(&base, path, err) : open_gguf(&base, path, err);
-    if (!status) status = rrt__adapter_load(out, base, folder, err);
-    if (status) {
-        rrt_model_close(base);
-        return status;
-    }
-    (*out)->base = base;
+    RRT__TRY(open_plain(out, path, err));
+    RRT__TRY(adapt(out, folder, merges_lora, err));
     return set_name(*out, "", 0, folder, err);
 }
 
-static rrt_status open_folder(rrt_model **out, const char *folder, rrt_error *err)
-{
-    return rrt__peft_is_adapter(folder) ? open_adapter(out, folder, err) : open_base(out, folder, err);
-}
-
-static rrt_status open_any(rrt_model **out, const char *path, rrt_error *err)
+static rrt_status open_any(rrt_model **out, const char *path, bool merges_lora, rrt_error *err)
 {
     RRT__TRY(rrt__kernels_check(err));
     RRT__TRY(rrt__gemm_self_test(err));
-    return rrt__path_is_folder(path) ? open_folder(out, path, err) : open_gguf(out, path, err);
+    return rrt__peft_is_adapter(path) ? open_adapter(out, path, merges_lora, err)
+                                      : open_plain(out, path, err);
 }
 
 // Closes what was opened, and says of what it is that this went wrong.
@@ -157,19 +161,28 @@ static rrt_status give_up(rrt_model **out, const char *path, rrt_status status, 
     return err && strncmp(err->where, path, strlen(path)) == 0 ? status : rrt__at(err, status, "%s", path);
 }
 
-rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err)
+static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_lora, rrt_error *err)
 {
     *out = NULL;
-    rrt_status status = open_any(out, path, err);
+    rrt_status status = open_any(out, path, merges_lora, err);
     rrt__give_back(); // what tokenizer.json took while it was read
     return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }
 
-rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_progress *progress, rrt_error *err)
+rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err)
 {
-    RRT__TRY(rrt_model_open_deferred(out, path, err));
-    bool is_packed = (*out)->packed_embedding->data;
-    rrt_status status =
-        is_packed ? rrt__model_use_packed(*out, err) : rrt__model_unpack(*out, 0, progress, err);
+    return open_deferred(out, path, true, err);
+}
+
+rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_options *options, rrt_error *err)
+{
+    static const rrt_open_options defaults;
+    if (!options) options = &defaults;
+    RRT__TRY(open_deferred(out, path, false, err));
+    for (size_t i = 0; i < options->n_loras; i++) {
+        rrt_status status = adapt(out, options->loras[i], false, err);
+        if (status) return give_up(out, options->loras[i], status, err);
+    }
+    rrt_status status = rrt__model_take_in(*out, options, err);
     return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }

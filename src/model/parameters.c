@@ -52,6 +52,16 @@ static rrt_status visit_vectors(const walk *w, int depth, const char *prefix, in
     return RRT_STATUS_OK;
 }
 
+static rrt__parameter matrix_of(rrt__parameter_kind kind, rrt__linear *linear)
+{
+    return (rrt__parameter){.kind = kind,
+                            .matrix = -1,
+                            .rows = linear->out,
+                            .columns = linear->in,
+                            .values = linear->storage == RRT__STORAGE_F32 ? linear->weight : NULL,
+                            .linear = linear};
+}
+
 static rrt_status visit_slot(const walk *w, int s)
 {
     int uses = 0;
@@ -59,14 +69,9 @@ static rrt_status visit_slot(const walk *w, int s)
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         rrt__linear *linear = &w->model->slots[s].matrix[m];
         if (!rrt__family_has(w->model->family, m)) continue;
-        rrt__parameter p = {.kind = RRT__PARAMETER_SHARED,
-                            .matrix = m,
-                            .uses = uses,
-                            .rows = linear->out,
-                            .columns = linear->in,
-                            .values = linear->weight,
-                            .packed = &linear->packed,
-                            .from = &linear->from};
+        rrt__parameter p = matrix_of(RRT__PARAMETER_SHARED, linear);
+        p.matrix = m;
+        p.uses = uses;
         RRT__TRY(visit(w, p, w->names->layers, s, w->names->matrices[m], "weight"));
     }
     if (rrt__model_owns_vectors(w->model)) return RRT_STATUS_OK;
@@ -75,24 +80,11 @@ static rrt_status visit_slot(const walk *w, int s)
 
 static rrt_status visit_depth(const walk *w, int d)
 {
-    const rrt__slot *slot = &w->model->slots[w->model->plan.slot[d]];
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         rrt__lora *lora = &w->model->depths[d].lora[m];
         if (!lora->rank) continue;
-        rrt__parameter a = {.kind = RRT__PARAMETER_LORA,
-                            .matrix = -1,
-                            .rows = lora->rank,
-                            .columns = slot->matrix[m].in,
-                            .values = lora->a,
-                            .packed = &lora->packed_a,
-                            .from = &lora->from_a};
-        rrt__parameter b = {.kind = RRT__PARAMETER_LORA,
-                            .matrix = -1,
-                            .rows = slot->matrix[m].out,
-                            .columns = lora->rank,
-                            .values = lora->b,
-                            .packed = &lora->packed_b,
-                            .from = &lora->from_b};
+        rrt__parameter a = matrix_of(RRT__PARAMETER_LORA, &lora->a),
+                       b = matrix_of(RRT__PARAMETER_LORA, &lora->b);
         RRT__TRY(visit(w, a, "rrt.depths.", d, w->names->matrices[m], "lora_A.weight"));
         RRT__TRY(visit(w, b, "rrt.depths.", d, w->names->matrices[m], "lora_B.weight"));
     }
@@ -120,22 +112,14 @@ rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *n
                                      rrt__parameter_visit function, void *user, rrt_error *err)
 {
     walk w = {model, names, function, user, err};
-    rrt__parameter p = {.kind = RRT__PARAMETER_EMBEDDING,
-                        .matrix = -1,
-                        .rows = model->shape.vocab,
-                        .columns = model->shape.hidden,
-                        .values = model->embedding,
-                        .packed = model->packed_embedding,
-                        .from = model->embedding_from};
-    RRT__TRY(visit(&w, p, "", -1, names->embedding, "weight"));
+    RRT__TRY(
+        visit(&w, matrix_of(RRT__PARAMETER_EMBEDDING, model->embedding), "", -1, names->embedding, "weight"));
     for (int s = 0; s < model->plan.n_slots; s++) RRT__TRY(visit_slot(&w, s));
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(visit_depth(&w, d));
     RRT__TRY(visit_gates(&w));
     RRT__TRY(visit_norm(&w, &model->final_norm, "", -1, names->final_norm));
-    p.values = model->head;
-    p.packed = model->packed_head;
-    p.from = model->head_from;
-    return model->shape.tied_head ? RRT_STATUS_OK : visit(&w, p, "", -1, names->head, "weight");
+    if (model->shape.tied_head) return RRT_STATUS_OK;
+    return visit(&w, matrix_of(RRT__PARAMETER_EMBEDDING, model->head), "", -1, names->head, "weight");
 }
 
 uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,

@@ -2,7 +2,6 @@
 #ifndef RRT__PARAMETERS_H
 #define RRT__PARAMETERS_H
 
-#include "model/held.h"
 #include "model/model.h"
 
 typedef enum rrt__parameter_kind {
@@ -20,9 +19,8 @@ typedef struct rrt__parameter {
     int matrix;           // rrt__matrix of a weight or bias held by a slot, else -1
     int uses;             // depths that run a slot's matrix; 0 for what no slot holds
     size_t rows, columns; // columns 0: a vector [rows]
-    float *values;        // NULL for a matrix of a quantised or a deferred model
-    rrt__packed *packed;  // of a matrix; NULL for a vector
-    rrt__rows *from;      // the same
+    float *values;        // NULL for a matrix that is not f32 in memory
+    rrt__linear *linear;  // of a matrix; NULL for a vector
 } rrt__parameter;
 
 typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *parameter, rrt_error *err);
@@ -43,6 +41,12 @@ typedef struct rrt__fused {
     bool is_first; // of the parameters in it, in the order of rrt__model_each_parameter
 } rrt__fused;
 
+// A parameter as a matrix: a vector has one column.
+static inline rrt__linear rrt__parameter_linear(const rrt__parameter *p)
+{
+    return p->linear ? *p->linear : (rrt__linear){.out = p->rows, .in = 1, .weight = p->values};
+}
+
 // Whether files hold this parameter as a part of one tensor for q, k and v, or for gate and up.
 bool rrt__parameter_is_fused(const rrt__parameter *parameter, const rrt__names *names,
                              const rrt__shape *shape, rrt__fused *fused);
@@ -60,11 +64,6 @@ uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape 
 static inline size_t rrt__parameter_count(const rrt__parameter *p)
 {
     return p->columns ? p->rows * p->columns : p->rows;
-}
-
-static inline rrt__held rrt__parameter_held(const rrt__parameter *p)
-{
-    return (rrt__held){p->values, p->packed, p->from, p->columns ? p->columns : 1};
 }
 
 #endif

@@ -1,17 +1,17 @@
 #include "model/project.h"
 
-#include "kernels/gemm.h"
-
-// Rows as a matrix reads them: codes of x where the model is quantised, else x itself.
+// Rows as matrices read them: x itself, and its codes for those that are quantised.
 typedef struct operand {
     const float *x;
     rrt__codes codes;
 } operand;
 
-static rrt__codes skip_rows(rrt__codes c, size_t rows, size_t blocks)
+// The operand after so many rows of width `in`.
+static operand skip_rows(operand o, size_t rows, size_t in)
 {
-    size_t at = rows * c.blocks;
-    return (rrt__codes){c.codes + at * RRT__BLOCK, c.scales + at, c.sums + at, blocks};
+    o.x += rows * in;
+    if (o.codes.blocks) o.codes = rrt__codes_skip(o.codes, rows * o.codes.blocks);
+    return o;
 }
 
 // This thread's share of the rows' blocks becomes codes. No barrier.
@@ -24,28 +24,47 @@ static rrt__codes quantise(rrt__team team, const rrt__kernels *kernels, rrt__cod
         size_t row = i / room.blocks, block = i % room.blocks, blocks = room.blocks - block;
         if (blocks > share.end - i) blocks = share.end - i;
         size_t begin = block * RRT__BLOCK, end = (block + blocks) * RRT__BLOCK;
-        kernels->quantise(room.codes + i * RRT__BLOCK, room.scales + i, room.sums + i, x + row * in + begin,
-                          (end < in ? end : in) - begin);
+        kernels->quantise(rrt__codes_skip(room, i), x + row * in + begin, (end < in ? end : in) - begin);
         i += blocks;
     }
     return room;
 }
 
-// y[rows, out] = W · x, or +=; this thread's share of the outputs (or, in f32, of the longer side).
-static void multiply(rrt__team team, const rrt__kernels *kernels, float *y, operand x, const float *weight,
-                     const rrt__packed *packed, size_t rows, size_t out, size_t in, int accumulate)
+// y[rows, out] = W · x, or +=; this thread's share of the outputs (or, by BLAS, of the longer side).
+static void multiply(rrt__team team, const rrt__workspace *ws, float *y, operand x, const rrt__linear *w,
+                     size_t rows, int accumulate)
 {
-    if (!packed->data) {
-        rrt__gemm(team, y, x.x, weight, rows, out, in, accumulate);
+    if (w->storage == RRT__STORAGE_F32 && ws->products != RRT__PRODUCTS_BY_ROW) {
+        rrt__gemm(team, ws->products, y, x.x, w->weight, rows, w->out, w->in, accumulate);
         return;
     }
-    rrt__share groups = rrt__team_share(team, rrt__packed_groups(out), 1);
-    kernels->multiply(y, packed, x.codes, rows, groups.begin, groups.end, accumulate);
+    rrt__share groups = rrt__team_share(team, rrt__linear_groups(w->out), 1);
+    if (rrt__storage_is_packed(w->storage))
+        ws->kernels->multiply_packed(y, w, x.codes, rows, groups.begin, groups.end, accumulate);
+    else
+        ws->kernels->multiply_plain(y, w, x.x, rows, groups.begin, groups.end, accumulate);
 }
 
-static const rrt__lora *lora_of(const rrt__block *b, const rrt__segment *segment, rrt__matrix m)
+static const rrt__lora *lora_of(const rrt__block *b, size_t segment, rrt__matrix m)
 {
-    return &b->model->depths[segment->depth].lora[m];
+    return &b->model->depths[b->segments[segment].depth].lora[m];
+}
+
+static size_t rows_of(const rrt__block *b, size_t segment)
+{
+    return b->segments[segment].end - b->segments[segment].begin;
+}
+
+// Whether some of the matrices from `first` on, or of what is added to them, read codes of x.
+static bool reads_codes(const rrt__block *b, rrt__matrix first, int count)
+{
+    bool any = false;
+    for (int m = (int)first; m < (int)first + count; m++) {
+        any |= rrt__storage_is_packed(b->slot->matrix[m].storage);
+        for (size_t s = 0; s < b->n_segments; s++)
+            any |= rrt__storage_is_packed(lora_of(b, s, (rrt__matrix)m)->a.storage);
+    }
+    return any;
 }
 
 // low_rank = A·x for each segment that has a LoRA on the matrix. Segments lie one after the other there:
@@ -55,45 +74,48 @@ static bool reduce(const rrt__block *b, rrt__matrix m, operand x)
     bool any = false;
     float *low_rank = b->ws->low_rank[m];
     for (size_t s = 0; s < b->n_segments; s++) {
-        const rrt__segment *segment = &b->segments[s];
-        const rrt__lora *lora = lora_of(b, segment, m);
-        size_t in = b->slot->matrix[m].in, rows = segment->end - segment->begin;
+        const rrt__lora *lora = lora_of(b, s, m);
         if (!lora->rank) continue;
         any = true;
-        operand own = {x.x + segment->begin * in, skip_rows(x.codes, segment->begin, x.codes.blocks)};
-        multiply(b->team, b->ws->kernels, low_rank, own, lora->a, &lora->packed_a, rows, lora->rank, in, 0);
-        low_rank += rows * lora->rank;
+        multiply(b->team, b->ws, low_rank, skip_rows(x, b->segments[s].begin, lora->a.in), &lora->a,
+                 rows_of(b, s), 0);
+        low_rank += rows_of(b, s) * lora->rank;
     }
     return any;
 }
 
-static void quantise_low_rank(const rrt__block *b, rrt__matrix m)
+// Room for a segment's codes of low_rank, from what is left of the matrix's; no blocks where it needs none.
+static rrt__codes low_rank_codes(rrt__codes left, const rrt__lora *lora)
 {
-    const float *low_rank = b->ws->low_rank[m];
-    rrt__codes codes = b->ws->low_rank_codes[m];
+    left.blocks = rrt__storage_is_packed(lora->b.storage) ? rrt__packed_blocks(lora->rank) : 0;
+    return left;
+}
+
+static bool quantise_low_rank(const rrt__block *b, rrt__matrix m)
+{
+    bool any = false;
+    operand at = {b->ws->low_rank[m], b->ws->low_rank_codes[m]};
     for (size_t s = 0; s < b->n_segments; s++) {
-        size_t rank = lora_of(b, &b->segments[s], m)->rank, rows = b->segments[s].end - b->segments[s].begin;
-        if (!rank) continue;
-        codes = quantise(b->team, b->ws->kernels, codes, low_rank, rows, rank);
-        codes = skip_rows(codes, rows, 0);
-        low_rank += rows * rank;
+        const rrt__lora *lora = lora_of(b, s, m);
+        at.codes = low_rank_codes(at.codes, lora);
+        if (at.codes.blocks) quantise(b->team, b->ws->kernels, at.codes, at.x, rows_of(b, s), lora->rank);
+        any |= at.codes.blocks > 0;
+        at = skip_rows(at, rows_of(b, s), lora->rank);
     }
+    return any;
 }
 
 // y += B·low_rank.
 static void expand(const rrt__block *b, rrt__matrix m, float *y)
 {
     size_t out = b->slot->matrix[m].out;
-    operand x = {b->ws->low_rank[m], b->ws->low_rank_codes[m]};
+    operand at = {b->ws->low_rank[m], b->ws->low_rank_codes[m]};
     for (size_t s = 0; s < b->n_segments; s++) {
-        const rrt__segment *segment = &b->segments[s];
-        const rrt__lora *lora = lora_of(b, segment, m);
-        size_t rows = segment->end - segment->begin;
+        const rrt__lora *lora = lora_of(b, s, m);
         if (!lora->rank) continue;
-        x.codes.blocks = rrt__model_is_packed(b->model) ? rrt__packed_blocks(lora->rank) : 0;
-        multiply(b->team, b->ws->kernels, y + segment->begin * out, x, lora->b, &lora->packed_b, rows, out,
-                 lora->rank, 1);
-        x = (operand){x.x + rows * lora->rank, skip_rows(x.codes, rows, 0)};
+        at.codes = low_rank_codes(at.codes, lora);
+        multiply(b->team, b->ws, y + b->segments[s].begin * out, at, &lora->b, rows_of(b, s), 1);
+        at = skip_rows(at, rows_of(b, s), lora->rank);
     }
 }
 
@@ -112,9 +134,9 @@ static void add_bias(const rrt__block *b, rrt__matrix m, float *y)
 void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float *x, float *const *y,
                   int accumulate)
 {
-    bool any_lora = false, any_bias = false, packed = rrt__model_is_packed(b->model);
+    bool any_lora = false, any_bias = false, any_codes = false;
     operand rows = {.x = x};
-    if (packed) {
+    if (reads_codes(b, first, count)) {
         rows.codes = quantise(b->team, b->ws->kernels, b->ws->codes, x, b->n_rows, b->slot->matrix[first].in);
         rrt__team_barrier(b->team);
     }
@@ -122,16 +144,11 @@ void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float
         any_lora |= reduce(b, first + (rrt__matrix)i, rows);
         any_bias |= b->model->shape.has_bias[first + (rrt__matrix)i];
     }
-    for (int i = 0; i < count; i++) {
-        const rrt__linear *linear = &b->slot->matrix[first + (rrt__matrix)i];
-        multiply(b->team, b->ws->kernels, y[i], rows, linear->weight, &linear->packed, b->n_rows, linear->out,
-                 linear->in, accumulate);
-    }
+    for (int i = 0; i < count; i++)
+        multiply(b->team, b->ws, y[i], rows, &b->slot->matrix[first + (rrt__matrix)i], b->n_rows, accumulate);
     if (any_lora) rrt__team_barrier(b->team);
-    if (any_lora && packed) {
-        for (int i = 0; i < count; i++) quantise_low_rank(b, first + (rrt__matrix)i);
-        rrt__team_barrier(b->team);
-    }
+    for (int i = 0; i < count && any_lora; i++) any_codes |= quantise_low_rank(b, first + (rrt__matrix)i);
+    if (any_codes) rrt__team_barrier(b->team);
     for (int i = 0; i < count && any_lora; i++) expand(b, first + (rrt__matrix)i, y[i]);
     if (any_bias) rrt__team_barrier(b->team);
     for (int i = 0; i < count; i++)
@@ -141,11 +158,10 @@ void rrt__project(const rrt__block *b, rrt__matrix first, int count, const float
 void rrt__project_head(rrt__team team, const rrt_model *model, rrt__workspace *ws, const float *x,
                        size_t rows, float *logits)
 {
-    size_t vocab = model->shape.vocab, hidden = model->shape.hidden;
     operand in = {.x = x};
-    if (rrt__model_is_packed(model)) {
-        in.codes = quantise(team, ws->kernels, ws->codes, x, rows, hidden);
+    if (rrt__storage_is_packed(model->head->storage)) {
+        in.codes = quantise(team, ws->kernels, ws->codes, x, rows, model->head->in);
         rrt__team_barrier(team);
     }
-    multiply(team, ws->kernels, logits, in, model->head, model->packed_head, rows, vocab, hidden, 0);
+    multiply(team, ws, logits, in, model->head, rows, 0);
 }

@@ -1,6 +1,6 @@
 // A model in one file that is used as it lies there: GGUF with architecture "rrt". Configuration and
 // tokenizer are those of a folder, as JSON; a quantised matrix is a tensor of bytes [groups, bytes of a
-// group] named after its packing ("model.layers.0.mlp.up_proj.weight.q4_0"), see kernels/packed.h.
+// group] named after its storage ("model.layers.0.mlp.up_proj.weight.q4_0"), see kernels/packed.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +8,15 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "format/gguf_write.h"
+#include "kernels/packed.h"
 #include "model/load.h"
-#include "model/parameters.h"
+#include "model/quantize.h"
+#include "model/read.h"
 #include "tokenizer/tokenizer.h"
 
 typedef struct quantizer {
     const rrt_model *model;
-    rrt__packing packing; // of the layers' matrices
+    rrt__storage storage; // of the layers' matrices
     rrt__gguf_writer writer;
     const rrt_quantize_options *options;
     double done, total;   // bytes
@@ -34,55 +36,59 @@ static size_t batch_rows(size_t rows, size_t columns)
 // Beside a 4-bit type, what loses most gets more bits: a matrix that many loops run 8, since its error comes
 // back with each of them and it is a small part of the file; LoRA, embedding and the unshared ends of a
 // recursive model 6.
-static rrt__packing packing_of(const quantizer *q, const rrt__parameter *p)
+rrt__storage rrt__quantized_storage(const rrt_model *model, const rrt__parameter *p, rrt__storage storage)
 {
     enum { MANY_LOOPS = 4 };
-    if (q->packing == RRT__PACKING_Q8_0 || p->uses > MANY_LOOPS) return RRT__PACKING_Q8_0;
-    bool is_end = p->uses == 1 && q->model->plan.loops > 1;
+    if (storage == RRT__STORAGE_Q8_0 || p->uses > MANY_LOOPS) return RRT__STORAGE_Q8_0;
+    bool is_end = p->uses == 1 && model->plan.loops > 1;
     bool is_fine = is_end || p->kind == RRT__PARAMETER_LORA || p->kind == RRT__PARAMETER_EMBEDDING;
-    return is_fine ? RRT__PACKING_Q6_0 : q->packing;
+    return is_fine ? RRT__STORAGE_Q6_0 : storage;
 }
 
 static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
 {
     quantizer *q = user;
-    if (!p->packed) return rrt__gguf_write_tensor(&q->writer, p->name, RRT__DTYPE_F32, 1, &p->rows, err);
+    if (!p->linear) return rrt__gguf_write_tensor(&q->writer, p->name, RRT__DTYPE_F32, 1, &p->rows, err);
     char name[160];
-    rrt__packing packing = packing_of(q, p);
-    size_t bytes = rrt__packed_bytes(packing, batch_rows(p->rows, p->columns), p->columns),
-           shape[] = {rrt__packed_groups(p->rows), rrt__packed_group_bytes(packing, p->columns)};
+    rrt__storage storage = rrt__quantized_storage(q->model, p, q->storage);
+    size_t bytes = rrt__packed_bytes(storage, batch_rows(p->rows, p->columns), p->columns),
+           shape[] = {rrt__linear_groups(p->rows), rrt__packed_group_bytes(storage, p->columns)};
     if (bytes > q->codes_bytes) q->codes_bytes = bytes;
-    snprintf(name, sizeof name, "%s.%s", p->name, rrt__packing_name(packing));
+    snprintf(name, sizeof name, "%s.%s", p->name, rrt__storage_name(storage));
     return rrt__gguf_write_tensor(&q->writer, name, RRT__DTYPE_I8, 2, shape, err);
 }
 
 // Rows [first, …) of a matrix.
 typedef struct batch {
     unsigned char *codes;
-    size_t first, columns, group_bytes;
-    rrt__packing packing;
+    size_t first, columns;
+    rrt__storage storage;
 } batch;
 
 static rrt_status pack(void *user, size_t begin, size_t end, const float *values, rrt_error *err)
 {
     (void)err;
     const batch *b = user;
-    unsigned char *to = b->codes + (begin - b->first) / RRT__GROUP * b->group_bytes;
-    rrt__pack((rrt__team){.nth = 1}, to, b->packing, values, end - begin, b->columns);
+    unsigned char *to = b->codes + rrt__storage_bytes(b->storage, begin - b->first, b->columns);
+    rrt__pack((rrt__team){.nth = 1}, to, b->storage, values, end - begin, b->columns);
     return RRT_STATUS_OK;
+}
+
+rrt_status rrt__quantize_rows(const rrt__linear *linear, size_t begin, size_t end, rrt__storage storage,
+                              int threads, unsigned char *codes, rrt_error *err)
+{
+    const rrt__rows rows = rrt__linear_rows(linear);
+    batch b = {codes, begin, linear->in, storage};
+    return rrt__rows_each(&rows, begin, end, linear->in, RRT__GROUP, threads, pack, &b, err);
 }
 
 static rrt_status write_matrix(quantizer *q, const rrt__parameter *p, rrt_error *err)
 {
-    const rrt__held held = rrt__parameter_held(p);
-    const rrt__rows rows = rrt__held_rows(&held);
-    batch b = {.codes = q->codes, .columns = p->columns, .packing = packing_of(q, p)};
-    b.group_bytes = rrt__packed_group_bytes(b.packing, p->columns);
-    for (size_t end; b.first < p->rows; b.first = end) {
-        end = b.first + batch_rows(p->rows - b.first, p->columns);
-        RRT__TRY(
-            rrt__rows_each(&rows, b.first, end, p->columns, RRT__GROUP, q->options->threads, pack, &b, err));
-        size_t bytes = rrt__packed_groups(end - b.first) * b.group_bytes;
+    rrt__storage storage = rrt__quantized_storage(q->model, p, q->storage);
+    for (size_t begin = 0, end; begin < p->rows; begin = end) {
+        end = begin + batch_rows(p->rows - begin, p->columns);
+        RRT__TRY(rrt__quantize_rows(p->linear, begin, end, storage, q->options->threads, q->codes, err));
+        size_t bytes = rrt__storage_bytes(storage, end - begin, p->columns);
         RRT__TRY(rrt__gguf_write_part(&q->writer, q->codes, bytes, err));
         q->done += (double)bytes;
         RRT__TRY(rrt__progress_report(q->options->progress, "quantize", q->done, q->total, err));
@@ -93,7 +99,7 @@ static rrt_status write_matrix(quantizer *q, const rrt__parameter *p, rrt_error 
 static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
     quantizer *q = user;
-    rrt_status status = p->packed ? write_matrix(q, p, err)
+    rrt_status status = p->linear ? write_matrix(q, p, err)
                                   : rrt__gguf_write_data(&q->writer, p->values, p->rows * sizeof(float), err);
     return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
 }
@@ -132,12 +138,12 @@ static rrt_status write_all(quantizer *q, const char *path, rrt_error *err)
     return rrt__gguf_writer_finish(&q->writer, err);
 }
 
-static rrt_status find_packing(rrt__packing *packing, const char *name, rrt_error *err)
+rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_error *err)
 {
-    static const rrt__packing offered[] = {RRT__PACKING_Q8_0, RRT__PACKING_Q4_1, RRT__PACKING_Q4_0};
+    static const rrt__storage offered[] = {RRT__STORAGE_Q8_0, RRT__STORAGE_Q4_1, RRT__STORAGE_Q4_0};
     for (int i = 0; i < 3; i++) {
-        *packing = offered[i];
-        if (name && strcmp(rrt__packing_name(*packing), name) == 0) return RRT_STATUS_OK;
+        *storage = offered[i];
+        if (name && strcmp(rrt__storage_name(*storage), name) == 0) return RRT_STATUS_OK;
     }
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "the type '%s' is not known: q8_0, q4_1 or q4_0",
                      name ? name : "");
@@ -148,7 +154,7 @@ rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rr
 {
     quantizer q = {.model = model, .options = options, .writer = {.alignment = RRT__PACKED_ALIGNMENT}};
     rrt__destination destination;
-    RRT__TRY(find_packing(&q.packing, options->type, err));
+    RRT__TRY(rrt__quantized_parse(&q.storage, options->type, err));
     RRT__TRY(rrt__destination_open(&destination, path, false, options->overwrite, err));
     rrt_status status = write_all(&q, destination.temporary, err);
     if (!status) status = rrt__destination_commit(&destination, err);

@@ -6,6 +6,7 @@
 #include "model/load.h"
 #include "model/modeling.h"
 #include "model/parameters.h"
+#include "model/read.h"
 #include "model/whole.h"
 #include "rrt/convert.h"
 #include "tokenizer/tokenizer.h"
@@ -40,7 +41,7 @@ static rrt_status add_fused(saver *save, const rrt__fused *place, const rrt__par
         RRT__TRY(add_entry(save, place->name, place->rows, p->columns, NULL, rrt__whole_rows(whole), err));
     }
     whole = (rrt__whole *)(uintptr_t)save->entries[save->count - 1].from.from;
-    rrt__whole_add(whole, place, p->rows, rrt__parameter_held(p));
+    rrt__whole_add(whole, place, p->rows, rrt__parameter_linear(p));
     return RRT_STATUS_OK;
 }
 
@@ -57,14 +58,14 @@ static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     saver *save = user;
     rrt__fused fused;
-    rrt__held *held;
+    rrt__linear *linear;
     if (rrt__parameter_is_fused(p, &save->model->family->hf, &save->model->shape, &fused))
         return add_fused(save, &fused, p, err);
     if (save->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM)
         return add_gain(save, p, err);
-    RRT__TRY(rrt__arena_alloc(&save->arena, &held, 1, sizeof *held, "a matrix's place", err));
-    *held = rrt__parameter_held(p);
-    return add_entry(save, p->name, p->rows, p->columns, p->values, rrt__held_rows(held), err);
+    RRT__TRY(rrt__arena_alloc(&save->arena, &linear, 1, sizeof *linear, "a matrix's place", err));
+    *linear = rrt__parameter_linear(p);
+    return add_entry(save, p->name, p->rows, p->columns, p->values, rrt__linear_rows(linear), err);
 }
 
 static rrt_status save_weights(const rrt_model *model, const char *folder,

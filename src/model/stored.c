@@ -27,8 +27,13 @@ rrt_status rrt__stored_read(const rrt__stored *s, size_t begin, size_t end, floa
     return RRT_STATUS_OK;
 }
 
+const unsigned char *rrt__stored_row(const rrt__stored *s, size_t r)
+{
+    return rrt__tensor_place(s->tensor, place_of(s, r) * s->columns);
+}
+
 // All pages that a block of the rows lies in go: those that another thread is still reading come again.
-static void forget(const rrt__stored *s, size_t begin, size_t end)
+void rrt__stored_forget(const rrt__stored *s, size_t begin, size_t end)
 {
     for (size_t r = begin; r < end;) {
         size_t rows = s->block - r % s->block;
@@ -43,11 +48,16 @@ static rrt_status read_rows(const void *from, size_t begin, size_t end, float *o
 {
     const rrt__stored *s = from;
     RRT__TRY(rrt__stored_read(s, begin, end, out, err));
-    forget(s, begin, end);
+    rrt__stored_forget(s, begin, end);
     return RRT_STATUS_OK;
 }
 
 rrt__rows rrt__stored_rows(const rrt__stored *stored)
 {
     return (rrt__rows){read_rows, stored};
+}
+
+const rrt__stored *rrt__rows_stored(rrt__rows rows)
+{
+    return rows.read == read_rows ? rows.from : NULL;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "model/forward.h"
-#include "model/held.h"
+#include "model/read.h"
 
 enum { HEAD_ROWS = 4096 }; // of the head in memory at a time
 
@@ -12,6 +12,7 @@ typedef struct stream {
     // What runs: the same model in f32, all of whose slots are one and the same memory, and whose embedding
     // has the rows of the text alone.
     rrt_model view;
+    rrt__linear embedding, head;
     rrt__workspace workspace;
     rrt__span span;
     int threads, depth;
@@ -58,21 +59,27 @@ static rrt_status open_view(stream *s, size_t count, rrt_error *err)
     const rrt_model *model = s->model;
     const rrt__plan *plan = &model->plan;
     s->view = *model;
-    s->view.storage = RRT__STORAGE_F32;
+    s->view.matrices = RRT__MATRICES_F32;
     RRT__TRY(copy_list(s, &s->view.slots, model->slots, (size_t)plan->n_slots, sizeof *model->slots, err));
     RRT__TRY(
         copy_list(s, &s->view.depths, model->depths, (size_t)plan->n_depths, sizeof *model->depths, err));
-    RRT__TRY(room(s, &s->view.embedding, count, model->shape.hidden, err));
-    RRT__TRY(room(s, &s->view.head, HEAD_ROWS, model->shape.hidden, err));
+    s->embedding = (rrt__linear){.out = count, .in = model->shape.hidden};
+    s->head = (rrt__linear){.out = HEAD_ROWS, .in = model->shape.hidden};
+    s->view.embedding = &s->embedding;
+    s->view.head = &s->head;
+    RRT__TRY(room(s, &s->embedding.weight, count, model->shape.hidden, err));
+    RRT__TRY(room(s, &s->head.weight, HEAD_ROWS, model->shape.hidden, err));
     RRT__TRY(room(s, &s->part, count, HEAD_ROWS, err));
     RRT__TRY(open_matrices(s, err));
     return rrt__workspace_create(&s->workspace, &s->view, count, count, s->threads, err);
 }
 
-static rrt_status read(const stream *s, rrt__held held, size_t rows, float *out, rrt_error *err)
+// *to becomes the same matrix, its values in room.
+static rrt_status take(const stream *s, rrt__linear *to, const rrt__linear *from, float *room, rrt_error *err)
 {
-    const rrt__rows all = rrt__held_rows(&held);
-    return rrt__rows_read(&all, 0, rows, held.columns, s->threads, out, err);
+    const rrt__rows all = rrt__linear_rows(from);
+    *to = (rrt__linear){.out = from->out, .in = from->in, .weight = room};
+    return rrt__rows_read(&all, 0, from->out, from->in, s->threads, room, err);
 }
 
 // The matrices of a depth come into memory.
@@ -81,17 +88,13 @@ static rrt_status take_depth(stream *s, rrt_error *err)
     int slot = s->model->plan.slot[s->depth];
     rrt__depth *depth = &s->view.depths[s->depth];
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        rrt__linear *linear = &s->view.slots[slot].matrix[m];
-        rrt__lora *lora = &depth->lora[m];
+        const rrt__lora *lora = &s->model->depths[s->depth].lora[m];
         if (!rrt__family_has(s->model->family, m)) continue;
-        rrt__held weight = rrt__linear_held(&s->model->slots[slot].matrix[m]);
-        RRT__TRY(read(s, weight, linear->out, s->weight[m], err));
-        linear->weight = s->weight[m];
-        linear->packed.data = NULL;
+        RRT__TRY(
+            take(s, &s->view.slots[slot].matrix[m], &s->model->slots[slot].matrix[m], s->weight[m], err));
         if (!lora->rank) continue;
-        RRT__TRY(read(s, rrt__lora_a_held(lora, linear->in), lora->rank, s->a[m], err));
-        RRT__TRY(read(s, rrt__lora_b_held(lora), linear->out, s->b[m], err));
-        *lora = (rrt__lora){.a = s->a[m], .b = s->b[m], .rank = lora->rank};
+        RRT__TRY(take(s, &depth->lora[m].a, &lora->a, s->a[m], err));
+        RRT__TRY(take(s, &depth->lora[m].b, &lora->b, s->b[m], err));
     }
     return RRT_STATUS_OK;
 }
@@ -124,14 +127,13 @@ static void run_head(rrt__team team, void *argument)
 
 static rrt_status run_text(stream *s, const int32_t *ids, rrt_error *err)
 {
-    const rrt__held embedding = rrt__embedding_held(s->model);
     size_t count = s->span.count, hidden = s->model->shape.hidden;
     int32_t *rows;
     RRT__TRY(rrt__arena_alloc(&s->arena, &rows, count, sizeof *rows, "ids", err));
     for (size_t i = 0; i < count; i++) {
         rows[i] = (int32_t)i;
-        RRT__TRY(rrt__held_read(&embedding, (size_t)ids[i], (size_t)ids[i] + 1,
-                                s->view.embedding + i * hidden, err));
+        RRT__TRY(rrt__linear_read(s->model->embedding, (size_t)ids[i], (size_t)ids[i] + 1,
+                                  s->embedding.weight + i * hidden, err));
     }
     s->ids = rows;
     rrt__team_run(s->threads, embed, s);
@@ -146,13 +148,12 @@ static rrt_status run_text(stream *s, const int32_t *ids, rrt_error *err)
 // A part of the vocabulary at a time.
 static rrt_status run_heads(stream *s, float *logits, rrt_error *err)
 {
-    const rrt__held head = rrt__head_held(s->model);
-    const rrt__rows all = rrt__held_rows(&head);
+    const rrt__rows all = rrt__linear_rows(s->model->head);
     size_t vocab = s->model->shape.vocab, hidden = s->model->shape.hidden;
     for (size_t begin = 0, end; begin < vocab; begin = end) {
         end = vocab - begin < HEAD_ROWS ? vocab : begin + HEAD_ROWS;
-        s->view.shape.vocab = end - begin;
-        RRT__TRY(rrt__rows_read(&all, begin, end, hidden, s->threads, s->view.head, err));
+        s->view.shape.vocab = s->head.out = end - begin;
+        RRT__TRY(rrt__rows_read(&all, begin, end, hidden, s->threads, s->head.weight, err));
         rrt__team_run(s->threads, run_head, s);
         for (size_t i = 0; i < s->span.count; i++)
             memcpy(logits + i * vocab + begin, s->part + i * (end - begin), (end - begin) * sizeof *logits);

@@ -30,7 +30,7 @@ static rrt_status unroll(rrt__tape *tape, rrt_error *err)
             if (linear->out * linear->in > largest) largest = linear->out * linear->in;
             if (!tape->recompute || !shared[m])
                 RRT__TRY(take(tape, &shared[m], linear->out, linear->in, err));
-            linear->weight = shared[m];
+            *linear = (rrt__linear){.out = linear->out, .in = linear->in, .weight = shared[m]};
             flat->depths[d].lora[m] = (rrt__lora){0};
         }
     }
@@ -103,7 +103,8 @@ static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rr
 }
 
 rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *gradient, size_t rows,
-                            size_t positions, bool recompute, int n_threads, rrt_error *err)
+                            size_t positions, bool recompute, int n_threads, rrt__products products,
+                            rrt_error *err)
 {
     *tape = (rrt__tape){
         .model = model, .gradient = gradient, .recompute = recompute, .kernels = rrt__gradient_kernels_get()};
@@ -112,6 +113,7 @@ rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *
     rrt_status status = unroll(tape, err);
     if (!status)
         status = rrt__workspace_create(&tape->shared, &tape->unrolled, rows, positions, n_threads, err);
+    tape->shared.products = products;
     if (!status) status = take_depths(tape, rows, err);
     if (!status) status = take_gradients(tape, rows, n_threads, err);
     if (status) rrt__tape_free(tape);

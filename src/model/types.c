@@ -1,6 +1,7 @@
 // Of what types a model's tensors are, in its files or in memory.
 #include <string.h>
 
+#include "model/load.h"
 #include "model/parameters.h"
 
 typedef struct listing {
@@ -36,18 +37,31 @@ static void add_files(listing *list, const rrt_model *model)
 static rrt_status add_parameter(void *user, const rrt__parameter *p, rrt_error *err)
 {
     (void)err;
-    const rrt__packed *packed = p->packed && p->packed->data ? p->packed : NULL;
-    add(user, packed ? rrt__packing_name(packed->packing) : rrt__dtype_name(RRT__DTYPE_F32),
-        packed ? rrt__packed_bytes(packed->packing, packed->out, packed->in)
-               : rrt__parameter_count(p) * sizeof(float));
+    const rrt__linear linear = rrt__parameter_linear(p);
+    add(user, rrt__storage_name(linear.storage), rrt__storage_bytes(linear.storage, linear.out, linear.in));
     return RRT_STATUS_OK;
+}
+
+static rrt_status add_resident(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    (void)err;
+    rrt__storage storage = p->linear ? rrt__resident_storage(p->linear) : RRT__STORAGE_F32;
+    add(user, rrt__storage_name(storage), rrt__storage_bytes(storage, p->rows, p->columns ? p->columns : 1));
+    return RRT_STATUS_OK;
+}
+
+size_t rrt_model_resident_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES])
+{
+    listing list = {types, 0};
+    rrt__model_each_parameter(model, &model->family->hf, add_resident, &list, NULL);
+    return list.count;
 }
 
 size_t rrt_model_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES])
 {
     listing list = {types, 0};
-    bool is_ours = model->packed_embedding->data; // files of ours hold bytes, whose types we know
-    if (model->storage == RRT__STORAGE_DEFERRED && !is_ours)
+    bool is_ours = model->embedding->data; // files of ours hold bytes, whose types we know
+    if (model->matrices == RRT__MATRICES_DEFERRED && !is_ours)
         add_files(&list, model);
     else
         rrt__model_each_parameter(model, &model->family->hf, add_parameter, &list, NULL);

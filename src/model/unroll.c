@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kernels/gemm.h"
-#include "model/held.h"
+#include "model/read.h"
 #include "tokenizer/tokenizer.h"
 
 // W, or W + B·A, of one model as a matrix of another.
@@ -15,12 +15,12 @@ typedef struct merged {
 static rrt_status read_merged(const void *from, size_t begin, size_t end, float *out, rrt_error *err)
 {
     const merged *m = from;
-    const rrt__held weight = rrt__linear_held(&m->linear);
     size_t rank = m->lora.rank;
-    RRT__TRY(rrt__held_read(&weight, begin, end, out, err));
+    RRT__TRY(rrt__linear_read(&m->linear, begin, end, out, err));
     if (rank)
-        rrt__gemm_input_gradient((rrt__team){.nth = 1}, out, m->lora.b + begin * rank, m->lora.a, end - begin,
-                                 rank, m->linear.in, 1);
+        rrt__gemm_input_gradient((rrt__team){.nth = 1}, RRT__PRODUCTS_F32, out,
+                                 m->lora.b.weight + begin * rank, m->lora.a.weight, end - begin, rank,
+                                 m->linear.in, 1);
     return RRT_STATUS_OK;
 }
 
@@ -30,18 +30,20 @@ static rrt_status defer(rrt_model *to, rrt__linear *linear, const rrt__linear *f
     merged *m;
     RRT__TRY(rrt__arena_alloc(&to->arena, &m, 1, sizeof *m, "a matrix's place", err));
     *m = (merged){*from, *lora};
-    linear->from = (rrt__rows){read_merged, m};
+    *linear = (rrt__linear){.out = from->out, .in = from->in, .from = {read_merged, m}};
     return RRT_STATUS_OK;
 }
 
-// *to: where a LoRA's matrix is in memory, which it is read into where it is not there yet.
-static rrt_status take_in(rrt_model *model, float **to, rrt__held held, size_t rows, int threads,
-                          rrt_error *err)
+// A LoRA's matrix becomes f32 in memory, unless it is.
+static rrt_status take_in(rrt_model *model, rrt__linear *matrix, int threads, rrt_error *err)
 {
-    const rrt__rows all = rrt__held_rows(&held);
-    if (*to) return RRT_STATUS_OK;
-    RRT__TRY(rrt__arena_alloc(&model->arena, to, rows * held.columns, sizeof(float), "a LoRA", err));
-    return rrt__rows_read(&all, 0, rows, held.columns, threads, *to, err);
+    const rrt__linear stored = *matrix;
+    const rrt__rows all = rrt__linear_rows(&stored);
+    if (stored.data && stored.storage == RRT__STORAGE_F32) return RRT_STATUS_OK;
+    *matrix = (rrt__linear){.out = stored.out, .in = stored.in};
+    RRT__TRY(rrt__arena_alloc(&model->arena, &matrix->weight, stored.out * stored.in, sizeof(float), "a LoRA",
+                              err));
+    return rrt__rows_read(&all, 0, stored.out, stored.in, threads, matrix->weight, err);
 }
 
 rrt_status rrt__merge_lora(rrt_model *model, rrt__linear *linear, const rrt__lora *lora, int threads,
@@ -49,9 +51,18 @@ rrt_status rrt__merge_lora(rrt_model *model, rrt__linear *linear, const rrt__lor
 {
     rrt__lora own = *lora;
     if (!own.rank) return RRT_STATUS_OK;
-    RRT__TRY(take_in(model, &own.a, rrt__lora_a_held(lora, linear->in), own.rank, threads, err));
-    RRT__TRY(take_in(model, &own.b, rrt__lora_b_held(lora), linear->out, threads, err));
+    RRT__TRY(take_in(model, &own.a, threads, err));
+    RRT__TRY(take_in(model, &own.b, threads, err));
     return defer(model, linear, linear, &own, err);
+}
+
+// A matrix of another model: f32 weights may change until they are read.
+static void refer(rrt__linear *to, const rrt__linear *from)
+{
+    if (from->data && from->storage == RRT__STORAGE_F32)
+        to->from = rrt__linear_rows(from);
+    else
+        *to = *from;
 }
 
 static void copy(float *to, const float *from, size_t count)
@@ -65,8 +76,7 @@ static void copy_norm(rrt__norm *to, const rrt__norm *from)
     copy(to->bias, from->bias, from->width);
 }
 
-static rrt_status copy_depth(rrt_model *to, int to_depth, const rrt_model *from, int from_depth,
-                             rrt_error *err)
+static void copy_depth(rrt_model *to, int to_depth, const rrt_model *from, int from_depth)
 {
     rrt__depth *target = &to->depths[to_depth];
     const rrt__depth *source = &from->depths[from_depth];
@@ -76,43 +86,28 @@ static rrt_status copy_depth(rrt_model *to, int to_depth, const rrt_model *from,
         if (!rrt__family_has(to->family, m)) continue;
         rrt__linear *linear = &to->slots[to->plan.slot[to_depth]].matrix[m];
         copy(target->bias[m], source->bias[m], linear->out);
-        RRT__TRY(
-            defer(to, linear, &from->slots[from->plan.slot[from_depth]].matrix[m], &(rrt__lora){0}, err));
+        refer(linear, &from->slots[from->plan.slot[from_depth]].matrix[m]);
     }
-    return RRT_STATUS_OK;
 }
 
-static rrt_status copy_end(rrt_model *to, rrt__rows *rows, rrt__held from, rrt_error *err)
-{
-    rrt__held *kept;
-    RRT__TRY(rrt__arena_alloc(&to->arena, &kept, 1, sizeof *kept, "a matrix's place", err));
-    *kept = from;
-    *rows = rrt__held_rows(kept);
-    return RRT_STATUS_OK;
-}
-
-static rrt_status copy_all(rrt_model *to, const rrt_model *from, const short *depths, rrt_error *err)
+static void copy_all(rrt_model *to, const rrt_model *from, const short *depths)
 {
     to->tokenizer = rrt__tokenizer_share(from->tokenizer);
     to->no_tokenizer = from->no_tokenizer;
     to->dtype = from->dtype;
     copy_norm(&to->final_norm, &from->final_norm);
-    RRT__TRY(copy_end(to, to->embedding_from, rrt__embedding_held(from), err));
-    if (!to->shape.tied_head) RRT__TRY(copy_end(to, to->head_from, rrt__head_held(from), err));
-    for (int d = 0; d < to->plan.n_depths; d++) RRT__TRY(copy_depth(to, d, from, depths[d], err));
-    return RRT_STATUS_OK;
+    refer(to->embedding, from->embedding);
+    refer(to->head, from->head);
+    for (int d = 0; d < to->plan.n_depths; d++) copy_depth(to, d, from, depths[d]);
 }
 
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err)
 {
-    RRT__TRY(
-        rrt__model_create_stored(out, model->family, &model->shape, plan, norms, RRT__STORAGE_DEFERRED, err));
-    rrt_status status = copy_all(*out, model, depths, err);
-    if (!status) return RRT_STATUS_OK;
-    rrt_model_close(*out);
-    *out = NULL;
-    return status;
+    RRT__TRY(rrt__model_create_stored(out, model->family, &model->shape, plan, norms, RRT__MATRICES_DEFERRED,
+                                      err));
+    copy_all(*out, model, depths);
+    return RRT_STATUS_OK;
 }
 
 static rrt_status merge_all(rrt_model *to, const rrt_model *from, const short *depths, int threads,

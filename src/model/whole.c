@@ -1,6 +1,8 @@
 #include "model/whole.h"
 
-void rrt__whole_add(rrt__whole *whole, const rrt__fused *place, size_t rows, rrt__held part)
+#include "model/read.h"
+
+void rrt__whole_add(rrt__whole *whole, const rrt__fused *place, size_t rows, rrt__linear part)
 {
     whole->part[whole->count] = part;
     whole->place[whole->count++] = *place;
@@ -8,7 +10,7 @@ void rrt__whole_add(rrt__whole *whole, const rrt__fused *place, size_t rows, rrt
 }
 
 // Which part has row r of the tensor, which row of the part that is, and how many follow it in one run.
-static const rrt__held *find(const rrt__whole *whole, size_t r, size_t *row, size_t *left)
+static const rrt__linear *find(const rrt__whole *whole, size_t r, size_t *row, size_t *left)
 {
     for (int i = 0; i < whole->count; i++) {
         const rrt__fused *place = &whole->place[i];
@@ -26,9 +28,9 @@ static const rrt__held *find(const rrt__whole *whole, size_t r, size_t *row, siz
 static rrt_status read_rows(const void *from, size_t begin, size_t end, float *out, rrt_error *err)
 {
     for (size_t r = begin, row, rows; r < end; r += rows) {
-        const rrt__held *part = find(from, r, &row, &rows);
+        const rrt__linear *part = find(from, r, &row, &rows);
         if (rows > end - r) rows = end - r;
-        RRT__TRY(rrt__held_read(part, row, row + rows, out + (r - begin) * part->columns, err));
+        RRT__TRY(rrt__linear_read(part, row, row + rows, out + (r - begin) * part->in, err));
     }
     return RRT_STATUS_OK;
 }

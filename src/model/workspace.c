@@ -1,5 +1,6 @@
 #include "kernels/causal.h"
 #include "model/forward.h"
+#include "model/parameters.h"
 
 static size_t greatest_rank(const rrt_model *model, rrt__matrix m)
 {
@@ -23,7 +24,22 @@ static rrt_status allocate_codes(rrt__workspace *ws, rrt__codes *codes, size_t r
     const char *what = "the forward pass's codes";
     RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->codes, rows, blocks * RRT__BLOCK, what, err));
     RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->scales, rows, blocks * sizeof(float), what, err));
+    RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->half_sums, rows, 2 * blocks * sizeof(int16_t), what, err));
     return rrt__arena_alloc(&ws->arena, &codes->sums, rows, blocks * sizeof(int32_t), what, err);
+}
+
+static rrt_status find_packed(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    (void)err;
+    *(bool *)user |= p->linear && rrt__storage_is_packed(p->linear->storage);
+    return RRT_STATUS_OK;
+}
+
+static bool has_packed(const rrt_model *model)
+{
+    bool found = false;
+    rrt__model_each_parameter(model, &model->family->hf, find_packed, &found, NULL);
+    return found;
 }
 
 static rrt_status allocate_all_codes(rrt__workspace *ws, const rrt_model *model, size_t rows, rrt_error *err)
@@ -95,7 +111,7 @@ rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, siz
             status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
     for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
         status = allocate(ws, &ws->low_rank[m], rows, greatest_rank(model, m), err);
-    if (!status && rrt__model_is_packed(model)) status = allocate_all_codes(ws, model, rows, err);
+    if (!status && has_packed(model)) status = allocate_all_codes(ws, model, rows, err);
     if (!status && model->shares_kv)
         status = rrt__kv_rows_create(&ws->arena, &ws->shared_kv, model, rows, err);
     if (!status) rrt__rope_frequencies(&s->rope, s->rotary, 0, ws->frequency);

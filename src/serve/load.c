@@ -51,7 +51,10 @@ static rrt_status load(rrt__server *server, rrt_error *err)
 {
     const rrt__server_options *o = &server->options;
     const rrt_progress progress = {asks_to_stop, server};
-    RRT__TRY(rrt_model_open(&server->model, o->model, &progress, err));
+    rrt_open_options open = o->open;
+    open.progress = &progress;
+    open.threads = o->engine.threads;
+    RRT__TRY(rrt_model_open(&server->model, o->model, &open, err));
     RRT__TRY(rrt_model_check_tokenizer(server->model, err));
     rrt_model_describe(server->model, &server->info);
     server->tokenizer = rrt_model_tokenizer(server->model);

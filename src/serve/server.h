@@ -19,6 +19,7 @@ typedef struct rrt__server_options {
     rrt__list origins;  // of web pages that may use it, beside its own
     const char *chat_template, *exit, *kv; // NULL: the model's template, no exit, the model's policy
     const char *chat_arguments; // for the template of every conversation, a JSON object; NULL: none
+    rrt_open_options open;      // how the model is read; threads are the engine's
     rrt_engine_options engine;  // requests and kv_tokens are not 0
     size_t most_waiting;        // requests; further ones are refused
     size_t most_body_bytes, most_connections;

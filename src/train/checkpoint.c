@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "format/safetensors.h"
 #include "model/load.h"
+#include "model/read.h"
 
 // A walk over one of the two moments.
 typedef struct moments {
@@ -178,8 +179,9 @@ static rrt_status copy_one(void *user, const rrt__parameter *p, rrt_error *err)
     if (!to || strcmp(to->name, p->name) != 0 || to->rows != p->rows || to->columns != p->columns)
         return rrt__fail(err, RRT_STATUS_MISMATCH, "the checkpoint holds '%s', which the student has not",
                          p->name);
-    memcpy(to->values, p->values, rrt__parameter_count(p) * sizeof(float));
-    return RRT_STATUS_OK;
+    const rrt__linear linear = rrt__parameter_linear(p);
+    const rrt__rows rows = rrt__linear_rows(&linear);
+    return rrt__rows_read(&rows, 0, linear.out, linear.in, 0, to->values, err);
 }
 
 static rrt_status copy_weights(rrt_model *to, const rrt_model *from, rrt_error *err)
@@ -216,7 +218,7 @@ rrt_status rrt__checkpoint_load(const char *path, rrt_model *model, rrt__optimiz
     rrt_model *saved;
     *state = NULL;
     RRT__TRY(rrt__path_join(file, path, "state.json", err));
-    RRT__TRY(rrt_model_open(&saved, path, NULL, err));
+    RRT__TRY(rrt_model_open_deferred(&saved, path, err));
     rrt_status status = copy_weights(model, saved, err);
     rrt_model_close(saved);
     if (status) return rrt__at(err, status, "%s", path);

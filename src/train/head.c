@@ -94,11 +94,11 @@ static void run_chunk(const chunk *c)
     for (size_t r = (size_t)c->team.ith; r < c->rows; r += (size_t)c->team.nth) score_row(c, r);
     rrt__team_barrier(c->team);
     if (c->question->weight == 0) return;
-    rrt__gemm_input_gradient(c->team, tape->d_normed[0] + at, c->head->logits, model->head, c->rows, vocab,
-                             hidden, 0);
+    rrt__gemm_input_gradient(c->team, tape->shared.products, tape->d_normed[0] + at, c->head->logits,
+                             model->head->weight, c->rows, vocab, hidden, 0);
     if (tape->trains[RRT__PARAMETER_EMBEDDING])
-        rrt__gemm_weight_gradient(c->team, tape->gradient->head, c->head->logits, normed, c->rows, vocab,
-                                  hidden, 1);
+        rrt__gemm_weight_gradient(c->team, tape->shared.products, tape->gradient->head->weight,
+                                  c->head->logits, normed, c->rows, vocab, hidden, 1);
     rrt__team_barrier(c->team);
 }
 

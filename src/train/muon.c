@@ -38,6 +38,7 @@ static void normalize(rrt__team team, const rrt__muon *muon, rrt__share own)
 void rrt__muon_orthogonalize(rrt__team team, const rrt__muon *muon, size_t out, size_t in)
 {
     bool is_wide = out <= in;
+    rrt__products products = muon->products;
     size_t side = is_wide ? out : in;
     float *x = muon->direction, *gram = muon->gram, *polynomial = muon->square;
     rrt__share own = rrt__team_share(team, out * in, 16), square = rrt__team_share(team, side * side, 16);
@@ -45,18 +46,18 @@ void rrt__muon_orthogonalize(rrt__team team, const rrt__muon *muon, size_t out, 
     normalize(team, muon, own);
     for (int step = 0; step < STEPS; step++) {
         if (is_wide)
-            rrt__gemm(team, gram, x, x, side, side, in, 0);
+            rrt__gemm(team, products, gram, x, x, side, side, in, 0);
         else
-            rrt__gemm_weight_gradient(team, gram, x, x, out, side, side, 0);
+            rrt__gemm_weight_gradient(team, products, gram, x, x, out, side, side, 0);
         rrt__team_barrier(team);
-        rrt__gemm(team, polynomial, gram, gram, side, side, side, 0);
+        rrt__gemm(team, products, polynomial, gram, gram, side, side, side, 0);
         rrt__team_barrier(team);
         for (size_t i = square.begin; i < square.end; i++) polynomial[i] = b * gram[i] + c * polynomial[i];
         rrt__team_barrier(team);
         if (is_wide)
-            rrt__gemm_input_gradient(team, muon->next, polynomial, x, side, side, in, 0);
+            rrt__gemm_input_gradient(team, products, muon->next, polynomial, x, side, side, in, 0);
         else
-            rrt__gemm(team, muon->next, x, polynomial, out, side, side, 0);
+            rrt__gemm(team, products, muon->next, x, polynomial, out, side, side, 0);
         rrt__team_barrier(team);
         for (size_t i = own.begin; i < own.end; i++) x[i] = a * x[i] + muon->next[i];
         rrt__team_barrier(team);

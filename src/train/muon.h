@@ -5,12 +5,14 @@
 
 #include "base/memory.h"
 #include "base/team.h"
+#include "kernels/gemm.h"
 
 // Room for one matrix at a time.
 typedef struct rrt__muon {
     float *direction, *next; // [out, in]
     float *gram, *square;    // [side, side], side the shorter one
     double *squares;         // [threads]
+    rrt__products products;  // how it multiplies
 } rrt__muon;
 
 // Room for matrices of up to `most` numbers with a shorter side of up to `side`, in the arena.

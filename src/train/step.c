@@ -8,11 +8,13 @@ rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_mode
                                rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err)
 {
     *s = (rrt__stepper){.model = model, .teacher = teacher, .options = *options, .optimizer = optimizer};
-    s->options.bf16 = options->bf16 && rrt__gemm_bf16_is_available();
+    rrt__products products =
+        options->bf16 && rrt__gemm_bf16_is_available() ? RRT__PRODUCTS_BF16 : RRT__PRODUCTS_F32;
     size_t rows = options->sequences * options->context;
     rrt_status status;
     RRT__GOTO(rrt__tape_create(&s->tape, model, optimizer->gradient, rows, options->context,
-                               options->recompute, options->threads, err));
+                               options->recompute, options->threads, products, err));
+    optimizer->muon.products = products;
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
         s->tape.trains[kind] = optimizer->options.scale[kind] != 0;
     size_t teacher_vocab = options->exits.kd ? model->shape.vocab : 0;
@@ -22,6 +24,7 @@ rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_mode
     if (teacher)
         RRT__GOTO(rrt__workspace_create(&s->teacher_workspace, teacher, rows, options->context,
                                         options->threads, err));
+    s->teacher_workspace.products = products;
     RRT__GOTO(rrt__alloc(&s->spans, options->sequences, sizeof *s->spans, "spans", err));
     for (size_t i = 0; i < options->sequences; i++) s->spans[i].count = options->context;
 done:
@@ -82,7 +85,6 @@ static void run_gradients(rrt__team team, void *argument)
                               .teaching = &teaching,
                               .weight = p->weight};
     int depth = rrt__plan_loop_end(plan, plan->loops);
-    team.bf16 = s->options.bf16;
     if (teaching.model) run_teacher(team, p);
     rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, batch->ids);
     for (int d = 0; d < depth; d++) rrt__tape_forward(team, tape, d, s->spans, n);
@@ -130,7 +132,6 @@ static void run_match(rrt__team team, void *argument)
     size_t n = p->batch->n_sequences, rows = n * p->batch->context, width = s->model->shape.hidden;
     rrt__share share = rrt__team_share(team, rows, 1);
     size_t at = share.begin * width, bytes = (share.end - share.begin) * width * sizeof(float);
-    team.bf16 = s->options.bf16;
     rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, p->batch->ids); // for the rotary angles
     rrt__forward_embed(team, s->teacher, &s->teacher_workspace, s->spans, n, p->batch->ids);
     for (int d = 0; d < s->model->plan.n_depths; d++) {
@@ -188,7 +189,6 @@ double rrt__stepper_norm(rrt__stepper *s)
 static void run_update(rrt__team team, void *argument)
 {
     const pass *p = argument;
-    team.bf16 = p->stepper->options.bf16;
     rrt__optimizer_update(team, p->stepper->optimizer, p->norm, p->learning_rate);
 }
 

@@ -18,6 +18,16 @@ typedef struct rrt__rows {
 typedef rrt_status (*rrt__rows_use)(void *user, size_t begin, size_t end, const float *values,
                                     rrt_error *err);
 
+// What is done with items [begin, end), by one of several threads.
+typedef rrt_status (*rrt__pieces_use)(void *user, size_t begin, size_t end, rrt_error *err);
+
+// Uses items [begin, end) in pieces of so many, on all threads (0: one per core). Stops at the first failure.
+rrt_status rrt__pieces_each(size_t begin, size_t end, size_t piece, int threads, rrt__pieces_use use,
+                            void *user, rrt_error *err);
+
+// A multiple of `grain` rows of which the values are about as many bytes as a cache holds.
+size_t rrt__rows_piece(size_t columns, size_t grain);
+
 // out [end - begin, columns] = rows [begin, end), on all threads (0: one per core).
 rrt_status rrt__rows_read(const rrt__rows *rows, size_t begin, size_t end, size_t columns, int threads,
                           float *out, rrt_error *err);

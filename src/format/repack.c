@@ -1,0 +1,264 @@
+#include "format/repack.h"
+
+#include <string.h>
+
+#include "format/dequant.h"
+
+// A block of 32 values of one row, in words of four codes: nibbles of inputs 4c … 4c + 3 (low) and those 16
+// after them (high), then the bits above, as packed.h has them for one output.
+typedef struct block {
+    uint32_t low[4];  // a word per quarter 0 to 3
+    uint32_t high[4]; // 5 bits: the first word only, quarter c as bit c; 6 bits: two words
+} block;
+
+enum { WORD_STRIDE = 4 * RRT__GROUP }; // from one quarter's codes to the next
+
+static uint32_t word_at(const uint8_t *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+// Bit b of each byte.
+static uint32_t bit_of(uint32_t word, int b)
+{
+    return word >> b & 0x01010101u;
+}
+
+static void put_word(unsigned char *at, uint32_t word)
+{
+    memcpy(at, &word, sizeof word);
+}
+
+// The codes of a block in a group's place; `output` is the row's number in it.
+static void put_codes(unsigned char *codes, rrt__storage storage, size_t output, const block *b)
+{
+    int bits = rrt__storage_bits(storage), words = bits == 6 ? 2 : bits == 5 ? 1 : 0;
+    unsigned char *to = codes + 4 * output;
+    for (size_t c = 0; c < 4; c++) put_word(to + c * WORD_STRIDE, b->low[c]);
+    for (int i = 0; i < words; i++) put_word(to + (4 + (size_t)i) * WORD_STRIDE, b->high[i]);
+}
+
+static bool is_finite_half(const uint8_t bytes[2])
+{
+    return (bytes[1] & 0x7c) != 0x7c;
+}
+
+// Where a row's scales go.
+typedef struct place {
+    unsigned char *halves, *pairs, *codes; // of the block; pairs of the types with blocks of 256
+    size_t output;
+} place;
+
+static place place_of(unsigned char *group, rrt__storage storage, size_t in, size_t b, size_t output)
+{
+    return (place){group + rrt__storage_halves_at(storage, b), group + rrt__storage_pairs_at(storage, b),
+                   group + rrt__packed_scale_bytes(storage, in) + b * rrt__storage_code_bytes(storage),
+                   output};
+}
+
+static bool put_half(place p, size_t which, const uint8_t bytes[2])
+{
+    memcpy(p.halves + (which * RRT__GROUP + p.output) * 2, bytes, 2);
+    return is_finite_half(bytes);
+}
+
+static void put_pair(place p, size_t which, unsigned value)
+{
+    p.pairs[which * RRT__GROUP + p.output] = (unsigned char)value;
+}
+
+static bool put_q8_0(place p, const rrt__block_q8_0 *from)
+{
+    for (size_t c = 0; c < RRT__BLOCK / 4; c++) {
+        uint32_t word = word_at((const uint8_t *)from->qs + 4 * c) ^ 0x80808080u; // 128 more
+        put_word(p.codes + c * WORD_STRIDE + 4 * p.output, word);
+    }
+    return put_half(p, 0, from->d);
+}
+
+// GGUF's nibbles of 32 values are ours.
+static void take_nibbles(block *b, const uint8_t qs[16])
+{
+    for (size_t c = 0; c < 4; c++) b->low[c] = word_at(qs + 4 * c);
+}
+
+// The fifth bits, of which value i has bit i: those of inputs 4c + t, by c, become a byte for each t.
+static void take_fifth_bits(block *b, const uint8_t qh[4])
+{
+    uint32_t bits = word_at(qh);
+    b->high[0] = 0;
+    for (int t = 0; t < 4; t++) {
+        uint32_t own = bits >> t & 0x11111111u;
+        own = (own | own >> 3) & 0x03030303u;
+        own = (own | own >> 6) & 0x000f000fu;
+        b->high[0] |= ((own | own >> 12) & 0xffu) << 8 * t;
+    }
+}
+
+static bool put_q4_0(place p, const rrt__block_q4_0 *from)
+{
+    block b;
+    take_nibbles(&b, from->qs);
+    put_codes(p.codes, RRT__STORAGE_Q4_0, p.output, &b);
+    return put_half(p, 0, from->d);
+}
+
+static bool put_q4_1(place p, const rrt__block_q4_1 *from)
+{
+    block b;
+    take_nibbles(&b, from->qs);
+    put_codes(p.codes, RRT__STORAGE_Q4_1, p.output, &b);
+    return put_half(p, 0, from->d) & put_half(p, 1, from->m);
+}
+
+static bool put_q5_0(place p, const rrt__block_q5_0 *from)
+{
+    block b;
+    take_nibbles(&b, from->qs);
+    take_fifth_bits(&b, from->qh);
+    put_codes(p.codes, RRT__STORAGE_Q5_0, p.output, &b);
+    return put_half(p, 0, from->d);
+}
+
+static bool put_q5_1(place p, const rrt__block_q5_1 *from)
+{
+    block b;
+    take_nibbles(&b, from->qs);
+    take_fifth_bits(&b, from->qh);
+    put_codes(p.codes, RRT__STORAGE_Q5_1, p.output, &b);
+    return put_half(p, 0, from->d) & put_half(p, 1, from->m);
+}
+
+// Of 32 bytes with a nibble of each value, at `shift`.
+static void gather_nibbles(block *b, const uint8_t qs[32], int shift)
+{
+    for (size_t c = 0; c < 4; c++)
+        b->low[c] = (word_at(qs + 4 * c) >> shift & 0x0f0f0f0fu) |
+                    (word_at(qs + 16 + 4 * c) >> shift & 0x0f0f0f0fu) << 4;
+}
+
+// Scale and minimum of block k of a super-block; dequant.h shows how they lie.
+static void put_scale_and_minimum(place p, const uint8_t scales[12], size_t k)
+{
+    bool is_low = k < 4;
+    put_pair(p, 0, is_low ? scales[k] & 63u : (scales[k + 4] & 15u) | (unsigned)(scales[k - 4] >> 6) << 4);
+    put_pair(p, 1,
+             is_low ? scales[k + 4] & 63u : (unsigned)(scales[k + 4] >> 4) | (unsigned)(scales[k] >> 6) << 4);
+}
+
+static bool put_q4_k(place p, const rrt__block_q4_k *from, size_t k)
+{
+    block b;
+    gather_nibbles(&b, from->qs + k / 2 * 32, (int)(k % 2) * 4);
+    put_codes(p.codes, RRT__STORAGE_Q4_K, p.output, &b);
+    put_scale_and_minimum(p, from->scales, k);
+    return put_half(p, 0, from->d) & put_half(p, 1, from->dmin);
+}
+
+static bool put_q5_k(place p, const rrt__block_q5_k *from, size_t k)
+{
+    block b;
+    gather_nibbles(&b, from->qs + k / 2 * 32, (int)(k % 2) * 4);
+    b.high[0] = 0;
+    for (int c = 0; c < 8; c++) b.high[0] |= bit_of(word_at(from->qh + 4 * c), (int)k) << c;
+    put_codes(p.codes, RRT__STORAGE_Q5_K, p.output, &b);
+    put_scale_and_minimum(p, from->scales, k);
+    return put_half(p, 0, from->d) & put_half(p, 1, from->dmin);
+}
+
+static bool put_q6_k(place p, const rrt__block_q6_k *from, size_t k)
+{
+    block b = {0};
+    size_t half = k / 4, part = k % 4; // of 128 values, and which 32 of them
+    gather_nibbles(&b, from->ql + 64 * half + 32 * (part & 1), (int)(part / 2) * 4);
+    for (size_t c = 0; c < 8; c++)
+        b.high[c / 4] |= (word_at(from->qh + 32 * half + 4 * c) >> 2 * part & 0x03030303u) << c % 4 * 2;
+    put_codes(p.codes, RRT__STORAGE_Q6_K, p.output, &b);
+    put_pair(p, 0, (uint8_t)from->scales[2 * k]);
+    put_pair(p, 1, (uint8_t)from->scales[2 * k + 1]);
+    return put_half(p, 0, from->d);
+}
+
+// Block k of ours in a block of the file's.
+static bool put_block(place p, rrt__dtype dtype, const void *from, size_t k)
+{
+    switch (dtype) {
+    case RRT__DTYPE_Q8_0:
+        return put_q8_0(p, from);
+    case RRT__DTYPE_Q4_0:
+        return put_q4_0(p, from);
+    case RRT__DTYPE_Q4_1:
+        return put_q4_1(p, from);
+    case RRT__DTYPE_Q5_0:
+        return put_q5_0(p, from);
+    case RRT__DTYPE_Q5_1:
+        return put_q5_1(p, from);
+    case RRT__DTYPE_Q4_K:
+        return put_q4_k(p, from, k);
+    case RRT__DTYPE_Q5_K:
+        return put_q5_k(p, from, k);
+    default:
+        return put_q6_k(p, from, k);
+    }
+}
+
+rrt__storage rrt__storage_of_dtype(rrt__dtype dtype)
+{
+    static const rrt__storage storages[RRT__DTYPE_COUNT] = {
+        [RRT__DTYPE_F32] = RRT__STORAGE_F32_GROUPS, [RRT__DTYPE_F16] = RRT__STORAGE_F16,
+        [RRT__DTYPE_BF16] = RRT__STORAGE_BF16,      [RRT__DTYPE_Q4_0] = RRT__STORAGE_Q4_0,
+        [RRT__DTYPE_Q4_1] = RRT__STORAGE_Q4_1,      [RRT__DTYPE_Q5_0] = RRT__STORAGE_Q5_0,
+        [RRT__DTYPE_Q5_1] = RRT__STORAGE_Q5_1,      [RRT__DTYPE_Q8_0] = RRT__STORAGE_Q8_0,
+        [RRT__DTYPE_Q4_K] = RRT__STORAGE_Q4_K,      [RRT__DTYPE_Q5_K] = RRT__STORAGE_Q5_K,
+        [RRT__DTYPE_Q6_K] = RRT__STORAGE_Q6_K,      [RRT__DTYPE_I8] = RRT__STORAGE_COUNT};
+    return storages[dtype];
+}
+
+// Rows of values as they are, turned: [in][16].
+static bool turn_f32(unsigned char *group, const unsigned char *const *rows, size_t n_rows, size_t in)
+{
+    uint32_t below = ~0u; // its top bit stays as long as every magnitude is below infinity's
+    for (size_t i = 0; i < in; i++) {
+        uint32_t values[RRT__GROUP] = {0};
+        for (size_t r = 0; r < n_rows; r++) {
+            memcpy(&values[r], rows[r] + i * sizeof *values, sizeof *values);
+            below &= (values[r] & 0x7fffffffu) - 0x7f800000u;
+        }
+        memcpy(group + i * sizeof values, values, sizeof values);
+    }
+    return below >> 31;
+}
+
+static bool turn_halves(unsigned char *group, const unsigned char *const *rows, size_t n_rows, size_t in,
+                        unsigned exponent)
+{
+    bool is_finite = true;
+    for (size_t i = 0; i < in; i++) {
+        uint16_t values[RRT__GROUP] = {0};
+        for (size_t r = 0; r < n_rows; r++) {
+            memcpy(&values[r], rows[r] + i * sizeof *values, sizeof *values);
+            is_finite &= (values[r] & exponent) != exponent;
+        }
+        memcpy(group + i * sizeof values, values, sizeof values);
+    }
+    return is_finite;
+}
+
+bool rrt__repack_group(unsigned char *group, rrt__dtype dtype, const unsigned char *const *rows,
+                       size_t n_rows, size_t in)
+{
+    rrt__storage storage = rrt__storage_of_dtype(dtype);
+    if (dtype == RRT__DTYPE_F32) return turn_f32(group, rows, n_rows, in);
+    if (dtype == RRT__DTYPE_F16) return turn_halves(group, rows, n_rows, in, 0x7c00);
+    if (dtype == RRT__DTYPE_BF16) return turn_halves(group, rows, n_rows, in, 0x7f80);
+    size_t per_block = rrt__dtype_block_values(dtype) / RRT__BLOCK, bytes = rrt__dtype_block_bytes(dtype);
+    bool is_finite = true;
+    if (n_rows < RRT__GROUP) memset(group, 0, rrt__packed_group_bytes(storage, in));
+    for (size_t b = 0; b < in / RRT__BLOCK; b++)
+        for (size_t r = 0; r < n_rows; r++)
+            is_finite &= put_block(place_of(group, storage, in, b, r), dtype, rows[r] + b / per_block * bytes,
+                                   b % per_block);
+    return is_finite;
+}
