@@ -4,12 +4,16 @@
 Both run FILE.gguf, or rrt a file of its own packing, OURS.gguf. 2 threads each, in turns; medians and their ratio.
 
 Speed: a prompt of 512 tokens, then so many streams that decode 128 tokens each. llama.cpp through llama-cpp-python, with flash attention
-and one cache for all streams or not: what is fastest in a first run counts. rrt by `rrt bench`, in a new process each time.
+and one cache for all streams or not: what is fastest in a first, shorter run counts. rrt by `rrt bench`, in a new process each time.
 
 Memory and loading, where there is a llama-bench (--llama-bench, or in $LLAMA_CPP_LIB_PATH; target llama-bench of llama.cpp's build):
 each in a new process, `llama-bench -pg 512,64` and `rrt generate` of a prompt of 512 tokens and 64 more. Memory is the most that was
 resident (VmHWM): pages of the mapped file, keys and values, the program. Loading is from the start of the process to its end after
 one token, with the file in the page cache.
+
+"others" is the part of the processors that other programs took meanwhile: a program of two threads that wait for each other, as both are
+here, can lose far more than that, so that a row is worth something only where it is small. --wait N waits up to N seconds before each run
+until nobody else computes.
 """
 import argparse
 import ctypes
@@ -23,6 +27,34 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RRT = os.environ.get("RRT") or str(ROOT / "build/rrt")
 THREADS, PROMPT = 2, 512
+
+
+class Others:
+    """What other programs compute."""
+
+    def __init__(self):
+        self.begin()
+
+    @staticmethod
+    def seconds():
+        fields = [int(n) for n in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+        busy = sum(fields) - fields[3] - fields[4]  # but idle, and waiting for a disk
+        return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+    def begin(self):
+        self.at, self.since = time.perf_counter(), self.seconds()
+
+    def share(self):
+        return max(0, self.seconds() - self.since) / (time.perf_counter() - self.at) / os.cpu_count()
+
+    def wait(self, most):
+        """Until there is next to nothing in half a second."""
+        end = time.perf_counter() + most
+        while time.perf_counter() < end:
+            probe = Others()
+            time.sleep(0.5)
+            if probe.share() < 0.05:
+                break
 
 
 class Peer:
@@ -59,27 +91,38 @@ class Peer:
         if self.lib.llama_decode(context, self.batch):
             raise RuntimeError("llama_decode failed")
 
-    def prefill(self, flash):
-        context = self.open(1, PROMPT, flash, False)
+    def clear(self, context):
+        self.lib.llama_memory_clear(self.lib.llama_get_memory(context), True)
+
+    def prefill(self, context):
+        self.clear(context)
         start = time.perf_counter()
         self.decode(context, [(1000 + i, i, 0, i == PROMPT - 1) for i in range(PROMPT)])
-        rate = PROMPT / (time.perf_counter() - start)
-        self.lib.llama_free(context)
-        return rate
+        return PROMPT / (time.perf_counter() - start)
 
-    def generate(self, streams, tokens, flash, unified):
-        context = self.open(streams, tokens, flash, unified)
+    def generate(self, context, streams, tokens):
+        self.clear(context)
         start = time.perf_counter()
         for at in range(tokens):
             self.decode(context, [(1000 + at + s, at, s, True) for s in range(streams)])
-        rate = tokens * streams / (time.perf_counter() - start)
-        self.lib.llama_free(context)
-        return rate
+        return tokens * streams / (time.perf_counter() - start)
+
+    def fastest(self, contexts, run):
+        """The context in which run is fastest; the others are freed. It has been used then: its memory is there."""
+        best = max(contexts, key=run)
+        for context in contexts:
+            if context != best:
+                self.lib.llama_free(context)
+        return best
 
 
-def best_way(run, ways):
-    """The arguments with which the peer is fastest."""
-    return max(ways, key=lambda way: run(*way))
+def medians(options, pair):
+    """Of both, in turns."""
+    rounds = []
+    for _ in range(options.rounds):
+        OTHERS.wait(options.wait)
+        rounds.append([run() for run in pair])
+    return [statistics.median(side) for side in zip(*rounds)]
 
 
 def ours(path, prompt, tokens, batch):
@@ -88,17 +131,18 @@ def ours(path, prompt, tokens, batch):
 
 
 def speed(options, batches):
-    """Rows of (case, llama.cpp, rrt); one file in llama.cpp's memory, one context at a time."""
+    """Rows of (case, llama.cpp, rrt); the file is in llama.cpp's memory once."""
     peer, n = Peer(options.peer), options.tokens
     ways = [(flash, unified) for flash in (False, True) for unified in (False, True)]
-    cases = [(f"prompt of {PROMPT}", [(False,), (True,)], peer.prefill, lambda: ours(options.ours, PROMPT, 0, 1))]
+    context = peer.fastest([peer.open(1, PROMPT, *way) for way in ways[::2]], peer.prefill)
+    yield f"prompt of {PROMPT}", *medians(options, (lambda: peer.prefill(context), lambda: ours(options.ours, PROMPT, 0, 1)))
+    peer.lib.llama_free(context)
     for b in batches:
-        cases.append((f"{b} stream{'s' * (b > 1)}", ways[::2] if b == 1 else ways, lambda *way, b=b: peer.generate(b, n, *way),
-                      lambda b=b: ours(options.ours, 0, n, b)))
-    for name, ways, theirs, own in cases:
-        way = best_way(theirs, ways)
-        rounds = [(theirs(*way), own()) for _ in range(options.rounds)]
-        yield name, *(statistics.median(side) for side in zip(*rounds))
+        contexts = [peer.open(b, n, *way) for way in (ways if b > 1 else ways[::2])]
+        context = peer.fastest(contexts, lambda context: peer.generate(context, b, min(n, 32)))
+        pair = lambda: peer.generate(context, b, n), lambda: ours(options.ours, 0, n, b)
+        yield f"{b} stream{'s' * (b > 1)}", *medians(options, pair)
+        peer.lib.llama_free(context)
 
 
 def measure(command):
@@ -132,8 +176,7 @@ def whole_process(options):
     for command in short:
         measure(command)  # the file is in the page cache from here on
     for name, pair, at in (("peak memory, MB", long, 1), ("start to first token, s", short, 0)):
-        rounds = [[measure(command)[at] for command in pair] for _ in range(options.rounds)]
-        yield name, *(statistics.median(side) for side in zip(*rounds))
+        yield name, *medians(options, [lambda command=command: measure(command)[at] for command in pair])
 
 
 def main():
@@ -143,23 +186,29 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", default="1,8,32", help="empty: none")
     parser.add_argument("--tokens", type=int, default=128, help="decoded by each stream")
+    parser.add_argument("--wait", type=float, default=0, help="seconds")
     parser.add_argument("--llama-bench", default=os.path.join(os.environ.get("LLAMA_CPP_LIB_PATH", ""), "llama-bench"))
     options = parser.parse_args()
     options.ours = options.ours or options.peer
     info = json.loads(subprocess.run([RRT, "inspect", options.ours, "--json"], stdout=subprocess.PIPE, check=True).stdout)
     print(f"{os.path.basename(options.peer)}, {os.path.getsize(options.peer) / 1e6:.0f} MB"
           + (f"; rrt: {os.path.basename(options.ours)}, {info['file_bytes'] / 1e6:.0f} MB" if options.ours != options.peer else ""))
-    print("| | llama.cpp | rrt | ratio |\n| --- | --- | --- | --- |")
-    row = lambda name, theirs, mine: print(f"| {name} | {theirs:.4g} | {mine:.4g} | {mine / theirs:.2f} |", flush=True)
+    print("| | llama.cpp | rrt | ratio | others |\n| --- | --- | --- | --- | --- |")
+
+    def row(name, theirs, mine):
+        print(f"| {name} | {theirs:.4g} | {mine:.4g} | {mine / theirs:.2f} | {OTHERS.share():.0%} |", flush=True)
+
     # Before llama.cpp has the file in this process's memory.
-    if os.path.exists(options.llama_bench):
-        for found in whole_process(options):
-            row(*found)
+    for found in whole_process(options) if os.path.exists(options.llama_bench) else ():
+        row(*found)
+        OTHERS.begin()
     for name, theirs, mine in speed(options, [int(batch) for batch in options.batches.split(",") if batch]):
         row(f"{name}, tokens/s", theirs, mine)
         if name.startswith("prompt"):
             operations = 2e-12 * info["params"]["body"]  # the head runs once a prompt
             row("the same, TOP/s", theirs * operations, mine * operations)
+        OTHERS.begin()
 
 
+OTHERS = Others()
 main()

@@ -53,10 +53,10 @@ def vocabulary(path, size):
     random = numpy.random.default_rng(2)
     parts = [token for token, kind in zip(tokens, types) if kind == gguf.TokenType.NORMAL]
     while len(tokens) < size:
-        left, right = random.choice(parts, 2)
+        left, right = (parts[i] for i in random.integers(len(parts), size=2))
         if left + right not in known:
             known.add(left + right)
-            tokens.append(str(left + right))
+            tokens.append(left + right)
             types.append(int(gguf.TokenType.NORMAL))
             merges.append(f"{left} {right}")
     return tokens, types, merges, read("pre")
