@@ -23,21 +23,22 @@ LOGIT_SPREAD = 2.5  # standard deviation of the logits
 def tensors(s):
     """(name, shape, what the standard deviation of its values is; None: a norm's gains)"""
     h, q, kv, f = s["hidden"], s["heads"] * s["head"], s["kv"] * s["head"], s["ffn"]
-    layers = math.sqrt(2 * s["layers"])  # matrices whose results are added up: to a state of about 1 an element
-    # A tied head finds the token that was read in the state again: a small embedding keeps that from being all it says.
-    head, embedding = LOGIT_SPREAD / math.sqrt(h), 0.04
-    yield "token_embd.weight", (s["vocab"], h), head if s["tied"] else embedding
+    head = LOGIT_SPREAD / math.sqrt(h)
+    # What all layers add comes to as much as the embedding: states that are made of layers alone let rounding grow from layer to layer as
+    # trained models do not.
+    added = head / math.sqrt(2 * s["layers"])
+    yield "token_embd.weight", (s["vocab"], h), head
     for i in range(s["layers"]):
         p = f"blk.{i}."
         yield p + "attn_norm.weight", (h,), None
         yield p + "attn_q.weight", (q, h), 2 / math.sqrt(h)  # attention is no mean of all tokens
         yield p + "attn_k.weight", (kv, h), 1 / math.sqrt(h)
         yield p + "attn_v.weight", (kv, h), 1 / math.sqrt(h)
-        yield p + "attn_output.weight", (h, q), 1 / math.sqrt(q) / layers
+        yield p + "attn_output.weight", (h, q), added / math.sqrt(q)
         yield p + "ffn_norm.weight", (h,), None
         yield p + "ffn_gate.weight", (f, h), 1 / math.sqrt(h)
         yield p + "ffn_up.weight", (f, h), 1 / math.sqrt(h)
-        yield p + "ffn_down.weight", (h, f), 1 / math.sqrt(0.36 * f) / layers  # 0.36: silu(gate) * up, squared
+        yield p + "ffn_down.weight", (h, f), added / math.sqrt(0.36 * f)  # 0.36: silu(gate) * up, squared
     yield "output_norm.weight", (h,), None
     if not s["tied"]:
         yield "output.weight", (s["vocab"], h), head
@@ -102,9 +103,12 @@ def bf16(values):
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(numpy.uint16)
 
 
-def write_tensor(writer, random, pool, shape, spread):
+def write_tensor(writer, random, pool, shape, spread, is_last):
     if spread is None:  # gains as uneven as trained ones are
-        writer.write_tensor_data(numpy.exp(random.normal(0, 0.3, shape)).astype(numpy.float32))
+        gains = numpy.exp(random.normal(0, 0.3, shape))
+        if is_last:  # of any sign: else a tied head finds the token that was read in the state, and says little else
+            gains *= random.choice([-1, 1], shape)
+        writer.write_tensor_data(gains.astype(numpy.float32))
         return
     values = numpy.empty(math.prod(shape), numpy.uint16)
     at = 0
@@ -132,8 +136,8 @@ def main():
     writer.write_ti_data_to_file()
     random = numpy.random.default_rng(1)
     pool = random.standard_normal(POOL_VALUES, dtype=numpy.float32)
-    for _, shape, spread in tensors(s):
-        write_tensor(writer, random, pool, shape, spread)
+    for name, shape, spread in tensors(s):
+        write_tensor(writer, random, pool, shape, spread, name == "output_norm.weight")
     writer.close()
 
 
