@@ -1,92 +1,214 @@
 #!/usr/bin/env python3
-"""The engine against llama.cpp: bench/engine-against-llama.py PEER.gguf OURS.gguf [--rounds 5] [--batches 1,8,32]
+"""The engine against llama.cpp: bench/engine-against-llama.py FILE.gguf [OURS.gguf] [--rounds 5] [--batches 1,8,32] [--tokens 128]
 
-Prompt of 512 tokens, then 128 tokens decoded, 2 threads each, in turns; medians and their ratio. PEER.gguf is run by
-llama.cpp through llama-cpp-python (flash attention off and on, the better counts), OURS.gguf by `rrt bench`.
+Both run FILE.gguf, or rrt a file of its own packing, OURS.gguf. 2 threads each, in turns; medians and their ratio.
+
+Speed: a prompt of 512 tokens, then so many streams that decode 128 tokens each. llama.cpp through llama-cpp-python, with flash attention
+and one cache for all streams or not: what is fastest in a first, shorter run counts. rrt by `rrt bench`, in a new process each time.
+
+Memory and loading, where there is a llama-bench (--llama-bench, or in $LLAMA_CPP_LIB_PATH; target llama-bench of llama.cpp's build):
+each in a new process, `llama-bench -pg 512,64` and `rrt generate` of a prompt of 512 tokens and 64 more. Memory is the most that was
+resident (VmHWM): pages of the mapped file, keys and values, the program. Loading is from the start of the process to its end after
+one token, with the file in the page cache.
+
+"others" is the part of the processors that other programs took meanwhile: a program of two threads that wait for each other, as both are
+here, can lose far more than that, so that a row is worth something only where it is small. --wait N waits up to N seconds before each run
+until nobody else computes.
 """
 import argparse
 import ctypes
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import time
 
-import llama_cpp
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RRT = os.environ.get("RRT") or str(ROOT / "build/rrt")
+THREADS, PROMPT = 2, 512
 
-THREADS = 2
-QUIET = llama_cpp.llama_log_callback(lambda *_: None)
+
+class Others:
+    """What other programs compute."""
+
+    def __init__(self):
+        self.begin()
+
+    @staticmethod
+    def seconds():
+        fields = [int(n) for n in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+        busy = sum(fields) - fields[3] - fields[4]  # but idle, and waiting for a disk
+        return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+    def begin(self):
+        self.at, self.since = time.perf_counter(), self.seconds()
+
+    def share(self):
+        return max(0, self.seconds() - self.since) / (time.perf_counter() - self.at) / os.cpu_count()
+
+    def wait(self, most):
+        """Until there is next to nothing in half a second."""
+        end = time.perf_counter() + most
+        while time.perf_counter() < end:
+            probe = Others()
+            time.sleep(0.5)
+            if probe.share() < 0.05:
+                break
 
 
 class Peer:
-    """llama.cpp as llama-bench and llama-batched-bench run it: random tokens, greedy or no sampling."""
+    """llama.cpp as llama-bench and llama-batched-bench run it: any tokens, no sampling."""
 
-    def __init__(self, path, streams, flash):
-        self.lib, self.streams = llama_cpp, streams
-        llama_cpp.llama_log_set(QUIET, ctypes.c_void_p(0))
+    def __init__(self, path):
+        import llama_cpp
+        self.lib = llama_cpp
+        self.quiet = llama_cpp.llama_log_callback(lambda *_: None)
+        llama_cpp.llama_log_set(self.quiet, ctypes.c_void_p(0))
         self.model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
-        params = llama_cpp.llama_context_default_params()
-        params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 640 * streams, 512, 512, streams
-        params.n_threads = params.n_threads_batch = THREADS
-        params.flash_attn_type = 1 if flash else 0
-        params.kv_unified = True
-        self.context = llama_cpp.llama_init_from_model(self.model, params)
-        self.batch = llama_cpp.llama_batch_init(512, 0, 1)
+        if not self.model:
+            raise SystemExit(f"llama.cpp does not open {path}")
+        self.vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
+        self.batch = llama_cpp.llama_batch_init(PROMPT, 0, 1)
 
-    def decode(self, rows):
+    def open(self, streams, positions, flash, unified):
+        params = self.lib.llama_context_default_params()
+        # A cache of its own for each stream is cut from n_ctx, in pieces of 256.
+        params.n_ctx, params.n_batch, params.n_ubatch = -(-positions // 256) * 256 * streams, PROMPT, PROMPT
+        params.n_seq_max, params.n_threads, params.n_threads_batch = streams, THREADS, THREADS
+        params.flash_attn_type, params.kv_unified = int(flash), unified
+        context = self.lib.llama_init_from_model(self.model, params)
+        if not context:
+            raise SystemExit("llama.cpp opens no context")
+        return context
+
+    def decode(self, context, rows):
         """rows: (token, position, sequence, whether logits are wanted)"""
         for i, (token, position, sequence, wanted) in enumerate(rows):
-            self.batch.token[i], self.batch.pos[i], self.batch.n_seq_id[i] = token, position, 1
+            self.batch.token[i], self.batch.pos[i], self.batch.n_seq_id[i] = token % self.vocab, position, 1
             self.batch.seq_id[i][0], self.batch.logits[i] = sequence, wanted
         self.batch.n_tokens = len(rows)
-        if self.lib.llama_decode(self.context, self.batch):
+        if self.lib.llama_decode(context, self.batch):
             raise RuntimeError("llama_decode failed")
 
-    def clear(self):
-        self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
+    def clear(self, context):
+        self.lib.llama_memory_clear(self.lib.llama_get_memory(context), True)
 
-    def prefill(self, tokens):
-        self.clear()
-        start = time.time()
-        self.decode([(1000 + i, i, 0, i == tokens - 1) for i in range(tokens)])
-        return tokens / (time.time() - start)
+    def prefill(self, context):
+        self.clear(context)
+        start = time.perf_counter()
+        self.decode(context, [(1000 + i, i, 0, i == PROMPT - 1) for i in range(PROMPT)])
+        return PROMPT / (time.perf_counter() - start)
 
-    def generate(self, tokens):
-        self.clear()
-        start = time.time()
+    def generate(self, context, streams, tokens):
+        self.clear(context)
+        start = time.perf_counter()
         for at in range(tokens):
-            self.decode([(1000 + at + s, at, s, True) for s in range(self.streams)])
-        return tokens * self.streams / (time.time() - start)
+            self.decode(context, [(1000 + at + s, at, s, True) for s in range(streams)])
+        return tokens * streams / (time.perf_counter() - start)
+
+    def fastest(self, contexts, run):
+        """The context in which run is fastest; the others are freed. It has been used then: its memory is there."""
+        best = max(contexts, key=run)
+        for context in contexts:
+            if context != best:
+                self.lib.llama_free(context)
+        return best
+
+
+def medians(options, pair):
+    """Of both, in turns."""
+    rounds = []
+    for _ in range(options.rounds):
+        OTHERS.wait(options.wait)
+        rounds.append([run() for run in pair])
+    return [statistics.median(side) for side in zip(*rounds)]
 
 
 def ours(path, prompt, tokens, batch):
-    command = ["build/rrt", "bench", "-m", path, "-p", str(prompt), "-n", str(tokens), "-b", str(batch), "-r", "1", "-t",
-               str(THREADS), "--json"]
-    rows = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["rows"]
-    return rows[0]["tokens_per_s_mean"]
+    command = [RRT, "bench", "-m", path, "-p", str(prompt), "-n", str(tokens), "-b", str(batch), "-r", "1", "-t", str(THREADS), "--json"]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["rows"][0]["tokens_per_s_mean"]
+
+
+def speed(options, batches):
+    """Rows of (case, llama.cpp, rrt); the file is in llama.cpp's memory once."""
+    peer, n = Peer(options.peer), options.tokens
+    ways = [(flash, unified) for flash in (False, True) for unified in (False, True)]
+    context = peer.fastest([peer.open(1, PROMPT, *way) for way in ways[::2]], peer.prefill)
+    yield f"prompt of {PROMPT}", *medians(options, (lambda: peer.prefill(context), lambda: ours(options.ours, PROMPT, 0, 1)))
+    peer.lib.llama_free(context)
+    for b in batches:
+        contexts = [peer.open(b, n, *way) for way in (ways if b > 1 else ways[::2])]
+        context = peer.fastest(contexts, lambda context: peer.generate(context, b, min(n, 32)))
+        pair = lambda: peer.generate(context, b, n), lambda: ours(options.ours, 0, n, b)
+        yield f"{b} stream{'s' * (b > 1)}", *medians(options, pair)
+        peer.lib.llama_free(context)
+
+
+def measure(command):
+    """Seconds, and the most memory resident in MB, of a process. Its peak does not count what this one has: exec begins anew."""
+    start = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0
+    while True:
+        done, status = os.waitpid(child.pid, os.WNOHANG)
+        if done:
+            break
+        try:
+            lines = pathlib.Path(f"/proc/{child.pid}/status").read_text().split("\n")
+            peak = max([peak] + [int(line.split()[1]) for line in lines if line.startswith("VmHWM")])
+        except OSError:
+            pass
+        time.sleep(0.002)
+    seconds = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"{' '.join(command)}: failed")
+    return seconds, peak * 1024 / 1e6
+
+
+def whole_process(options):
+    """Rows of (what, llama.cpp, rrt)"""
+    theirs = [options.llama_bench, "-m", options.peer, "-t", str(THREADS), "-r", "1", "--no-warmup", "-p", "0"]
+    mine = [RRT, "generate", "-m", options.ours, "-t", str(THREADS), "--ignore-end"]
+    prompt = " the" * PROMPT  # a token each
+    long = (theirs + ["-n", "0", "-pg", f"{PROMPT},64"], mine + ["-p", prompt, "-n", "64"])
+    short = (theirs + ["-n", "1"], mine + ["-p", " the", "-n", "1"])
+    for command in short:
+        measure(command)  # the file is in the page cache from here on
+    for name, pair, at in (("peak memory, MB", long, 1), ("start to first token, s", short, 0)):
+        yield name, *medians(options, [lambda command=command: measure(command)[at] for command in pair])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("peer")
-    parser.add_argument("ours")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", metavar="FILE.gguf", type=os.path.abspath)
+    parser.add_argument("ours", metavar="OURS.gguf", nargs="?", type=os.path.abspath)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", default="1,8,32")
+    parser.add_argument("--batches", default="1,8,32", help="empty: none")
+    parser.add_argument("--tokens", type=int, default=128, help="decoded by each stream")
+    parser.add_argument("--wait", type=float, default=0, help="seconds")
+    parser.add_argument("--llama-bench", default=os.path.join(os.environ.get("LLAMA_CPP_LIB_PATH", ""), "llama-bench"))
     options = parser.parse_args()
-    options.peer, options.ours = os.path.abspath(options.peer), os.path.abspath(options.ours)
-    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-    batches = [int(batch) for batch in options.batches.split(",")]
-    peers = {(batch, flash): Peer(options.peer, batch, flash) for batch in batches for flash in [False, True]}
-    cases = {"pp512": (lambda flash: peers[batches[0], flash].prefill(512), lambda: ours(options.ours, 512, 0, 1))}
-    for batch in batches:
-        cases[f"tg128, {batch} streams"] = (lambda flash, b=batch: peers[b, flash].generate(128),
-                                            lambda b=batch: ours(options.ours, 0, 128, b))
-    print("| case | llama.cpp | rrt | ratio |\n| --- | --- | --- | --- |")
-    for name, (peer, own) in cases.items():
-        peer(False), peer(True)
-        rounds = [(max(peer(False), peer(True)), own()) for _ in range(options.rounds)]
-        theirs, mine = statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
-        print(f"| {name} | {theirs:.0f} | {mine:.0f} | {mine / theirs:.2f} |", flush=True)
+    options.ours = options.ours or options.peer
+    info = json.loads(subprocess.run([RRT, "inspect", options.ours, "--json"], stdout=subprocess.PIPE, check=True).stdout)
+    print(f"{os.path.basename(options.peer)}, {os.path.getsize(options.peer) / 1e6:.0f} MB"
+          + (f"; rrt: {os.path.basename(options.ours)}, {info['file_bytes'] / 1e6:.0f} MB" if options.ours != options.peer else ""))
+    print("| | llama.cpp | rrt | ratio | others |\n| --- | --- | --- | --- | --- |")
+
+    def row(name, theirs, mine):
+        print(f"| {name} | {theirs:.4g} | {mine:.4g} | {mine / theirs:.2f} | {OTHERS.share():.0%} |", flush=True)
+
+    # Before llama.cpp has the file in this process's memory.
+    for found in whole_process(options) if os.path.exists(options.llama_bench) else ():
+        row(*found)
+        OTHERS.begin()
+    for name, theirs, mine in speed(options, [int(batch) for batch in options.batches.split(",") if batch]):
+        row(f"{name}, tokens/s", theirs, mine)
+        if name.startswith("prompt"):
+            operations = 2e-12 * info["params"]["body"]  # the head runs once a prompt
+            row("the same, TOP/s", theirs * operations, mine * operations)
+        OTHERS.begin()
 
 
+OTHERS = Others()
 main()

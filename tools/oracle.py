@@ -1,7 +1,7 @@
 """The oracle for models: gguf-py dequantises, transformers runs in f32. Needs: pip install torch transformers gguf."""
 import numpy as np
 import torch
-from gguf import GGUFReader, dequantize
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
 NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -13,6 +13,25 @@ MORE_NAMES = {
                "post_ffw_norm": "post_feedforward_layernorm", "attn_q_norm": "self_attn.q_norm",
                "attn_k_norm": "self_attn.k_norm"},
 }
+
+
+def write_f32(path, out):
+    """The same GGUF with all of its tensors in f32, a tensor at a time."""
+    reader = GGUFReader(path)
+    writer = GGUFWriter(out, reader.fields["general.architecture"].contents())
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
+            continue
+        writer.add_key_value(key, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
+    for t in reader.tensors:
+        shape = [int(n) for n in reversed(t.shape)]
+        writer.add_tensor_info(t.name, shape, np.dtype(np.float32), 4 * int(t.n_elements), raw_dtype=GGMLQuantizationType.F32)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for t in reader.tensors:
+        writer.write_tensor_data(np.ascontiguousarray(dequantize(t.data, t.tensor_type), dtype=np.float32))
+    writer.close()
 
 
 def load(path):

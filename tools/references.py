@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import torch
 
 from tiny_models import VOCAB
@@ -19,11 +20,11 @@ def rrt(*arguments):
     return done.stdout if done.returncode == 0 else RuntimeError(done.stderr.strip().split("\n")[0])
 
 
-def ours(path, ids):
+def ours(path, ids, vocab=VOCAB):
     out = rrt("logits", "-m", path, "--tokens", ",".join(map(str, ids)), "--top", 1 << 20, "--json")
     if isinstance(out, Exception):
         return out
-    row = torch.zeros(VOCAB, dtype=torch.float64)
+    row = torch.zeros(vocab, dtype=torch.float64)
     for item in json.loads(out)["top"]:
         row[item["id"]] = item["logit"]
     return row
@@ -44,20 +45,31 @@ class Llama:
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
         self.is_open = bool(self.model)
 
-    def logits(self, ids):
+    def close(self):
+        self.api.llama_model_free(self.model)
+
+    def rows(self, ids):
+        """Logits after every token, [tokens, vocabulary] in f32."""
         api, params = self.api, self.api.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = max(len(ids), 16)
         params.type_k = params.type_v = 0
         params.flash_attn_type = 0
         params.n_threads = params.n_threads_batch = 2
         context = api.llama_init_from_model(self.model, params)
-        tokens = (api.llama_token * len(ids))(*ids)  # the batch only points to them
-        if api.llama_decode(context, api.llama_batch_get_one(tokens, len(ids))) != 0:
+        batch = api.llama_batch_init(len(ids), 0, 1)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = token, i, 1, 0, True
+        batch.n_tokens = len(ids)
+        if api.llama_decode(context, batch) != 0:
             raise RuntimeError("llama.cpp does not decode")
-        row = api.llama_get_logits_ith(context, -1)
-        out = torch.tensor([row[i] for i in range(VOCAB)], dtype=torch.float64)
+        vocab = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self.model))
+        out = np.ctypeslib.as_array(api.llama_get_logits(context), (len(ids), vocab)).copy()
+        api.llama_batch_free(batch)
         api.llama_free(context)
         return out
+
+    def logits(self, ids):
+        return torch.tensor(self.rows(ids)[-1, :VOCAB], dtype=torch.float64)
 
 
 def import_llama():
