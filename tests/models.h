@@ -95,14 +95,23 @@ static inline rrt_model *open_in_gradients(const char *name)
     return open_path(path);
 }
 
+// Keys and values in f32: these logits are compared with what keeps none, or keeps other ones.
+static inline rrt_session_options exact_options(const rrt_session_options *options)
+{
+    rrt_session_options exact = *options;
+    exact.kv_type = "f32";
+    return exact;
+}
+
 static inline void prefix_logits(float *logits, const rrt_model *model, const int32_t *ids, size_t count,
                                  size_t chunk, const rrt_session_options *options)
 {
     rrt_error err = {0};
     size_t vocab = model->shape.vocab;
+    const rrt_session_options exact = exact_options(options);
     for (size_t n = 1; n <= count; n++) {
         rrt_session *session;
-        assert_ok(rrt_session_open(&session, model, options, &err));
+        assert_ok(rrt_session_open(&session, model, &exact, &err));
         for (size_t at = 0; at < n; at += chunk)
             assert_ok(rrt_session_append(session, ids + at, n - at < chunk ? n - at : chunk, &err));
         assert_int_equal(rrt_session_tokens(session), n);
@@ -117,8 +126,9 @@ static inline void step_logits(float *logits, const rrt_model *model, const int3
 {
     rrt_error err = {0};
     size_t vocab = model->shape.vocab;
+    const rrt_session_options exact = exact_options(options);
     rrt_session *session;
-    assert_ok(rrt_session_open(&session, model, options, &err));
+    assert_ok(rrt_session_open(&session, model, &exact, &err));
     for (size_t i = 0; i < count; i++) {
         assert_ok(rrt_session_append(session, ids + i, 1, &err));
         memcpy(logits + i * vocab, rrt_session_logits(session), vocab * sizeof *logits);

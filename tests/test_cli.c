@@ -52,9 +52,13 @@ static void test_inspect(void **state)
     assert_number(params, "total", shared + lora + norm + embedding, 0);
     assert_number(json, "file_bytes", 4 * (shared + lora + norm + embedding) + 2048, 2048);
     assert_number(json_object_get(json, "types"), "F32", 2 * 9 + 2 + 3, 0);
+    assert_number(json, "kv_bytes_per_token", 4 * 2 * 16 * 2, 0);
     assert_string_equal(json_string_value(json_object_get(json, "name")), "recursive");
     assert_string_equal(json_string_value(json_object_get(json, "tokenizer")), "byte-level BPE");
     assert_true(json_is_false(json_object_get(json, "chat_template")));
+    json_decref(json);
+    json = run_json("inspect %s --kv-type f32", recursive);
+    assert_number(json, "kv_bytes_per_token", 4 * 2 * 16 * 4, 0);
     json_decref(json);
     result *r = run("inspect %s", recursive);
     assert_int_equal(r->code, 0);
@@ -107,7 +111,7 @@ static void test_logits(void **state)
     char tokens[1024] = "";
     for (size_t i = 0; i < g.count; i++)
         snprintf(tokens + strlen(tokens), 16, "%s%d", i ? "," : "", g.ids[i]);
-    json_t *json = run_json("logits -m %s --tokens %s --top 5", golden_path("neox"), tokens);
+    json_t *json = run_json("logits -m %s --tokens %s --top 5 --kv-type f32", golden_path("neox"), tokens);
     const json_t *top = json_object_get(json, "top");
     const float *last = g.logits + (g.count - 1) * g.vocab;
     double before = INFINITY, sum = 0;
@@ -240,7 +244,8 @@ static void test_eval_exits(void **state)
     assert_number(json, "tokens", 93, 0);
     assert_null(json_object_get(json, "sweep"));
     json_decref(json);
-    json = run_json("eval exits -m %s -f text --ctx 32 --max-tokens 100 --exit confidence:0 --kv copy",
+    json = run_json("eval exits -m %s -f text --ctx 32 --max-tokens 100 --exit confidence:0 --kv copy "
+                    "--kv-type f32",
                     recursive);
     const json_t *first = json_array_get(json_object_get(json, "loops"), 0);
     assert_number(json, "mean_loops", 1, 1e-6); // every token is as sure as that
@@ -254,6 +259,7 @@ static void test_eval_exits(void **state)
     assert_error(2, "loops:N, confidence:P", "eval exits -m %s -f text --exit sure:1", recursive);
     assert_error(2, "propagate, copy", "eval exits -m %s -f text --exit oracle --kv some", recursive);
     assert_error(2, "--exit RULE", "eval exits -m %s -f text --kv copy", recursive);
+    assert_error(2, "--kv-type is for", "eval exits -m %s -f text --kv-type f32", recursive);
     assert_error(1, "--kv shared", "eval exits -m %s -f text --exit oracle --kv shared", recursive);
     assert_error(1, "rrt train MODEL --gates", "eval exits -m %s -f text --exit gate:0.5", recursive);
     assert_error(1, "no loop boundary", "eval exits -m %s -f text --exit margin:0.5", golden_path("llama"));
@@ -478,6 +484,18 @@ static void test_wrong_usage(void **state)
     assert_error(2, "needs a value", "logits -m %s --tokens", recursive);
     assert_error(2, "out of range", "logits -m %s --tokens 1 -t 0", recursive);
     assert_error(2, "the vocabulary has 0 to 96", "logits -m %s --tokens 97", recursive);
+    assert_error(2, "'f8' are not known", "inspect %s --kv-type f8", recursive);
+    static const char *const with_kv_type[] = {"logits --tokens 1",
+                                               "generate -p a",
+                                               "chat",
+                                               "bench",
+                                               "bench --batching depth -n 8",
+                                               "eval ppl -f text",
+                                               "eval exits -f text --exit loops:1"};
+    write_text("text", "the cat sat on the mat");
+    for (size_t i = 0; i < sizeof with_kv_type / sizeof *with_kv_type; i++)
+        assert_error(2, "'f8' are not known: f16 or f32", "%s -m %s --kv-type f8", with_kv_type[i],
+                     recursive);
 }
 
 static void test_failures(void **state)

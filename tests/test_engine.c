@@ -22,7 +22,8 @@ static void run_alone(rrt__team team, void *argument)
 }
 
 // Greedy, the prompt through all loops.
-static void expect(heard *h, const rrt_model *model, const rrt_request *r, const char *rule_text)
+static void expect(heard *h, const rrt_model *model, const rrt_request *r, const char *rule_text,
+                   rrt__kv_type kv_type)
 {
     rrt_error err = {0};
     rrt__exit_rule rule = {RRT__EXIT_LOOPS, RRT__MAX_DEPTHS};
@@ -33,7 +34,7 @@ static void expect(heard *h, const rrt_model *model, const rrt_request *r, const
     if (rule_text) assert_ok(rrt__exit_rule_parse(&rule, rule_text, model, &err));
     assert_ok(rrt__kv_policy_parse(&policy, r->kv, model, &err));
     assert_ok(rrt__decoder_create(&a.decoder, model, &rule, policy, 1, 64, 1, &err));
-    rrt__sequence_init(&sequence, model, model->shape.context);
+    rrt__sequence_init(&sequence, model, kv_type, model->shape.context);
     assert_ok(rrt__sequence_reserve(&sequence, 64, &err));
     for (size_t i = 0; i < r->prompt_tokens + r->max_tokens - 1; i++) {
         a.id = i < r->prompt_tokens ? r->prompt[i] : h->ids[i - r->prompt_tokens];
@@ -55,15 +56,21 @@ static const char *const rules[] = {NULL,          "loops:1",   "confidence:0.05
                                     "entropy:4.5", "unchanged", "state:0.6",       "gate:0.5"};
 enum { RULES = 8 };
 
+static const char *const kv_types[RRT__KV_TYPE_COUNT] = {"f16", "f32"};
+
 // All rules side by side in one engine, with few rows, so that prompts come in pieces.
-static int check_rules(const rrt_model *model, const char *kv, rrt_batching batching, int threads)
+static int check_rules_of(const rrt_model *model, const char *kv, rrt__kv_type kv_type, rrt_batching batching,
+                          int threads)
 {
     heard got[RULES] = {{{0}}}, expected[RULES];
     int32_t prompts[RULES][PROMPT + RULES];
     rrt_request requests[RULES];
     int early = 0;
-    rrt_engine *engine = open_engine(
-        model, (rrt_engine_options){.threads = threads, .requests = 5, .rows = 9, .batching = batching});
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.threads = threads,
+                                                                 .requests = 5,
+                                                                 .rows = 9,
+                                                                 .batching = batching,
+                                                                 .kv_type = kv_types[kv_type]});
     for (int i = 0; i < RULES; i++) {
         fill_prompt(prompts[i], PROMPT + RULES, (size_t)i, model);
         requests[i] = (rrt_request){.prompt = prompts[i],
@@ -77,7 +84,7 @@ static int check_rules(const rrt_model *model, const char *kv, rrt_batching batc
     run_engine(engine);
     for (int i = 0; i < RULES; i++) {
         bool exits = batching == RRT_BATCHING_DEPTH || batching == RRT_BATCHING_SEQUENCE_EXIT;
-        expect(&expected[i], model, &requests[i], exits ? rules[i] : NULL);
+        expect(&expected[i], model, &requests[i], exits ? rules[i] : NULL, kv_type);
         assert_heard_equal(&got[i], &expected[i]);
         assert_int_equal(got[i].endings, 1);
         for (int t = 1; t < got[i].count; t++) early += got[i].loops[t] < got[i].loops[0];
@@ -87,6 +94,13 @@ static int check_rules(const rrt_model *model, const char *kv, rrt_batching batc
     assert_int_equal(stats.pages_used, 0);
     assert_int_equal(stats.generated_tokens, RULES * MADE);
     rrt_engine_close(engine);
+    return early;
+}
+
+static int check_rules(const rrt_model *model, const char *kv, rrt_batching batching, int threads)
+{
+    int early = check_rules_of(model, kv, RRT__KV_TYPE_F16, batching, threads);
+    check_rules_of(model, kv, RRT__KV_TYPE_F32, batching, threads);
     return early;
 }
 
@@ -141,9 +155,13 @@ static void assert_counts_add_up(const heard *got, const rrt_engine *engine)
     assert_int_equal(all.accepted, accepted);
 }
 
+// As they are given, but for the type of keys and values, which all of a comparison have in common.
+static const char *many_kv_type;
+
 static void run_many(heard *got, const rrt_model *model, rrt_engine_options options, rrt_request like)
 {
     static int32_t prompts[MANY][PROMPT];
+    options.kv_type = many_kv_type;
     rrt_engine *engine = open_engine(model, options);
     for (size_t i = 0; i < MANY; i++) {
         fill_prompt(prompts[i], PROMPT, i, model);
@@ -178,6 +196,7 @@ static void test_tokens_depend_on_nothing_else(void **state)
         for (int sampled = 0; sampled < 2; sampled++) {
             rrt_model *model = build_packed(&layouts[l], l == 1, false);
             rrt_request like = {.sampling = {.temperature = (float)sampled}};
+            many_kv_type = kv_types[(l + sampled) % RRT__KV_TYPE_COUNT];
             run_many(expected, model, (rrt_engine_options){.threads = 1, .requests = 1, .no_prefix_reuse = 1},
                      like);
             for (int way = 0; way < 4; way++) {
@@ -204,6 +223,7 @@ static void test_tokens_depend_on_nothing_else(void **state)
             }
             rrt_model_close(model);
         }
+    many_kv_type = NULL;
 }
 
 // A model without loops, in f32.
@@ -279,6 +299,24 @@ static void test_few_pages(void **state)
     run_many(expected, model, (rrt_engine_options){.requests = 1}, (rrt_request){0});
     run_many(got, model, (rrt_engine_options){.requests = 32, .kv_tokens = 64}, (rrt_request){0});
     assert_same_many(got, expected);
+    rrt_model_close(model);
+}
+
+// A token's bytes: keys and values of all depths. f16 is the default, and half of f32.
+static void test_kv_bytes(void **state)
+{
+    (void)state;
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    const rrt__shape *s = &model->shape;
+    size_t numbers = (size_t)model->plan.n_depths * 2 * s->kv_heads * s->head_dim;
+    for (int i = 0; i <= RRT__KV_TYPE_COUNT; i++) {
+        rrt_engine_stats stats;
+        const char *type = i < RRT__KV_TYPE_COUNT ? kv_types[i] : NULL;
+        rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .kv_type = type});
+        rrt_engine_describe(engine, &stats);
+        assert_int_equal(stats.kv_bytes_per_token, numbers * (i == RRT__KV_TYPE_F32 ? 4 : 2));
+        rrt_engine_close(engine);
+    }
     rrt_model_close(model);
 }
 
@@ -397,6 +435,10 @@ static void test_refusals(void **state)
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.draft_loops = 1, r.draft_tokens = 2);
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.exit = "unchanged");
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.loops = 2);
+    rrt_engine *none;
+    assert_fails(RRT_STATUS_ARGUMENT, "'f8' are not known: f16 or f32",
+                 rrt_engine_open(&none, model, &(rrt_engine_options){.kv_type = "f8"}, &err));
+    assert_null(none);
     rrt_engine_close(engine);
     rrt_engine_close(other);
     rrt_model_close(model);
@@ -443,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_plain_model),
         cmocka_unit_test(test_prefix_reuse),
         cmocka_unit_test(test_few_pages),
+        cmocka_unit_test(test_kv_bytes),
         cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_endings),
         cmocka_unit_test(test_refusals),

@@ -73,7 +73,7 @@ static void check_alone(rrt_engine *alone, const asked *a)
     assert_int_equal(a->heard.prompt_count, h.prompt_count);
 }
 
-static void run_mix(const rrt_model *model, rrt_engine *alone, bool checks)
+static void run_mix(const rrt_model *model, const char *kv_type, rrt_engine *alone, bool checks)
 {
     static asked all[MOST_REQUESTS];
     rrt_error err = {0};
@@ -85,6 +85,7 @@ static void run_mix(const rrt_model *model, rrt_engine *alone, bool checks)
                                                 .kv_tokens = 96 + 16 * draw(30),
                                                 .most_waiting = draw(3) ? 0 : 1 + draw(6),
                                                 .batching = (rrt_batching)(draw(2) ? 0 : draw(2)),
+                                                .kv_type = kv_type,
                                                 .no_prefix_reuse = draw(3) == 0});
     int busy = 1;
     size_t steps = 0, longest = 0;
@@ -121,21 +122,24 @@ static void test_mixes(void **state)
     (void)state;
     size_t mixes = getenv("RRT_MIXES") ? strtoul(getenv("RRT_MIXES"), NULL, 10) : 60;
     rrt_model *models[VARIANTS + 1];
-    rrt_engine *alone[VARIANTS + 1];
+    rrt_engine *alone[VARIANTS + 1][2];
+    static const char *const kv_types[2] = {"f16", "f32"};
     for (int i = 0; i <= VARIANTS; i++) {
         models[i] = build_packed(&layouts[i % VARIANTS], i == 1, i == VARIANTS);
-        alone[i] =
-            open_engine(models[i], (rrt_engine_options){.threads = 1, .requests = 1, .no_prefix_reuse = 1});
+        for (int t = 0; t < 2; t++)
+            alone[i][t] = open_engine(
+                models[i], (rrt_engine_options){
+                               .threads = 1, .requests = 1, .no_prefix_reuse = 1, .kv_type = kv_types[t]});
     }
     for (size_t i = 0; i < PROMPTS; i++) fill_prompt(prompts[i], 64, i / 2, models[0]); // some begin alike
     for (size_t i = 0; i < PROMPTS; i++) prompts[i][40] = (int32_t)i;
     for (stream = 0; stream < mixes; stream++) {
         counter = 0;
-        size_t variant = draw(VARIANTS + 1);
-        run_mix(models[variant], alone[variant], draw(4) == 0);
+        size_t variant = draw(VARIANTS + 1), type = draw(2);
+        run_mix(models[variant], kv_types[type], alone[variant][type], draw(4) == 0);
     }
     for (int i = 0; i <= VARIANTS; i++) {
-        rrt_engine_close(alone[i]);
+        for (int t = 0; t < 2; t++) rrt_engine_close(alone[i][t]);
         rrt_model_close(models[i]);
     }
 }

@@ -266,6 +266,34 @@ static void test_loops(void **state)
     golden_close(&g);
 }
 
+// Windows through keys and values, as while decoding: in f32 the same, in f16 nearly.
+static void test_kv_types(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    static const char *const names[] = {"llama", "gemma2", "neox"};
+    for (int i = 0; i < 3; i++) {
+        golden g = golden_open(names[i]);
+        rrt_model *model = open_golden(names[i]);
+        rrt_eval_options options = {.threads = 2, .context = 17};
+        rrt_eval_kl_result kl;
+        options.kv_type = "f32";
+        assert_ok(rrt_eval_kl(model, model, g.ids, g.count, &options, &kl, &err));
+        assert_near(kl.kl, 0, 1e-7);
+        assert_near(kl.ppl, kl.teacher_ppl, 1e-5 * kl.ppl);
+        options.kv_type = "f16";
+        assert_ok(rrt_eval_kl(model, model, g.ids, g.count, &options, &kl, &err));
+        assert_true(kl.ppl != kl.teacher_ppl);
+        assert_near(kl.kl, 0, 1e-5);
+        assert_near(kl.ppl, kl.teacher_ppl, 1e-2 * kl.ppl);
+        options.kv_type = "f8";
+        assert_fails(RRT_STATUS_ARGUMENT, "'f8' are not known",
+                     rrt_eval_kl(model, model, g.ids, g.count, &options, &kl, &err));
+        rrt_model_close(model);
+        golden_close(&g);
+    }
+}
+
 static int stop_at_once(void *user, const char *stage, double done, double total)
 {
     (void)user, (void)stage, (void)done, (void)total;
@@ -348,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_kl_of_padded_models),
         cmocka_unit_test(test_kl_across_tokenizers),
         cmocka_unit_test(test_loops),
+        cmocka_unit_test(test_kv_types),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

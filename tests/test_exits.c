@@ -240,7 +240,7 @@ static void check_rule(const rrt_model *model, const rrt__cut *cut, rrt__exit_ro
     int early = 0;
     assert_ok(rrt__exit_rows_measure(rows, model, cut, &rule, &options, &err));
     if (rrt__exit_has_threshold(kind) && kind != RRT__EXIT_LOOPS) rule.limit = between_scores(rows);
-    assert_ok(rrt__exit_rows_decode(rows, model, cut, &rule, policy, &options, &err));
+    assert_ok(rrt__exit_rows_decode(rows, model, cut, &rule, policy, RRT__KV_TYPE_F32, &options, &err));
     for (size_t w = 0, row = 0; w < WINDOWS; w++) {
         int32_t ids[LENGTH];
         rrt__cut_window(cut, w, ids);
@@ -338,7 +338,7 @@ static void test_sweep(void **state)
     rrt_model *model = build(&layouts[1]);
     int32_t ids[WINDOWS * LENGTH];
     static const double wanted[] = {0.9, 0.95, 0.99};
-    const rrt_eval_options options = {.threads = 1, .context = LENGTH};
+    const rrt_eval_options options = {.threads = 1, .context = LENGTH, .kv_type = "f32"};
     make_ids(model, ids);
     for (int kind = RRT__EXIT_CONFIDENCE; kind <= RRT__EXIT_GATE; kind++) {
         rrt_eval_exits_result swept, found;

@@ -5,35 +5,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "base/rng.h"
+#include "kernel_checks.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_bf16.h"
 #include "kernels/kernels.h"
-#include "test.h"
-#include "truth.h"
-#include "variants.h"
-
-static const rrt__kernels *const truth = &truth_kernels;
-
-typedef void (*check)(const rrt__kernels *k);
-
-static void each_variant(check function)
-{
-    for (size_t v = 0; v < VARIANT_COUNT; v++)
-        if (rrt__kernels_can_run(variants[v]))
-            function(variants[v]);
-        else
-            print_message("skipped: this processor cannot run %s\n", variants[v]->name);
-}
-
-static float *make(size_t count, uint64_t stream, double mean, double deviation)
-{
-    float *values = malloc(count * sizeof *values + !count);
-    assert_non_null(values);
-    for (size_t i = 0; i < count; i++)
-        values[i] = (float)(mean + deviation * rrt__random_gaussian(7, stream, i));
-    return values;
-}
 
 static float *copy(const float *values, size_t count)
 {
@@ -41,17 +16,6 @@ static float *copy(const float *values, size_t count)
     assert_non_null(other);
     memcpy(other, values, count * sizeof *other);
     return other;
-}
-
-static void assert_close(const rrt__kernels *k, const char *what, const float *got, const float *expected,
-                         size_t count, double relative, double absolute)
-{
-    for (size_t i = 0; i < count; i++) {
-        double allowed = absolute + relative * fabs((double)expected[i]);
-        if (!(fabs((double)got[i] - expected[i]) <= allowed))
-            fail_msg("%s: %s: value %zu of %zu is %.9g, not %.9g", k->name, what, i, count, got[i],
-                     expected[i]);
-    }
 }
 
 // --- norms
@@ -111,9 +75,6 @@ static void test_norms(void **state)
 
 // --- rotary
 // ------------------------------------------------------------------------------------------------------
-
-static const size_t head_dims[] = {2, 6, 8, 20, 64, 80, 256};
-enum { HEAD_DIM_COUNT = sizeof head_dims / sizeof *head_dims };
 
 static void check_rope(const rrt__kernels *k, size_t heads, size_t head_dim, size_t rotary)
 {
@@ -203,87 +164,6 @@ static void test_activations(void **state)
 {
     (void)state;
     each_variant(check_activations);
-}
-
-// --- attention
-// -----------------------------------------------------------------------------------------------------
-
-// Pages with room before, between and after the keys and values; what no token filled is NaN.
-typedef struct cache {
-    float *pages[3];
-    rrt__kv_view view;
-    size_t page_floats;
-} cache;
-
-static cache make_cache(size_t n_tokens, size_t head_dim, double key_deviation)
-{
-    cache c = {.view = {NULL, 5, 5 + head_dim * RRT__PAGE_TOKENS + 3}};
-    c.page_floats = 5 + 2 * head_dim * RRT__PAGE_TOKENS + 3;
-    for (size_t p = 0; p < 3; p++) {
-        c.pages[p] = make(c.page_floats, 10, 0, 0);
-        for (size_t i = 0; i < c.page_floats; i++) c.pages[p][i] = NAN;
-    }
-    for (size_t t = 0; t < n_tokens; t++) {
-        float *page = c.pages[t / RRT__PAGE_TOKENS];
-        for (size_t d = 0; d < head_dim; d++) {
-            double key = key_deviation * rrt__random_gaussian(7, 11, t * head_dim + d);
-            page[c.view.key_offset + d * RRT__PAGE_TOKENS + t % RRT__PAGE_TOKENS] = (float)key;
-            page[c.view.value_offset + t % RRT__PAGE_TOKENS * head_dim + d] =
-                (float)rrt__random_gaussian(7, 12, t * head_dim + d);
-        }
-    }
-    return c;
-}
-
-static void check_attention_of(const rrt__kernels *k, size_t first, size_t n_tokens, size_t head_dim,
-                               double score_deviation, float cap)
-{
-    float scale = 1 / sqrtf((float)head_dim);
-    cache c = make_cache(n_tokens, head_dim, score_deviation);
-    c.view.pages = c.pages;
-    float *query = make(head_dim, 13, 0, 1), *got = make(head_dim, 14, 0, 1),
-          *expected = make(head_dim, 14, 0, 1);
-    size_t whole = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
-    float *scratch = make(whole, 15, 0, 1);
-    const rrt__attention seen = {first, n_tokens, head_dim, scale, cap};
-    truth->attention(expected, query, c.view, &seen, scratch);
-    k->attention(got, query, c.view, &seen, scratch);
-    // A score of size s is known to about s · 2^-23 a few times over, and e^score no better. Values are of
-    // order 3.
-    assert_close(k, "attention", got, expected, head_dim, 1e-6, 2e-6 + 3e-6 * score_deviation);
-    if (n_tokens == 1)
-        assert_close(k, "attention to one", got, c.pages[0] + c.view.value_offset, head_dim, 1e-6, 0);
-    for (int p = 0; p < 3; p++) free(c.pages[p]);
-    free(query), free(got), free(expected), free(scratch);
-}
-
-static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_dim, double score_deviation)
-{
-    check_attention_of(k, 0, n_tokens, head_dim, score_deviation, 0);
-}
-
-static void check_attentions(const rrt__kernels *k)
-{
-    for (int d = 0; d < HEAD_DIM_COUNT; d++)
-        for (size_t n = 1; n <= 40; n++) {
-            check_attention(k, n, head_dims[d], 0); // an even mean
-            check_attention(k, n, head_dims[d], 1);
-            check_attention(k, n, head_dims[d], 30);   // gaps past what e^x can hold in f32
-            check_attention(k, n, head_dims[d], 1000); // one token takes all
-        }
-    check_attention(k, 17, 33, 1);
-    check_attention(k, 48, 1, 1);
-    for (size_t first = 0; first < 40; first++) { // a window, from anywhere in a page
-        check_attention_of(k, first, 40, 33, 1, 0);
-        check_attention_of(k, first, first + 1, 8, 1, 0);
-        check_attention_of(k, first, 40, 33, 30, 50);
-    }
-}
-
-static void test_attention(void **state)
-{
-    (void)state;
-    each_variant(check_attentions);
 }
 
 // --- sums over a vocabulary
@@ -403,20 +283,12 @@ static void test_gemm_bf16(void **state)
 // --- the same bits from every table
 // -----------------------------------------------------------------------------------
 
-enum { LONG = 1500, HEAD = 40, SEEN = 70 };
-
-static void assert_same_bits(const rrt__kernels *k, const char *what, const float *got, const float *expected,
-                             size_t count)
-{
-    if (memcmp(got, expected, count * sizeof *got) != 0)
-        fail_msg("%s: %s: not the bits of the reference", k->name, what);
-}
+enum { LONG = 1500 };
 
 // What every kernel but kl_divergence makes of the same random values, one after the other.
 static size_t run_all(const rrt__kernels *k, float *out)
 {
     float *x = make(LONG, 1, 0, 3), *y = make(LONG, 2, 1, 2), *z = make(LONG, 3, 0, 1), *at = out;
-    float *pages[(SEEN + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS], scratch[SEEN + RRT__PAGE_TOKENS];
     for (size_t width = 1; width < 600; width = width * 2 + 1, at += width) {
         k->rms_norm(at, x, y, 1, width, 1e-5f);
         k->layer_norm(at += width, x, y, z, 1, width, 1e-5f);
@@ -432,12 +304,6 @@ static size_t run_all(const rrt__kernels *k, float *out)
     at[LONG] = k->softmax(at, LONG);
     at += LONG + 1;
     *at++ = (float)k->log_sum_exp(x, LONG);
-    for (size_t p = 0; p < sizeof pages / sizeof *pages; p++)
-        pages[p] = make(2 * HEAD * RRT__PAGE_TOKENS, 10 + p, 0, 1);
-    for (int cap = 0; cap < 2; cap++, at += HEAD)
-        k->attention(at, x, (rrt__kv_view){pages, 0, HEAD * RRT__PAGE_TOKENS},
-                     &(rrt__attention){cap ? 5 : 0, SEEN, HEAD, 0.2f, cap ? 3 : 0}, scratch);
-    for (size_t p = 0; p < sizeof pages / sizeof *pages; p++) free(pages[p]);
     free(x);
     free(y);
     free(z);
@@ -483,11 +349,11 @@ static void test_forced_kernels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norms),          cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_activations),    cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_sums),           cmocka_unit_test(test_gemm),
-        cmocka_unit_test(test_gemm_bf16),      cmocka_unit_test(test_self_test),
-        cmocka_unit_test(test_forced_kernels), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_norms),       cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_activations), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_gemm),        cmocka_unit_test(test_gemm_bf16),
+        cmocka_unit_test(test_self_test),   cmocka_unit_test(test_forced_kernels),
+        cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -248,6 +248,33 @@ static void test_save_refusals(void **state)
     rrt_model_close(model);
 }
 
+// f16 is the default, and near to f32.
+static void test_kv_types(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    golden g = golden_open("llama");
+    rrt_model *model = open_golden("llama");
+    float *single = must_alloc(2 * g.vocab, sizeof *single), *half = single + g.vocab;
+    for (int i = 0; i < 2; i++) {
+        rrt_session *session;
+        const rrt_session_options options = {.threads = 1, .kv_type = i ? NULL : "f32"};
+        assert_ok(rrt_session_open(&session, model, &options, &err));
+        assert_ok(rrt_session_append(session, g.ids, g.count, &err));
+        memcpy(single + (size_t)i * g.vocab, rrt_session_logits(session), g.vocab * sizeof *single);
+        rrt_session_close(session);
+    }
+    double difference = greatest_difference(single, half, g.vocab);
+    assert_true(difference > 1e-5 && difference < 0.05);
+    rrt_session *none;
+    assert_fails(RRT_STATUS_ARGUMENT, "'q8' are not known: f16 or f32",
+                 rrt_session_open(&none, model, &(rrt_session_options){.kv_type = "q8"}, &err));
+    assert_null(none);
+    free(single);
+    rrt_model_close(model);
+    golden_close(&g);
+}
+
 static void test_session_limits(void **state)
 {
     (void)state;
@@ -353,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_round_trip_of_shapes),
         cmocka_unit_test(test_saved_config),
         cmocka_unit_test(test_save_refusals),
+        cmocka_unit_test(test_kv_types),
         cmocka_unit_test(test_session_limits),
         cmocka_unit_test(test_cancelled_loading),
         cmocka_unit_test(test_cancelled_saving),

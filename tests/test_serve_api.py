@@ -364,7 +364,7 @@ def test_metrics(_):
                                             "rrt_exit_depth_count")}
     SERVER.complete(prompt=[5, 6, 7], max_tokens=9, ignore_eos=True, rrt={"exit": "loops:1"})
     until(lambda: [SERVER.metric(n) - before[n] for n in before] == [3, 9, 10, 9], 1)  # counted once a step is over
-    for name in ("request_success_total", "kv_cache_usage_perc", "prefix_cache_queries_total", "prefix_cache_hits_total",
+    for name in ("request_success_total", "kv_cache_usage_perc", "kv_bytes_per_token", "prefix_cache_queries_total", "prefix_cache_hits_total",
                  "loop_steps_total", "batch_occupancy", "refills_total", "spec_drafted_tokens_total", "spec_accepted_tokens_total",
                  "kv_fill_tokens_total"):
         SERVER.metric("rrt_" + name)

@@ -33,7 +33,7 @@ static rrt_task_result ask(const rrt_model *model, const char *task, const char 
     found = (record){0};
     snprintf(name, sizeof name, "%s.jsonl", task);
     write_text(name, lines);
-    const rrt_task_options options = {.threads = 1, .report = keep, .user = &found};
+    const rrt_task_options options = {.threads = 1, .report = keep, .user = &found, .kv_type = "f32"};
     assert_ok(rrt_eval_task(model, task, folder, &options, &result, &err));
     assert_int_equal(result.n, found.n_samples);
     return result;
@@ -266,7 +266,8 @@ static void test_batches_and_figures(void **state)
     // The first 20, by three threads: the same to six digits.
     rrt_task_answer first = found.answers[20];
     found = (record){0};
-    const rrt_task_options options = {.threads = 3, .limit = 20, .report = keep, .user = &found};
+    const rrt_task_options options = {
+        .threads = 3, .limit = 20, .report = keep, .user = &found, .kv_type = "f32"};
     assert_ok(rrt_eval_task(model, "arc_easy", folder, &options, &result, &err));
     assert_int_equal(result.n, 20);
     assert_near(found.answers[20].log_likelihood, first.log_likelihood, 1e-4);
@@ -290,7 +291,7 @@ static void test_loops(void **state)
     ask(first, "lambada_openai", line);
     double once = found.answers[0].log_likelihood;
     rrt_task_result result;
-    const rrt_task_options options = {.threads = 1, .loops = 1};
+    const rrt_task_options options = {.threads = 1, .loops = 1, .kv_type = "f32"};
     assert_ok(rrt_eval_task(looped, "lambada_openai", folder, &options, &result, &err));
     assert_near(log(result.perplexity), -once, 1e-5);
     assert_true(fabs(all - once) > 1e-3);
@@ -388,6 +389,8 @@ static void test_refusals(void **state)
     rrt_task_result result;
     rrt_model *model = open_golden("llama"), *silent = open_golden("neox");
     write_text("piqa.jsonl", choice);
+    assert_fails(RRT_STATUS_ARGUMENT, "'f8' are not known",
+                 rrt_eval_task(model, "piqa", folder, &(rrt_task_options){.kv_type = "f8"}, &result, &err));
     assert_fails(RRT_STATUS_ARGUMENT, "'mmlu'", rrt_eval_task(model, "mmlu", folder, NULL, &result, &err));
     assert_non_null(strstr(err.hint, "openbookqa"));
     assert_fails(RRT_STATUS_IO, "nowhere", rrt_eval_task(model, "piqa", "nowhere", NULL, &result, &err));

@@ -66,27 +66,52 @@ static void truth_gelu(float *out, const float *x, size_t count)
     for (size_t i = 0; i < count; i++) out[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
 }
 
+// Number i of a page's part.
+static double truth_number(const unsigned char *from, size_t i, rrt__kv_type type)
+{
+    uint16_t half;
+    float single;
+    if (type == RRT__KV_TYPE_F32) {
+        memcpy(&single, from + i * sizeof single, sizeof single);
+        return single;
+    }
+    memcpy(&half, from + i * sizeof half, sizeof half);
+    int sign = half >> 15, exponent = half >> 10 & 31, fraction = half & 1023;
+    double size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                  : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                 : ldexp(fraction, -24);
+    return sign ? -size : size;
+}
+
+static double truth_key(const rrt__kv_view *kv, size_t token, size_t d)
+{
+    return truth_number(kv->pages[token / RRT__PAGE_TOKENS] + kv->key_offset,
+                        d * RRT__PAGE_TOKENS + token % RRT__PAGE_TOKENS, kv->type);
+}
+
+static double truth_value(const rrt__kv_view *kv, size_t token, size_t d)
+{
+    return truth_number(kv->pages[token / RRT__PAGE_TOKENS] + kv->value_offset,
+                        token % RRT__PAGE_TOKENS * kv->head_dim + d, kv->type);
+}
+
 static void truth_attention(float *out, const float *query, rrt__kv_view kv, const rrt__attention *a,
                             float *scratch)
 {
     double largest = -INFINITY, total = 0;
-    size_t first = a->first, end = a->end, head_dim = a->head_dim;
+    size_t first = a->first, end = a->end;
     for (size_t t = first; t < end; t++) {
-        const float *keys = kv.pages[t / RRT__PAGE_TOKENS] + kv.key_offset + t % RRT__PAGE_TOKENS;
         double score = 0;
-        for (size_t d = 0; d < head_dim; d++) score += (double)query[d] * keys[d * RRT__PAGE_TOKENS];
+        for (size_t d = 0; d < kv.head_dim; d++) score += query[d] * truth_key(&kv, t, d);
         score *= a->scale;
         scratch[t] = (float)(a->cap != 0 ? a->cap * tanh(score / a->cap) : score);
         if (scratch[t] > largest) largest = scratch[t];
     }
     for (size_t t = first; t < end; t++) total += exp(scratch[t] - largest);
-    for (size_t d = 0; d < head_dim; d++) {
+    for (size_t d = 0; d < kv.head_dim; d++) {
         double sum = 0;
-        for (size_t t = first; t < end; t++) {
-            const float *values =
-                kv.pages[t / RRT__PAGE_TOKENS] + kv.value_offset + t % RRT__PAGE_TOKENS * head_dim;
-            sum += exp(scratch[t] - largest) / total * values[d];
-        }
+        for (size_t t = first; t < end; t++)
+            sum += exp(scratch[t] - largest) / total * truth_value(&kv, t, d);
         out[d] = (float)sum;
     }
 }
@@ -141,6 +166,8 @@ static const rrt__kernels truth_kernels = {"truth",
                                            truth_gelu,
                                            truth_softcap,
                                            truth_softmax,
+                                           rrt__kv_store_reference,
+                                           rrt__kv_copy_reference,
                                            truth_attention,
                                            truth_quantise,
                                            rrt__packed_multiply_reference,

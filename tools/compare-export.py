@@ -95,7 +95,7 @@ def compare(model, work, count):
         ids = tokenizer(prompt)["input_ids"]
         if Llama and llama.tokenize(prompt.encode(), add_bos=True, special=True) != ids:
             bad.append(f"llama.cpp has other ids for {prompt!r}")
-        ours = json.loads(rrt("generate", "-m", model, "-p", prompt, "-n", count, "--temp", 0, "--json"))["ids"]
+        ours = json.loads(rrt("generate", "-m", model, "-p", prompt, "-n", count, "--temp", 0, "--kv-type", "f32", "--json"))["ids"]
         strip = lambda made: [i for i in made if i not in ends]
         for name, run in runs.items():
             theirs = run(ids)

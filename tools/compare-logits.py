@@ -33,7 +33,8 @@ def main():
         ids = torch.randint(0, vocab, (length,))
         with torch.no_grad():
             theirs = model(ids[None]).logits[0, -1]
-        ours = rrt("logits", "-m", args.model, "--tokens", ",".join(map(str, ids.tolist())), "--top", str(vocab))
+        ours = rrt("logits", "-m", args.model, "--tokens", ",".join(map(str, ids.tolist())), "--top", str(vocab),
+                   "--kv-type", "f32")
         difference = max(abs(theirs[t["id"]].item() - t["logit"]) for t in ours["top"])
         worst = max(worst, difference)
         print(f"{length:4d} tokens: largest difference of {vocab} logits {difference:.2e}")

@@ -32,7 +32,7 @@ def load_tasks():
 
 def serve(model):
     """The server's process and its address, once the model is loaded."""
-    process = subprocess.Popen(["build/rrt", "serve", "-m", model, "--port", "0", "--alias", "model"], stderr=subprocess.PIPE, text=True,
+    process = subprocess.Popen(["build/rrt", "serve", "-m", model, "--port", "0", "--alias", "model", "--kv-type", "f32"], stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "RRT_API_KEY": KEY})
     address = process.stderr.readline().split()[-1]
     for _ in range(600):

@@ -64,7 +64,7 @@ def rrt(path, data, tasks, limit):
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "samples.jsonl")
         command = ["build/rrt", "eval", "tasks", "-m", path, "--data", data, "--tasks", ",".join(tasks), "--limit",
-                   str(limit), "--samples", file, "--json"]
+                   str(limit), "--samples", file, "--kv-type", "f32", "--json"]
         results = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["tasks"]
         samples = [json.loads(line) for line in open(file)]
     return {t: {"results": results[t], "samples": [s for s in samples if s["task"] == t]} for t in tasks}

@@ -21,7 +21,7 @@ def rrt(*arguments):
 
 
 def ours(path, ids, vocab=VOCAB):
-    out = rrt("logits", "-m", path, "--tokens", ",".join(map(str, ids)), "--top", 1 << 20, "--json")
+    out = rrt("logits", "-m", path, "--tokens", ",".join(map(str, ids)), "--top", 1 << 20, "--kv-type", "f32", "--json")
     if isinstance(out, Exception):
         return out
     row = torch.zeros(vocab, dtype=torch.float64)

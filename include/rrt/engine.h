@@ -37,10 +37,11 @@ typedef struct rrt_engine_options {
     size_t most_waiting; // 0: no limit
     rrt_batching batching;
     int no_prefix_reuse; // run every prompt anew
+    const char *kv_type; // as in rrt_session_options
 } rrt_engine_options;
 
 // The model has to outlive the engine. options NULL: all zero. ARGUMENT if no request could run with these
-// sizes. Free with rrt_engine_close, which ends all requests without a word.
+// sizes, or kv_type is not known. Free with rrt_engine_close, which ends all requests without a word.
 RRT_API rrt_status rrt_engine_open(rrt_engine **out, const rrt_model *model,
                                    const rrt_engine_options *options, rrt_error *err);
 RRT_API void rrt_engine_close(rrt_engine *engine);
@@ -121,6 +122,7 @@ typedef struct rrt_engine_stats {
     uint64_t refills;                   // tokens that entered the loops beside others in deeper ones
     size_t running, waiting, occupancy[RRT_MOST_LOOPS + 1]; // rows of the last step, by loop
     size_t pages, pages_used;                               // used: by requests that run
+    size_t kv_bytes_per_token;                              // of keys and values, at all depths
 } rrt_engine_stats;
 
 RRT_API void rrt_engine_describe(const rrt_engine *engine, rrt_engine_stats *stats);

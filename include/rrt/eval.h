@@ -21,6 +21,9 @@ typedef struct rrt_eval_options {
     size_t context;    // tokens per window, at least 2; 0: 512, or what the model can see if that is less
     size_t max_tokens; // of the text to read, BOS not counted; 0: all
     const rrt_progress *progress;
+    // Keys and values of the model as they are while it decodes: "f16" or "f32", as in rrt_session_options.
+    // NULL: windows run whole, which keeps none; where tokens leave by a rule, f16.
+    const char *kv_type;
 } rrt_eval_options;
 
 typedef struct rrt_eval_ppl_result {
@@ -118,6 +121,7 @@ typedef struct rrt_task_options {
     const rrt_progress *progress;
     void (*report)(void *user, const rrt_task_sample *sample); // each question, in order; NULL: none
     void *user;
+    const char *kv_type; // as in rrt_session_options
 } rrt_task_options;
 
 // NAN stands where a task has no such figure, and for errors of fewer than two questions.

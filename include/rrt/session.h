@@ -19,10 +19,14 @@ typedef struct rrt_session_options {
     size_t tokens; // how many the session is to have at most; 0: the model's context. Models of some rope
                    // scalings (longrope, dynamic) rotate texts that go beyond their original context
                    // differently from the first token on, so that this number decides.
+    // How keys and values are stored: "f16" or "f32"; NULL: f16. In f16 they are rounded to nearest even, and
+    // numbers beyond ±65,504 become that; infinity and NaN stay.
+    const char *kv_type;
 } rrt_session_options;
 
 // The model has to outlive the session. options NULL: all zero. Fails with UNSUPPORTED if fewer loops are
-// asked for and the model's plan has no loop boundary. Free with rrt_session_close.
+// asked for and the model's plan has no loop boundary, with ARGUMENT for a kv_type that is not known. Free
+// with rrt_session_close.
 RRT_API rrt_status rrt_session_open(rrt_session **out, const rrt_model *model,
                                     const rrt_session_options *options, rrt_error *err);
 RRT_API void rrt_session_close(rrt_session *session);

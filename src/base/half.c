@@ -1,7 +1,5 @@
 #include "base/half.h"
 
-#include <string.h>
-
 static float float_of(uint32_t bits)
 {
     float value;
@@ -14,19 +12,6 @@ static uint32_t bits_of(float value)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
-}
-
-// The exponent moves from bias 15 to bias 127. Infinity and NaN move on to 255; a subnormal half has no
-// leading one, so it takes one in (as 2^-14 + x) and gives it back by a subtraction, which is exact.
-float rrt__f16_to_f32(uint16_t half)
-{
-    uint32_t bits = (half & 0x7fffu) << 13, exponent = bits & 0x0f800000u;
-    bits += (127 - 15) << 23;
-    if (exponent == 0x0f800000u)
-        bits += (255 - 31 - (127 - 15)) << 23;
-    else if (exponent == 0)
-        bits = bits_of(float_of(bits + (1 << 23)) - 0x1p-14f);
-    return float_of(bits | (half & 0x8000u) << 16);
 }
 
 uint16_t rrt__f32_to_f16(float value)

@@ -64,7 +64,12 @@ static rrt_status bench_inference(arguments *a, const size_t *batches, int count
     rrt_model *model;
     char name[32];
     rrt_bench_result result;
-    rrt_bench_inference_options bench = {a->threads, a->repeats, a->prompt, 1, rrt__cli_progress()};
+    rrt_bench_inference_options bench = {.threads = a->threads,
+                                         .repeats = a->repeats,
+                                         .tokens = a->prompt,
+                                         .batch = 1,
+                                         .progress = rrt__cli_progress(),
+                                         .kv_type = a->crowd.options.kv_type};
     RRT__TRY(rrt__cli_open_model(&model, &a->model, a->threads, err));
     rrt_status status = RRT_STATUS_OK;
     if (a->prompt) {
@@ -177,6 +182,7 @@ int rrt__cli_bench(int argc, char **argv)
          "requests: tokens leave after the loops written in FILE, one number a token"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &crowd->kv, 0, 0,
          "requests: keys and values of loops not run: propagate, copy, recompute or shared"},
+        RRT__CLI_KV_TYPE(&crowd->kv_type),
         {0, "loops", "N", RRT__OPTION_INT, &crowd->loops, 1, 1024, "requests: prelude, N loops, coda"},
         {0, "draft-loops", "N", RRT__OPTION_INT, &crowd->draft_loops, 1, 1024,
          "requests: N loops draft, all verify"},

@@ -42,6 +42,12 @@ typedef struct rrt__cli_usage {
     int optional;   // so many of these may be missing
 } rrt__cli_usage;
 
+// The option of verbs that keep keys and values. value: const char **.
+#define RRT__CLI_KV_TYPE(value)                                                                              \
+    {                                                                                                        \
+        0, "kv-type", "TYPE", RRT__OPTION_STRING, value, 0, 0, "keys and values as f16 (default) or f32"     \
+    }
+
 // Parses, or prints help and exits with 0. Fails with ARGUMENT on wrong usage.
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
                           char **positional, rrt_error *err);

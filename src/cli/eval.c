@@ -43,6 +43,8 @@ static int run(int argc, char **argv, bool is_kl)
          "read only the first N tokens of the text"},
         {0, "loops", "N", RRT__OPTION_INT, &eval.loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
+        {0, "kv-type", "TYPE", RRT__OPTION_STRING, &eval.kv_type, 0, 0,
+         "through keys and values as f16 or f32, as while decoding (default: windows run whole)"},
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0, "the model to compare with"},
     };
     const rrt__cli_usage usage = {

@@ -84,6 +84,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
          "loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, gate:P or oracle"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0,
          "K/V of loops that a token did not run: propagate (default), copy, recompute, shared"},
+        RRT__CLI_KV_TYPE(&eval.kv_type),
     };
     const rrt__cli_usage usage = {
         "rrt eval exits -m MODEL -f FILE [--exit RULE]",
@@ -98,9 +99,10 @@ int rrt__cli_eval_exits(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
-    if (exits.kv && !exits.rule)
-        RRT__GOTO(
-            rrt__fail(&err, RRT_STATUS_ARGUMENT, "--kv is for tokens that leave: --exit RULE is missing"));
+    if ((exits.kv || eval.kv_type) && !exits.rule)
+        RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT,
+                            "--%s is for tokens that leave: --exit RULE is missing",
+                            exits.kv ? "kv" : "kv-type"));
     eval.threads = common.threads;
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_least_tokens(model), &ids, &count, &err));

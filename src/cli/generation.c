@@ -28,6 +28,7 @@ void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a,
          "gate:P"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &r->kv, 0, 0,
          "keys and values of loops that a token did not run: propagate, copy, recompute or shared"},
+        RRT__CLI_KV_TYPE(&a->kv_type),
         {0, "draft-loops", "N", RRT__OPTION_INT, &r->draft_loops, 1, 1024,
          "N loops draft tokens, all loops verify them: the text stays the same"},
         {0, "draft-tokens", "N", RRT__OPTION_INT, &r->draft_tokens, 1, 16, "drafts at a time (default 4)"},
@@ -102,7 +103,8 @@ rrt_status rrt__generation_start(rrt__generation *g, const rrt__generation_argum
     g->request.callback = hear;
     g->request.user = g;
     if (g->request.draft_loops && !g->request.draft_tokens) g->request.draft_tokens = 4;
-    const rrt_engine_options options = {.threads = threads, .requests = 1, .kv_tokens = g->context};
+    const rrt_engine_options options = {
+        .threads = threads, .requests = 1, .kv_tokens = g->context, .kv_type = a->kv_type};
     RRT__TRY(rrt_engine_open(&g->engine, model, &options, err));
     return rrt__string_append(&g->text, "", 0, err);
 }

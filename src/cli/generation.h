@@ -22,11 +22,12 @@ typedef struct rrt__generation {
     rrt_error *err;
 } rrt__generation;
 
-enum { RRT__GENERATION_OPTIONS = 11 };
+enum { RRT__GENERATION_OPTIONS = 12 };
 
-// What the options are parsed into, where the request has another type.
+// What the options are parsed into that is not in the request, or of another type there.
 typedef struct rrt__generation_arguments {
     double temperature, top_p, min_p;
+    const char *kv_type;
 } rrt__generation_arguments;
 
 // Fills options[0..RRT__GENERATION_OPTIONS) with those that say how tokens are chosen and made.

@@ -1,6 +1,18 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "model/kv.h"
+
+// Bytes of keys and values that a token takes while the model decodes.
+static rrt_status measure_kv(size_t *bytes, const rrt_model *model, const char *kv_type, rrt_error *err)
+{
+    rrt__kv_type type;
+    rrt__sequence sequence;
+    RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
+    rrt__sequence_init(&sequence, model, type, 0);
+    *bytes = sequence.page_bytes / RRT__PAGE_TOKENS;
+    return RRT_STATUS_OK;
+}
 
 // What text becomes ids by, or why nothing can.
 static const char *tokenizer_text(const rrt_model *model, const rrt_model_info *i)
@@ -21,7 +33,7 @@ static json_t *types_json(const rrt_model *model)
     return json;
 }
 
-static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, rrt_error *err)
+static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, size_t kv_bytes, rrt_error *err)
 {
     json_t *plan =
         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s}", "family", i->family, "layers", i->layers,
@@ -37,6 +49,7 @@ static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, rr
     json_object_set_new(plan, "types", types_json(model));
     json_object_set_new(plan, "tokenizer", json_string(tokenizer_text(model, i)));
     json_object_set_new(plan, "chat_template", json_boolean(i->has_chat_template));
+    json_object_set_new(plan, "kv_bytes_per_token", json_integer((json_int_t)kv_bytes));
     json_object_set_new(plan, "file_bytes", json_integer((json_int_t)i->file_bytes));
     return rrt__cli_print_json(plan, err);
 }
@@ -52,7 +65,7 @@ static void print_types(const rrt_model *model)
     printf("\n");
 }
 
-static void print_text(const rrt_model *model, const rrt_model_info *i)
+static void print_text(const rrt_model *model, const rrt_model_info *i, size_t kv_bytes)
 {
     printf("name        %s\n", i->name);
     printf("family      %s\n", i->family);
@@ -72,29 +85,35 @@ static void print_text(const rrt_model *model, const rrt_model_info *i)
     printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i),
            i->has_chat_template ? "yes" : "no");
     print_types(model);
+    printf("keys/values %s per token, %s for the whole context\n", rrt__cli_bytes(kv_bytes),
+           rrt__cli_bytes(kv_bytes * (uint64_t)i->context));
     printf("file        %s\n", rrt__cli_bytes(i->file_bytes));
 }
 
 int rrt__cli_inspect(int argc, char **argv)
 {
+    const char *kv_type = NULL;
+    const rrt__option options[] = {RRT__CLI_KV_TYPE(&kv_type)};
     const rrt__cli_usage usage = {"rrt inspect MODEL",
                                   "Tells what is in a model: name, family, plan, shape, parameters, "
                                   "tokenizer, types. Reads no weights.",
-                                  NULL, 0, 1};
+                                  options, sizeof options / sizeof *options, 1};
     rrt_error err = {0};
     rrt__cli_common common;
     char *path;
     rrt_model *model = NULL;
     rrt_model_info info;
+    size_t kv_bytes;
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, &path, &err));
     RRT__GOTO(rrt_model_open_deferred(&model, path, &err));
+    RRT__GOTO(measure_kv(&kv_bytes, model, kv_type, &err));
     rrt_model_describe(model, &info);
     if (common.json)
-        RRT__GOTO(print_json(model, &info, &err));
+        RRT__GOTO(print_json(model, &info, kv_bytes, &err));
     else
-        print_text(model, &info);
+        print_text(model, &info, kv_bytes);
 done:
     rrt_model_close(model);
     return rrt__cli_finish(status, &err);

@@ -59,13 +59,14 @@ int rrt__cli_logits(int argc, char **argv)
 {
     rrt__cli_model which = {0};
     const char *tokens = NULL;
-    int loops = 0;
+    rrt_session_options session_options = {0};
     size_t top = 10;
     const rrt__option options[] = {
         RRT__CLI_MODEL_ROWS(&which),
         {0, "tokens", "1,2,3", RRT__OPTION_STRING, &tokens, 0, 0, "the ids to run"},
-        {0, "loops", "N", RRT__OPTION_INT, &loops, 1, 1024,
+        {0, "loops", "N", RRT__OPTION_INT, &session_options.loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
+        RRT__CLI_KV_TYPE(&session_options.kv_type),
         {0, "top", "K", RRT__OPTION_SIZE, &top, 1, 1 << 24, "print the K greatest logits (default 10)"},
     };
     const rrt__cli_usage usage = {"rrt logits -m MODEL --tokens 1,2,3",
@@ -84,7 +85,9 @@ int rrt__cli_logits(int argc, char **argv)
     if (!tokens) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--tokens is missing"));
     RRT__GOTO(parse_ids(tokens, &ids, &count, &err));
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
-    RRT__GOTO(rrt_session_open(&session, model, &(rrt_session_options){common.threads, loops, count}, &err));
+    session_options.threads = common.threads;
+    session_options.tokens = count;
+    RRT__GOTO(rrt_session_open(&session, model, &session_options, &err));
     RRT__GOTO(rrt_session_append(session, ids, count, &err));
     rrt_model_describe(model, &info);
     RRT__GOTO(print_top(rrt_session_logits(session), (size_t)info.vocab, top, common.json, &err));

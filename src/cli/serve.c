@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "model/kv.h"
 #include "serve/server.h"
 
 typedef struct arguments {
@@ -41,6 +42,7 @@ static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
          "where tokens leave the loops, unless a request says so (default: nowhere)"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0,
          "propagate, copy, recompute or shared (default: the model's)"},
+        RRT__CLI_KV_TYPE(&s->engine.kv_type),
         {0, "chat-template", "TEXT", RRT__OPTION_STRING, &s->chat_template, 0, 0,
          "a chat template in Jinja, or the name of one of the model's (default: its own)"},
         {0, "chat-template-file", "FILE", RRT__OPTION_STRING, &a->template_file, 0, 0,
@@ -104,6 +106,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     a->server.open = (rrt_open_options){
         .type = a->model.type, .loras = a->model.loras.items, .n_loras = a->model.loras.count};
     if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    rrt__kv_type kv_type; // known to be one before the model is loaded
+    RRT__TRY(rrt__kv_type_parse(&kv_type, a->server.engine.kv_type, err));
     RRT__TRY(rrt__cli_read_template(&a->template_text, a->template_file, &a->server.chat_template, err));
     a->server.engine.threads = a->common.threads;
     if (!a->server.engine.kv_tokens) a->server.engine.kv_tokens = a->server.engine.requests * 1024;

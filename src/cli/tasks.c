@@ -174,6 +174,7 @@ int rrt__cli_eval_tasks(int argc, char **argv)
         {0, "limit", "N", RRT__OPTION_SIZE, &ask.limit, 1, 1e15, "only the first N questions of each task"},
         {0, "loops", "N", RRT__OPTION_INT, &ask.loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
+        RRT__CLI_KV_TYPE(&ask.kv_type),
         {0, "samples", "FILE", RRT__OPTION_STRING, &samples_path, 0, 0,
          "write each question's log-likelihoods there, as JSON lines"},
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace FILE if it exists"},

@@ -204,27 +204,27 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
 }
 
 // Windows that are decoded at once: many fill the GEMMs, but each takes keys and values.
-static size_t windows_at_once(const rrt_model *model, const rrt__cut *cut)
+static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, const rrt__cut *cut)
 {
     rrt__sequence one;
-    rrt__sequence_init(&one, model, 0);
-    size_t bytes = one.page_floats * sizeof(float) * (cut->length / RRT__PAGE_TOKENS + 1);
+    rrt__sequence_init(&one, model, kv_type, 0);
+    size_t bytes = one.page_bytes * (cut->length / RRT__PAGE_TOKENS + 1);
     size_t most = most_kv_bytes / bytes < MOST_SEQUENCES ? most_kv_bytes / bytes : MOST_SEQUENCES;
     most = most > 0 ? most : 1;
     return cut->n_windows < most ? cut->n_windows : most;
 }
 
 rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                 const rrt__exit_rule *rule, rrt__kv_policy policy,
+                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_type kv_type,
                                  const rrt_eval_options *options, rrt_error *err)
 {
     decoding d = {.rows = rows, .cut = cut};
-    size_t at_once = windows_at_once(model, cut);
+    size_t at_once = windows_at_once(model, kv_type, cut);
     rrt_status status;
     RRT__GOTO(
         rrt__decoder_create(&d.decoder, model, rule, policy, at_once, cut->length, options->threads, err));
     RRT__GOTO(open_decoding(&d, at_once, err));
-    for (size_t w = 0; w < at_once; w++) rrt__sequence_init(&d.sequences[w], model, cut->length - 1);
+    for (size_t w = 0; w < at_once; w++) rrt__sequence_init(&d.sequences[w], model, kv_type, cut->length - 1);
     for (d.first = 0; d.first < cut->n_windows; d.first += d.n_windows) {
         d.n_windows = cut->n_windows - d.first < at_once ? cut->n_windows - d.first : at_once;
         RRT__GOTO(decode_windows(&d, options, err));

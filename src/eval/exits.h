@@ -32,7 +32,7 @@ rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, 
 // at once. (Loop by loop would not do: what the coda's attention sees of a token before is its own exit,
 // which may be a deeper one.)
 rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                 const rrt__exit_rule *rule, rrt__kv_policy policy,
+                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_type kv_type,
                                  const rrt_eval_options *options, rrt_error *err);
 
 #endif

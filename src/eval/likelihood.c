@@ -198,7 +198,7 @@ static rrt_status run_batch(run *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status open_run(run *r, int loops, rrt_error *err)
+static rrt_status open_run(run *r, int loops, rrt__kv_type kv_type, rrt_error *err)
 {
     const rrt_model *model = r->model;
     size_t rows = STEP_ROWS, positions = 1;
@@ -209,7 +209,7 @@ static rrt_status open_run(run *r, int loops, rrt_error *err)
         request->log_likelihood = 0;
         request->is_greedy = true;
     }
-    for (size_t i = 0; i < STEP_GROUPS; i++) rrt__sequence_init(&r->groups[i].sequence, model, 0);
+    for (size_t i = 0; i < STEP_GROUPS; i++) rrt__sequence_init(&r->groups[i].sequence, model, kv_type, 0);
     RRT__TRY(rrt__plan_depths(&model->plan, loops ? loops : model->plan.loops, r->depths, &r->n_depths, err));
     RRT__TRY(rrt__workspace_create(&r->workspace, model, rows, positions, r->threads, err));
     RRT__TRY(rrt__alloc(&r->logits, LOGIT_ROWS, model->shape.vocab * sizeof *r->logits, "logits", err));
@@ -228,11 +228,12 @@ static void close_run(run *r)
 }
 
 rrt_status rrt__likelihoods(const rrt_model *model, rrt__request *requests, size_t count, int threads,
-                            int loops, const rrt_progress *progress, const char *stage, rrt_error *err)
+                            int loops, rrt__kv_type kv_type, const rrt_progress *progress, const char *stage,
+                            rrt_error *err)
 {
     run r = {.model = model, .requests = requests, .n_requests = count, .threads = threads};
     rrt_status status;
-    RRT__GOTO(open_run(&r, loops, err));
+    RRT__GOTO(open_run(&r, loops, kv_type, err));
     for (size_t first = 0, end; first < count; first = end) {
         RRT__GOTO(make_batch(&r, first, &end, err));
         RRT__GOTO(run_batch(&r, err));

@@ -14,8 +14,10 @@ typedef struct rrt__request {
     bool is_greedy;        // result: each of them was the most likely one, the first of equals
 } rrt__request;
 
-// NUMERIC if the model's output is not finite. Progress is reported as `stage`, in requests.
+// Keys and values are stored as kv_type. NUMERIC if the model's output is not finite. Progress is reported as
+// `stage`, in requests.
 rrt_status rrt__likelihoods(const rrt_model *model, rrt__request *requests, size_t count, int threads,
-                            int loops, const rrt_progress *progress, const char *stage, rrt_error *err);
+                            int loops, rrt__kv_type kv_type, const rrt_progress *progress, const char *stage,
+                            rrt_error *err);
 
 #endif

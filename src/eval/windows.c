@@ -61,6 +61,7 @@ rrt_status rrt__windows_count(const rrt_model *model, const int32_t *ids, size_t
 typedef struct lane {
     const rrt_model *model;
     rrt__workspace workspace;
+    rrt__sequence *sequences; // [step_windows], where keys and values are kept; else NULL
     rrt__span *spans;
     float *logits; // [LOGIT_ROWS, vocab]
     short depths[RRT__MAX_DEPTHS];
@@ -108,8 +109,22 @@ static void run_step(rrt__team team, void *argument)
     for (size_t w = 0; w < r->n_windows; w++) score_window(r, team, w);
 }
 
-static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loops, int threads,
-                            rrt_error *err)
+// Keys and values of windows that run as they would while the model decodes.
+static rrt_status open_sequences(run *r, lane *side, const char *kv_type, rrt_error *err)
+{
+    rrt__kv_type type;
+    RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
+    RRT__TRY(rrt__alloc(&side->sequences, r->step_windows, sizeof *side->sequences, "sequences", err));
+    for (size_t w = 0; w < r->step_windows; w++) {
+        rrt__sequence_init(&side->sequences[w], side->model, type, r->cut.length);
+        RRT__TRY(rrt__sequence_reserve(&side->sequences[w], r->cut.length, err));
+        side->spans[w].sequence = &side->sequences[w];
+    }
+    return RRT_STATUS_OK;
+}
+
+static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loops, const char *kv_type,
+                            int threads, rrt_error *err)
 {
     size_t length = r->cut.length;
     side->model = model;
@@ -119,11 +134,13 @@ static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loop
     RRT__TRY(rrt__alloc(&side->spans, r->step_windows, sizeof *side->spans, "spans", err));
     RRT__TRY(rrt__alloc(&side->logits, LOGIT_ROWS, model->shape.vocab * sizeof(float), "logits", err));
     for (size_t w = 0; w < r->step_windows; w++) side->spans[w] = (rrt__span){.count = length};
-    return RRT_STATUS_OK;
+    return kv_type ? open_sequences(r, side, kv_type, err) : RRT_STATUS_OK;
 }
 
-static void close_lane(lane *side)
+static void close_lane(const run *r, lane *side)
 {
+    for (size_t w = 0; side->sequences && w < r->step_windows; w++) rrt__sequence_free(&side->sequences[w]);
+    rrt__free(side->sequences);
     rrt__free(side->spans);
     rrt__free(side->logits);
     rrt__workspace_free(&side->workspace);
@@ -157,11 +174,12 @@ rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const 
     }
     r.step_windows = r.cut.length < STEP_ROWS ? STEP_ROWS / r.cut.length : 1;
     for (int m = 0; m < n_models; m++)
-        RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], m == 0 ? options->loops : 0, options->threads, err));
+        RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], m == 0 ? options->loops : 0,
+                            m == 0 ? options->kv_type : NULL, options->threads, err));
     RRT__GOTO(rrt__alloc(&r.ids, r.step_windows * r.cut.length, sizeof *r.ids, "window ids", err));
     RRT__GOTO(run_windows(&r, options, err));
 done:
-    for (int m = 0; m < n_models; m++) close_lane(&r.lanes[m]);
+    for (int m = 0; m < n_models; m++) close_lane(&r, &r.lanes[m]);
     rrt__free(r.ids);
     return status;
 }

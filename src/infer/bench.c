@@ -26,13 +26,15 @@ typedef struct bench {
 static rrt_status open_bench(bench *b, size_t rows, size_t positions, rrt_error *err)
 {
     const rrt_model *model = b->model;
+    rrt__kv_type kv_type;
+    RRT__TRY(rrt__kv_type_parse(&kv_type, b->options->kv_type, err));
     if (positions > model->shape.context)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens: the model can see %zu", positions,
                          model->shape.context);
     RRT__TRY(rrt__plan_depths(&model->plan, model->plan.loops, b->depths, &b->n_depths, err));
     RRT__TRY(rrt__alloc(&b->sequences, b->batch, sizeof *b->sequences, "sequences", err));
     for (size_t i = 0; i < b->batch; i++) {
-        rrt__sequence_init(&b->sequences[i], model, positions);
+        rrt__sequence_init(&b->sequences[i], model, kv_type, positions);
         RRT__TRY(rrt__sequence_reserve(&b->sequences[i], positions, err));
     }
     RRT__TRY(rrt__alloc(&b->spans, b->batch, sizeof *b->spans, "spans", err));

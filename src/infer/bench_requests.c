@@ -184,7 +184,8 @@ static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error
                                         .requests = o->concurrency,
                                         .kv_tokens = o->concurrency * (o->prompt + o->most_tokens + 16),
                                         .batching = callback == judge ? RRT_BATCHING_DEPTH : o->batching,
-                                        .no_prefix_reuse = 1};
+                                        .no_prefix_reuse = 1,
+                                        .kv_type = o->kv_type};
     RRT__TRY(rrt__alloc(&listeners, o->requests, sizeof *listeners, "requests", err));
     rrt_status status = rrt_engine_open(&engine, c->model, &options, err);
     if (!status) status = submit(c, engine, listeners, callback, err);

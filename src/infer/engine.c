@@ -83,13 +83,15 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     const rrt_model *model = e->model;
     const rrt__plan *plan = &model->plan;
     int loops = rrt__plan_has_boundary(plan) ? plan->loops : 1;
+    rrt__kv_type kv_type;
+    RRT__TRY(rrt__kv_type_parse(&kv_type, e->options.kv_type, err));
     set_defaults(&e->options, model, loops);
     e->layers = (plan->n_depths - plan->prelude - plan->coda) / loops;
     e->is_kv_tied = is_kv_tied(model, e->layers, loops);
     if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // keys that nobody can guess
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
                                   loops, err));
-    RRT__TRY(rrt__pages_create(&e->pages, model, pages_for(e->options.kv_tokens), err));
+    RRT__TRY(rrt__pages_create(&e->pages, model, kv_type, pages_for(e->options.kv_tokens), err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->running, e->options.requests, sizeof(void *), "places", err));
     return create_step(e, e->options.rows, err);
 }
@@ -129,7 +131,7 @@ rrt_status rrt_engine_submit(rrt_engine *e, const rrt_request *request, uint64_t
 {
     rrt__task *task;
     *id = 0;
-    RRT__TRY(rrt__task_create(&task, e->model, request, err));
+    RRT__TRY(rrt__task_create(&task, e->model, e->pages.type, request, err));
     if (task->n_promised > e->pages.count) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_ARGUMENT,
@@ -265,6 +267,7 @@ void rrt_engine_describe(const rrt_engine *e, rrt_engine_stats *stats)
     stats->refills = e->schedule.refills;
     stats->pages = e->pages.count;
     stats->pages_used = e->pages.count - e->pages.n_free;
+    stats->kv_bytes_per_token = e->pages.page_bytes / RRT__PAGE_TOKENS;
 }
 
 void rrt_engine_describe_request(const rrt_engine *e, uint64_t id, rrt_request_stats *stats)

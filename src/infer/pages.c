@@ -55,12 +55,17 @@ static void forget(rrt__pages *p, uint32_t i)
 
 // --- what the engine sees
 
-rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, size_t count, rrt_error *err)
+rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_type type, size_t count,
+                             rrt_error *err)
 {
     rrt__sequence one;
-    rrt__sequence_init(&one, model, 0);
-    *p = (rrt__pages){
-        .count = count, .page_floats = one.page_floats, .n_buckets = count, .oldest = NONE, .newest = NONE};
+    rrt__sequence_init(&one, model, type, 0);
+    *p = (rrt__pages){.count = count,
+                      .type = type,
+                      .page_bytes = one.page_bytes,
+                      .n_buckets = count,
+                      .oldest = NONE,
+                      .newest = NONE};
     const char *what = "keys and values";
     rrt_status status;
     size_t bytes;
@@ -69,7 +74,7 @@ rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, size_t count
     RRT__GOTO(rrt__arena_alloc(&p->arena, &p->page, count, sizeof *p->page, what, err));
     RRT__GOTO(rrt__arena_alloc(&p->arena, &p->bucket, count, sizeof *p->bucket, what, err));
     // Not zeroed: a page takes memory when it is first used.
-    if (!rrt__size_mul(count, p->page_floats * sizeof(float), &bytes) || !(p->memory = rrt__malloc(bytes)))
+    if (!rrt__size_mul(count, p->page_bytes, &bytes) || !(p->memory = rrt__malloc(bytes)))
         RRT__GOTO(rrt__fail(err, RRT_STATUS_MEMORY, "no memory for %zu pages of keys and values", count));
     memset(p->bucket, 0xff, count * sizeof *p->bucket);
     for (uint32_t i = 0; i < count; i++) link_page(p, i);
@@ -88,12 +93,12 @@ void rrt__pages_free(rrt__pages *p)
 static void hold(rrt__pages *p, rrt__sequence *sequence, uint32_t i)
 {
     if (!p->page[i].holders++) unlink_page(p, i);
-    sequence->pages[sequence->n_pages++] = p->memory + i * p->page_floats;
+    sequence->pages[sequence->n_pages++] = p->memory + i * p->page_bytes;
 }
 
-static uint32_t index_of(const rrt__pages *p, const float *page)
+static uint32_t index_of(const rrt__pages *p, const unsigned char *page)
 {
-    return (uint32_t)((size_t)(page - p->memory) / p->page_floats);
+    return (uint32_t)((size_t)(page - p->memory) / p->page_bytes);
 }
 
 void rrt__pages_append(rrt__pages *p, rrt__sequence *sequence)

@@ -18,8 +18,9 @@ typedef struct rrt__page {
 
 typedef struct rrt__pages {
     size_t count, n_free; // free: nobody holds it
-    size_t page_floats;
-    float *memory; // [count, page_floats]; touched page by page
+    rrt__kv_type type;
+    size_t page_bytes;
+    unsigned char *memory; // [count, page_bytes]; touched page by page
     rrt__page *page;
     uint32_t *bucket; // [n_buckets]: first page of each
     size_t n_buckets;
@@ -27,7 +28,8 @@ typedef struct rrt__pages {
     rrt__arena arena;
 } rrt__pages;
 
-rrt_status rrt__pages_create(rrt__pages *pages, const rrt_model *model, size_t count, rrt_error *err);
+rrt_status rrt__pages_create(rrt__pages *pages, const rrt_model *model, rrt__kv_type type, size_t count,
+                             rrt_error *err);
 void rrt__pages_free(rrt__pages *pages);
 
 // Appends a page of its own to a sequence, whose table has room for it. There is a page that nobody holds.

@@ -21,12 +21,15 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
 {
     const rrt_session_options defaults = {0};
     if (!options) options = &defaults;
+    rrt__kv_type kv_type;
     *out = NULL;
+    RRT__TRY(rrt__kv_type_parse(&kv_type, options->kv_type, err));
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a session", err));
     rrt_session *session = *out;
     session->model = model;
     session->threads = rrt__team_threads(options->threads);
-    rrt__sequence_init(&session->sequence, model, options->tokens ? options->tokens : model->shape.context);
+    rrt__sequence_init(&session->sequence, model, kv_type,
+                       options->tokens ? options->tokens : model->shape.context);
     int loops = options->loops ? options->loops : model->plan.loops;
     rrt_status status = rrt__plan_depths(&model->plan, loops, session->depths, &session->n_depths, err);
     if (!status) status = rrt__alloc(&session->logits, model->shape.vocab, sizeof(float), "logits", err);

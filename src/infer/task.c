@@ -60,7 +60,7 @@ static rrt_status set_loops(rrt__task *t, const rrt_model *model, rrt_error *err
     return rrt__kv_policy_parse(&t->policy, r->kv, model, err);
 }
 
-static rrt_status copy_request(rrt__task *t, const rrt_model *model, rrt_error *err)
+static rrt_status copy_request(rrt__task *t, const rrt_model *model, rrt__kv_type kv_type, rrt_error *err)
 {
     rrt_request *r = &t->request;
     size_t room = model->shape.context - r->prompt_tokens + 1; // the last token made is not run
@@ -70,7 +70,7 @@ static rrt_status copy_request(rrt__task *t, const rrt_model *model, rrt_error *
     t->n_promised = (run + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS;
     t->n_sure = r->prompt_tokens;
     t->is_exact = true;
-    rrt__sequence_init(&t->sequence, model, all);
+    rrt__sequence_init(&t->sequence, model, kv_type, all);
     RRT__TRY(
         rrt__arena_alloc(&t->arena, &t->sequence.pages, t->n_promised, sizeof *t->sequence.pages, what, err));
     RRT__TRY(rrt__arena_alloc(&t->arena, &t->ids, all, sizeof *t->ids, what, err));
@@ -84,7 +84,7 @@ static rrt_status copy_request(rrt__task *t, const rrt_model *model, rrt_error *
     return RRT_STATUS_OK;
 }
 
-static rrt_status fill_in(rrt__task *t, const rrt_model *model, rrt_error *err)
+static rrt_status fill_in(rrt__task *t, const rrt_model *model, rrt__kv_type kv_type, rrt_error *err)
 {
     const rrt_request *r = &t->request;
     RRT__TRY(check_prompt(model, r, err));
@@ -94,16 +94,16 @@ static rrt_status fill_in(rrt__task *t, const rrt_model *model, rrt_error *err)
                          RRT__MOST_TOP);
     RRT__TRY(set_loops(t, model, err));
     RRT__TRY(check_draft(t, model, err));
-    return copy_request(t, model, err);
+    return copy_request(t, model, kv_type, err);
 }
 
-rrt_status rrt__task_create(rrt__task **out, const rrt_model *model, const rrt_request *request,
-                            rrt_error *err)
+rrt_status rrt__task_create(rrt__task **out, const rrt_model *model, rrt__kv_type kv_type,
+                            const rrt_request *request, rrt_error *err)
 {
     *out = NULL;
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a request", err));
     (*out)->request = *request;
-    rrt_status status = fill_in(*out, model, err);
+    rrt_status status = fill_in(*out, model, kv_type, err);
     if (!status) return RRT_STATUS_OK;
     rrt__task_free(*out);
     *out = NULL;

@@ -5,8 +5,6 @@
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 
-enum { PAGE = RRT__PAGE_TOKENS };
-
 // Products with quantised matrices are written by hand where that pays (packed_*.c).
 #define RRT__MULTIPLY RRT__PASTE(rrt__packed_multiply_, RRT__MULTIPLY_VARIANT)
 
@@ -19,17 +17,6 @@ static float sum_squares(const float *restrict x, float offset, size_t count)
 #pragma omp simd
         for (size_t l = 0; l < LANES; l++) lane[l] = fmaf(x[i + l] - offset, x[i + l] - offset, lane[l]);
     for (size_t l = 0; i + l < count; l++) lane[l] = fmaf(x[i + l] - offset, x[i + l] - offset, lane[l]);
-    return add_lanes(lane);
-}
-
-static float sum(const float *restrict x, size_t count)
-{
-    float lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-#pragma omp simd
-        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l];
-    for (size_t l = 0; i + l < count; l++) lane[l] += x[i + l];
     return add_lanes(lane);
 }
 
@@ -81,26 +68,9 @@ static void gelu_mul(float *restrict out, const float *restrict gate, const floa
     }
 }
 
-static void softcap(float *restrict x, float cap, size_t count)
-{
-    float inverse = 1.0f / cap;
-#pragma omp simd
-    for (size_t i = 0; i < count; i++) x[i] = cap * fast_tanh(x[i] * inverse);
-}
-
 static void gelu(float *restrict out, const float *restrict x, size_t count)
 {
     for (size_t i = 0; i < count; i++) out[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
-}
-
-// x becomes exp(x - its greatest value); returns that value, and the sum in *total.
-static inline float exponentials(float *restrict x, size_t count, float *total)
-{
-    float largest = greatest(x, count);
-#pragma omp simd
-    for (size_t i = 0; i < count; i++) x[i] = fast_exp(x[i] - largest);
-    *total = sum(x, count);
-    return largest;
 }
 
 static float softmax(float *restrict x, size_t count)
@@ -109,57 +79,6 @@ static float softmax(float *restrict x, size_t count)
 #pragma omp simd
     for (size_t i = 0; i < count; i++) x[i] *= scale;
     return largest + logf(total);
-}
-
-// scores[0..16) = scale · query · the page's keys. Four chains of additions, so that none waits for the last.
-static inline void score_page(float *restrict scores, const float *restrict query, const float *restrict keys,
-                              size_t head_dim, float scale)
-{
-    float sums[4][PAGE] = {{0}};
-    size_t d = 0;
-    for (; d + 4 <= head_dim; d += 4)
-        for (size_t c = 0; c < 4; c++)
-#pragma omp simd
-            for (size_t t = 0; t < PAGE; t++)
-                sums[c][t] = fmaf(query[d + c], keys[(d + c) * PAGE + t], sums[c][t]);
-    for (; d < head_dim; d++)
-#pragma omp simd
-        for (size_t t = 0; t < PAGE; t++) sums[0][t] = fmaf(query[d], keys[d * PAGE + t], sums[0][t]);
-#pragma omp simd
-    for (size_t t = 0; t < PAGE; t++)
-        scores[t] = ((sums[0][t] + sums[1][t]) + (sums[2][t] + sums[3][t])) * scale;
-}
-
-// out[0..width) = Σ_t weight[t] · values[t, 0..width) / total over tokens [first, end); width ≤ 32 sums stay
-// in registers.
-static inline __attribute__((always_inline)) void weigh_values(float *restrict out,
-                                                               const float *restrict weights, rrt__kv_view kv,
-                                                               const rrt__attention *a, size_t column,
-                                                               size_t width, float total)
-{
-    float sums[32] = {0};
-    for (size_t t = a->first; t < a->end;) {
-        const float *values = kv.pages[t / PAGE] + kv.value_offset + t % PAGE * a->head_dim + column;
-        size_t page_end = (t / PAGE + 1) * PAGE, end = page_end < a->end ? page_end : a->end;
-        for (; t < end; t++, values += a->head_dim)
-#pragma omp simd
-            for (size_t i = 0; i < width; i++) sums[i] = fmaf(weights[t], values[i], sums[i]);
-    }
-    float scale = 1.0f / total;
-    for (size_t i = 0; i < width; i++) out[column + i] = sums[i] * scale;
-}
-
-static void attention(float *restrict out, const float *restrict query, rrt__kv_view kv,
-                      const rrt__attention *a, float *restrict scratch)
-{
-    for (size_t begin = a->first / PAGE * PAGE; begin < a->end; begin += PAGE)
-        score_page(scratch + begin, query, kv.pages[begin / PAGE] + kv.key_offset, a->head_dim, a->scale);
-    if (a->cap != 0) softcap(scratch + a->first, a->cap, a->end - a->first);
-    float total;
-    exponentials(scratch + a->first, a->end - a->first, &total);
-    size_t column = 0;
-    for (; column + 32 <= a->head_dim; column += 32) weigh_values(out, scratch, kv, a, column, 32, total);
-    if (column < a->head_dim) weigh_values(out, scratch, kv, a, column, a->head_dim - column, total);
 }
 
 // Block b of a row.
@@ -245,9 +164,11 @@ const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {RRT__VARIANT_STRING,
                                                        silu_mul,
                                                        gelu_mul,
                                                        gelu,
-                                                       softcap,
+                                                       cap_softly,
                                                        softmax,
-                                                       attention,
+                                                       RRT__VARIANT_NAME(rrt__kv_store_),
+                                                       RRT__VARIANT_NAME(rrt__kv_copy_),
+                                                       RRT__VARIANT_NAME(rrt__kv_attend_),
                                                        quantise,
                                                        RRT__MULTIPLY,
                                                        RRT__VARIANT_NAME(rrt__plain_multiply_),

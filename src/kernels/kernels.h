@@ -13,26 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/kv_pages.h"
 #include "kernels/packed.h"
 #include "kernels/plain.h"
 #include "rrt/status.h"
-
-enum { RRT__PAGE_TOKENS = 16 }; // tokens per K/V page
-
-// One query head's view of a sequence's keys and values at one depth and one K/V head. In page p, which holds
-// tokens 16p … 16p+15, keys start at pages[p] + key_offset as [head_dim, 16] (a vector lane per token) and
-// values at pages[p] + value_offset as [16, head_dim].
-typedef struct rrt__kv_view {
-    float *const *pages;
-    size_t key_offset, value_offset;
-} rrt__kv_view;
-
-// What one query sees: tokens [first, end) of its sequence, by scores that are multiplied by scale and then,
-// where cap is not 0, become cap · tanh(score / cap).
-typedef struct rrt__attention {
-    size_t first, end, head_dim;
-    float scale, cap;
-} rrt__attention;
 
 typedef struct rrt__kernels {
     const char *name; // "reference", "avx2", "avx512"
@@ -64,10 +48,10 @@ typedef struct rrt__kernels {
     // x becomes softmax(x). Returns ln Σ exp(x[i]).
     float (*softmax)(float *x, size_t count);
 
-    // out[0..head_dim) = softmax(scores of query · keysᵀ) · values over the tokens that it sees.
-    // scratch: room for `end` tokens rounded up to whole pages.
-    void (*attention)(float *out, const float *query, rrt__kv_view kv, const rrt__attention *attention,
-                      float *scratch);
+    // Keys and values in pages.
+    rrt__kv_store *kv_store;
+    rrt__kv_copy *kv_copy;
+    rrt__kv_attend *attention;
 
     // `count` values become codes of one row in blocks of 32, the last one filled up with zeros: a scale is
     // the block's greatest |x| / 127 (not finite if a value is not), codes are x / scale rounded to nearest

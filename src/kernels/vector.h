@@ -71,4 +71,32 @@ static inline float greatest(const float *x, size_t count)
     return largest;
 }
 
+static inline float sum(const float *restrict x, size_t count)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+#pragma omp simd
+        for (size_t l = 0; l < LANES; l++) lane[l] += x[i + l];
+    for (size_t l = 0; i + l < count; l++) lane[l] += x[i + l];
+    return add_lanes(lane);
+}
+
+static inline void cap_softly(float *restrict x, float cap, size_t count)
+{
+    float inverse = 1.0f / cap;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) x[i] = cap * fast_tanh(x[i] * inverse);
+}
+
+// x becomes exp(x - its greatest value); returns that value, and the sum in *total.
+static inline float exponentials(float *restrict x, size_t count, float *total)
+{
+    float largest = greatest(x, count);
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) x[i] = fast_exp(x[i] - largest);
+    *total = sum(x, count);
+    return largest;
+}
+
 #endif

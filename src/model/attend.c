@@ -59,8 +59,8 @@ static void attend(const rrt__block *b, const rrt__span *span, size_t position, 
     size_t group = shape->heads / shape->kv_heads, nth = (size_t)b->team.nth;
     int depth = depth_of_row(b, row);
     size_t window = rrt__model_window(b->model, depth), end = position + 1;
-    rrt__attention a = {window && end > window ? end - window : 0, end, shape->head_dim,
-                        rrt__shape_scale(shape), (float)shape->attention_cap};
+    rrt__attention a = {window && end > window ? end - window : 0, end, rrt__shape_scale(shape),
+                        (float)shape->attention_cap};
     float *scores = b->ws->scores + (size_t)b->team.ith * b->ws->scores_stride;
     for (size_t h = 0; h < shape->heads; h++) {
         if ((row * shape->heads + h) % nth != (size_t)b->team.ith) continue;

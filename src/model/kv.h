@@ -8,16 +8,20 @@
 
 typedef struct rrt__sequence {
     const rrt_model *model;
-    float **pages; // [n_pages], each [depths with keys of their own][kv_heads][key: head_dim x 16, value: 16
-                   // x head_dim]
+    const rrt__kernels *kernels;
+    rrt__kv_type type;
+    unsigned char **pages; // [n_pages], each [depths with keys of their own][kv_heads][keys, values]
     size_t n_pages, page_capacity;
-    size_t page_floats;
+    size_t page_bytes;
     size_t tokens; // that it is to have at most: some models rotate long texts differently, from the first
                    // token on
 } rrt__sequence;
 
-// Zeroes of a fresh sequence of up to so many tokens; no memory is taken yet. The model outlives it.
-void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, size_t tokens);
+// The type of this name; NULL: the one that is used where nothing is said. ARGUMENT if there is none.
+rrt_status rrt__kv_type_parse(rrt__kv_type *type, const char *name, rrt_error *err);
+
+// A fresh sequence of up to so many tokens; no memory is taken yet. The model outlives it.
+void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_type type, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
 
 // Makes room for n_tokens tokens in all.

@@ -158,6 +158,8 @@ static void requests(printer *p, const rrt__metrics *m)
     single(p, "num_requests_waiting", "gauge", "Requests that wait for one.", (double)e->waiting);
     single(p, "kv_cache_usage_perc", "gauge", "Part of the pages of keys and values in use, 0 to 1.",
            e->pages ? (double)e->pages_used / (double)e->pages : 0);
+    single(p, "kv_bytes_per_token", "gauge", "Bytes of keys and values that a token takes.",
+           (double)e->kv_bytes_per_token);
     single(p, "prefix_cache_queries_total", "counter", "Tokens of prompts looked up in pages.",
            (double)e->prompt_tokens);
     single(p, "prefix_cache_hits_total", "counter", "Tokens of prompts found in pages.",

@@ -1,0 +1,294 @@
+// Keys and values in pages: what is stored where, and attention over it, for every type and variant.
+#include "base/half.h"
+#include "kernel_checks.h"
+
+// --- keys and values in pages
+// ------------------------------------------------------------------------------------------
+
+enum { PAGES = 3 };
+
+// Two K/V heads, with room before, between and after their keys and values; what no token filled is NaN.
+typedef struct cache {
+    unsigned char *pages[PAGES];
+    rrt__kv_view views[2];
+    size_t page_bytes;
+} cache;
+
+static void make_cache(cache *c, size_t head_dim, rrt__kv_type type)
+{
+    size_t half = rrt__kv_bytes(type, head_dim), size = rrt__kv_size(type);
+    c->page_bytes = 5 * size;
+    for (int h = 0; h < 2; h++) {
+        c->views[h] =
+            (rrt__kv_view){c->pages, c->page_bytes, c->page_bytes + half + 3 * size, head_dim, type};
+        c->page_bytes += 2 * half + 3 * size;
+    }
+    for (size_t p = 0; p < PAGES; p++) {
+        c->pages[p] = malloc(c->page_bytes);
+        assert_non_null(c->pages[p]);
+        memset(c->pages[p], 0xff, c->page_bytes);
+    }
+}
+
+static void free_cache(cache *c)
+{
+    for (size_t p = 0; p < PAGES; p++) free(c->pages[p]);
+}
+
+static void fill_cache(cache *c, const rrt__kernels *k, size_t n_tokens, double key_deviation)
+{
+    size_t head_dim = c->views[0].head_dim;
+    for (size_t t = 0; t < n_tokens; t++) {
+        float *key = make(head_dim, 100 + t, 0, key_deviation), *value = make(head_dim, 200 + t, 0, 1);
+        k->kv_store(c->views[0], t, key, value);
+        free(key), free(value);
+    }
+}
+
+// What f16 has of a number: rrt__f32_to_f16 is held to numpy in test_dtype.
+static double stored(float x, rrt__kv_type type)
+{
+    if (type == RRT__KV_TYPE_F32) return x;
+    if (isfinite(x)) x = fmaxf(-65504, fminf(x, 65504));
+    return rrt__f16_to_f32(rrt__f32_to_f16(x));
+}
+
+static void assert_number(const rrt__kernels *k, double got, double expected)
+{
+    if (got != expected && !(isnan(got) && isnan(expected)))
+        fail_msg("%s: %.9g is stored, not %.9g", k->name, got, expected);
+}
+
+static void assert_token(const rrt__kernels *k, const rrt__kv_view *view, size_t at, const float *key,
+                         const float *value)
+{
+    for (size_t d = 0; d < view->head_dim; d++) {
+        assert_number(k, truth_key(view, at, d), stored(key[d], view->type));
+        assert_number(k, truth_value(view, at, d), stored(value[d], view->type));
+    }
+}
+
+static size_t count_filled(const cache *c)
+{
+    size_t count = 0;
+    for (int h = 0; h < 2; h++)
+        for (size_t t = 0; t < PAGES * RRT__PAGE_TOKENS; t++)
+            for (size_t d = 0; d < c->views[h].head_dim; d++)
+                count += !isnan(truth_key(&c->views[h], t, d)) + !isnan(truth_value(&c->views[h], t, d));
+    return count;
+}
+
+// A token is where it belongs and nowhere else; then also at another head.
+static void check_store(const rrt__kernels *k, size_t head_dim, rrt__kv_type type, double deviation)
+{
+    for (size_t at = 0; at < PAGES * RRT__PAGE_TOKENS; at += 7) {
+        cache c;
+        float *key = make(head_dim, 21, 0, deviation), *value = make(head_dim, 22, 0, deviation);
+        make_cache(&c, head_dim, type);
+        k->kv_store(c.views[0], at, key, value);
+        assert_token(k, &c.views[0], at, key, value);
+        assert_int_equal(count_filled(&c), 2 * head_dim);
+        k->kv_copy(c.views[1], c.views[0], at);
+        assert_token(k, &c.views[1], at, key, value);
+        assert_int_equal(count_filled(&c), 4 * head_dim);
+        free_cache(&c);
+        free(key), free(value);
+    }
+}
+
+// Ties, the ends of f16's range, and what is beyond it.
+static void check_store_of_limits(const rrt__kernels *k)
+{
+    const struct {
+        float x, f16;
+    } cases[] = {{1 + 0x1p-11f, 1},
+                 {1 + 3 * 0x1p-11f, 1 + 0x1p-9f},
+                 {1 + 0x1.002p-11f, 1 + 0x1p-10f},
+                 {0x1p-24f, 0x1p-24f},
+                 {0x1p-25f, 0},
+                 {0x1.8p-24f, 0x1p-23f},
+                 {0x1.ff8p-15f, 0x1.ff8p-15f},
+                 {0x1.ffcp-15f, 0x1p-14f},
+                 {65504, 65504},
+                 {65519, 65504},
+                 {65520, 65504},
+                 {1e30f, 65504},
+                 {-70000, -65504},
+                 {INFINITY, INFINITY},
+                 {-INFINITY, -INFINITY},
+                 {NAN, NAN}};
+    enum { COUNT = sizeof cases / sizeof *cases };
+    float x[COUNT];
+    cache c;
+    for (int i = 0; i < COUNT; i++) x[i] = cases[i].x;
+    make_cache(&c, COUNT, RRT__KV_TYPE_F16);
+    k->kv_store(c.views[0], 9, x, x);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_number(k, truth_key(&c.views[0], 9, i), cases[i].f16);
+        assert_number(k, truth_value(&c.views[0], 9, i), cases[i].f16);
+    }
+    free_cache(&c);
+}
+
+static void check_stores(const rrt__kernels *k)
+{
+    for (int d = 0; d < HEAD_DIM_COUNT; d++)
+        for (int type = 0; type < RRT__KV_TYPE_COUNT; type++) {
+            check_store(k, head_dims[d], (rrt__kv_type)type, 1);
+            check_store(k, head_dims[d], (rrt__kv_type)type, 1e-6); // subnormal in f16
+            check_store(k, head_dims[d], (rrt__kv_type)type, 1e5);
+        }
+    check_store_of_limits(k);
+}
+
+static void test_stores(void **state)
+{
+    (void)state;
+    each_variant(check_stores);
+}
+
+// --- attention
+// -----------------------------------------------------------------------------------------------------
+
+static void check_attention_to(const rrt__kernels *k, rrt__kv_type type, size_t first, size_t n_tokens,
+                               size_t head_dim, double score_deviation, float cap)
+{
+    float scale = 1 / sqrtf((float)head_dim);
+    cache c;
+    make_cache(&c, head_dim, type);
+    fill_cache(&c, k, n_tokens, score_deviation);
+    float *query = make(head_dim, 13, 0, 1), *got = make(head_dim, 14, 0, 1),
+          *expected = make(head_dim, 14, 0, 1);
+    size_t whole = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    float *scratch = make(whole, 15, 0, 1);
+    const rrt__attention seen = {first, n_tokens, scale, cap};
+    truth->attention(expected, query, c.views[0], &seen, scratch);
+    k->attention(got, query, c.views[0], &seen, scratch);
+    // A score of size s is known to about s · 2^-23 a few times over, and e^score no better. Values are of
+    // order 3.
+    assert_close(k, "attention", got, expected, head_dim, 1e-6, 2e-6 + 3e-6 * score_deviation);
+    for (size_t d = 0; n_tokens == 1 && d < head_dim; d++)
+        assert_near(got[d], truth_value(&c.views[0], 0, d), 1e-6 * fabs(got[d]));
+    free_cache(&c);
+    free(query), free(got), free(expected), free(scratch);
+}
+
+static void check_attention_of(const rrt__kernels *k, size_t first, size_t n_tokens, size_t head_dim,
+                               double score_deviation, float cap)
+{
+    for (int type = 0; type < RRT__KV_TYPE_COUNT; type++)
+        check_attention_to(k, (rrt__kv_type)type, first, n_tokens, head_dim, score_deviation, cap);
+}
+
+static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_dim, double score_deviation)
+{
+    check_attention_of(k, 0, n_tokens, head_dim, score_deviation, 0);
+}
+
+// What is no number is seen, in f16 as in f32; what f16 has no room for does no harm. (A key of -infinity is
+// of a token that nobody looks at.)
+static void check_attention_to_limits(const rrt__kernels *k, rrt__kv_type type)
+{
+    const float one = 1, huge = 1e5f, bad[] = {NAN, INFINITY, -INFINITY};
+    float out, scratch[RRT__PAGE_TOKENS];
+    const rrt__attention seen = {0, 3, 1, 0};
+    for (int i = 0; i < 8; i++) {
+        cache c;
+        make_cache(&c, 1, type);
+        for (size_t t = 0; t < 3; t++) k->kv_store(c.views[0], t, &one, &one);
+        k->kv_store(c.views[0], 1,
+                    i < 3    ? &bad[i]
+                    : i == 3 ? &huge
+                             : &one,
+                    i > 4    ? &bad[i - 5]
+                    : i == 4 ? &huge
+                             : &one);
+        k->attention(&out, &one, c.views[0], &seen, scratch);
+        assert_int_equal(isfinite(out) != 0, i == 3 || i == 4 || i == 2);
+        free_cache(&c);
+    }
+}
+
+static void check_attentions(const rrt__kernels *k)
+{
+    check_attention_to_limits(k, RRT__KV_TYPE_F16);
+    check_attention_to_limits(k, RRT__KV_TYPE_F32);
+    for (int d = 0; d < HEAD_DIM_COUNT; d++)
+        for (size_t n = 1; n <= 40; n++) {
+            check_attention(k, n, head_dims[d], 0); // an even mean
+            check_attention(k, n, head_dims[d], 1);
+            check_attention(k, n, head_dims[d], 30);   // gaps past what e^x can hold in f32
+            check_attention(k, n, head_dims[d], 1000); // one token takes all
+        }
+    check_attention(k, 17, 33, 1);
+    check_attention(k, 17, 100, 1); // lines of all kinds
+    check_attention(k, 48, 1, 1);
+    for (size_t first = 0; first < 40; first++) { // a window, from anywhere in a page
+        check_attention_of(k, first, 40, 33, 1, 0);
+        check_attention_of(k, first, first + 1, 8, 1, 0);
+        check_attention_of(k, first, 40, 33, 30, 50);
+    }
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    each_variant(check_attentions);
+}
+
+// --- the same bits from every table
+// -----------------------------------------------------------------------------------
+
+enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MOST_VALUES = 100000 };
+
+// What stands in pages, and what attention makes of it.
+static float *run_pages(const rrt__kernels *k, float *out, const float *query, size_t head_dim,
+                        rrt__kv_type type)
+{
+    cache c;
+    float scratch[SEEN + RRT__PAGE_TOKENS];
+    make_cache(&c, head_dim, type);
+    fill_cache(&c, k, SEEN, 1);
+    for (int cap = 0; cap < 2; cap++, out += head_dim)
+        k->attention(out, query, c.views[0], &(rrt__attention){cap ? 5 : 0, SEEN, 0.2f, cap ? 3 : 0},
+                     scratch);
+    for (size_t p = 0; p < PAGES; p++, out += c.page_bytes / sizeof *out)
+        memcpy(out, c.pages[p], c.page_bytes / sizeof *out * sizeof *out);
+    free_cache(&c);
+    return out;
+}
+
+static size_t run_all(const rrt__kernels *k, float *out)
+{
+    float *query = make(100, 1, 0, 3), *at = out;
+    for (int type = 0; type < RRT__KV_TYPE_COUNT; type++)
+        for (size_t head_dim = 20; head_dim <= 100; head_dim += 20)
+            at = run_pages(k, at, query, head_dim, (rrt__kv_type)type);
+    free(query);
+    return (size_t)(at - out);
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    float *expected = make(MOST_VALUES, 1, 0, 0), *got = make(MOST_VALUES, 1, 0, 0);
+    size_t count = run_all(&rrt__kernels_reference, expected);
+    assert_true(count < MOST_VALUES);
+    for (size_t v = 0; v < VARIANT_COUNT; v++) {
+        if (!rrt__kernels_can_run(variants[v])) continue;
+        run_all(variants[v], got);
+        assert_same_bits(variants[v], "pages", got, expected, count);
+    }
+    free(expected);
+    free(got);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stores),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_same_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
