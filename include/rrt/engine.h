@@ -3,7 +3,7 @@
 // loops early frees its place at once.
 //
 // What a request gets does not depend on the requests beside it, on how its prompt was cut into chunks, or on
-// the number of threads: bit for bit with a quantised model.
+// the number of threads, bit for bit.
 //
 // One thread uses an engine at a time.
 #ifndef RRT_ENGINE_H

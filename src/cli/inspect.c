@@ -33,6 +33,17 @@ static json_t *types_json(const rrt_model *model)
     return json;
 }
 
+// What its weights take in memory where it runs, by type.
+static json_t *resident_json(const rrt_model *model)
+{
+    rrt_model_type types[RRT_MODEL_TYPES];
+    size_t count = rrt_model_resident_types(model, types);
+    json_t *json = json_object();
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(json, types[i].name, json_integer((json_int_t)types[i].bytes));
+    return json;
+}
+
 static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, size_t kv_bytes, rrt_error *err)
 {
     json_t *plan =
@@ -47,6 +58,7 @@ static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, si
     json_object_set_new(plan, "params", rrt__cli_params_json(i));
     json_object_set_new(plan, "name", json_string(i->name));
     json_object_set_new(plan, "types", types_json(model));
+    json_object_set_new(plan, "resident_bytes", resident_json(model));
     json_object_set_new(plan, "tokenizer", json_string(tokenizer_text(model, i)));
     json_object_set_new(plan, "chat_template", json_boolean(i->has_chat_template));
     json_object_set_new(plan, "kv_bytes_per_token", json_integer((json_int_t)kv_bytes));
@@ -54,11 +66,9 @@ static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, si
     return rrt__cli_print_json(plan, err);
 }
 
-static void print_types(const rrt_model *model)
+static void print_types(const char *title, const rrt_model_type *types, size_t count)
 {
-    rrt_model_type types[RRT_MODEL_TYPES];
-    size_t count = rrt_model_types(model, types);
-    printf("types       ");
+    printf("%-12s", title);
     for (size_t i = 0; i < count; i++)
         printf("%s%llu %s (%s)", i ? ", " : "", (unsigned long long)types[i].tensors, types[i].name,
                rrt__cli_bytes(types[i].bytes));
@@ -84,7 +94,9 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
     if (i->params_gate) printf("gates       after each loop but the last\n");
     printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i),
            i->has_chat_template ? "yes" : "no");
-    print_types(model);
+    rrt_model_type types[RRT_MODEL_TYPES];
+    print_types("types", types, rrt_model_types(model, types));
+    print_types("in memory", types, rrt_model_resident_types(model, types));
     printf("keys/values %s per token, %s for the whole context\n", rrt__cli_bytes(kv_bytes),
            rrt__cli_bytes(kv_bytes * (uint64_t)i->context));
     printf("file        %s\n", rrt__cli_bytes(i->file_bytes));
