@@ -1,9 +1,9 @@
 #include "convert/fit.h"
 
-#include <cblas.h>
 #include <string.h>
 
 #include "convert/gram.h"
+#include "kernels/algebra.h"
 #include "kernels/gemm.h"
 
 rrt_status rrt__fit_open(rrt__fit *fit, size_t tokens, size_t out, size_t in, rrt_error *err)
@@ -34,9 +34,9 @@ static void gather(rrt__team team, rrt__fit *fit, const float *x, size_t out, si
     for (size_t r = own.begin; r < own.end; r++) memset(fit->gram + r * in, 0, in * sizeof(float));
     rrt__team_barrier(team);
     rrt__gram_add(team, fit->gram, in, x, fit->tokens, scale);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)(own.end - own.begin),
-                (int)fit->tokens, scale, fit->missing, (int)out, x + own.begin, (int)in, 0,
-                fit->cross + own.begin, (int)in);
+    rrt__algebra_multiply(fit->cross + own.begin, in, (rrt__operand){fit->missing, out, true},
+                          (rrt__operand){x + own.begin, in, false}, out, own.end - own.begin, fit->tokens,
+                          scale, 0);
     rrt__team_barrier(team);
 }
 
@@ -45,21 +45,18 @@ static void gather(rrt__team team, rrt__fit *fit, const float *x, size_t out, si
 static void solve_rows(rrt__team team, rrt__fit *fit, const rrt__fit_target *t)
 {
     rrt__share rows = rrt__team_share(team, t->linear->out, 1);
-    size_t in = t->linear->in, first = rows.begin * in, size = (rows.end - rows.begin) * in;
-    int count = (int)(rows.end - rows.begin), n = (int)in;
+    size_t in = t->linear->in, count = rows.end - rows.begin, first = rows.begin * in, size = count * in;
     float *solved = fit->cross + first, *shared = t->room + first;
     if (count == 0) return;
-    cblas_saxpy((int)size, fit->damping, t->original + first, 1, solved, 1);
+    for (size_t i = 0; i < size; i++) solved[i] += fit->damping * t->original[first + i];
     if (!t->lora) {
-        rrt__gram_solve(solved, (size_t)count, fit->gram, in);
+        rrt__gram_solve(solved, count, fit->gram, in);
         return;
     }
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, count, n, 1, fit->gram, n,
-                solved, n);
+    rrt__algebra_solve_lower_transposed(solved, fit->gram, count, in);
     memcpy(shared, t->linear->weight + first, size * sizeof(float));
-    cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, count, n, 1, fit->gram, n,
-                shared, n);
-    cblas_saxpy((int)size, -1, shared, 1, solved, 1);
+    rrt__algebra_multiply_lower(shared, fit->gram, count, in);
+    for (size_t i = 0; i < size; i++) solved[i] -= shared[i];
 }
 
 static rrt_status factor(rrt__fit *fit, size_t in)

@@ -1,9 +1,7 @@
 #include "convert/gram.h"
 
-#include <cblas.h>
-#include <lapacke.h>
-
 #include "base/progress.h"
+#include "kernels/algebra.h"
 
 enum { TILE = 192 };
 
@@ -45,8 +43,8 @@ void rrt__gram_add(rrt__team team, float *gram, size_t width, const float *x, si
         size_t owner = t / nth % 2 ? nth - 1 - t % nth : t % nth;
         if (owner != (size_t)team.ith) continue;
         size_t begin = (tiles - 1 - t) * TILE, end = begin + TILE < width ? begin + TILE : width;
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(end - begin), (int)end, (int)rows, scale,
-                    x + begin, (int)width, x, (int)width, 1, gram + begin * width, (int)width);
+        rrt__algebra_multiply(gram + begin * width, width, (rrt__operand){x + begin, width, true},
+                              (rrt__operand){x, width, false}, end - begin, end, rows, scale, 1);
     }
 }
 
@@ -120,17 +118,15 @@ float rrt__gram_damp(float *gram, size_t width)
 
 rrt_status rrt__gram_factor(float *gram, size_t width, rrt_error *err)
 {
-    // A row-major lower triangle is LAPACK's upper one.
-    lapack_int info = LAPACKE_spotrf(LAPACK_COL_MAJOR, 'U', (lapack_int)width, gram, (lapack_int)width);
-    if (info != 0)
+    int row = rrt__algebra_cholesky(gram, width);
+    if (row != 0)
         return rrt__fail(err, RRT_STATUS_NUMERIC,
-                         "the inputs' second moments are not positive definite (row %d)", (int)info);
+                         "the inputs' second moments are not positive definite (row %d)", row);
     return RRT_STATUS_OK;
 }
 
 void rrt__gram_solve(float *x, size_t rows, const float *factor, size_t width)
 {
-    int m = (int)rows, n = (int)width;
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, m, n, 1, factor, n, x, n);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, m, n, 1, factor, n, x, n);
+    rrt__algebra_solve_lower_transposed(x, factor, rows, width);
+    rrt__algebra_solve_lower(x, factor, rows, width);
 }

@@ -5,12 +5,12 @@
 // matrix of an unshared one, moves.
 #include "convert/heal.h"
 
-#include <cblas.h>
 #include <string.h>
 
 #include "base/progress.h"
 #include "convert/convert.h"
 #include "convert/fit.h"
+#include "kernels/algebra.h"
 #include "kernels/gemm.h"
 
 // One of the two models on its way through the depths.
@@ -109,9 +109,9 @@ static void merge(rrt__team team, const healer *h, rrt__matrix m)
     float *merged = h->merged[m] + rows.begin * in;
     memcpy(merged, linear->weight + rows.begin * in, count * in * sizeof(float));
     if (lora->rank)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)in, (int)lora->rank, 1,
-                    lora->b.weight + rows.begin * lora->rank, (int)lora->rank, lora->a.weight, (int)in, 1,
-                    merged, (int)in);
+        rrt__algebra_multiply(merged, in,
+                              (rrt__operand){lora->b.weight + rows.begin * lora->rank, lora->rank, false},
+                              (rrt__operand){lora->a.weight, in, false}, count, in, lora->rank, 1, 1);
 }
 
 static void show_depth(rrt__team team, healer *h)

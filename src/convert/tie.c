@@ -1,10 +1,10 @@
 #include "convert/tie.h"
 
-#include <cblas.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "convert/gram.h"
+#include "kernels/algebra.h"
 
 enum { FIRST_STEPS = 4 }; // of the search for low-rank parts, from anywhere
 
@@ -59,8 +59,7 @@ static rrt_status room_open(room *r, const rrt__tie *tie, rrt_error *err)
 static double dot(const float *x, const float *y, size_t rows, size_t columns)
 {
     double sum = 0;
-    for (size_t i = 0; i < rows; i++)
-        sum += cblas_dsdot((int)columns, x + i * columns, 1, y + i * columns, 1);
+    for (size_t i = 0; i < rows * columns; i++) sum += (double)x[i] * y[i];
     return sum;
 }
 
@@ -72,13 +71,11 @@ static void subtract_shared(room *r, const rrt__tie *tie, const rrt__tie_depth *
 // difference = (W_l - W')·L_l, with L_l in r->factor.
 static rrt_status weigh(room *r, const rrt__tie *tie, const rrt__tie_depth *t, rrt_error *err)
 {
-    int m = (int)tie->out, n = (int)tie->in;
     subtract_shared(r, tie, t);
     if (!t->gram) return RRT_STATUS_OK;
     memcpy(r->factor, t->gram, tie->in * tie->in * sizeof(float));
     RRT__TRY(rrt__gram_factor(r->factor, tie->in, err));
-    cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, m, n, 1, r->factor, n,
-                r->difference, n);
+    rrt__algebra_multiply_lower(r->difference, r->factor, tie->out, tie->in);
     return RRT_STATUS_OK;
 }
 
@@ -103,15 +100,14 @@ static rrt_status solve_depth(room *r, const rrt__tie *tie, int l, rrt_error *er
 // Σ_l weight_l · C_l, which stays factored. ‖W_l·L_l‖² is the scalar product of W_l and W_l·C_l.
 static rrt_status solve_alone(room *r, const rrt__tie *tie, rrt_error *err)
 {
-    int m = (int)tie->out, n = (int)tie->in;
+    size_t size = tie->out * tie->in, square = tie->in * tie->in;
     for (int l = 0; l < tie->n; l++) {
         const rrt__tie_depth *t = &tie->depths[l];
-        cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, m, n, 1, t->gram, n, t->original, n, 0,
-                    r->difference, n);
+        rrt__algebra_multiply_symmetric(r->difference, t->original, t->gram, tie->out, tie->in, 1);
         double norm = dot(t->original, r->difference, tie->out, tie->in);
         r->weight[l] = norm > 0 ? 1 / norm : 0;
-        cblas_saxpy(m * n, (float)r->weight[l], r->difference, 1, r->alone, 1);
-        cblas_saxpy(n * n, (float)r->weight[l], t->gram, 1, r->system, 1);
+        for (size_t i = 0; i < size; i++) r->alone[i] += (float)r->weight[l] * r->difference[i];
+        for (size_t i = 0; i < square; i++) r->system[i] += (float)r->weight[l] * t->gram[i];
     }
     RRT__TRY(rrt__gram_factor(r->system, tie->in, err));
     rrt__gram_solve(r->alone, tie->out, r->system, tie->in);
@@ -137,17 +133,15 @@ static rrt_status improve_low_rank(room *r, const rrt__tie *tie, int steps, rrt_
 // · system⁻¹.
 static void improve_shared(room *r, const rrt__tie *tie)
 {
-    int m = (int)tie->out, n = (int)tie->in;
     for (size_t i = 0; i < tie->out * tie->in; i++) tie->shared[i] += STRIDE * (r->alone[i] - tie->shared[i]);
     for (int l = 0; l < tie->n; l++) {
         const rrt__tie_depth *t = &tie->depths[l];
-        int k = (int)t->rank;
-        if (k == 0) continue;
-        cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, k, n, (float)r->weight[l], t->gram, n, t->a, n, 0,
-                    r->update, n);
+        if (t->rank == 0) continue;
+        rrt__algebra_multiply_symmetric(r->update, t->a, t->gram, t->rank, tie->in, (float)r->weight[l]);
         rrt__gram_solve(r->update, t->rank, r->system, tie->in);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, -STRIDE, t->b, m, r->update, n, 1,
-                    tie->shared, n);
+        rrt__algebra_multiply(tie->shared, tie->in, (rrt__operand){t->b, tie->out, true},
+                              (rrt__operand){r->update, tie->in, false}, tie->out, tie->in, t->rank, -STRIDE,
+                              1);
     }
 }
 

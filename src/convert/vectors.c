@@ -1,8 +1,8 @@
-#include <cblas.h>
 #include <string.h>
 
 #include "convert/base.h"
 #include "convert/convert.h"
+#include "kernels/algebra.h"
 #include "model/read.h"
 
 static void add_scaled(float *out, const float *x, size_t count, float scale)
@@ -33,8 +33,8 @@ static rrt_status add_product(rrt__conversion *c, float *y, const rrt__linear *l
     RRT__TRY(rrt__alloc(&weight, linear->out * linear->in, sizeof *weight, "a copy of a matrix", err));
     rrt_status status = rrt__rows_read(&rows, 0, linear->out, linear->in, c->options.threads, weight, err);
     if (!status)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)linear->out, (int)linear->in, 1, weight,
-                    (int)linear->in, x, 1, 1, y, 1);
+        rrt__algebra_multiply(y, 1, (rrt__operand){weight, linear->in, false}, (rrt__operand){x, 1, false},
+                              linear->out, 1, linear->in, 1, 1);
     rrt__free(weight);
     return status;
 }

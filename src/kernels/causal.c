@@ -1,7 +1,8 @@
 #include "kernels/causal.h"
 
-#include <cblas.h>
 #include <string.h>
+
+#include "kernels/algebra.h"
 
 enum { BLOCK_ROWS = 64 };
 
@@ -34,13 +35,15 @@ static void hide(float *values, const rrt__causal *a, const block *b, size_t row
     memset(values + row + 1 - b->low, 0, (b->end - row - 1) * sizeof *values);
 }
 
-// c[rows, columns] = alpha · a · b + beta · c, leading dimensions given.
-static void multiply(enum CBLAS_TRANSPOSE a_order, enum CBLAS_TRANSPOSE b_order, size_t rows, size_t columns,
-                     size_t inner, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
-                     float beta, float *c, size_t ldc)
+// A matrix whose rows are `stride` apart, and its transpose.
+static rrt__operand whole(const float *values, size_t stride)
 {
-    cblas_sgemm(CblasRowMajor, a_order, b_order, (int)rows, (int)columns, (int)inner, alpha, a, (int)lda, b,
-                (int)ldb, beta, c, (int)ldc);
+    return (rrt__operand){values, stride, false};
+}
+
+static rrt__operand turned(const float *values, size_t stride)
+{
+    return (rrt__operand){values, stride, true};
 }
 
 void rrt__causal_forward(const rrt__kernels *kernels, const rrt__causal *a, size_t head, float *out,
@@ -52,8 +55,8 @@ void rrt__causal_forward(const rrt__kernels *kernels, const rrt__causal *a, size
         block b = open_block(a, begin);
         size_t count = b.end - begin, keys = b.end - b.low, at = begin * q_stride + head * d;
         const float *k = a->k + b.low * kv_stride + kv_offset, *v = a->v + b.low * kv_stride + kv_offset;
-        multiply(CblasNoTrans, CblasTrans, count, keys, d, a->scale, a->q + at, q_stride, k, kv_stride, 0,
-                 scratch, keys);
+        rrt__algebra_multiply(scratch, keys, whole(a->q + at, q_stride), turned(k, kv_stride), count, keys, d,
+                              a->scale, 0);
         for (size_t row = begin; row < b.end; row++) {
             float *scores = scratch + (row - begin) * keys, *seen = scores + first_seen(a, row) - b.low;
             size_t n_seen = row + 1 - first_seen(a, row);
@@ -61,8 +64,8 @@ void rrt__causal_forward(const rrt__kernels *kernels, const rrt__causal *a, size
             log_sums[row * a->heads + head] = kernels->softmax(seen, n_seen);
             hide(scores, a, &b, row);
         }
-        multiply(CblasNoTrans, CblasNoTrans, count, d, keys, 1, scratch, keys, v, kv_stride, 0, out + at,
-                 q_stride);
+        rrt__algebra_multiply(out + at, q_stride, whole(scratch, keys), whole(v, kv_stride), count, d, keys,
+                              1, 0);
     }
 }
 
@@ -107,22 +110,22 @@ static void backward_block(const back *w, size_t head, size_t begin, float *scra
     size_t kv = b.low * kv_stride + head / (a->heads / a->kv_heads) * d, at = begin * q_stride + head * d;
     size_t keys = b.end - b.low;
     float *p = scratch, *ds = p + count * keys, *room = ds + count * keys;
-    multiply(CblasNoTrans, CblasTrans, count, keys, d, a->scale, a->q + at, q_stride, a->k + kv, kv_stride, 0,
-             p, keys);
-    multiply(CblasNoTrans, CblasTrans, count, keys, d, 1, g->dout + at, q_stride, a->v + kv, kv_stride, 0, ds,
-             keys);
+    rrt__algebra_multiply(p, keys, whole(a->q + at, q_stride), turned(a->k + kv, kv_stride), count, keys, d,
+                          a->scale, 0);
+    rrt__algebra_multiply(ds, keys, whole(g->dout + at, q_stride), turned(a->v + kv, kv_stride), count, keys,
+                          d, 1, 0);
     for (size_t row = begin; row < b.end; row++) {
         size_t line = (row - begin) * keys, seen = line + first_seen(a, row) - b.low;
         backward_row(w, head, row, p + seen, ds + seen, room);
         hide(p + line, a, &b, row);
         hide(ds + line, a, &b, row);
     }
-    multiply(CblasNoTrans, CblasNoTrans, count, d, keys, 1, ds, keys, a->k + kv, kv_stride, 0, g->dq + at,
-             q_stride);
-    multiply(CblasTrans, CblasNoTrans, keys, d, count, 1, ds, keys, a->q + at, q_stride, 1, g->dk + kv,
-             kv_stride);
-    multiply(CblasTrans, CblasNoTrans, keys, d, count, 1, p, keys, g->dout + at, q_stride, 1, g->dv + kv,
-             kv_stride);
+    rrt__algebra_multiply(g->dq + at, q_stride, whole(ds, keys), whole(a->k + kv, kv_stride), count, d, keys,
+                          1, 0);
+    rrt__algebra_multiply(g->dk + kv, kv_stride, turned(ds, keys), whole(a->q + at, q_stride), keys, d, count,
+                          1, 1);
+    rrt__algebra_multiply(g->dv + kv, kv_stride, turned(p, keys), whole(g->dout + at, q_stride), keys, d,
+                          count, 1, 1);
 }
 
 void rrt__causal_backward(const rrt__kernels *kernels, const rrt__gradient_kernels *gradients,
