@@ -212,6 +212,7 @@ static void test_adapters_that_are_not_merged(void **state)
     for (int i = 0; i < 32 * 32; i++) weight[i] += weight[i] - plain[i];
     assert_ok(rrt_model_open(&model, RRT_TEST_DATA "/models/llama", &options, &err));
     assert_int_equal(model->depths[1].lora[RRT__MATRIX_Q].rank, 8);
+    assert_string_equal(model->name, "llama"); // the model's own
     assert_same_logits(merged, 0, model, 0, 1e-4);
     rrt_model_close(model);
 
@@ -221,6 +222,10 @@ static void test_adapters_that_are_not_merged(void **state)
     assert_int_equal(model->slots[1].matrix[RRT__MATRIX_Q].storage, RRT__STORAGE_Q8_0);
     assert_same_logits(merged, 0, model, 0, 0.3);
     rrt_model_close(model);
+    loras[1] = "/nowhere";
+    assert_fails(RRT_STATUS_IO, "nowhere", rrt_model_open(&model, packed, &options, &err));
+    assert_null(model);
+    loras[1] = folder;
     unlink(packed);
     char recursive[64];
     rrt_model *tied;

@@ -187,7 +187,7 @@ static void test_quantised_while_read(void **state)
         assert_memory_equal(got, expected, vocab * sizeof *got);
         rrt_model_close(read);
         options.type = "q3";
-        assert_fails(RRT_STATUS_FORMAT, "'q3'", rrt_model_open(&read, folder, &options, &err));
+        assert_fails(RRT_STATUS_ARGUMENT, "'q3'", rrt_model_open(&read, folder, &options, &err));
         options.type = NULL;
         rrt__memory_available_at_most = 1000;
         assert_fails(RRT_STATUS_MEMORY, "0.00 GB are free", rrt_model_open(&read, folder, &options, &err));

@@ -52,7 +52,7 @@ static size_t read_number(const char *path, const char *key)
     unsigned long long number = 0;
     size_t found = SIZE_MAX, length = strlen(key);
     FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file))
+    while (file && found == SIZE_MAX && fgets(line, sizeof line, file))
         if (strncmp(line, key, length) == 0 && sscanf(line + length, "%llu", &number) == 1) found = number;
     if (file) fclose(file);
     return found;
@@ -95,8 +95,8 @@ typedef struct rrt__arena_chunk {
     _Alignas(ALIGNMENT) unsigned char bytes[];
 } rrt__arena_chunk;
 
-static rrt_status take(rrt__arena *arena, void **out, size_t *bytes_taken, size_t count, size_t size,
-                       const char *what, rrt_error *err)
+rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
+                           rrt_error *err)
 {
     size_t bytes;
     if (!rrt__size_mul(count, size, &bytes) || bytes > SIZE_MAX / 2)
@@ -118,9 +118,9 @@ static rrt_status take(rrt__arena *arena, void **out, size_t *bytes_taken, size_
             arena->chunks = fresh;
         chunk = fresh;
     }
-    *out = chunk->bytes + chunk->used;
-    *bytes_taken = bytes;
+    void *memory = chunk->bytes + chunk->used;
     chunk->used += bytes;
+    memcpy(out_pointer, &memory, sizeof memory);
     return RRT_STATUS_OK;
 }
 
@@ -128,19 +128,8 @@ rrt_status rrt__arena_alloc(rrt__arena *arena, void *out_pointer, size_t count, 
                             rrt_error *err)
 {
     void *memory;
-    size_t bytes;
-    RRT__TRY(take(arena, &memory, &bytes, count, size, what, err));
-    memset(memory, 0, bytes);
-    memcpy(out_pointer, &memory, sizeof memory);
-    return RRT_STATUS_OK;
-}
-
-rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
-                           rrt_error *err)
-{
-    void *memory;
-    size_t bytes;
-    RRT__TRY(take(arena, &memory, &bytes, count, size, what, err));
+    RRT__TRY(rrt__arena_room(arena, &memory, count, size, what, err));
+    memset(memory, 0, count * size);
     memcpy(out_pointer, &memory, sizeof memory);
     return RRT_STATUS_OK;
 }

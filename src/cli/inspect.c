@@ -23,24 +23,13 @@ static const char *tokenizer_text(const rrt_model *model, const rrt_model_info *
     return why.message;
 }
 
-static json_t *types_json(const rrt_model *model)
+// Of each type how many tensors there are, or how many bytes.
+static json_t *types_json(const rrt_model_type *types, size_t count, bool wants_bytes)
 {
-    rrt_model_type types[RRT_MODEL_TYPES];
-    size_t count = rrt_model_types(model, types);
     json_t *json = json_object();
     for (size_t i = 0; i < count; i++)
-        json_object_set_new(json, types[i].name, json_integer((json_int_t)types[i].tensors));
-    return json;
-}
-
-// What its weights take in memory where it runs, by type.
-static json_t *resident_json(const rrt_model *model)
-{
-    rrt_model_type types[RRT_MODEL_TYPES];
-    size_t count = rrt_model_resident_types(model, types);
-    json_t *json = json_object();
-    for (size_t i = 0; i < count; i++)
-        json_object_set_new(json, types[i].name, json_integer((json_int_t)types[i].bytes));
+        json_object_set_new(json, types[i].name,
+                            json_integer((json_int_t)(wants_bytes ? types[i].bytes : types[i].tensors)));
     return json;
 }
 
@@ -57,8 +46,10 @@ static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, si
     json_decref(shape);
     json_object_set_new(plan, "params", rrt__cli_params_json(i));
     json_object_set_new(plan, "name", json_string(i->name));
-    json_object_set_new(plan, "types", types_json(model));
-    json_object_set_new(plan, "resident_bytes", resident_json(model));
+    rrt_model_type types[RRT_MODEL_TYPES];
+    json_object_set_new(plan, "types", types_json(types, rrt_model_types(model, types), false));
+    json_object_set_new(plan, "resident_bytes",
+                        types_json(types, rrt_model_resident_types(model, types), true));
     json_object_set_new(plan, "tokenizer", json_string(tokenizer_text(model, i)));
     json_object_set_new(plan, "chat_template", json_boolean(i->has_chat_template));
     json_object_set_new(plan, "kv_bytes_per_token", json_integer((json_int_t)kv_bytes));

@@ -88,7 +88,6 @@ static void take_nibbles(block *b, const uint8_t qs[16])
 static void take_fifth_bits(block *b, const uint8_t qh[4])
 {
     uint32_t bits = word_at(qh);
-    b->high[0] = 0;
     for (int t = 0; t < 4; t++) {
         uint32_t own = bits >> t & 0x11111111u;
         own = (own | own >> 3) & 0x03030303u;
@@ -97,38 +96,23 @@ static void take_fifth_bits(block *b, const uint8_t qh[4])
     }
 }
 
-static bool put_q4_0(place p, const rrt__block_q4_0 *from)
+// Blocks of 32 with nibbles are d, then the minimum, the fifth bits, where there are some, and the nibbles.
+static bool put_nibbles(place p, rrt__storage storage, const uint8_t *from)
 {
-    block b;
-    take_nibbles(&b, from->qs);
-    put_codes(p.codes, RRT__STORAGE_Q4_0, p.output, &b);
-    return put_half(p, 0, from->d);
-}
-
-static bool put_q4_1(place p, const rrt__block_q4_1 *from)
-{
-    block b;
-    take_nibbles(&b, from->qs);
-    put_codes(p.codes, RRT__STORAGE_Q4_1, p.output, &b);
-    return put_half(p, 0, from->d) & put_half(p, 1, from->m);
-}
-
-static bool put_q5_0(place p, const rrt__block_q5_0 *from)
-{
-    block b;
-    take_nibbles(&b, from->qs);
-    take_fifth_bits(&b, from->qh);
-    put_codes(p.codes, RRT__STORAGE_Q5_0, p.output, &b);
-    return put_half(p, 0, from->d);
-}
-
-static bool put_q5_1(place p, const rrt__block_q5_1 *from)
-{
-    block b;
-    take_nibbles(&b, from->qs);
-    take_fifth_bits(&b, from->qh);
-    put_codes(p.codes, RRT__STORAGE_Q5_1, p.output, &b);
-    return put_half(p, 0, from->d) & put_half(p, 1, from->m);
+    block b = {0};
+    bool is_finite = put_half(p, 0, from);
+    from += 2;
+    if (rrt__storage_has_minimum(storage)) {
+        if (!put_half(p, 1, from)) is_finite = false;
+        from += 2;
+    }
+    if (rrt__storage_bits(storage) == 5) {
+        take_fifth_bits(&b, from);
+        from += 4;
+    }
+    take_nibbles(&b, from);
+    put_codes(p.codes, storage, p.output, &b);
+    return is_finite;
 }
 
 // Of 32 bytes with a nibble of each value, at `shift`.
@@ -139,33 +123,33 @@ static void gather_nibbles(block *b, const uint8_t qs[32], int shift)
                     (word_at(qs + 16 + 4 * c) >> shift & 0x0f0f0f0fu) << 4;
 }
 
-// Scale and minimum of block k of a super-block; dequant.h shows how they lie.
-static void put_scale_and_minimum(place p, const uint8_t scales[12], size_t k)
+// Scale and minimum of block k of a super-block, and d and dmin of all its blocks; dequant.h shows how they
+// lie.
+static bool put_scales(place p, const uint8_t scales[12], size_t k, const uint8_t d[2], const uint8_t dmin[2])
 {
     bool is_low = k < 4;
     put_pair(p, 0, is_low ? scales[k] & 63u : (scales[k + 4] & 15u) | (unsigned)(scales[k - 4] >> 6) << 4);
     put_pair(p, 1,
              is_low ? scales[k + 4] & 63u : (unsigned)(scales[k + 4] >> 4) | (unsigned)(scales[k] >> 6) << 4);
+    bool is_finite = put_half(p, 0, d);
+    return put_half(p, 1, dmin) && is_finite;
 }
 
 static bool put_q4_k(place p, const rrt__block_q4_k *from, size_t k)
 {
-    block b;
+    block b = {0};
     gather_nibbles(&b, from->qs + k / 2 * 32, (int)(k % 2) * 4);
     put_codes(p.codes, RRT__STORAGE_Q4_K, p.output, &b);
-    put_scale_and_minimum(p, from->scales, k);
-    return put_half(p, 0, from->d) & put_half(p, 1, from->dmin);
+    return put_scales(p, from->scales, k, from->d, from->dmin);
 }
 
 static bool put_q5_k(place p, const rrt__block_q5_k *from, size_t k)
 {
-    block b;
+    block b = {0};
     gather_nibbles(&b, from->qs + k / 2 * 32, (int)(k % 2) * 4);
-    b.high[0] = 0;
     for (int c = 0; c < 8; c++) b.high[0] |= bit_of(word_at(from->qh + 4 * c), (int)k) << c;
     put_codes(p.codes, RRT__STORAGE_Q5_K, p.output, &b);
-    put_scale_and_minimum(p, from->scales, k);
-    return put_half(p, 0, from->d) & put_half(p, 1, from->dmin);
+    return put_scales(p, from->scales, k, from->d, from->dmin);
 }
 
 static bool put_q6_k(place p, const rrt__block_q6_k *from, size_t k)
@@ -187,20 +171,14 @@ static bool put_block(place p, rrt__dtype dtype, const void *from, size_t k)
     switch (dtype) {
     case RRT__DTYPE_Q8_0:
         return put_q8_0(p, from);
-    case RRT__DTYPE_Q4_0:
-        return put_q4_0(p, from);
-    case RRT__DTYPE_Q4_1:
-        return put_q4_1(p, from);
-    case RRT__DTYPE_Q5_0:
-        return put_q5_0(p, from);
-    case RRT__DTYPE_Q5_1:
-        return put_q5_1(p, from);
     case RRT__DTYPE_Q4_K:
         return put_q4_k(p, from, k);
     case RRT__DTYPE_Q5_K:
         return put_q5_k(p, from, k);
-    default:
+    case RRT__DTYPE_Q6_K:
         return put_q6_k(p, from, k);
+    default:
+        return put_nibbles(p, rrt__storage_of_dtype(dtype), from);
     }
 }
 
@@ -216,49 +194,45 @@ rrt__storage rrt__storage_of_dtype(rrt__dtype dtype)
     return storages[dtype];
 }
 
-// Rows of values as they are, turned: [in][16].
-static bool turn_f32(unsigned char *group, const unsigned char *const *rows, size_t n_rows, size_t in)
+// Rows of values of so many bytes, turned: [in][16]. A value is not finite if all bits of its exponent are
+// set.
+static inline __attribute__((always_inline)) bool turn(unsigned char *group, const unsigned char *const *rows,
+                                                       size_t n_rows, size_t in, size_t bytes,
+                                                       uint32_t exponent)
 {
-    uint32_t below = ~0u; // its top bit stays as long as every magnitude is below infinity's
-    for (size_t i = 0; i < in; i++) {
-        uint32_t values[RRT__GROUP] = {0};
+    enum { INPUTS = 16 }; // at a time: they stay in the first-level cache
+    unsigned char part[RRT__GROUP][INPUTS * sizeof(float)] = {{0}};
+    unsigned infinite = 0;
+    for (size_t begin = 0; begin < in; begin += INPUTS) {
+        size_t count = in - begin < INPUTS ? in - begin : INPUTS;
         for (size_t r = 0; r < n_rows; r++) {
-            memcpy(&values[r], rows[r] + i * sizeof *values, sizeof *values);
-            below &= (values[r] & 0x7fffffffu) - 0x7f800000u;
+            memcpy(part[r], rows[r] + begin * bytes, count * bytes);
+            for (size_t i = 0; i < count; i++) {
+                uint32_t value = 0;
+                memcpy(&value, part[r] + i * bytes, bytes);
+                infinite |= (value & exponent) == exponent;
+            }
         }
-        memcpy(group + i * sizeof values, values, sizeof values);
+        for (size_t i = 0; i < count; i++, group += RRT__GROUP * bytes)
+            for (size_t r = 0; r < RRT__GROUP; r++) memcpy(group + r * bytes, part[r] + i * bytes, bytes);
     }
-    return below >> 31;
-}
-
-static bool turn_halves(unsigned char *group, const unsigned char *const *rows, size_t n_rows, size_t in,
-                        unsigned exponent)
-{
-    bool is_finite = true;
-    for (size_t i = 0; i < in; i++) {
-        uint16_t values[RRT__GROUP] = {0};
-        for (size_t r = 0; r < n_rows; r++) {
-            memcpy(&values[r], rows[r] + i * sizeof *values, sizeof *values);
-            is_finite &= (values[r] & exponent) != exponent;
-        }
-        memcpy(group + i * sizeof values, values, sizeof values);
-    }
-    return is_finite;
+    return !infinite;
 }
 
 bool rrt__repack_group(unsigned char *group, rrt__dtype dtype, const unsigned char *const *rows,
                        size_t n_rows, size_t in)
 {
     rrt__storage storage = rrt__storage_of_dtype(dtype);
-    if (dtype == RRT__DTYPE_F32) return turn_f32(group, rows, n_rows, in);
-    if (dtype == RRT__DTYPE_F16) return turn_halves(group, rows, n_rows, in, 0x7c00);
-    if (dtype == RRT__DTYPE_BF16) return turn_halves(group, rows, n_rows, in, 0x7f80);
+    if (dtype == RRT__DTYPE_F32) return turn(group, rows, n_rows, in, 4, 0x7f800000);
+    if (dtype == RRT__DTYPE_F16) return turn(group, rows, n_rows, in, 2, 0x7c00);
+    if (dtype == RRT__DTYPE_BF16) return turn(group, rows, n_rows, in, 2, 0x7f80);
     size_t per_block = rrt__dtype_block_values(dtype) / RRT__BLOCK, bytes = rrt__dtype_block_bytes(dtype);
     bool is_finite = true;
     if (n_rows < RRT__GROUP) memset(group, 0, rrt__packed_group_bytes(storage, in));
     for (size_t b = 0; b < in / RRT__BLOCK; b++)
         for (size_t r = 0; r < n_rows; r++)
-            is_finite &= put_block(place_of(group, storage, in, b, r), dtype, rows[r] + b / per_block * bytes,
-                                   b % per_block);
+            if (!put_block(place_of(group, storage, in, b, r), dtype, rows[r] + b / per_block * bytes,
+                           b % per_block))
+                is_finite = false;
     return is_finite;
 }

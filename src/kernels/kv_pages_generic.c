@@ -77,7 +77,7 @@ void RRT__VARIANT_NAME(rrt__kv_copy_)(rrt__kv_view to, rrt__kv_view from, size_t
 
 RRT__INLINE rrt__line load(const void *from, size_t first, rrt__kv_type type)
 {
-    return type == RRT__KV_TYPE_F16 ? rrt__line_widen((const uint16_t *)from + first)
+    return type == RRT__KV_TYPE_F16 ? rrt__line_widen_f16((const uint16_t *)from + first)
                                     : rrt__line_load((const float *)from + first);
 }
 

@@ -29,9 +29,15 @@ RRT__INLINE rrt__line rrt__line_load(const float *x)
     return _mm512_loadu_ps(x);
 }
 
-RRT__INLINE rrt__line rrt__line_widen(const uint16_t *x)
+RRT__INLINE rrt__line rrt__line_widen_f16(const uint16_t *x)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)x));
+}
+
+RRT__INLINE rrt__line rrt__line_widen_bf16(const uint16_t *x)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)x));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
 RRT__INLINE void rrt__line_store(float *out, rrt__line x)
@@ -76,10 +82,21 @@ RRT__INLINE rrt__line rrt__line_load(const float *x)
     return (rrt__line){_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)};
 }
 
-RRT__INLINE rrt__line rrt__line_widen(const uint16_t *x)
+RRT__INLINE rrt__line rrt__line_widen_f16(const uint16_t *x)
 {
     return (rrt__line){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)),
                        _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + 8)))};
+}
+
+RRT__INLINE __m256 rrt__widen_bf16_half(const uint16_t *x)
+{
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)x));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+
+RRT__INLINE rrt__line rrt__line_widen_bf16(const uint16_t *x)
+{
+    return (rrt__line){rrt__widen_bf16_half(x), rrt__widen_bf16_half(x + 8)};
 }
 
 RRT__INLINE void rrt__line_store(float *out, rrt__line x)
@@ -130,10 +147,17 @@ RRT__INLINE rrt__line rrt__line_load(const float *x)
     return line;
 }
 
-RRT__INLINE rrt__line rrt__line_widen(const uint16_t *x)
+RRT__INLINE rrt__line rrt__line_widen_f16(const uint16_t *x)
 {
     rrt__line line;
     for (int i = 0; i < RRT__LINE; i++) line.at[i] = rrt__f16_to_f32(x[i]);
+    return line;
+}
+
+RRT__INLINE rrt__line rrt__line_widen_bf16(const uint16_t *x)
+{
+    rrt__line line;
+    for (int i = 0; i < RRT__LINE; i++) line.at[i] = rrt__bf16_to_f32(x[i]);
     return line;
 }
 

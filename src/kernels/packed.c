@@ -83,8 +83,8 @@ void rrt__packed_row(const rrt__linear *w, size_t row, float *values)
         block k = find(w, row, b);
         size_t left = w->in - b * RRT__BLOCK, count = left < RRT__BLOCK ? left : RRT__BLOCK;
         for (size_t i = 0; i < count; i++) {
-            int code = code_at(w->storage, k.codes, row % RRT__GROUP, i) - zero;
-            values[b * RRT__BLOCK + i] = (float)(code * k.scales[i / 16]) * k.d + k.minimum;
+            int code = code_at(w->storage, k.codes, row % RRT__GROUP, i) - zero, scale = k.scales[i / 16];
+            values[b * RRT__BLOCK + i] = (float)(code * scale) * k.d + k.minimum;
         }
     }
 }

@@ -35,6 +35,18 @@ enum {
     RRT__PACKED_ALIGNMENT = 64,
 };
 
+// All that lie so, for tables of kernels.
+#define RRT__EACH_PACKED(DO)                                                                                 \
+    DO(q8_0, RRT__STORAGE_Q8_0)                                                                              \
+    DO(q6_0, RRT__STORAGE_Q6_0)                                                                              \
+    DO(q5_1, RRT__STORAGE_Q5_1)                                                                              \
+    DO(q5_0, RRT__STORAGE_Q5_0)                                                                              \
+    DO(q4_1, RRT__STORAGE_Q4_1)                                                                              \
+    DO(q4_0, RRT__STORAGE_Q4_0)                                                                              \
+    DO(q6_k, RRT__STORAGE_Q6_K)                                                                              \
+    DO(q5_k, RRT__STORAGE_Q5_K)                                                                              \
+    DO(q4_k, RRT__STORAGE_Q4_K)
+
 // What is a constant where the storage is one.
 static inline int rrt__storage_bits(rrt__storage storage) // of a code
 {

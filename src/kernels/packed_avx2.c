@@ -212,27 +212,21 @@ INLINE void multiply_tile(__m256 out[TILE][2], strip s, rrt__storage storage, in
     for (int r = 0; r < rows; r++) out[r][0] = totals[r][0], out[r][1] = totals[r][1];
 }
 
-#define TILES(NAME, PACKING)                                                                                 \
-    TARGET static void NAME(__m256 out[TILE][2], strip s, int rows)                                          \
+#define TILES(name, STORAGE)                                                                                 \
+    TARGET static void tiles_##name(__m256 out[TILE][2], strip s, int rows)                                  \
     {                                                                                                        \
         if (rows == 1)                                                                                       \
-            multiply_tile(out, s, PACKING, 1);                                                               \
+            multiply_tile(out, s, STORAGE, 1);                                                               \
         else if (rows == 2)                                                                                  \
-            multiply_tile(out, s, PACKING, 2);                                                               \
+            multiply_tile(out, s, STORAGE, 2);                                                               \
         else if (rows == 3)                                                                                  \
-            multiply_tile(out, s, PACKING, 3);                                                               \
+            multiply_tile(out, s, STORAGE, 3);                                                               \
         else                                                                                                 \
-            multiply_tile(out, s, PACKING, TILE);                                                            \
+            multiply_tile(out, s, STORAGE, TILE);                                                            \
     }
-TILES(tiles_q8_0, RRT__STORAGE_Q8_0)
-TILES(tiles_q6_0, RRT__STORAGE_Q6_0)
-TILES(tiles_q5_1, RRT__STORAGE_Q5_1)
-TILES(tiles_q5_0, RRT__STORAGE_Q5_0)
-TILES(tiles_q4_1, RRT__STORAGE_Q4_1)
-TILES(tiles_q4_0, RRT__STORAGE_Q4_0)
-TILES(tiles_q6_k, RRT__STORAGE_Q6_K)
-TILES(tiles_q5_k, RRT__STORAGE_Q5_K)
-TILES(tiles_q4_k, RRT__STORAGE_Q4_K)
+
+#define ENTRY(name, STORAGE) [STORAGE] = tiles_##name,
+RRT__EACH_PACKED(TILES)
 
 TARGET static void store(float *y, size_t stride, __m256 out[TILE][2], int rows, size_t lanes,
                          bool accumulate)
@@ -248,10 +242,7 @@ TARGET static void store(float *y, size_t stride, __m256 out[TILE][2], int rows,
 TARGET void rrt__packed_multiply_avx2(float *y, const rrt__linear *w, rrt__codes x, size_t rows, size_t begin,
                                       size_t end, bool accumulate)
 {
-    static void (*const tiles[RRT__STORAGE_COUNT])(__m256[TILE][2], strip, int) = {
-        [RRT__STORAGE_Q8_0] = tiles_q8_0, [RRT__STORAGE_Q6_0] = tiles_q6_0, [RRT__STORAGE_Q5_1] = tiles_q5_1,
-        [RRT__STORAGE_Q5_0] = tiles_q5_0, [RRT__STORAGE_Q4_1] = tiles_q4_1, [RRT__STORAGE_Q4_0] = tiles_q4_0,
-        [RRT__STORAGE_Q6_K] = tiles_q6_k, [RRT__STORAGE_Q5_K] = tiles_q5_k, [RRT__STORAGE_Q4_K] = tiles_q4_k};
+    static void (*const tiles[RRT__STORAGE_COUNT])(__m256[TILE][2], strip, int) = {RRT__EACH_PACKED(ENTRY)};
     size_t group_bytes = rrt__packed_group_bytes(w->storage, w->in),
            scale_bytes = rrt__packed_scale_bytes(w->storage, w->in);
     for (size_t g = begin; g < end; g++) {

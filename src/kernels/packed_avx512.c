@@ -147,30 +147,24 @@ INLINE void multiply_tile(__m512 *totals, strip s, rrt__storage storage, const i
 }
 
 // Sizes of tiles: 16 totals and 8 vectors of codes still fit the registers.
-#define TILE(ROWS, PACKING)                                                                                  \
+#define TILE(ROWS, STORAGE)                                                                                  \
     case ROWS:                                                                                               \
-        multiply_tile(totals, s, PACKING, ROWS);                                                             \
+        multiply_tile(totals, s, STORAGE, ROWS);                                                             \
         break
-#define TILES(NAME, PACKING)                                                                                 \
-    TARGET static void NAME(__m512 *totals, strip s, int rows)                                               \
+#define TILES(name, STORAGE)                                                                                 \
+    TARGET static void tiles_##name(__m512 *totals, strip s, int rows)                                       \
     {                                                                                                        \
         switch (rows) {                                                                                      \
-            TILE(1, PACKING);                                                                                \
-            TILE(2, PACKING);                                                                                \
-            TILE(4, PACKING);                                                                                \
-            TILE(8, PACKING);                                                                                \
-            TILE(16, PACKING);                                                                               \
+            TILE(1, STORAGE);                                                                                \
+            TILE(2, STORAGE);                                                                                \
+            TILE(4, STORAGE);                                                                                \
+            TILE(8, STORAGE);                                                                                \
+            TILE(16, STORAGE);                                                                               \
         }                                                                                                    \
     }
-TILES(tiles_q8_0, RRT__STORAGE_Q8_0)
-TILES(tiles_q6_0, RRT__STORAGE_Q6_0)
-TILES(tiles_q5_1, RRT__STORAGE_Q5_1)
-TILES(tiles_q5_0, RRT__STORAGE_Q5_0)
-TILES(tiles_q4_1, RRT__STORAGE_Q4_1)
-TILES(tiles_q4_0, RRT__STORAGE_Q4_0)
-TILES(tiles_q6_k, RRT__STORAGE_Q6_K)
-TILES(tiles_q5_k, RRT__STORAGE_Q5_K)
-TILES(tiles_q4_k, RRT__STORAGE_Q4_K)
+
+#define ENTRY(name, STORAGE) [STORAGE] = tiles_##name,
+RRT__EACH_PACKED(TILES)
 
 TARGET static void store(float *y, size_t stride, const __m512 *totals, int rows, __mmask16 lanes,
                          bool accumulate)
@@ -185,10 +179,7 @@ TARGET static void store(float *y, size_t stride, const __m512 *totals, int rows
 TARGET void rrt__packed_multiply_avx512(float *y, const rrt__linear *w, rrt__codes x, size_t rows,
                                         size_t begin, size_t end, bool accumulate)
 {
-    static void (*const tiles[RRT__STORAGE_COUNT])(__m512 *, strip, int) = {
-        [RRT__STORAGE_Q8_0] = tiles_q8_0, [RRT__STORAGE_Q6_0] = tiles_q6_0, [RRT__STORAGE_Q5_1] = tiles_q5_1,
-        [RRT__STORAGE_Q5_0] = tiles_q5_0, [RRT__STORAGE_Q4_1] = tiles_q4_1, [RRT__STORAGE_Q4_0] = tiles_q4_0,
-        [RRT__STORAGE_Q6_K] = tiles_q6_k, [RRT__STORAGE_Q5_K] = tiles_q5_k, [RRT__STORAGE_Q4_K] = tiles_q4_k};
+    static void (*const tiles[RRT__STORAGE_COUNT])(__m512 *, strip, int) = {RRT__EACH_PACKED(ENTRY)};
     size_t group_bytes = rrt__packed_group_bytes(w->storage, w->in),
            scale_bytes = rrt__packed_scale_bytes(w->storage, w->in);
     for (size_t g = begin; g < end; g++) {

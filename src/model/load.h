@@ -88,8 +88,10 @@ rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char 
 rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err);
 
 // Brings deferred matrices into memory as they are stored, or quantised, or maps them there: now the model
-// can run. NUMERIC if a value or a scale is not finite, MEMORY if there is not enough.
-rrt_status rrt__model_take_in(rrt_model *model, const rrt_open_options *options, rrt_error *err);
+// can run. quantized: what the layers' matrices become, as rrt__quantized_storage has it; F32: nothing is
+// quantised. NUMERIC if a value or a scale is not finite, MEMORY if there is not enough.
+rrt_status rrt__model_take_in(rrt_model *model, rrt__storage quantized, const rrt_open_options *options,
+                              rrt_error *err);
 
 // What a matrix becomes there, unless it is quantised on the way: what lies in memory, or in a mapped file of
 // ours, stays; a tensor of another file keeps its type; what is made of several becomes f32.

@@ -116,17 +116,6 @@ static rrt_status check_scales(const rrt__linear *w, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status take_quantized(taking *t, const rrt__parameter *p, rrt_error *err)
-{
-    unsigned char *data;
-    rrt__storage storage = rrt__quantized_storage(t->model, p, t->quantized);
-    RRT__TRY(rrt__arena_room(&t->model->arena, &data, rrt__storage_bytes(storage, p->rows, p->columns), 1,
-                             "a matrix", err));
-    RRT__TRY(rrt__quantize_rows(p->linear, 0, p->rows, storage, t->threads, data, err));
-    *p->linear = (rrt__linear){.out = p->rows, .in = p->columns, .storage = storage, .data = data};
-    return RRT_STATUS_OK;
-}
-
 rrt__storage rrt__resident_storage(const rrt__linear *linear)
 {
     const rrt__stored *stored = rrt__rows_stored(linear->from);
@@ -135,12 +124,29 @@ rrt__storage rrt__resident_storage(const rrt__linear *linear)
     return storage != RRT__STORAGE_COUNT ? storage : RRT__STORAGE_F32;
 }
 
+static rrt__storage storage_to_be(const taking *t, const rrt__parameter *p)
+{
+    return t->quantized ? rrt__quantized_storage(t->model, p, t->quantized)
+                        : rrt__resident_storage(p->linear);
+}
+
+static rrt_status take_quantized(taking *t, const rrt__parameter *p, rrt_error *err)
+{
+    unsigned char *data;
+    rrt__storage storage = storage_to_be(t, p);
+    RRT__TRY(rrt__arena_room(&t->model->arena, &data, rrt__storage_bytes(storage, p->rows, p->columns), 1,
+                             "a matrix", err));
+    RRT__TRY(rrt__quantize_rows(p->linear, 0, p->rows, storage, t->threads, data, err));
+    *p->linear = (rrt__linear){.out = p->rows, .in = p->columns, .storage = storage, .data = data};
+    return RRT_STATUS_OK;
+}
+
 static rrt_status take_stored(taking *t, const rrt__parameter *p, rrt_error *err)
 {
     if (t->quantized) return take_quantized(t, p, err);
     if (p->linear->data)
         return rrt__storage_is_packed(p->linear->storage) ? check_scales(p->linear, err) : RRT_STATUS_OK;
-    if (rrt__resident_storage(p->linear) != RRT__STORAGE_F32)
+    if (storage_to_be(t, p) != RRT__STORAGE_F32)
         return take_tensor(t, p->linear, rrt__rows_stored(p->linear->from), err);
     return take_f32(t, p, err);
 }
@@ -156,10 +162,7 @@ static rrt_status add_bytes(void *user, const rrt__parameter *p, rrt_error *err)
     (void)err;
     sum *s = user;
     if (p->linear && (s->taking->quantized || !p->linear->data))
-        s->bytes += (double)rrt__storage_bytes(
-            s->taking->quantized ? rrt__quantized_storage(s->taking->model, p, s->taking->quantized)
-                                 : rrt__resident_storage(p->linear),
-            p->rows, p->columns);
+        s->bytes += (double)rrt__storage_bytes(storage_to_be(s->taking, p), p->rows, p->columns);
     return RRT_STATUS_OK;
 }
 
@@ -175,11 +178,14 @@ static rrt_status check_memory(const taking *t, rrt_error *err)
     return rrt__hint(err, status, "quantise them while they are read (--type q4_0), or take a smaller file");
 }
 
-rrt_status rrt__model_take_in(rrt_model *model, const rrt_open_options *options, rrt_error *err)
+rrt_status rrt__model_take_in(rrt_model *model, rrt__storage quantized, const rrt_open_options *options,
+                              rrt_error *err)
 {
-    taking t = {
-        .model = model, .threads = options->threads, .progress = options->progress, .take = take_stored};
-    if (options->type) RRT__TRY(rrt__quantized_parse(&t.quantized, options->type, err));
+    taking t = {.model = model,
+                .threads = options->threads,
+                .progress = options->progress,
+                .take = take_stored,
+                .quantized = quantized};
     RRT__TRY(check_memory(&t, err));
     RRT__TRY(take_all(&t, err));
     model->matrices = RRT__MATRICES_STORED;

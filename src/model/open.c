@@ -5,6 +5,7 @@
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "model/load.h"
+#include "model/quantize.h"
 #include "tokenizer/tokenizer.h"
 
 // A tokenizer that we cannot read is no reason to refuse the weights: what needs it fails later, with what
@@ -121,9 +122,11 @@ static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
 // *model becomes what it is with an adapter.
 static rrt_status adapt(rrt_model **model, const char *folder, bool merges_lora, rrt_error *err)
 {
-    rrt_model *base = *model;
-    RRT__TRY(rrt__adapter_load(model, base, folder, merges_lora, err));
-    (*model)->base = base;
+    rrt_model *base = *model, *adapted;
+    RRT__TRY(rrt__adapter_load(&adapted, base, folder, merges_lora, err));
+    adapted->base = base;
+    adapted->name = base->name;
+    *model = adapted;
     return RRT_STATUS_OK;
 }
 
@@ -177,12 +180,15 @@ rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error 
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_options *options, rrt_error *err)
 {
     static const rrt_open_options defaults;
+    rrt__storage quantized = RRT__STORAGE_F32;
+    *out = NULL;
     if (!options) options = &defaults;
+    if (options->type) RRT__TRY(rrt__quantized_parse(&quantized, options->type, err));
     RRT__TRY(open_deferred(out, path, false, err));
     for (size_t i = 0; i < options->n_loras; i++) {
         rrt_status status = adapt(out, options->loras[i], false, err);
         if (status) return give_up(out, options->loras[i], status, err);
     }
-    rrt_status status = rrt__model_take_in(*out, options, err);
+    rrt_status status = rrt__model_take_in(*out, quantized, options, err);
     return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }
