@@ -144,7 +144,8 @@ static void check_codes_stay(rrt__storage storage, size_t out, size_t in, size_t
     operands o = open_operands(storage, out, in, 1), again = o;
     float *decoded = malloc(out * in * sizeof *decoded);
     for (size_t r = 0; r < out; r++) rrt__packed_row(&o.matrix, r, decoded + r * in);
-    unsigned char *data = aligned_alloc(RRT__PACKED_ALIGNMENT, rrt__packed_bytes(storage, out, in));
+    unsigned char *data = NULL;
+    assert_false(posix_memalign((void **)&data, RRT__PACKED_ALIGNMENT, rrt__packed_bytes(storage, out, in)));
     rrt__pack((rrt__team){0, 1}, data, storage, decoded, out, in);
     again.matrix.data = data;
     for (size_t r = 0; r < out; r++) {
@@ -295,7 +296,8 @@ static rrt__linear store(rrt__storage storage, const float *w, size_t out, size_
     unsigned char *values = malloc(out * in * bytes);
     rrt__dtype_from_f32(dtype, w, out * in, values);
     if (storage == RRT__STORAGE_F32) return (rrt__linear){out, in, storage, .data = values};
-    unsigned char *data = aligned_alloc(64, rrt__storage_bytes(storage, out, in));
+    unsigned char *data = NULL;
+    assert_false(posix_memalign((void **)&data, 64, rrt__storage_bytes(storage, out, in)));
     for (size_t first = 0; first < out; first += RRT__GROUP) {
         const unsigned char *rows[RRT__GROUP];
         size_t count = out - first < RRT__GROUP ? out - first : RRT__GROUP;

@@ -188,7 +188,7 @@ static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, int t
 static rrt_status open_view(healer *h, rrt_error *err)
 {
     h->view = *h->model;
-    h->view.plan.n_depths = 1;
+    h->view.plan.n_depths = h->view.plan.n_slots = 1;
     h->view.plan.slot[0] = 0;
     h->view.slots = &h->view_slot;
     h->view.depths = &h->view_depth;
