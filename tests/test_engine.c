@@ -302,6 +302,28 @@ static void test_few_pages(void **state)
     rrt_model_close(model);
 }
 
+// What does not fit in free memory is told at once, and what does is known.
+static void test_room_for_pages(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *model = build_packed(&layouts[0], false, false);
+    rrt_engine_stats stats;
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.kv_tokens = 16});
+    rrt_engine_describe(engine, &stats);
+    size_t page = stats.kv_bytes_per_token * 16, context = model->shape.context, fits;
+    rrt_engine_close(engine);
+    rrt__memory_available_at_most = page * 3;
+    assert_ok(rrt_engine_tokens_that_fit(&fits, model, NULL, &err));
+    assert_int_equal(fits, 32);
+    assert_fails(RRT_STATUS_MEMORY, "keys and values of 64 tokens",
+                 rrt_engine_open(&engine, model, &(rrt_engine_options){.kv_tokens = 64}, &err));
+    rrt__memory_available_at_most = SIZE_MAX;
+    assert_ok(rrt_engine_tokens_that_fit(&fits, model, NULL, &err));
+    assert_int_equal(fits, context);
+    rrt_model_close(model);
+}
+
 // A token's bytes: keys and values of all depths. f16 is the default, and half of f32.
 static void test_kv_bytes(void **state)
 {
@@ -485,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_plain_model),
         cmocka_unit_test(test_prefix_reuse),
         cmocka_unit_test(test_few_pages),
+        cmocka_unit_test(test_room_for_pages),
         cmocka_unit_test(test_kv_bytes),
         cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_endings),

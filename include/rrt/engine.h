@@ -40,8 +40,13 @@ typedef struct rrt_engine_options {
     const char *kv_type; // as in rrt_session_options
 } rrt_engine_options;
 
+// The most tokens whose keys and values of kv_type take at most nine tenths of the memory that is free now,
+// never more than the model's context. ARGUMENT if kv_type is not known.
+RRT_API rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *model, const char *kv_type,
+                                              rrt_error *err);
+
 // The model has to outlive the engine. options NULL: all zero. ARGUMENT if no request could run with these
-// sizes, or kv_type is not known. Free with rrt_engine_close, which ends all requests without a word.
+// sizes, or kv_type is not known; MEMORY if keys and values take more than is free. Free with rrt_engine_close, which ends all requests without a word.
 RRT_API rrt_status rrt_engine_open(rrt_engine **out, const rrt_model *model,
                                    const rrt_engine_options *options, rrt_error *err);
 RRT_API void rrt_engine_close(rrt_engine *engine);

@@ -122,7 +122,7 @@ static rrt_status answer(conversation *c, rrt_error *err)
     fflush(stdout);
     if (strcmp(g->stop, "context") == 0)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the conversation has filled the model's context of %zu tokens", g->context);
+                         "the conversation has filled the context of %zu tokens", g->context);
     return say(c, "assistant", g->text.data, g->text.length, err);
 }
 

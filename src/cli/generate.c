@@ -79,7 +79,7 @@ int rrt__cli_generate(int argc, char **argv)
     } else {
         putchar('\n');
         if (strcmp(g.stop, "context") == 0)
-            fprintf(stderr, "rrt: stopped where the model's context of %zu tokens is full\n", g.context);
+            fprintf(stderr, "rrt: stopped where the context of %zu tokens is full\n", g.context);
     }
 done:
     rrt__generation_free(&g);

@@ -28,6 +28,8 @@ void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a,
          "gate:P"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &r->kv, 0, 0,
          "keys and values of loops that a token did not run: propagate, copy, recompute or shared"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &a->context, 1, 1 << 24,
+         "room for N tokens (default: the model's context, or what fits in free memory)"},
         RRT__CLI_KV_TYPE(&a->kv_type),
         {0, "draft-loops", "N", RRT__OPTION_INT, &r->draft_loops, 1, 1024,
          "N loops draft tokens, all loops verify them: the text stays the same"},
@@ -87,14 +89,30 @@ static int hear(void *user, uint64_t request, const rrt_token *token, rrt_finish
     return 0;
 }
 
+// How many tokens the engine gets room for.
+static rrt_status choose_context(rrt__generation *g, const rrt__generation_arguments *a,
+                                 const rrt_model *model, rrt_error *err)
+{
+    size_t fits;
+    rrt_model_info info;
+    rrt_model_describe(model, &info);
+    RRT__TRY(rrt_engine_tokens_that_fit(&fits, model, a->kv_type, err));
+    if (a->context > (size_t)info.context)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--ctx %zu: the model's context is %d tokens", a->context,
+                         info.context);
+    g->context = a->context ? a->context : fits;
+    if (g->context < (size_t)info.context && !a->context)
+        fprintf(stderr, "rrt: context of %zu tokens: what fits in free memory, of the model's %d (--ctx)\n",
+                fits, info.context);
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__generation_start(rrt__generation *g, const rrt__generation_arguments *a,
                                  const rrt_model *model, int threads, rrt_error *err)
 {
-    rrt_model_info info;
     RRT__TRY(rrt_model_check_tokenizer(model, err));
-    rrt_model_describe(model, &info);
+    RRT__TRY(choose_context(g, a, model, err));
     g->tokenizer = rrt_model_tokenizer(model);
-    g->context = (size_t)info.context;
     g->ids = json_array();
     g->exit_depths = json_array();
     g->request.sampling.temperature = (float)a->temperature;
@@ -122,14 +140,22 @@ rrt_status rrt__generation_run(rrt__generation *g, rrt_error *err)
 {
     uint64_t id;
     int busy = 1;
+    rrt_request request = g->request;
+    if (g->n_history > g->context) {
+        rrt_status status = rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens do not fit the context of %zu",
+                                      g->n_history, g->context);
+        return rrt__hint(err, status, "give a shorter text, or more room (--ctx)");
+    }
+    size_t room = g->context - g->n_history + 1; // the last token made is not run
+    if (request.max_tokens > room) request.max_tokens = room;
     g->text.length = g->written = g->n_tokens = 0;
     json_array_clear(g->ids);
     json_array_clear(g->exit_depths);
     g->err = err;
     g->status = RRT_STATUS_OK;
-    g->request.prompt = g->history;
-    g->request.prompt_tokens = g->n_history;
-    RRT__TRY(rrt_engine_submit(g->engine, &g->request, &id, err));
+    request.prompt = g->history;
+    request.prompt_tokens = g->n_history;
+    RRT__TRY(rrt_engine_submit(g->engine, &request, &id, err));
     while (busy) RRT__TRY(rrt_engine_step(g->engine, &busy, err));
     if (g->stream) write_text(g, true);
     return g->status;

@@ -8,7 +8,7 @@ typedef struct rrt__generation {
     rrt_engine *engine;
     const rrt_tokenizer *tokenizer;
     rrt_request request; // what is asked, but for the prompt
-    size_t context;
+    size_t context;   // tokens that a history can have
     bool stream;      // write the text as it is made
     int32_t *history; // prompt, and tokens made; without the one that ended it
     size_t n_history, capacity;
@@ -22,12 +22,13 @@ typedef struct rrt__generation {
     rrt_error *err;
 } rrt__generation;
 
-enum { RRT__GENERATION_OPTIONS = 12 };
+enum { RRT__GENERATION_OPTIONS = 13 };
 
 // What the options are parsed into that is not in the request, or of another type there.
 typedef struct rrt__generation_arguments {
     double temperature, top_p, min_p;
     const char *kv_type;
+    size_t context; // 0: the model's, or what fits
 } rrt__generation_arguments;
 
 // Fills options[0..RRT__GENERATION_OPTIONS) with those that say how tokens are chosen and made.

@@ -7,10 +7,8 @@
 static rrt_status measure_kv(size_t *bytes, const rrt_model *model, const char *kv_type, rrt_error *err)
 {
     rrt__kv_type type;
-    rrt__sequence sequence;
     RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
-    rrt__sequence_init(&sequence, model, type, 0);
-    *bytes = sequence.page_bytes / RRT__PAGE_TOKENS;
+    *bytes = rrt__page_bytes(model, type) / RRT__PAGE_TOKENS;
     return RRT_STATUS_OK;
 }
 

@@ -206,9 +206,7 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
 // Windows that are decoded at once: many fill the GEMMs, but each takes keys and values.
 static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, const rrt__cut *cut)
 {
-    rrt__sequence one;
-    rrt__sequence_init(&one, model, kv_type, 0);
-    size_t bytes = one.page_bytes * (cut->length / RRT__PAGE_TOKENS + 1);
+    size_t bytes = rrt__page_bytes(model, kv_type) * (cut->length / RRT__PAGE_TOKENS + 1);
     size_t most = most_kv_bytes / bytes < MOST_SEQUENCES ? most_kv_bytes / bytes : MOST_SEQUENCES;
     most = most > 0 ? most : 1;
     return cut->n_windows < most ? cut->n_windows : most;

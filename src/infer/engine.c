@@ -78,6 +78,29 @@ static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loop
     if (!o->kv_tokens) o->kv_tokens = o->requests * longest;
 }
 
+rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *model, const char *kv_type,
+                                      rrt_error *err)
+{
+    rrt__kv_type type;
+    RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
+    size_t pages = rrt__memory_available() / 10 * 9 / rrt__page_bytes(model, type);
+    bool all = pages >= pages_for(model->shape.context);
+    *tokens = all ? model->shape.context : pages * RRT__PAGE_TOKENS;
+    return RRT_STATUS_OK;
+}
+
+// Told now: a page takes memory only when it is first used, which may be hours later.
+static rrt_status check_memory(const rrt_engine *e, rrt__kv_type type, rrt_error *err)
+{
+    double free_bytes = (double)rrt__memory_available(),
+           bytes = (double)pages_for(e->options.kv_tokens) * (double)rrt__page_bytes(e->model, type);
+    if (bytes <= free_bytes) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_MEMORY,
+                                  "keys and values of %zu tokens take %.2f GB of memory, %.2f GB are free",
+                                  e->options.kv_tokens, bytes / 1e9, free_bytes / 1e9);
+    return rrt__hint(err, status, "give them less room (kv_tokens; --ctx, or --kv-tokens of serve)");
+}
+
 static rrt_status open_engine(rrt_engine *e, rrt_error *err)
 {
     const rrt_model *model = e->model;
@@ -86,6 +109,7 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     rrt__kv_type kv_type;
     RRT__TRY(rrt__kv_type_parse(&kv_type, e->options.kv_type, err));
     set_defaults(&e->options, model, loops);
+    RRT__TRY(check_memory(e, kv_type, err));
     e->layers = (plan->n_depths - plan->prelude - plan->coda) / loops;
     e->is_kv_tied = is_kv_tied(model, e->layers, loops);
     if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // keys that nobody can guess

@@ -58,11 +58,9 @@ static void forget(rrt__pages *p, uint32_t i)
 rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_type type, size_t count,
                              rrt_error *err)
 {
-    rrt__sequence one;
-    rrt__sequence_init(&one, model, type, 0);
     *p = (rrt__pages){.count = count,
                       .type = type,
-                      .page_bytes = one.page_bytes,
+                      .page_bytes = rrt__page_bytes(model, type),
                       .n_buckets = count,
                       .oldest = NONE,
                       .newest = NONE};

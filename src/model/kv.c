@@ -19,15 +19,19 @@ rrt_status rrt__kv_type_parse(rrt__kv_type *type, const char *name, rrt_error *e
                      name);
 }
 
+size_t rrt__page_bytes(const rrt_model *model, rrt__kv_type type)
+{
+    size_t depths = (size_t)(model->plan.n_depths - without_kv(model));
+    return depths * model->shape.kv_heads * 2 * rrt__kv_bytes(type, model->shape.head_dim);
+}
+
 void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_type type, size_t tokens)
 {
-    const rrt__shape *shape = &model->shape;
-    size_t depths = (size_t)(model->plan.n_depths - without_kv(model));
     *sequence = (rrt__sequence){
         .model = model,
         .kernels = rrt__kernels_get(),
         .type = type,
-        .page_bytes = depths * shape->kv_heads * 2 * rrt__kv_bytes(type, shape->head_dim),
+        .page_bytes = rrt__page_bytes(model, type),
         .tokens = tokens,
     };
 }

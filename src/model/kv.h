@@ -20,6 +20,9 @@ typedef struct rrt__sequence {
 // The type of this name; NULL: the one that is used where nothing is said. ARGUMENT if there is none.
 rrt_status rrt__kv_type_parse(rrt__kv_type *type, const char *name, rrt_error *err);
 
+// Bytes of a page.
+size_t rrt__page_bytes(const rrt_model *model, rrt__kv_type type);
+
 // A fresh sequence of up to so many tokens; no memory is taken yet. The model outlives it.
 void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_type type, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
