@@ -3,13 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
 long rrt__memory_fail_after = -1;
 
-enum { ALIGNMENT = 64, CHUNK_BYTES = 64 * 1024 };
+enum { ALIGNMENT = 64, CHUNK_BYTES = 64 * 1024, HUGE_BYTES = 2 * 1024 * 1024 };
 
 void *rrt__malloc(size_t size_bytes)
 {
@@ -95,6 +96,19 @@ typedef struct rrt__arena_chunk {
     _Alignas(ALIGNMENT) unsigned char bytes[];
 } rrt__arena_chunk;
 
+// Of what is large, the whole pages of 2 MiB: a page fault takes 2 MiB at a time then, and reading weights
+// misses fewer translations of addresses. The system need not follow.
+static void use_huge_pages(void *memory, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t begin = ((uintptr_t)memory + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES,
+              end = ((uintptr_t)memory + bytes) / HUGE_BYTES * HUGE_BYTES;
+    if (bytes > HUGE_BYTES && end > begin) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
 rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
                            rrt_error *err)
 {
@@ -107,6 +121,7 @@ rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, s
         size_t capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
         rrt__arena_chunk *fresh = rrt__malloc(sizeof *fresh + capacity);
         if (!fresh) return fail_memory(err, count, size, what);
+        use_huge_pages(fresh, sizeof *fresh + capacity);
         fresh->used = 0;
         fresh->capacity = capacity;
         // A big allocation must not retire a half-empty small chunk: it goes behind the current one.
