@@ -213,7 +213,7 @@ static void check_gemm(size_t rows, size_t out, size_t in, int nth, int accumula
     float *start = copy(y, rows * out);
     for (size_t i = 0; i < rows * out && !accumulate; i++) y[i] = NAN; // must not survive
     for (int ith = 0; ith < nth; ith++)
-        rrt__gemm((rrt__team){ith, nth}, RRT__PRODUCTS_F32, y, x, w, rows, out, in, accumulate);
+        rrt__gemm((rrt__team){ith, nth}, rrt__products_f32, y, x, w, rows, out, in, accumulate);
     for (size_t i = 0; i < rows * out; i++) {
         double sum = accumulate ? start[i] : 0;
         for (size_t k = 0; k < in; k++) sum += (double)x[i / out * in + k] * w[i % out * in + k];
@@ -259,7 +259,8 @@ static void check_gemm_bf16(size_t rows, size_t columns, size_t inner, bool left
           *y = make(rows * stride, 23, 0, 1);
     float *start = copy(y, rows * stride);
     rrt__factor a = {x, left ? rows : inner, left}, b = {w, right ? columns : inner, right};
-    rrt__gemm_bf16(y, stride, a, b, rows, columns, inner, accumulate);
+    static rrt__gemm_bf16_scratch scratch;
+    rrt__gemm_bf16(&scratch, y, stride, a, b, rows, columns, inner, accumulate);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < stride; j++) {
             double sum = accumulate || j >= columns ? start[i * stride + j] : 0;

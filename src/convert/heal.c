@@ -152,7 +152,7 @@ static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const floa
         merge(team, h, m);
         rrt__team_barrier(team);
     }
-    rrt__gemm(team, RRT__PRODUCTS_F32, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in,
+    rrt__gemm(team, rrt__products_f32, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in,
               1);
     rrt__team_barrier(team);
 }

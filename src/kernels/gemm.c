@@ -3,7 +3,6 @@
 #include <cblas.h>
 #include <math.h>
 
-#include "kernels/gemm_bf16.h"
 
 // A thread's part of a matrix: some of its rows or some of its columns.
 typedef struct tile {
@@ -20,15 +19,15 @@ static tile share_tile(rrt__team team, size_t rows, size_t columns)
 }
 
 // A tile of c[rows, columns] = a · bᵀ, or +=, as rrt__gemm_bf16 has it.
-static void multiply(rrt__products products, float *c, size_t stride, tile own, rrt__factor a, rrt__factor b,
+static void multiply(rrt__team team, rrt__products products, float *c, size_t stride, tile own, rrt__factor a, rrt__factor b,
                      size_t inner, int accumulate)
 {
     c += own.row * stride + own.column;
     a.values += own.row * (a.is_transposed ? 1 : a.stride);
     b.values += own.column * (b.is_transposed ? 1 : b.stride);
     if (own.rows == 0 || own.columns == 0) return;
-    if (products == RRT__PRODUCTS_BF16)
-        rrt__gemm_bf16(c, stride, a, b, (size_t)own.rows, (size_t)own.columns, inner, accumulate);
+    if (products.kind == RRT__PRODUCTS_BF16)
+        rrt__gemm_bf16(&products.scratch[team.ith], c, stride, a, b, (size_t)own.rows, (size_t)own.columns, inner, accumulate);
     else
         cblas_sgemm(CblasRowMajor, a.is_transposed ? CblasTrans : CblasNoTrans,
                     b.is_transposed ? CblasNoTrans : CblasTrans, own.rows, own.columns, (int)inner, 1,
@@ -40,7 +39,7 @@ void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x,
 {
     tile own = share_tile(team, rows, out);
     if (rows != 1)
-        multiply(products, y, out, own, (rrt__factor){x, in, false}, (rrt__factor){w, in, false}, in,
+        multiply(team, products, y, out, own, (rrt__factor){x, in, false}, (rrt__factor){w, in, false}, in,
                  accumulate);
     else if (own.columns > 0)
         cblas_sgemv(CblasRowMajor, CblasNoTrans, own.columns, (int)in, 1, w + own.column * in, (int)in, x, 1,
@@ -50,7 +49,7 @@ void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x,
 void rrt__gemm_input_gradient(rrt__team team, rrt__products products, float *dx, const float *dy,
                               const float *w, size_t rows, size_t out, size_t in, int accumulate)
 {
-    multiply(products, dx, in, share_tile(team, rows, in), (rrt__factor){dy, out, false},
+    multiply(team, products, dx, in, share_tile(team, rows, in), (rrt__factor){dy, out, false},
              (rrt__factor){w, in, true}, out, accumulate);
 }
 
@@ -58,7 +57,7 @@ void rrt__gemm_weight_gradient(rrt__team team, rrt__products products, float *dw
                                const float *x, size_t rows, size_t out, size_t in, int accumulate)
 {
     if (rows > 0)
-        multiply(products, dw, in, share_tile(team, out, in), (rrt__factor){dy, out, true},
+        multiply(team, products, dw, in, share_tile(team, out, in), (rrt__factor){dy, out, true},
                  (rrt__factor){x, in, true}, rows, accumulate);
 }
 
@@ -69,7 +68,7 @@ rrt_status rrt__gemm_self_test(rrt_error *err)
     for (size_t i = 0; i < ROWS * IN; i++) x[i] = (float)(i * 37 % 101) / 101.0f - 0.5f;
     for (size_t i = 0; i < OUT * IN; i++) w[i] = (float)(i * 53 % 103) / 103.0f - 0.5f;
     for (size_t rows = 1; rows <= ROWS; rows += ROWS - 1) {
-        rrt__gemm((rrt__team){0, 1}, RRT__PRODUCTS_F32, y, x, w, rows, OUT, IN, 0);
+        rrt__gemm((rrt__team){0, 1}, rrt__products_f32, y, x, w, rows, OUT, IN, 0);
         for (size_t i = 0; i < rows * OUT; i++) {
             double sum = 0;
             for (size_t k = 0; k < IN; k++) sum += (double)x[i / OUT * IN + k] * w[i % OUT * IN + k];

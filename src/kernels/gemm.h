@@ -12,15 +12,21 @@
 
 #include "base/error.h"
 #include "base/team.h"
+#include "kernels/gemm_bf16.h"
 
 enum { RRT__GEMM_GRAIN = 16 }; // rows or columns that stay together
 
 // How a forward pass multiplies.
-typedef enum rrt__products {
-    RRT__PRODUCTS_BY_ROW, // by the kernels (kernels.h): a row's result depends on that row alone
-    RRT__PRODUCTS_F32,    // here; matrices that are not f32 still by the kernels
-    RRT__PRODUCTS_BF16,   // the same, factors rounded
+typedef struct rrt__products {
+    enum {
+        RRT__PRODUCTS_BY_ROW, // by the kernels (kernels.h): a row's result depends on that row alone
+        RRT__PRODUCTS_F32,    // here; matrices that are not f32 still by the kernels
+        RRT__PRODUCTS_BF16,   // the same, factors rounded
+    } kind;
+    rrt__gemm_bf16_scratch *scratch; // BF16: one for each thread of the team
 } rrt__products;
+
+static const rrt__products rrt__products_f32 = {.kind = RRT__PRODUCTS_F32};
 
 // y[rows, out] = x[rows, in] · w[out, in]ᵀ, or += where accumulate is set.
 void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x, const float *w, size_t rows,

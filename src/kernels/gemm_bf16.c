@@ -10,17 +10,11 @@
 enum {
     TILE_ROWS = 8,
     TILE_COLUMNS = 48,                // 24 accumulators of 16, and registers left for the factors
-    BLOCK_ROWS = 16 * TILE_ROWS,      // packed a: 160 KiB
-    BLOCK_COLUMNS = 8 * TILE_COLUMNS, // packed b: 480 KiB, in the second-level cache
-    BLOCK_INNER = 640,
+    BLOCK_ROWS = RRT__GEMM_BF16_A,    // whole tiles
+    BLOCK_COLUMNS = RRT__GEMM_BF16_B, // whole tiles
+    BLOCK_INNER = RRT__GEMM_BF16_INNER,
     GROUP = 8, // rows or columns that are packed at a time
 };
-
-typedef struct packed {
-    _Alignas(64) unsigned pairs[BLOCK_INNER / 2 * (BLOCK_ROWS + BLOCK_COLUMNS)];
-} packed;
-
-static _Thread_local packed scratch;
 
 bool rrt__gemm_bf16_is_available(void)
 {
@@ -123,20 +117,19 @@ static void multiply_block(float *c, size_t stride, const unsigned *a, const uns
                           columns - j, accumulate);
 }
 
-void rrt__gemm_bf16(float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
+void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
                     size_t inner, bool accumulate)
 {
-    unsigned *a_pairs = scratch.pairs, *b_pairs = scratch.pairs + BLOCK_INNER / 2 * BLOCK_ROWS;
     size_t blocks = (inner + BLOCK_INNER - 1) / BLOCK_INNER;
     size_t length = ((inner + blocks - 1) / blocks + 1) / 2 * 2; // of equal blocks
     for (size_t j = 0; j < columns; j += BLOCK_COLUMNS)
         for (size_t k = 0; k < inner; k += length) {
             size_t width = least(columns - j, BLOCK_COLUMNS), depth = least(inner - k, length);
-            pack(b_pairs, TILE_COLUMNS, b, j, width, k, depth);
+            pack(scratch->b, TILE_COLUMNS, b, j, width, k, depth);
             for (size_t i = 0; i < rows; i += BLOCK_ROWS) {
                 size_t height = least(rows - i, BLOCK_ROWS);
-                pack(a_pairs, TILE_ROWS, a, i, height, k, depth);
-                multiply_block(c + i * stride + j, stride, a_pairs, b_pairs, height, width, (depth + 1) / 2,
+                pack(scratch->a, TILE_ROWS, a, i, height, k, depth);
+                multiply_block(c + i * stride + j, stride, scratch->a, scratch->b, height, width, (depth + 1) / 2,
                                accumulate || k > 0);
             }
         }
@@ -149,10 +142,10 @@ bool rrt__gemm_bf16_is_available(void)
     return false;
 }
 
-void rrt__gemm_bf16(float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
+void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
                     size_t inner, bool accumulate)
 {
-    (void)c, (void)stride, (void)a, (void)b, (void)rows, (void)columns, (void)inner, (void)accumulate;
+    (void)scratch, (void)c, (void)stride, (void)a, (void)b, (void)rows, (void)columns, (void)inner, (void)accumulate;
 }
 
 #endif

@@ -14,11 +14,18 @@ typedef struct rrt__factor {
     bool is_transposed;
 } rrt__factor;
 
+// Room for blocks of both factors that lie side by side, pairs of k together.
+enum { RRT__GEMM_BF16_A = 128, RRT__GEMM_BF16_B = 384, RRT__GEMM_BF16_INNER = 640 };
+typedef struct rrt__gemm_bf16_scratch {
+    _Alignas(64) unsigned a[RRT__GEMM_BF16_INNER / 2 * RRT__GEMM_BF16_A]; // 160 KiB
+    _Alignas(64) unsigned b[RRT__GEMM_BF16_INNER / 2 * RRT__GEMM_BF16_B]; // 480 KiB: second-level cache
+} rrt__gemm_bf16_scratch;
+
 // Whether this processor can.
 bool rrt__gemm_bf16_is_available(void);
 
-// c[i · stride + j] = Σ_k a(i, k) · b(j, k), or +=; one thread.
-void rrt__gemm_bf16(float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
+// c[i · stride + j] = Σ_k a(i, k) · b(j, k), or +=; one thread, whose scratch it is.
+void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
                     size_t inner, bool accumulate);
 
 #endif

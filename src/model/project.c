@@ -34,7 +34,7 @@ static rrt__codes quantise(rrt__team team, const rrt__kernels *kernels, rrt__cod
 static void multiply(rrt__team team, const rrt__workspace *ws, float *y, operand x, const rrt__linear *w,
                      size_t rows, int accumulate)
 {
-    if (w->storage == RRT__STORAGE_F32 && ws->products != RRT__PRODUCTS_BY_ROW) {
+    if (w->storage == RRT__STORAGE_F32 && ws->products.kind != RRT__PRODUCTS_BY_ROW) {
         rrt__gemm(team, ws->products, y, x.x, w->weight, rows, w->out, w->in, accumulate);
         return;
     }

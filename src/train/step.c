@@ -2,16 +2,19 @@
 
 #include <string.h>
 
-#include "kernels/gemm_bf16.h"
 
 rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_model *teacher,
                                rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err)
 {
     *s = (rrt__stepper){.model = model, .teacher = teacher, .options = *options, .optimizer = optimizer};
-    rrt__products products =
-        options->bf16 && rrt__gemm_bf16_is_available() ? RRT__PRODUCTS_BF16 : RRT__PRODUCTS_F32;
-    size_t rows = options->sequences * options->context;
+    rrt__products products = rrt__products_f32;
+    size_t rows = options->sequences * options->context,
+           threads = (size_t)rrt__team_threads(options->threads);
     rrt_status status;
+    if (options->bf16 && rrt__gemm_bf16_is_available()) {
+        RRT__GOTO(rrt__alloc(&s->scratch, threads, sizeof *s->scratch, "products in bf16", err));
+        products = (rrt__products){RRT__PRODUCTS_BF16, s->scratch};
+    }
     RRT__GOTO(rrt__tape_create(&s->tape, model, optimizer->gradient, rows, options->context,
                                options->recompute, options->threads, products, err));
     optimizer->muon.products = products;
@@ -39,6 +42,7 @@ void rrt__stepper_free(rrt__stepper *s)
     rrt__exits_free(&s->exits);
     rrt__workspace_free(&s->teacher_workspace);
     rrt__free(s->spans);
+    rrt__free(s->scratch);
     *s = (rrt__stepper){0};
 }
 

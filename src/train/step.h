@@ -32,6 +32,7 @@ typedef struct rrt__stepper {
     rrt__exits exits;
     rrt__workspace teacher_workspace;
     rrt__span *spans;
+    rrt__gemm_bf16_scratch *scratch; // of each thread
 } rrt__stepper;
 
 // All outlive the stepper. The optimizer says what is trained.
