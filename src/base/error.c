@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/locale.h"
 #include "base/utf8.h"
 
 const char *rrt_status_name(rrt_status status)
@@ -36,7 +37,9 @@ const char *rrt_status_name(rrt_status status)
 
 static void format_printable(char *out, size_t size, const char *format, va_list arguments)
 {
+    locale_t before = rrt__locale_enter();
     vsnprintf(out, size, format, arguments);
+    rrt__locale_leave(before);
     rrt__utf8_make_printable(out);
 }
 

@@ -30,6 +30,8 @@ rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_er
         position = rrt__json_numbers_position(text, length, position, &detail.column);
     rrt__string_free(&rewritten);
     if (*out) return RRT_STATUS_OK;
+    if (json_error_code(&detail) == json_error_out_of_memory)
+        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: reading JSON of %zu bytes", length);
     return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %zu)", detail.text,
                      detail.line, detail.column, position);
 }

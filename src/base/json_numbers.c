@@ -1,10 +1,11 @@
 #include "base/json_numbers.h"
 
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/locale.h"
 
 typedef struct scanner {
     const char *text;
@@ -174,10 +175,12 @@ const char *rrt__json_number_name(double number, char room[32])
 {
     if (number == RRT__JSON_NAN) return "NaN";
     if (fabs(number) == RRT__JSON_INFINITE) return number < 0 ? "-Infinity" : "Infinity";
+    locale_t before = rrt__locale_enter();
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(room, 32, "%.*g", digits, number);
         if (strtod(room, NULL) == number) break;
     }
+    rrt__locale_leave(before);
     return room;
 }
 
@@ -210,12 +213,8 @@ static rrt_status rewrite(rrt__string *out, const char *text, rrt_error *err)
 
 rrt_status rrt__json_numbers_from_jansson(rrt__string *out, const char *text, rrt_error *err)
 {
-    // The program that uses the library may have chosen a locale in which 0.5 is 0,5.
-    locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    if (!plain) return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: writing JSON");
-    locale_t before = uselocale(plain);
+    locale_t before = rrt__locale_enter();
     rrt_status status = rewrite(out, text, err);
-    uselocale(before);
-    freelocale(plain);
+    rrt__locale_leave(before);
     return status;
 }

@@ -4,9 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+
+#include "base/control_group.h"
 
 long rrt__memory_fail_after = -1;
 
@@ -59,15 +63,24 @@ static size_t read_number(const char *path, const char *key)
     return found;
 }
 
+// Of RLIMIT_AS (ulimit -v).
+static size_t address_space_left(void)
+{
+    struct rlimit limit;
+    size_t pages = read_number("/proc/self/statm", "");
+    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY || pages == SIZE_MAX) return SIZE_MAX;
+    size_t used = pages * (size_t)sysconf(_SC_PAGESIZE);
+    return limit.rlim_cur > used ? (size_t)limit.rlim_cur - used : 0;
+}
+
 size_t rrt__memory_available(void)
 {
-    size_t kib = read_number("/proc/meminfo", "MemAvailable:"), group = SIZE_MAX;
-    size_t free_bytes = kib < SIZE_MAX / 1024 ? kib * 1024 : SIZE_MAX;
-    size_t most = read_number("/sys/fs/cgroup/memory.max", ""),
-           used = read_number("/sys/fs/cgroup/memory.current", "");
-    if (most != SIZE_MAX && used != SIZE_MAX) group = most > used ? most - used : 0;
-    if (group < free_bytes) free_bytes = group;
-    return free_bytes < rrt__memory_available_at_most ? free_bytes : rrt__memory_available_at_most;
+    size_t kib = read_number("/proc/meminfo", "MemAvailable:");
+    size_t limits[] = {kib < SIZE_MAX / 1024 ? kib * 1024 : SIZE_MAX, rrt__control_group_memory(),
+                       address_space_left()};
+    size_t least = rrt__memory_available_at_most;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) least = limits[i] < least ? limits[i] : least;
+    return least;
 }
 
 bool rrt__size_mul(size_t a, size_t b, size_t *out)

@@ -1,9 +1,12 @@
 #include "base/team.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+
+#include "base/control_group.h"
 
 // How often a thread looks whether the others have come before it offers its core to other programs, each
 // time it looks again. Well balanced work needs fewer looks; on a busy machine the last of the team may wait
@@ -16,9 +19,23 @@ typedef struct rrt__barrier {
     _Alignas(LINE) atomic_uint round;
 } rrt__barrier;
 
+// Counted once: what was allocated for so many threads is used by so many.
+static pthread_once_t counted = PTHREAD_ONCE_INIT;
+static int processors;
+
+static void count_processors(void)
+{
+    int paid = rrt__control_group_processors();
+    processors = omp_get_num_procs();
+    if (paid && paid < processors) processors = paid;
+}
+
 int rrt__team_threads(int asked)
 {
-    if (asked <= 0) return omp_get_num_procs();
+    if (asked <= 0) {
+        pthread_once(&counted, count_processors);
+        asked = processors;
+    }
     return asked < RRT__MAX_THREADS ? asked : RRT__MAX_THREADS;
 }
 

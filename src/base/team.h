@@ -13,7 +13,8 @@ typedef struct rrt__team {
 
 enum { RRT__MAX_THREADS = 1024 }; // OpenMP keeps a record of each on the stack: 100,000 overflow it
 
-// How many threads a request stands for: one per core for 0 or less, at most RRT__MAX_THREADS.
+// How many threads a request stands for: for 0 or less one per core, or as many as the control group pays for
+// (cpu.max); at most RRT__MAX_THREADS.
 int rrt__team_threads(int asked);
 
 // Runs work once on each of rrt__team_threads(n_threads) threads and waits for all.

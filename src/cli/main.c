@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static void print_help(void)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
+    signal(SIGXFSZ, SIG_IGN); // a file beyond `ulimit -f` is a failed write, which is told
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help();
         return rrt__cli_finish(RRT_STATUS_OK, NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/locale.h"
 #include "kernels/kernels.h"
 
 // How a rule is written. The score of a falling one is minus what is measured: all leave above their limit.
@@ -61,7 +62,7 @@ rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rr
     if (!kinds[kind].has_threshold)
         return text[length] ? fail_unknown(text, err) : check_rule(rule, model, err);
     char *end = NULL;
-    double value = text[length] ? strtod(text + length + 1, &end) : 0;
+    double value = text[length] ? rrt__read_real(text + length + 1, &end) : 0;
     bool is_number = end && end != text + length + 1 && !*end;
     if (!is_number || !(value >= kinds[kind].least && value <= kinds[kind].most) ||
         (kind == RRT__EXIT_LOOPS && value != floor(value)))

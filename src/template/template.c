@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/locale.h"
 #include "base/utf8.h"
 #include "template/nodes.h"
 
@@ -63,7 +64,9 @@ rrt_status rrt__template_compile(rrt__template **out, const char *text, size_t l
     *out = NULL;
     RRT__TRY(rrt__alloc(&result, 1, sizeof *result, "a chat template", err));
     rrt__run run = {.pool.most = RRT__TEMPLATE_MOST_MEMORY, .err = err, .line = 1};
+    locale_t before = rrt__locale_enter();
     rrt_status status = parse(&run, result, text, length);
+    rrt__locale_leave(before);
     result->pool = run.pool;
     if (status)
         rrt__template_free(result);
@@ -122,10 +125,12 @@ rrt_status rrt__template_render(const rrt__template *compiled, const rrt__templa
                     .line = 1,
                     .now = now};
     *out = (rrt__rendered){0};
+    locale_t before = rrt__locale_enter();
     rrt_status status = set_inputs(&run, inputs, count);
     run.scope = &top;
     if (!status) status = rrt__execute(&run, compiled->body);
     if (!status) status = copy_out(&text, out, err);
+    rrt__locale_leave(before);
     rrt__pool_free(&run.pool);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/locale.h"
 
 static const char csv_header[] =
     "step,tokens,loss,cross_entropy,divergence,learning_rate,norm,tokens_per_s,seconds,event\n";
@@ -72,6 +73,7 @@ static void put_number(FILE *file, const char *key, double value)
 rrt_status rrt__log_write(rrt__log *log, const rrt__log_row *r, rrt_error *err)
 {
     const char *event = r->event ? r->event : "";
+    locale_t before = rrt__locale_enter();
     fprintf(log->jsonl, "{\"step\":%llu,\"tokens\":%llu", (unsigned long long)r->step,
             (unsigned long long)r->tokens);
     put_number(log->jsonl, "loss", r->loss);
@@ -86,6 +88,7 @@ rrt_status rrt__log_write(rrt__log *log, const rrt__log_row *r, rrt_error *err)
     fprintf(log->csv, "%llu,%llu,%.6f,%.6f,%.6f,%.4g,%.4g,%.1f,%.2f,%s\n", (unsigned long long)r->step,
             (unsigned long long)r->tokens, r->loss, r->cross_entropy, r->divergence, r->learning_rate,
             r->norm, r->tokens_per_s, r->seconds, event);
+    rrt__locale_leave(before);
     if (fflush(log->jsonl) == 0 && fflush(log->csv) == 0) return RRT_STATUS_OK;
     return rrt__at(err, rrt__fail_errno(err, "cannot write"), "the run's log");
 }
