@@ -166,12 +166,46 @@ static void test_simulate(void **state)
     assert_error(2, "--trace", "simulate --timings times.json");
 }
 
+// Weights whose products leave f32's range: every verb that runs the model says so, none prints a number.
+static void test_overflow(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char path[128];
+    rrt_model *model = open_golden("llama");
+    for (int s = 0; s < model->plan.n_slots; s++) {
+        rrt__linear *o = &model->slots[s].matrix[RRT__MATRIX_O];
+        for (size_t i = 0; i < o->out * o->in; i++) o->weight[i] *= 1e25f;
+    }
+    snprintf(path, sizeof path, "%s/overflow", workspace);
+    assert_ok(rrt_model_save(model, path, &(rrt_save_options){.dtype = "f32"}, &err));
+    rrt_model_close(model);
+    write_text("text.txt", "the cat sat on the mat and the dog sat on the cat and so on and on and on\n");
+    const char *const commands[] = {"logits -m overflow --tokens 5,6",
+                                    "generate -m overflow -p the -n 2",
+                                    "generate -m overflow -p the -n 2 --temp 1 --json",
+                                    "eval ppl -m overflow -f text.txt -c 8 --json",
+                                    "eval ppl -m overflow -f text.txt -c 8 --kv-type f16",
+                                    "eval kl -m overflow --teacher overflow -f text.txt -c 8",
+                                    "bench -m overflow -p 4 -n 0 -r 1",
+                                    "bench -m overflow -p 0 -n 4 -r 1",
+                                    "bench -m overflow -p 4 -n 4 -r 1 --batching depth -b 2",
+                                    "teach -m overflow --data text.txt -o store --top 4 -c 8",
+                                    "export overflow exported --to gguf"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        result *r = run("%s -t 1", commands[i]);
+        if (r->code != 1 || !strstr(r->err.data, "finite"))
+            fail_msg("%s: exit code %d, %s%s", commands[i], r->code, r->out.data, r->err.data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantize), cmocka_unit_test(test_export),
         cmocka_unit_test(test_bench),    cmocka_unit_test(test_exits_and_drafts),
         cmocka_unit_test(test_crowds),   cmocka_unit_test(test_simulate),
+        cmocka_unit_test(test_overflow),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "model/forward.h"
 
 void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a, rrt__generation *g)
 {
@@ -84,8 +85,7 @@ static int hear(void *user, uint64_t request, const rrt_token *token, rrt_finish
         return g->status != RRT_STATUS_OK;
     }
     g->stop = finish == RRT_FINISH_STOP ? "end" : g->n_tokens < g->request.max_tokens ? "context" : "length";
-    if (finish == RRT_FINISH_ERROR)
-        g->status = rrt__fail(g->err, RRT_STATUS_NUMERIC, "the model's logits are not finite numbers");
+    if (finish == RRT_FINISH_ERROR) g->status = rrt__logits_fail(g->err);
     return 0;
 }
 

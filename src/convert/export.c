@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "model/forward.h"
 #include "model/load.h"
 #include "model/stream.h"
 #include "model/unroll.h"
@@ -69,6 +70,7 @@ static rrt_status compare(const rrt_model *model, const rrt_model *again, int th
     RRT__TRY(rrt__alloc(&logits, 2 * count * vocab, sizeof *logits, "logits", err));
     rrt_status status = rrt__stream_logits(model, ids, count, threads, logits, err);
     if (!status) status = rrt__stream_logits(again, ids, count, threads, logits + count * vocab, err);
+    if (!status) status = rrt__logits_check(logits, count * vocab, err);
     if (!status) compare_logits(logits, logits + count * vocab, count * vocab, difference, greatest);
     rrt__free(logits);
     return status;
@@ -103,6 +105,7 @@ static rrt_status verify(const rrt__export *export, double *difference, rrt_erro
     rrt_model_close(again);
     if (!status) return RRT_STATUS_OK;
     rrt__at(err, status, "the export, opened again");
+    if (status == RRT_STATUS_NUMERIC) return status; // the model's own
     return rrt__hint(err, status,
                      "nothing was kept; please report this, with what rrt inspect says of the model");
 }

@@ -94,6 +94,7 @@ static rrt_status run(bench *b, void (*work)(bench *b), rrt_bench_result *result
         double start = rrt__now_seconds();
         work(b);
         double rate = tokens / (rrt__now_seconds() - start);
+        RRT__TRY(rrt__logits_check(b->logits, b->batch * b->model->shape.vocab, err));
         RRT__TRY(rrt__progress_report(b->options->progress, "bench", i + 1, repeats + 1, err));
         if (i > 0) rrt__rates_add(&rates, rate);
     }

@@ -7,7 +7,7 @@
 #include "base/progress.h"
 #include "base/rates.h"
 #include "base/rng.h"
-#include "model/model.h"
+#include "model/forward.h"
 #include "rrt/bench.h"
 
 typedef struct crowd {
@@ -20,6 +20,7 @@ typedef struct crowd {
     unsigned char *trace; // [most_tokens]: of a request that is submitted
     uint64_t agreed, judged, loops;
     size_t sample_every, sampled; // steps
+    bool failed;                  // a request, by logits that are no numbers
     rrt__arena arena;
 } crowd;
 
@@ -71,7 +72,7 @@ static int take(void *user, uint64_t id, const rrt_token *token, rrt_finish fini
     const listener *l = user;
     crowd *c = l->crowd;
     (void)id;
-    (void)finish;
+    c->failed |= finish == RRT_FINISH_ERROR;
     if (!token) return 0;
     c->ids[l->request][c->options.prompt + c->n_made[l->request]++] = token->id;
     c->loops += (uint64_t)token->loops;
@@ -190,6 +191,7 @@ static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error
     rrt_status status = rrt_engine_open(&engine, c->model, &options, err);
     if (!status) status = submit(c, engine, listeners, callback, err);
     if (!status && callback == take) status = run(c, engine, err);
+    if (!status && c->failed) status = rrt__logits_fail(err);
     for (int busy = callback == judge; !status && busy;) status = rrt_engine_step(engine, &busy, err);
     rrt_engine_close(engine);
     rrt__free(listeners);

@@ -123,6 +123,7 @@ rrt_status rrt_session_append(rrt_session *session, const int32_t *ids, size_t c
         rrt__team_run(session->threads, run_step, &s);
         done += rows;
     }
+    if (count) RRT__TRY(rrt__logits_check(session->logits, session->model->shape.vocab, err));
     session->n_tokens = begin + count;
     return RRT_STATUS_OK;
 }

@@ -20,10 +20,17 @@ static float sum_squares(const float *restrict x, float offset, size_t count)
     return add_lanes(lane);
 }
 
+// What a norm multiplies by. A sum of squares beyond f32's range would make it 0, and all that follows a
+// number that looks like one: NaN instead, which is reported.
+static float norm_scale(float squares, size_t width, float epsilon)
+{
+    return isfinite(squares) ? 1.0f / sqrtf(squares / (float)width + epsilon) : NAN;
+}
+
 static void rms_norm(float *out, const float *x, const float *gain, size_t rows, size_t width, float epsilon)
 {
     for (size_t r = 0; r < rows; r++, x += width, out += width) {
-        float scale = 1.0f / sqrtf(sum_squares(x, 0, width) / (float)width + epsilon);
+        float scale = norm_scale(sum_squares(x, 0, width), width, epsilon);
 #pragma omp simd
         for (size_t i = 0; i < width; i++) out[i] = x[i] * scale * gain[i];
     }
@@ -34,7 +41,7 @@ static void layer_norm(float *out, const float *x, const float *gain, const floa
 {
     for (size_t r = 0; r < rows; r++, x += width, out += width) {
         float mean = sum(x, width) / (float)width;
-        float scale = 1.0f / sqrtf(sum_squares(x, mean, width) / (float)width + epsilon);
+        float scale = norm_scale(sum_squares(x, mean, width), width, epsilon);
 #pragma omp simd
         for (size_t i = 0; i < width; i++) out[i] = fmaf((x[i] - mean) * scale, gain[i], bias[i]);
     }

@@ -10,6 +10,8 @@
 #include "model/read.h"
 #include "model/unroll.h"
 
+static const double GREATEST_SETTING = 1e6; // of ranks and alphas
+
 typedef struct adapter {
     const json_t *config;
     const rrt__tensor_table *table;
@@ -129,30 +131,35 @@ static bool has_norms(const rrt_model *base, const rrt__tensor_table *table)
 }
 
 // A pattern is a regular expression that ends a module's name after a dot; those are read that are just text.
-static rrt_status alpha_of(const json_t *config, const char *module, double *alpha, rrt_error *err)
+static rrt_status setting_of(const json_t *config, const char *key, const char *patterns_key,
+                             const char *module, double *out, rrt_error *err)
 {
     const char *pattern;
-    json_t *value;
-    RRT__TRY(rrt__json_real_or(config, "lora_alpha", 8, alpha, err));
-    json_object_foreach((json_t *)(uintptr_t)json_object_get(config, "alpha_pattern"), pattern, value)
+    json_t *value, *patterns = json_object_get(config, patterns_key);
+    RRT__TRY(rrt__json_real_or(config, key, 8, out, err));
+    if (!rrt__json_is_absent(patterns) && !json_is_object(patterns))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" has the wrong type: an object is expected",
+                         patterns_key);
+    json_object_foreach(patterns, pattern, value)
     {
         if (strpbrk(pattern, "^$*+?()[]{}|\\")) {
             rrt_status status =
                 rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                          "\"alpha_pattern\": the regular expression '%.80s' is not supported", pattern);
+                          "\"%s\": the regular expression '%.80s' is not supported", patterns_key, pattern);
             return rrt__hint(err, status, "name the modules that it stands for");
         }
         size_t length = strlen(module), tail = strlen(pattern);
         if (tail > length || strcmp(module + length - tail, pattern) != 0) continue;
         if (tail < length && module[length - tail - 1] != '.') continue;
         if (!rrt__json_is_finite(value))
-            return rrt__fail(err, RRT_STATUS_FORMAT, "\"alpha_pattern\": '%.80s' is no finite number",
+            return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\": '%.80s' is no finite number", patterns_key,
                              pattern);
-        *alpha = json_number_value(value);
+        *out = json_number_value(value);
         break;
     }
-    return isfinite(*alpha) ? RRT_STATUS_OK
-                            : rrt__fail(err, RRT_STATUS_FORMAT, "\"lora_alpha\" is not finite");
+    if (fabs(*out) <= GREATEST_SETTING) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %g: from -%g to %g is possible", key, *out,
+                     GREATEST_SETTING, GREATEST_SETTING);
 }
 
 // The matrix's LoRA and the one before it become one: B₁·A₁ + B₂·A₂ = [B₁ B₂]·[A₁; A₂].
@@ -184,7 +191,7 @@ static rrt_status load_lora(adapter *a, const rrt__tensor *tensor, int depth, in
     rrt__lora *lora = &model->depths[depth].lora[matrix];
     const size_t prefix = strlen(RRT__PEFT_PREFIX);
     char name[320], module[256];
-    double alpha;
+    double alpha, declared;
     bool by_root;
     snprintf(module, sizeof module, "%s%d.%s", model->family->hf.layers, depth,
              model->family->hf.matrices[matrix]);
@@ -195,9 +202,13 @@ static rrt_status load_lora(adapter *a, const rrt__tensor *tensor, int depth, in
     size_t rank = tensor->n_dims == 2 && tensor->shape[1] == linear->in ? tensor->shape[0] : 0;
     const rrt__lora before = *lora;
     RRT__TRY(rrt__model_add_lora(model, depth, (rrt__matrix)matrix, rank, err));
+    RRT__TRY(setting_of(a->config, "r", "rank_pattern", module, &declared, err));
+    if (declared != (double)rank)
+        return rrt__fail(err, RRT_STATUS_MISMATCH, "its rank is %zu, and the configuration's \"r\" is %g",
+                         rank, declared);
     RRT__TRY(rrt__tensor_read(tensor, rank, linear->in, lora->a.weight, err));
     RRT__TRY(rrt__tensor_read(b, linear->out, rank, lora->b.weight, err));
-    RRT__TRY(alpha_of(a->config, module, &alpha, err));
+    RRT__TRY(setting_of(a->config, "lora_alpha", "alpha_pattern", module, &alpha, err));
     RRT__TRY(rrt__json_bool_or(a->config, "use_rslora", false, &by_root, err));
     float scale = (float)(alpha / (by_root ? sqrt((double)rank) : (double)rank));
     for (size_t i = 0; i < linear->out * rank; i++) lora->b.weight[i] *= scale;

@@ -1,5 +1,6 @@
 #include "model/forward.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernels/gemm.h"
@@ -238,4 +239,17 @@ void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace 
                       begin + count);
     rrt__team_barrier(team);
     rrt__forward_head(team, model, ws, ws->normed[0] + begin * hidden, count, logits);
+}
+
+rrt_status rrt__logits_fail(rrt_error *err)
+{
+    rrt_status status = rrt__fail(err, RRT_STATUS_NUMERIC, "the model's logits are not finite numbers");
+    return rrt__hint(err, status, "its numbers grow beyond what f32 holds: is the file damaged?");
+}
+
+rrt_status rrt__logits_check(const float *logits, size_t count, rrt_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(logits[i])) return rrt__logits_fail(err);
+    return RRT_STATUS_OK;
 }

@@ -165,4 +165,8 @@ void rrt__forward_head(rrt__team team, const rrt_model *model, rrt__workspace *w
 void rrt__forward_logits(rrt__team team, const rrt_model *model, rrt__workspace *workspace, size_t begin,
                          size_t count, float *logits);
 
+// NUMERIC, with the reason there can be, unless all are finite.
+rrt_status rrt__logits_check(const float *logits, size_t count, rrt_error *err);
+rrt_status rrt__logits_fail(rrt_error *err);
+
 #endif
