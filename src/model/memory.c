@@ -36,15 +36,20 @@ static rrt_status take_all(taking *t, rrt_error *err)
     return rrt__model_each_parameter(t->model, &t->model->family->hf, take_one, t, err);
 }
 
+// What a conversion made lies in memory already; what was mapped is closed soon.
+static bool is_f32_in_memory(const taking *t, const rrt__linear *linear)
+{
+    return t->model->matrices == RRT__MATRICES_DEFERRED && linear->data &&
+           linear->storage == RRT__STORAGE_F32;
+}
+
 static rrt_status take_f32(taking *t, const rrt__parameter *p, rrt_error *err)
 {
     rrt__linear *linear = p->linear;
     const rrt__linear stored = *linear;
     const rrt__rows rows = rrt__linear_rows(&stored);
     float *values;
-    // What a conversion made lies in memory already; what was mapped is closed soon.
-    if (t->model->matrices == RRT__MATRICES_DEFERRED && stored.data && stored.storage == RRT__STORAGE_F32)
-        return RRT_STATUS_OK;
+    if (is_f32_in_memory(t, linear)) return RRT_STATUS_OK;
     RRT__TRY(
         rrt__arena_room(&t->model->arena, &values, stored.out * stored.in, sizeof *values, "a matrix", err));
     RRT__TRY(rrt__rows_read(&rows, 0, stored.out, stored.in, t->threads, values, err));
@@ -161,8 +166,12 @@ static rrt_status add_bytes(void *user, const rrt__parameter *p, rrt_error *err)
 {
     (void)err;
     sum *s = user;
-    if (p->linear && (s->taking->quantized || !p->linear->data))
-        s->bytes += (double)rrt__storage_bytes(storage_to_be(s->taking, p), p->rows, p->columns);
+    const taking *t = s->taking;
+    if (!p->linear) return RRT_STATUS_OK;
+    if (t->take == take_f32)
+        s->bytes += is_f32_in_memory(t, p->linear) ? 0 : 4.0 * (double)p->rows * (double)p->columns;
+    else if (t->quantized || !p->linear->data)
+        s->bytes += (double)rrt__storage_bytes(storage_to_be(t, p), p->rows, p->columns);
     return RRT_STATUS_OK;
 }
 
@@ -173,8 +182,9 @@ static rrt_status check_memory(const taking *t, rrt_error *err)
     RRT__TRY(rrt__model_each_parameter(t->model, &t->model->family->hf, add_bytes, &needed, err));
     if (needed.bytes <= free_bytes) return RRT_STATUS_OK;
     rrt_status status =
-        rrt__fail(err, RRT_STATUS_MEMORY, "its weights take %.2f GB of memory, %.2f GB are free",
-                  needed.bytes / 1e9, free_bytes / 1e9);
+        rrt__fail(err, RRT_STATUS_MEMORY, "its weights%s take %.2f GB of memory, %.2f GB are free",
+                  t->take == take_f32 ? " as f32" : "", needed.bytes / 1e9, free_bytes / 1e9);
+    if (t->take == take_f32) return status;
     return rrt__hint(err, status, "quantise them while they are read (--type q4_0), or take a smaller file");
 }
 
@@ -208,6 +218,7 @@ rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *
 {
     taking t = {.model = model, .threads = threads, .progress = progress, .take = take_f32};
     if (model->matrices == RRT__MATRICES_F32) return RRT_STATUS_OK;
+    RRT__TRY(check_memory(&t, err));
     RRT__TRY(take_all(&t, err));
     model->matrices = RRT__MATRICES_F32;
     close_files(model);
