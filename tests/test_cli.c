@@ -385,8 +385,11 @@ static void test_convert_destinations(void **state)
     assert_int_equal(run("convert %s mine --sharing none", source)->code, 0);
     assert_error(2, "mine", "convert mine mine/ --loops 2 --force");
     assert_error(2, "would destroy", "convert ./mine mine --loops 2 --force");
+    assert_error(2, "mine/config.json", "convert %s mine --init calibrated --calib mine/config.json --force",
+                 source);
+    // Nor what rrt did not write.
     write_text("mine/text", "the cat sat on the mat");
-    assert_error(2, "mine/text", "convert %s mine --init calibrated --calib mine/text --force", source);
+    assert_error(1, "'text'", "convert %s mine --loops 2 --force", source);
     assert_true(is_there("mine/text"));
     assert_int_equal(run("inspect mine")->code, 0);
 }

@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -92,6 +93,15 @@ bool rrt__path_is_folder(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool rrt__path_is_empty_folder(const char *path)
+{
+    DIR *folder = opendir(path);
+    size_t count = 0;
+    while (folder && readdir(folder)) count++;
+    if (folder) closedir(folder);
+    return folder && count == 2; // . and ..
 }
 
 rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err)

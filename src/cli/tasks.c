@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "cli/cli.h"
 
@@ -66,7 +67,7 @@ typedef struct samples {
 static rrt_status samples_open(samples *s, const char *path, bool overwrite, rrt_error *err)
 {
     if (!path) return RRT_STATUS_OK;
-    RRT__TRY(rrt__destination_open(&s->destination, path, false, overwrite, err));
+    RRT__TRY(rrt__destination_open(&s->destination, path, RRT__DESTINATION_FILE, overwrite, err));
     s->file = fopen(s->destination.temporary, "wb");
     return s->file ? RRT_STATUS_OK : rrt__at(err, rrt__fail_errno(err, "cannot write"), "%s", path);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/destination.h"
 #include "base/file.h"
 #include "cli/cli.h"
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "format/gguf_write.h"
@@ -155,7 +156,7 @@ rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rr
     quantizer q = {.model = model, .options = options, .writer = {.alignment = RRT__PACKED_ALIGNMENT}};
     rrt__destination destination;
     RRT__TRY(rrt__quantized_parse(&q.storage, options->type, err));
-    RRT__TRY(rrt__destination_open(&destination, path, false, options->overwrite, err));
+    RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, options->overwrite, err));
     rrt_status status = write_all(&q, destination.temporary, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
