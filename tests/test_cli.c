@@ -429,6 +429,8 @@ static void test_teach(void **state)
     json_decref(json);
     // The same files, one option each; an existing store is replaced only by force.
     assert_error(1, "--force", "teach -m %s --data text -o store --ctx 16", recursive);
+    assert_error(2, "would destroy", "teach -m %s --data store/0000.tokens -o store --force", recursive);
+    assert_error(2, "would destroy", "train %s -o ./ --data text --tokens 1k --force", recursive);
     json =
         run_json("teach --data text --data lines.jsonl -m %s -o store --ctx 16 --top 4 --force", recursive);
     assert_number(json, "tokens", (double)tokens, 0);

@@ -150,6 +150,17 @@ rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_err
                      name ? name : "");
 }
 
+// What cannot be opened again is no result: a scale may be beyond f16, for one.
+static rrt_status verify(const char *path, rrt_error *err)
+{
+    rrt_model *again;
+    rrt_status status = rrt_model_open(&again, path, NULL, err);
+    rrt_model_close(again);
+    if (!status) return RRT_STATUS_OK;
+    rrt__at(err, status, "the quantised file, opened again");
+    return rrt__hint(err, status, "nothing was kept; does the model hold a weight that is far too large?");
+}
+
 rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rrt_quantize_options *options,
                               rrt_error *err)
 {
@@ -158,6 +169,7 @@ rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rr
     RRT__TRY(rrt__quantized_parse(&q.storage, options->type, err));
     RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, options->overwrite, err));
     rrt_status status = write_all(&q, destination.temporary, err);
+    if (!status) status = verify(destination.temporary, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     rrt__gguf_writer_free(&q.writer);
