@@ -374,6 +374,25 @@ static void test_convert_in_shards(void **state)
     assert_false(is_there("none"));
 }
 
+// What is no plain text is not read as it stands; what never ends, ends.
+static void test_texts(void **state)
+{
+    (void)state;
+    write_text("lines.jsonl", "{\"text\": \"the cat sat on the mat\"}\n");
+    assert_error(1, "only plain text", "eval ppl -m %s -f lines.jsonl", recursive);
+    assert_error(1, "more than 512 MB", "eval ppl -m %s -f /dev/zero", recursive);
+    write_text("plain", "the cat sat on the mat");
+    write_text("marked", "\xef\xbb\xbfthe cat sat on the mat");
+    json_t *plain = run_json("eval ppl -m %s -f plain", recursive),
+           *marked = run_json("eval ppl -m %s -f marked", recursive);
+    assert_true(
+        json_equal(json_object_get(plain, "nll_per_token"), json_object_get(marked, "nll_per_token")));
+    assert_true(json_equal(json_object_get(plain, "ppl"), json_object_get(marked, "ppl")));
+    json_decref(plain);
+    json_decref(marked);
+    assert_error(1, "regular file", "inspect /dev/zero");
+}
+
 static void test_convert_destinations(void **state)
 {
     (void)state;
@@ -576,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_convert_in_shards),
         cmocka_unit_test(test_convert_destinations),
+        cmocka_unit_test(test_texts),
         cmocka_unit_test(test_convert_usage),
         cmocka_unit_test(test_teach),
         cmocka_unit_test(test_train_usage),

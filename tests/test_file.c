@@ -421,6 +421,10 @@ static void test_maps(void **state)
     assert_fails(RRT_STATUS_IO, "nowhere", rrt__map_open(&map, in_folder("nowhere"), &err));
     assert_fails(RRT_STATUS_IO, "''", rrt__map_open(&map, "", &err));
     assert_fails(RRT_STATUS_IO, "/dev/null", rrt__map_open(&map, "/dev/null", &err));
+    assert_int_equal(mkfifo(in_folder("fifo"), 0666), 0);
+    assert_fails(RRT_STATUS_IO, "not a regular file",
+                 rrt__map_open(&map, in_folder("fifo"), &err)); // at once
+    unlink(in_folder("fifo"));
     unlink(in_folder("empty"));
     unlink(in_folder("full"));
 }

@@ -23,7 +23,7 @@ void rrt__map_close(rrt__map *map);
 // needed. Of an empty map: nothing.
 void rrt__map_forget(const rrt__map *map, const unsigned char *data, size_t size_bytes);
 
-// Reads a whole file, or standard input where path is "-".
+// Reads a whole file, or standard input where path is "-". UNSUPPORTED if it has more than 512 MB.
 rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err);
 
 bool rrt__path_exists(const char *path);
