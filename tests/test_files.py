@@ -9,8 +9,8 @@ import argparse, hashlib, os, pathlib, random, resource, shutil, signal, subproc
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("rrt", type=lambda p: str(pathlib.Path(p).resolve()))
 parser.add_argument("shim", type=lambda p: str(pathlib.Path(p).resolve()))
-parser.add_argument("--kills", type=int, default=4, help="of each verb, at random moments")
-parser.add_argument("--calls", type=int, default=3, help="of each kind and verb that fail, spread over all")
+parser.add_argument("--kills", type=int, default=3, help="of each verb, at random moments")
+parser.add_argument("--calls", type=int, default=2, help="of each kind and verb that fail, spread over all")
 args = parser.parse_args()
 here = pathlib.Path(__file__).resolve().parent
 failures = []
@@ -121,8 +121,7 @@ def test_memory(verb, old):
         verb.reset(old)
         code, said = run(verb.force(), KIND="malloc", N=n)
         check(code >= 0, verb.name, f"malloc {n} fails", "ends by", code, said)
-        # Jansson calls JSON that it has no memory for invalid: a model without tokenizer is then saved, with a warning.
-        if code or not said: verb.check_stands(content(old), f"malloc {n} fails")
+        verb.check_stands(content(old), f"malloc {n} fails")
         verb.finish_after(f"malloc {n} fails")
 
 

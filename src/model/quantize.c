@@ -127,6 +127,7 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
     RRT__TRY(declare_json(q, "rrt.lora_ranks", rrt__lora_ranks(model), err));
     if (model->tokenizer) RRT__TRY(rrt__tokenizer_pack(model->tokenizer, &q->writer, err));
     RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));
+    RRT__TRY(rrt__json_check_memory(err));
     q->total = (double)q->writer.data_bytes;
     return rrt__alloc(&q->codes, q->codes_bytes, 1, "quantised rows", err);
 }
