@@ -21,6 +21,10 @@ asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --build build/asan
 	@OMP_NUM_THREADS=2 ctest --test-dir build/asan --output-on-failure -j 2
 
+.PHONY: faults
+faults: build ## 40 kills of each verb that writes, and its calls fail one by one (minutes)
+	@python3 tests/test_files.py $(BUILD)/rrt $(BUILD)/tests/libfail_nth.so --kills 40 --calls 100
+
 .PHONY: mixes
 mixes: ## ten thousand random mixes of requests through the engine, under AddressSanitizer (minutes)
 	@cmake --preset asan >/dev/null

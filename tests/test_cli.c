@@ -374,6 +374,25 @@ static void test_convert_in_shards(void **state)
     assert_false(is_there("none"));
 }
 
+// What is no plain text is not read as it stands; what never ends, ends.
+static void test_texts(void **state)
+{
+    (void)state;
+    write_text("lines.jsonl", "{\"text\": \"the cat sat on the mat\"}\n");
+    assert_error(1, "only plain text", "eval ppl -m %s -f lines.jsonl", recursive);
+    assert_error(1, "more than 512 MB", "eval ppl -m %s -f /dev/zero", recursive);
+    write_text("plain", "the cat sat on the mat");
+    write_text("marked", "\xef\xbb\xbfthe cat sat on the mat");
+    json_t *plain = run_json("eval ppl -m %s -f plain", recursive),
+           *marked = run_json("eval ppl -m %s -f marked", recursive);
+    assert_true(
+        json_equal(json_object_get(plain, "nll_per_token"), json_object_get(marked, "nll_per_token")));
+    assert_true(json_equal(json_object_get(plain, "ppl"), json_object_get(marked, "ppl")));
+    json_decref(plain);
+    json_decref(marked);
+    assert_error(1, "regular file", "inspect /dev/zero");
+}
+
 static void test_convert_destinations(void **state)
 {
     (void)state;
@@ -385,8 +404,11 @@ static void test_convert_destinations(void **state)
     assert_int_equal(run("convert %s mine --sharing none", source)->code, 0);
     assert_error(2, "mine", "convert mine mine/ --loops 2 --force");
     assert_error(2, "would destroy", "convert ./mine mine --loops 2 --force");
+    assert_error(2, "mine/config.json", "convert %s mine --init calibrated --calib mine/config.json --force",
+                 source);
+    // Nor what rrt did not write.
     write_text("mine/text", "the cat sat on the mat");
-    assert_error(2, "mine/text", "convert %s mine --init calibrated --calib mine/text --force", source);
+    assert_error(1, "'text'", "convert %s mine --loops 2 --force", source);
     assert_true(is_there("mine/text"));
     assert_int_equal(run("inspect mine")->code, 0);
 }
@@ -426,6 +448,8 @@ static void test_teach(void **state)
     json_decref(json);
     // The same files, one option each; an existing store is replaced only by force.
     assert_error(1, "--force", "teach -m %s --data text -o store --ctx 16", recursive);
+    assert_error(2, "would destroy", "teach -m %s --data store/0000.tokens -o store --force", recursive);
+    assert_error(2, "would destroy", "train %s -o ./ --data text --tokens 1k --force", recursive);
     json =
         run_json("teach --data text --data lines.jsonl -m %s -o store --ctx 16 --top 4 --force", recursive);
     assert_number(json, "tokens", (double)tokens, 0);
@@ -571,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_convert_in_shards),
         cmocka_unit_test(test_convert_destinations),
+        cmocka_unit_test(test_texts),
         cmocka_unit_test(test_convert_usage),
         cmocka_unit_test(test_teach),
         cmocka_unit_test(test_train_usage),

@@ -32,7 +32,8 @@ static void test_quantize(void **state)
     result *again = run("quantize %s %s q4_0", golden_path("llama"), file);
     assert_int_equal(again->code, 1);
     assert_non_null(strstr(again->err.data, "--force"));
-    assert_int_equal(run("quantize %s %s q8_0 --force", file, file)->code, 0); // from a quantised one
+    assert_error(2, "would destroy", "quantize %s %s q8_0 --force", file, file);
+    assert_int_equal(run("quantize %s again.gguf q8_0", file)->code, 0); // from a quantised one
     assert_int_equal(run("quantize %s %s q9 --force", golden_path("llama"), file)->code, 2);
     assert_int_equal(run("quantize %s %s", golden_path("llama"), file)->code, 2);
 }

@@ -151,6 +151,29 @@ static void test_sources(void **state)
     clear_folder();
 }
 
+// What other systems and programs make of the same text.
+static void test_other_conventions(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    static const char lines[] = "{\"text\": \"three\"}\r\n{\"text\": \"four\"}\r\n", mark[] = "\xef\xbb\xbf";
+    char marked[128], marked_lines[128];
+    snprintf(
+        marked, sizeof marked,
+        "%sone\r\ntwo\r\n<|endoftext|>\r\nthree\r\n<|endoftext|>\r\n<|endoftext|>\rfour\r\n<|endoftext|>\r",
+        mark);
+    snprintf(marked_lines, sizeof marked_lines, "%s%s", mark, lines);
+    const char *const files[] = {write_text("a.txt", marked),         write_packed("b.TXT.ZST", marked),
+                                 write_text("c.JSONL", lines),        write_text("d.ndjson", marked_lines),
+                                 write_packed("e.NdJson.zst", lines), write_text("f.txt", mark)};
+    assert_ok(make(smollm, files, 6, &err));
+    for (size_t i = 0; i < 2; i++)
+        assert_documents(i, (const char *[]){"one\r\ntwo", "three", "<|endoftext|>\rfour"}, 3);
+    for (size_t i = 2; i < 5; i++) assert_documents(i, (const char *[]){"three", "four"}, 2);
+    assert_shard(5, NULL, 0);
+    clear_folder();
+}
+
 static void test_several_frames(void **state)
 {
     (void)state;
@@ -265,6 +288,9 @@ static void test_bad_files(void **state)
     refuse(write_packed("a.jsonl.zst", "{}\n"), RRT_STATUS_FORMAT, "line 1, byte 0 of", "has no \"text\"");
     refuse(write_text("a.txt.zst", "not compressed at all"), RRT_STATUS_FORMAT, "zstd", "byte 0");
     refuse(write_text("a.txt.zst", ""), RRT_STATUS_FORMAT, "cut off", "byte 0");
+    refuse(write_text("a.json", "[\"text\"]"), RRT_STATUS_UNSUPPORTED, "a.json", ".json file");
+    refuse(write_packed("a.JSON.zst", "[\"text\"]"), RRT_STATUS_UNSUPPORTED, "a.JSON", ".json file");
+    refuse(write_text("a.txt", "\xff\xfeo\0n\0"), RRT_STATUS_FORMAT, "line 1, byte 0", "0xff"); // UTF-16
     refuse(in_folder("nothere"), RRT_STATUS_IO, "nothere", "cannot open");
     refuse(folder, RRT_STATUS_IO, folder, "regular file");
     assert_fails(RRT_STATUS_ARGUMENT, "no file", make(smollm, NULL, 0, &err));
@@ -273,6 +299,31 @@ static void test_bad_files(void **state)
     assert_fails(RRT_STATUS_IO, "nothere", make(smollm, files, 2, &err));
     assert_int_equal(count_shards(), 0);
     assert_fails(RRT_STATUS_IO, "a.txt", rrt__shards_make(files[0], smollm, files, 1, NULL, &err));
+    clear_folder();
+}
+
+// Few bytes that stand for many.
+static void test_bombs(void **state)
+{
+    (void)state;
+    enum { LENGTH = 40 << 20 };
+    char *text = must_alloc(LENGTH, 1);
+    memset(text, 'a', LENGTH);
+    rrt__string packed = pack(text, LENGTH);
+    assert_true(packed.length < 5000);
+    refuse(write_bytes("a.txt.zst", packed.data, packed.length), RRT_STATUS_UNSUPPORTED, "no line break in",
+           "line 1");
+    rrt__string_free(&packed);
+    memcpy(text, "{\"text\": \"", 10);
+    packed = pack(text, LENGTH);
+    refuse(write_bytes("a.jsonl.zst", packed.data, packed.length), RRT_STATUS_UNSUPPORTED,
+           "a line of more than", "line 1");
+    rrt__string_free(&packed);
+    free(text);
+    // A frame of one byte, by its header with a window of 2 GB.
+    static const unsigned char frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x09, 0x00, 0x00, 'a'};
+    refuse(write_bytes("a.txt.zst", (const char *)frame, sizeof frame), RRT_STATUS_UNSUPPORTED, "128 MB",
+           "a.txt.zst");
     clear_folder();
 }
 
@@ -569,6 +620,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sources),      cmocka_unit_test(test_several_frames),
+        cmocka_unit_test(test_bombs),        cmocka_unit_test(test_other_conventions),
         cmocka_unit_test(test_a_long_file),  cmocka_unit_test(test_shards_are_kept),
         cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_cut_off_and_damaged_zstd),
         cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_progress),

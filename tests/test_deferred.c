@@ -67,18 +67,6 @@ static void write_all(const rrt_model *model, const char *folder)
     }
 }
 
-static void remove_all(const char *folder)
-{
-    char path[512];
-    static const char *const names[] = {"m.gguf",      "saved",       "exported",    "converted-0",
-                                        "converted-1", "converted-2", "converted-3", "converted-4"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        rrt__path_remove(path);
-    }
-    rrt__path_remove(folder);
-}
-
 static void test_same_as_from_memory(void **state)
 {
     (void)state;
@@ -102,7 +90,7 @@ static void test_same_as_from_memory(void **state)
                                             "converted-4/model.safetensors"};
         for (size_t i = 0; i < sizeof files / sizeof *files; i++)
             assert_same_file(folders[0], folders[1], files[i]);
-        for (int i = 0; i < 2; i++) remove_all(folders[i]);
+        for (int i = 0; i < 2; i++) remove_folder(folders[i]);
     }
 }
 

@@ -1,6 +1,8 @@
 // Files that appear whole or not at all.
 #include <sys/stat.h>
 
+#include "base/destination.h"
+#include "base/own.h"
 #include "models.h"
 
 static char folder[64];
@@ -58,23 +60,24 @@ static void test_file_destination(void **state)
     rrt_error err = {0};
     rrt__destination d;
     const char *path = in_folder("result");
-    assert_ok(rrt__destination_open(&d, path, false, false, &err));
+    assert_ok(rrt__destination_open(&d, path, RRT__DESTINATION_FILE, false, &err));
     write_file(d.temporary, "new");
     assert_false(rrt__path_exists(path)); // not before it is complete
     assert_ok(rrt__destination_commit(&d, &err));
     assert_content(path, "new");
     assert_int_equal(count_entries(), 1);
 
-    assert_fails(RRT_STATUS_EXISTS, "--force", rrt__destination_open(&d, path, false, false, &err));
+    assert_fails(RRT_STATUS_EXISTS, "--force",
+                 rrt__destination_open(&d, path, RRT__DESTINATION_FILE, false, &err));
     assert_content(path, "new");
 
-    assert_ok(rrt__destination_open(&d, path, false, true, &err));
+    assert_ok(rrt__destination_open(&d, path, RRT__DESTINATION_FILE, true, &err));
     write_file(d.temporary, "newer");
     assert_content(path, "new"); // the old one stands until then
     assert_ok(rrt__destination_commit(&d, &err));
     assert_content(path, "newer");
 
-    assert_ok(rrt__destination_open(&d, path, false, true, &err));
+    assert_ok(rrt__destination_open(&d, path, RRT__DESTINATION_FILE, true, &err));
     write_file(d.temporary, "half");
     rrt__destination_discard(&d);
     assert_content(path, "newer");
@@ -95,23 +98,25 @@ static void test_folder_destination(void **state)
     rrt_error err = {0};
     rrt__destination d;
     const char *path = in_folder("model/"); // a slash at the end does not matter
-    assert_ok(rrt__destination_open(&d, path, true, false, &err));
+    assert_ok(rrt__destination_open(&d, path, RRT__DESTINATION_FOLDER, false, &err));
     write_inside(&d, "config.json", "1");
-    write_inside(&d, "old", "1");
+    write_inside(&d, "generation_config.json", "1");
     assert_false(rrt__path_exists(in_folder("model")));
     assert_ok(rrt__destination_commit(&d, &err));
     assert_content(in_folder("model/config.json"), "1");
-    assert_fails(RRT_STATUS_EXISTS, "model", rrt__destination_open(&d, path, true, false, &err));
+    assert_fails(RRT_STATUS_EXISTS, "model",
+                 rrt__destination_open(&d, path, RRT__DESTINATION_FOLDER, false, &err));
 
-    assert_ok(rrt__destination_open(&d, path, true, true, &err));
+    assert_ok(rrt__destination_open(&d, path, RRT__DESTINATION_FOLDER, true, &err));
     write_inside(&d, "config.json", "2");
     assert_content(in_folder("model/config.json"), "1");
     assert_ok(rrt__destination_commit(&d, &err));
     assert_content(in_folder("model/config.json"), "2");
-    assert_false(rrt__path_exists(in_folder("model/old"))); // the new folder, not a mixture
+    assert_false(
+        rrt__path_exists(in_folder("model/generation_config.json"))); // the new folder, not a mixture
     assert_int_equal(count_entries(), 1);
 
-    assert_ok(rrt__destination_open(&d, path, true, true, &err));
+    assert_ok(rrt__destination_open(&d, path, RRT__DESTINATION_FOLDER, true, &err));
     write_inside(&d, "config.json", "3");
     rrt__destination_discard(&d);
     assert_content(in_folder("model/config.json"), "2");
@@ -121,18 +126,18 @@ static void test_folder_destination(void **state)
     unlink(in_folder("model/config.json"));
     write_file(in_folder("model/diary"), "dear");
     assert_fails(RRT_STATUS_EXISTS, "no result",
-                 rrt__destination_open(&d, in_folder("model/"), true, true, &err));
+                 rrt__destination_open(&d, in_folder("model/"), RRT__DESTINATION_FOLDER, true, &err));
     assert_fails(RRT_STATUS_EXISTS, "no result",
-                 rrt__destination_open(&d, in_folder("model"), false, true, &err));
+                 rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FILE, true, &err));
     assert_content(in_folder("model/diary"), "dear");
     unlink(in_folder("model/diary"));
 
     // A file takes the place of a folder, and a folder that of a file.
-    assert_ok(rrt__destination_open(&d, in_folder("model"), false, true, &err));
+    assert_ok(rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FILE, true, &err));
     write_file(d.temporary, "file");
     assert_ok(rrt__destination_commit(&d, &err));
     assert_content(in_folder("model"), "file");
-    assert_ok(rrt__destination_open(&d, in_folder("model"), true, true, &err));
+    assert_ok(rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FOLDER, true, &err));
     assert_ok(rrt__destination_commit(&d, &err));
     assert_true(rrt__path_is_folder(in_folder("model")));
     assert_int_equal(count_entries(), 1);
@@ -147,24 +152,28 @@ static void test_destination_refusals(void **state)
     char path[5000];
     memset(path, 'x', sizeof path);
     path[sizeof path - 1] = '\0';
-    assert_fails(RRT_STATUS_ARGUMENT, "too long", rrt__destination_open(&d, path, false, true, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "too long",
+                 rrt__destination_open(&d, path, RRT__DESTINATION_FILE, true, &err));
     assert_fails(RRT_STATUS_ARGUMENT, "empty", rrt__destination_open(&d, "", false, true, &err));
     assert_fails(RRT_STATUS_IO, "nowhere",
-                 rrt__destination_open(&d, in_folder("nowhere/model"), true, false, &err));
+                 rrt__destination_open(&d, in_folder("nowhere/model"), RRT__DESTINATION_FOLDER, false, &err));
     // A dangling link is something that exists.
     assert_int_equal(symlink("/nowhere", in_folder("link")), 0);
-    assert_fails(RRT_STATUS_EXISTS, "link", rrt__destination_open(&d, in_folder("link"), false, false, &err));
+    assert_fails(RRT_STATUS_EXISTS, "link",
+                 rrt__destination_open(&d, in_folder("link"), RRT__DESTINATION_FILE, false, &err));
     unlink(in_folder("link"));
     // Nothing to move.
-    assert_ok(rrt__destination_open(&d, in_folder("none"), false, false, &err));
+    assert_ok(rrt__destination_open(&d, in_folder("none"), RRT__DESTINATION_FILE, false, &err));
     unlink(d.temporary);
     assert_fails(RRT_STATUS_IO, "none", rrt__destination_commit(&d, &err));
+    rrt__destination_discard(&d);
     assert_int_equal(count_entries(), 0);
     // A failed commit leaves the old one standing.
     write_file(in_folder("old"), "old");
-    assert_ok(rrt__destination_open(&d, in_folder("old"), false, true, &err));
+    assert_ok(rrt__destination_open(&d, in_folder("old"), RRT__DESTINATION_FILE, true, &err));
     unlink(d.temporary);
     assert_fails(RRT_STATUS_IO, "old", rrt__destination_commit(&d, &err));
+    rrt__destination_discard(&d);
     assert_content(in_folder("old"), "old");
     unlink(in_folder("old"));
 }
@@ -176,8 +185,10 @@ static void test_destination_taken_meanwhile(void **state)
     rrt_error err = {0};
     rrt__destination d, e;
     for (int is_folder = 0; is_folder < 2; is_folder++) {
-        assert_ok(rrt__destination_open(&d, in_folder("model"), is_folder, false, &err));
-        assert_ok(rrt__destination_open(&e, in_folder("model"), is_folder, false, &err));
+        assert_ok(
+            rrt__destination_open(&d, in_folder("model"), (rrt__destination_kind)is_folder, false, &err));
+        assert_ok(
+            rrt__destination_open(&e, in_folder("model"), (rrt__destination_kind)is_folder, false, &err));
         assert_string_not_equal(d.temporary, e.temporary); // each writes to its own
         assert_ok(rrt__destination_commit(&d, &err));
         assert_fails(RRT_STATUS_EXISTS, "--force", rrt__destination_commit(&e, &err));
@@ -186,7 +197,7 @@ static void test_destination_taken_meanwhile(void **state)
         remove(in_folder("model"));
     }
     for (int overwrite = 0; overwrite < 2; overwrite++) {
-        assert_ok(rrt__destination_open(&d, in_folder("model"), true, overwrite, &err));
+        assert_ok(rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FOLDER, overwrite, &err));
         assert_int_equal(mkdir(in_folder("model"), 0777), 0);
         write_file(in_folder("model/thesis"), "years");
         assert_fails(RRT_STATUS_EXISTS, "model", rrt__destination_commit(&d, &err));
@@ -207,17 +218,149 @@ static void test_destination_with_folders(void **state)
     write_file(in_folder("model/config.json"), "{}");
     assert_int_equal(mkdir(in_folder("model/notes"), 0777), 0);
     assert_fails(RRT_STATUS_EXISTS, "'notes'",
-                 rrt__destination_open(&d, in_folder("model"), true, true, &err));
+                 rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FOLDER, true, &err));
     assert_content(in_folder("model/config.json"), "{}");
     // One that appears meanwhile.
     rmdir(in_folder("model/notes"));
-    assert_ok(rrt__destination_open(&d, in_folder("model"), true, true, &err));
+    assert_ok(rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FOLDER, true, &err));
     assert_int_equal(mkdir(in_folder("model/notes"), 0777), 0);
     assert_fails(RRT_STATUS_EXISTS, "'notes'", rrt__destination_commit(&d, &err));
     rrt__destination_discard(&d);
     assert_content(in_folder("model/config.json"), "{}");
     assert_int_equal(count_entries(), 1);
     remove_folder(in_folder("model"));
+}
+
+// A temporary as a process that has died leaves it: nobody holds it. Its path.
+static const char *leave_temporary(const char *name, rrt__destination_kind kind)
+{
+    rrt_error err = {0};
+    rrt__destination d;
+    assert_ok(rrt__destination_open(&d, in_folder(name), kind, true, &err));
+    close(d.lock);
+    return in_folder(strrchr(d.temporary, '/') + 1);
+}
+
+static void test_left_overs(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__destination d, e;
+    char path[256];
+    static const char *const others[] = {"notes.tmp-1.md", "model.tmp-0123456", "model.tmp-0123456X",
+                                         "other.tmp-01234567", "model.tmp-01234567.md"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) write_file(in_folder(others[i]), "mine");
+    // Of the living nothing is swept.
+    assert_ok(rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FOLDER, true, &err));
+    write_inside(&d, "config.json", "1");
+    snprintf(path, sizeof path, "%s", leave_temporary("model", RRT__DESTINATION_FILE));
+    assert_true(rrt__path_exists(path));
+    assert_ok(rrt__destination_open(&e, in_folder("model"), RRT__DESTINATION_FOLDER, true, &err));
+    assert_false(rrt__path_exists(path));
+    assert_true(rrt__path_exists(d.temporary));
+    rrt__destination_discard(&e);
+    assert_ok(rrt__destination_commit(&d, &err));
+    // A folder with what rrt writes goes, one with anything else stays as it is.
+    assert_int_equal(mkdir(in_folder("model.tmp-00000001"), 0777), 0);
+    write_file(in_folder("model.tmp-00000001/config.json"), "half");
+    assert_int_equal(mkdir(in_folder("model.tmp-00000002"), 0777), 0);
+    write_file(in_folder("model.tmp-00000002/config.json"), "half");
+    write_file(in_folder("model.tmp-00000002/diary"), "mine");
+    rrt__destination_sweep(in_folder("model/"));
+    assert_false(rrt__path_exists(in_folder("model.tmp-00000001")));
+    assert_content(in_folder("model.tmp-00000002/config.json"), "half");
+    assert_content(in_folder("model.tmp-00000002/diary"), "mine");
+    remove_folder(in_folder("model.tmp-00000002"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_content(in_folder(others[i]), "mine");
+        unlink(in_folder(others[i]));
+    }
+    // What stepped aside comes back, unless something has taken its place.
+    assert_int_equal(rename(in_folder("model"), in_folder("model.old-01234567")), 0);
+    rrt__destination_sweep(in_folder("model"));
+    assert_content(in_folder("model/config.json"), "1");
+    assert_int_equal(mkdir(in_folder("model.old-01234567"), 0777), 0);
+    rrt__destination_sweep(in_folder("model"));
+    assert_int_equal(count_entries(), 1);
+    remove_folder(in_folder("model"));
+}
+
+// No link is followed, and what is neither a file nor a folder is left alone.
+static void test_links(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__destination d;
+    assert_int_equal(mkdir(in_folder("disk"), 0777), 0);
+    write_file(in_folder("disk/config.json"), "mine");
+    assert_int_equal(symlink(in_folder("disk"), in_folder("link")), 0);
+    assert_int_equal(symlink(in_folder("disk/config.json"), in_folder("file-link")), 0);
+    assert_int_equal(mkfifo(in_folder("fifo"), 0666), 0);
+    static const char *const names[] = {"link", "link/", "file-link", "fifo"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_fails(RRT_STATUS_EXISTS, "not replaced",
+                     rrt__destination_open(&d, in_folder(names[i]), RRT__DESTINATION_FOLDER, true, &err));
+        assert_fails(RRT_STATUS_EXISTS, "not replaced",
+                     rrt__destination_open(&d, in_folder(names[i]), RRT__DESTINATION_FILE, true, &err));
+    }
+    assert_false(rrt__own_remove(in_folder("link")));
+    assert_int_equal(mkdir(in_folder("model"), 0777), 0);
+    write_file(in_folder("model/config.json"), "1");
+    assert_int_equal(symlink(in_folder("disk"), in_folder("model/base")), 0);
+    assert_fails(RRT_STATUS_EXISTS, "'base'",
+                 rrt__destination_open(&d, in_folder("model"), RRT__DESTINATION_FOLDER, true, &err));
+    assert_false(rrt__own_remove(in_folder("model")));
+    assert_content(in_folder("model/config.json"), "1");
+    assert_content(in_folder("disk/config.json"), "mine");
+    unlink(in_folder("link"));
+    unlink(in_folder("file-link"));
+    unlink(in_folder("fifo"));
+    unlink(in_folder("model/base"));
+    remove_folder(in_folder("model"));
+    remove_folder(in_folder("disk"));
+}
+
+// Folders of `rrt train`: replaced by another run alone, by none while one is at work, and known by their
+// marker.
+static void test_runs(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt__destination d;
+    int lock, other;
+    assert_int_equal(mkdir(in_folder("run"), 0777), 0);
+    assert_int_equal(mkdir(in_folder("run/data"), 0777), 0);
+    write_file(in_folder("run/data/0000.tokens"), "ids");
+    write_file(in_folder("run/log.jsonl"), "{}");
+    assert_fails(RRT_STATUS_EXISTS, "no result",
+                 rrt__destination_open(&d, in_folder("run"), RRT__DESTINATION_RUN, true, &err));
+    assert_ok(rrt__run_mark(&lock, in_folder("run"), &err));
+    assert_true(rrt__run_is_marked(in_folder("run")));
+    assert_fails(RRT_STATUS_EXISTS, "another run is at work", rrt__run_hold(&other, in_folder("run"), &err));
+    assert_fails(RRT_STATUS_EXISTS, "another run is at work",
+                 rrt__destination_open(&d, in_folder("run"), RRT__DESTINATION_RUN, true, &err));
+    close(lock);
+    assert_fails(RRT_STATUS_EXISTS, "is a run of rrt train",
+                 rrt__destination_open(&d, in_folder("run"), RRT__DESTINATION_FOLDER, true, &err));
+    assert_ok(rrt__destination_open(&d, in_folder("run"), RRT__DESTINATION_RUN, true, &err));
+    // It is held until it is replaced.
+    assert_fails(RRT_STATUS_EXISTS, "another run is at work", rrt__run_hold(&other, in_folder("run"), &err));
+    write_file(in_folder("run/data/corpus.txt"), "mine");
+    assert_fails(RRT_STATUS_EXISTS, "'corpus.txt'", rrt__destination_commit(&d, &err));
+    rrt__destination_discard(&d);
+    assert_content(in_folder("run/data/corpus.txt"), "mine");
+    assert_content(in_folder("run/log.jsonl"), "{}");
+    unlink(in_folder("run/data/corpus.txt"));
+    assert_ok(rrt__destination_open(&d, in_folder("run"), RRT__DESTINATION_RUN, true, &err));
+    write_inside(&d, "config.json", "2");
+    assert_ok(rrt__destination_commit(&d, &err));
+    assert_content(in_folder("run/config.json"), "2");
+    assert_false(rrt__path_exists(in_folder("run/data")));
+    assert_int_equal(count_entries(), 1);
+    // A file of this name is not yet a marker.
+    write_file(in_folder("run/run.lock"), "mine");
+    assert_false(rrt__run_is_marked(in_folder("run")));
+    remove_folder(in_folder("run"));
 }
 
 static void test_permissions(void **state)
@@ -228,7 +371,8 @@ static void test_permissions(void **state)
     struct stat info;
     mode_t mask = umask(027);
     for (int is_folder = 0; is_folder < 2; is_folder++) {
-        assert_ok(rrt__destination_open(&d, in_folder("result"), is_folder, false, &err));
+        assert_ok(
+            rrt__destination_open(&d, in_folder("result"), (rrt__destination_kind)is_folder, false, &err));
         assert_ok(rrt__destination_commit(&d, &err));
         assert_int_equal(stat(in_folder("result"), &info), 0);
         assert_int_equal(info.st_mode & 0777, is_folder ? 0750 : 0640);
@@ -252,6 +396,8 @@ static void test_at_or_in(void **state)
     assert_false(rrt__path_is_at_or_in(in_folder("b"), in_folder("a")));
     assert_false(rrt__path_is_at_or_in(in_folder("a/x"), in_folder("b")));
     assert_false(rrt__path_is_at_or_in(folder, in_folder("a")));
+    assert_true(rrt__path_is_at_or_in(in_folder("a/x"), folder)); // at any depth
+    assert_true(rrt__path_is_at_or_in(in_folder("link/x"), "/"));
     remove_folder(in_folder("a"));
     unlink(in_folder("link"));
 }
@@ -275,6 +421,10 @@ static void test_maps(void **state)
     assert_fails(RRT_STATUS_IO, "nowhere", rrt__map_open(&map, in_folder("nowhere"), &err));
     assert_fails(RRT_STATUS_IO, "''", rrt__map_open(&map, "", &err));
     assert_fails(RRT_STATUS_IO, "/dev/null", rrt__map_open(&map, "/dev/null", &err));
+    assert_int_equal(mkfifo(in_folder("fifo"), 0666), 0);
+    assert_fails(RRT_STATUS_IO, "not a regular file",
+                 rrt__map_open(&map, in_folder("fifo"), &err)); // at once
+    unlink(in_folder("fifo"));
     unlink(in_folder("empty"));
     unlink(in_folder("full"));
 }
@@ -305,6 +455,9 @@ int main(void)
         cmocka_unit_test(test_destination_refusals),
         cmocka_unit_test(test_destination_taken_meanwhile),
         cmocka_unit_test(test_destination_with_folders),
+        cmocka_unit_test(test_left_overs),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_runs),
         cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_at_or_in),
         cmocka_unit_test(test_maps),

@@ -260,9 +260,29 @@ static void test_damaged_files(void **state)
     remove_file(file);
 }
 
+// A file that could not be opened takes no place, and not that of a good one.
+static void test_overflow(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    char folder[64], path[128];
+    const rrt_quantize_options options = {.type = "q8_0", .overwrite = 1, .threads = 1};
+    rrt_model *model = open_golden("llama"), *again;
+    temp_folder(folder);
+    snprintf(path, sizeof path, "%s/model.gguf", folder);
+    assert_ok(rrt_model_quantize(model, path, &options, &err));
+    model->slots[1].matrix[RRT__MATRIX_DOWN].weight[7] = 3e38f; // its scale is beyond f16
+    assert_fails(RRT_STATUS_NUMERIC, "not finite", rrt_model_quantize(model, path, &options, &err));
+    assert_ok(rrt_model_open(&again, path, NULL, &err));
+    rrt_model_close(again);
+    rrt_model_close(model);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_computes_what_it_holds),
         cmocka_unit_test(test_result_depends_on_nothing_else),
         cmocka_unit_test(test_plain_result_depends_on_nothing_else),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "model/parameters.h"
+#include "train/checksums.h"
 #include "training.h"
 
 static void test_a_run(void **state)
@@ -176,6 +177,17 @@ static void test_rollback(void **state)
     rrt_model_close(s.model);
 }
 
+// Entries of the folder whose name begins so.
+static int count_beginning(const char *name)
+{
+    int count = 0;
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry; (entry = readdir(entries));)
+        count += strncmp(entry->d_name, name, strlen(name)) == 0;
+    closedir(entries);
+    return count;
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -215,7 +227,175 @@ static void test_refusals(void **state)
     assert_fails(RRT_STATUS_MISMATCH, "vocabularies: 97 and 29",
                  train(in_folder("r6"), &options, &result, &err));
     rrt_model_close(other);
-    assert_false(rrt__path_exists(in_folder("r6")));
+    // A run that cannot begin leaves nothing, under no name.
+    for (int i = 1; i <= 6; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "r%d", i);
+        assert_false(rrt__path_exists(in_folder(name)));
+        assert_int_equal(count_beginning(name), 0);
+    }
+}
+
+// What is somebody's stays, whatever a run replaces or sweeps.
+static void test_what_is_not_ours(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    static const char *const names[] = {
+        "kept/checkpoints/best/config.json", "kept/notes.tmp-1.md",     "kept/checkpoints/notes",
+        "kept/checkpoints/00000001/notes",   "project/data/corpus.txt", "project/log.jsonl"};
+    enum { NAMES = sizeof names / sizeof *names };
+    assert_ok(train(in_folder("kept"), &options, &result, &err));
+    mkdir(in_folder("kept/checkpoints/best"), 0777);
+    mkdir(in_folder("kept/checkpoints/00000001"), 0777);
+    mkdir(in_folder("project"), 0777);
+    mkdir(in_folder("project/data"), 0777);
+    mkdir(in_folder("kept.tmp-00000001"), 0777); // of a process that has died
+    for (int i = 0; i < NAMES; i++) assert_ok(rrt__file_write(in_folder(names[i]), "mine", 4, &err));
+    options.resume = 1;
+    options.tokens *= 2;
+    assert_ok(train(in_folder("kept"), &options, &result, &err));
+    assert_int_equal(count_beginning("kept"), 1);
+    assert_fails(RRT_STATUS_EXISTS, "no run that could go on",
+                 train(in_folder("project"), &options, &result, &err));
+    options.resume = 0;
+    options.overwrite = 1;
+    assert_fails(RRT_STATUS_EXISTS, "which rrt did not write",
+                 train(in_folder("kept"), &options, &result, &err));
+    assert_fails(RRT_STATUS_EXISTS, "no result of rrt", train(in_folder("project"), &options, &result, &err));
+    for (int i = 0; i < NAMES; i++) assert_true(rrt__path_exists(in_folder(names[i])));
+
+    // No link is written to; the run that is replaced stands until the new one has begun.
+    options = usual();
+    assert_ok(train(in_folder("linked"), &options, &result, &err));
+    assert_int_equal(rename(in_folder("linked/checkpoints"), in_folder("elsewhere")), 0);
+    assert_int_equal(symlink(in_folder("elsewhere"), in_folder("linked/checkpoints")), 0);
+    options.resume = 1;
+    assert_fails(RRT_STATUS_EXISTS, "checkpoints", train(in_folder("linked"), &options, &result, &err));
+    options.resume = 0;
+    options.overwrite = 1;
+    assert_fails(RRT_STATUS_EXISTS, "'checkpoints'", train(in_folder("linked"), &options, &result, &err));
+    unlink(in_folder("linked/checkpoints"));
+    assert_int_equal(rename(in_folder("elsewhere"), in_folder("linked/checkpoints")), 0);
+    options.n_files = 0;
+    assert_fails(RRT_STATUS_ARGUMENT, "no text", train(in_folder("linked"), &options, &result, &err));
+    assert_true(rrt__path_exists(in_folder("linked/checkpoints/00000024/state.json")));
+    options = usual();
+    options.overwrite = 1;
+    assert_ok(train(in_folder("linked"), &options, &result, &err));
+    assert_int_equal(count_beginning("linked"), 1);
+}
+
+typedef struct rival {
+    const char *out;
+    rrt_status plain, resumed, forced;
+} rival;
+
+// While a run is at work: others are refused, and told why.
+static void intrude(void *user, const rrt_train_step *step)
+{
+    rival *r = user;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    if (step->step != 7) return;
+    r->plain = train(r->out, &options, &result, &err);
+    assert_non_null(strstr(err.message, "another run is at work"));
+    options.resume = 1;
+    r->resumed = train(r->out, &options, &result, &err);
+    assert_non_null(strstr(err.message, "another run is at work"));
+    options.resume = 0;
+    options.overwrite = 1;
+    r->forced = train(r->out, &options, &result, &err);
+    assert_non_null(strstr(err.message, "another run is at work"));
+}
+
+static void test_two_runs(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    char path[256];
+    rival r = {.out = lasting(path, "shared-out")};
+    options.report = intrude;
+    options.user = &r;
+    for (int i = 0; i < 3; i++) {
+        options.resume = i == 1;
+        options.overwrite = i == 2;
+        options.tokens = (uint64_t)(i == 1 ? 2 : 1) * STEPS * BATCH * CONTEXT;
+        r.plain = r.resumed = r.forced = i == 1 ? RRT_STATUS_EXISTS : RRT_STATUS_OK; // resumed after step 7
+        assert_ok(train(r.out, &options, &result, &err));
+        assert_int_equal(r.plain, RRT_STATUS_EXISTS);
+        assert_int_equal(r.resumed, RRT_STATUS_EXISTS);
+        assert_int_equal(r.forced, RRT_STATUS_EXISTS);
+        assert_int_equal(count_lines(in_folder("shared-out/log.jsonl")), options.tokens / BATCH / CONTEXT);
+    }
+}
+
+// A run is resumed with the student and the teacher of before.
+static void test_identity(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    rrt_model *teacher = open_golden("llama"), *student = open_student();
+    rrt_teach_options teach = {.context = CONTEXT, .top = 97, .threads = 1};
+    char paths[4][256];
+    const char *out = lasting(paths[0], "identity"), *stored = lasting(paths[1], "identity-stored"),
+               *one = lasting(paths[2], "one-store"), *other = lasting(paths[3], "other-store");
+    options.teacher = teacher;
+    options.kd_weight = 0.5;
+    assert_ok(train(out, &options, &result, &err));
+    options.resume = 1;
+    options.threads = 2;
+    assert_ok(train(out, &options, &result, &err)); // the same on any number of threads
+    student->slots[1].matrix[RRT__MATRIX_UP].weight[5] += 1e-3f;
+    assert_fails(RRT_STATUS_MISMATCH, "another student", rrt_train(student, out, &options, &result, &err));
+    rrt_model_close(student);
+    student = open_student();
+    student->final_norm.gain[0] = nextafterf(student->final_norm.gain[0], 2);
+    assert_fails(RRT_STATUS_MISMATCH, "another student", rrt_train(student, out, &options, &result, &err));
+    rrt_model_close(student);
+    teacher->final_norm.gain[3] *= 2;
+    assert_fails(RRT_STATUS_MISMATCH, "another teacher", train(out, &options, &result, &err));
+    rrt_teach_result taught;
+    assert_ok(rrt_teach(teacher, options.files, 1, other, &teach, &taught, &err));
+    teacher->final_norm.gain[3] /= 2;
+    assert_ok(rrt_teach(teacher, options.files, 1, one, &teach, &taught, &err));
+    assert_ok(train(out, &options, &result, &err));
+    options.teacher = NULL;
+    assert_fails(RRT_STATUS_MISMATCH, "another teacher, or none", train(out, &options, &result, &err));
+    options.n_files = 0;
+    options.store = one;
+    assert_ok(train(stored, &options, &result, &err));
+    options.store = other;
+    assert_fails(RRT_STATUS_MISMATCH, "another teacher", train(stored, &options, &result, &err));
+    rrt_model_close(teacher);
+}
+
+// Replaces a word in a checkpoint's state, with its checksum as it would be.
+static void rewrite_state(const char *checkpoint, const char *from, const char *to)
+{
+    rrt_error err = {0};
+    rrt__string text = {0}, changed = {0};
+    char path[4096];
+    assert_ok(rrt__path_join(path, checkpoint, "state.json", &err));
+    assert_ok(rrt__file_read(&text, path, &err));
+    char *at = strstr(text.data, from);
+    assert_non_null(at);
+    assert_ok(rrt__string_append(&changed, text.data, (size_t)(at - text.data), &err));
+    assert_ok(rrt__string_append(&changed, to, strlen(to), &err));
+    assert_ok(rrt__string_append(&changed, at + strlen(from), strlen(at + strlen(from)), &err));
+    assert_ok(rrt__file_write(path, changed.data, changed.length, &err));
+    assert_ok(rrt__path_join(path, checkpoint, "checksums.json", &err));
+    unlink(path);
+    assert_ok(rrt__checksums_write(checkpoint, &err));
+    rrt__string_free(&text);
+    rrt__string_free(&changed);
 }
 
 static void overwrite_byte(const char *path, long at)
@@ -249,6 +429,51 @@ static void test_changed_data(void **state)
     unlink(shard); // made again from the text
     assert_ok(train(out, &options, &result, &err));
     assert_int_equal(result.steps, 2 * STEPS);
+}
+
+// One bit of any file of a checkpoint.
+static void test_changed_checkpoint(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_train_result result;
+    rrt_train_options options = usual();
+    char paths[2][256];
+    const char *out = lasting(paths[0], "checked"),
+               *checkpoint = lasting(paths[1], "checked/checkpoints/00000024");
+    assert_ok(train(out, &options, &result, &err));
+    options.resume = 1;
+    DIR *entries = opendir(checkpoint);
+    int files = 0;
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        char path[4096];
+        struct stat info;
+        if (entry->d_name[0] == '.') continue;
+        assert_ok(rrt__path_join(path, checkpoint, entry->d_name, &err));
+        assert_int_equal(stat(path, &info), 0);
+        for (int i = 1; i < 4; i++) {
+            long at = info.st_size * i / 4;
+            overwrite_byte(path, at);
+            rrt_status status = train(out, &options, &result, &err);
+            // What is changed in the list itself may be no more than space between words.
+            if (strcmp(entry->d_name, "checksums.json") != 0 || status) {
+                assert_true(status == RRT_STATUS_FORMAT || status == RRT_STATUS_IO);
+                assert_non_null(strstr(err.hint, "damaged"));
+            }
+            overwrite_byte(path, at);
+        }
+        files++;
+    }
+    closedir(entries);
+    assert_true(files >= 7);
+    // What is missing is called missing.
+    rewrite_state(checkpoint, "\"batch\"", "\"patch\"");
+    assert_fails(RRT_STATUS_FORMAT, "does not say what batch", train(out, &options, &result, &err));
+    rewrite_state(checkpoint, "\"patch\"", "\"batch\"");
+    rewrite_state(checkpoint, "\"student\"", "\"studend\"");
+    assert_fails(RRT_STATUS_FORMAT, "\"student\" is missing", train(out, &options, &result, &err));
+    rewrite_state(checkpoint, "\"studend\"", "\"student\"");
+    assert_ok(train(out, &options, &result, &err));
 }
 
 // A stored teacher that knows every token teaches what the teacher itself does, but for f16.
@@ -346,11 +571,20 @@ static void test_report(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_run),        cmocka_unit_test(test_stop_and_resume),
-        cmocka_unit_test(test_kill),         cmocka_unit_test(test_rollback),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_changed_data), cmocka_unit_test(test_stored_teacher),
-        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_report),
+        cmocka_unit_test(test_a_run),
+        cmocka_unit_test(test_stop_and_resume),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_rollback),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_changed_data),
+        cmocka_unit_test(test_stored_teacher),
+        cmocka_unit_test(test_from_scratch),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_what_is_not_ours),
+        cmocka_unit_test(test_two_runs),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_changed_checkpoint),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

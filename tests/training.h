@@ -36,6 +36,12 @@ static inline const char *in_folder(const char *name)
     return path;
 }
 
+// The same, which lasts.
+static inline const char *lasting(char path[256], const char *name)
+{
+    return strcpy(path, in_folder(name));
+}
+
 static inline rrt_train_options usual(void)
 {
     static const char *files[1];

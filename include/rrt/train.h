@@ -145,12 +145,16 @@ typedef struct rrt_train_result {
 //     log.jsonl, log.csv                          a line per step
 //     data/                                       the text as ids
 //     checkpoints/<step>/                         the last one: a model with all that is needed to go on
+//     run.lock                                    locked while a run is at work there
+// A run that cannot begin leaves nothing, and replaces nothing.
 // The same options, data and number of threads give the same bytes, however often the run was broken off and
 // resumed (where `tokens` ends it: a clock is not repeatable). The model's weights are changed.
 // A loss that is not finite or jumps makes the run go back to its last checkpoint and leave out that text;
 // after three times in a row it fails with NUMERIC. CANCELLED after a checkpoint if progress asks to stop.
-// EXISTS if `out` is there and neither resume nor overwrite is set; MISMATCH if a run is resumed with other
-// options or other text, or if teacher and model differ in vocabulary.
+// EXISTS if `out` is there and neither resume nor overwrite is set, if it is no run or another run is at work
+// there, or if overwrite would remove what rrt did not write; MISMATCH if a run is resumed with another
+// student, teacher, other options or other text, FORMAT if its checkpoint is damaged; or if teacher and model
+// differ in vocabulary.
 RRT_API rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
                              rrt_train_result *result, rrt_error *err);
 

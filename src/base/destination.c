@@ -1,23 +1,34 @@
-// Results that appear whole or not at all, and destroy nothing that they were not told to.
+#include "base/destination.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/own.h"
 
-enum { LONGEST = 4064 }; // path: the temporary name has to fit too
+enum { LONGEST = 4064 }; // of a path: the temporary name has to fit too
+
+// Without the slashes at its end.
+static int length_of(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    return (int)length;
+}
 
 // The folder that path lies in, as a path that ends in "." and so fails to open where it is no folder.
 static void folder_of(char out[4096], const char *path)
 {
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/') end--;
+    int end = length_of(path);
     while (end > 0 && path[end - 1] != '/') end--;
-    snprintf(out, 4096, "%.*s.", (int)end, path);
+    snprintf(out, 4096, "%.*s.", end, path);
 }
 
 bool rrt__path_is_at_or_in(const char *path, const char *place)
@@ -25,42 +36,29 @@ bool rrt__path_is_at_or_in(const char *path, const char *place)
     struct stat wanted, found;
     char folder[4096];
     folder_of(folder, path);
-    if (stat(place, &wanted) != 0) return false;
-    for (int i = 0; i < 2; i++)
-        if (stat(i == 0 ? path : folder, &found) == 0 && found.st_dev == wanted.st_dev &&
-            found.st_ino == wanted.st_ino)
-            return true;
-    return false;
-}
-
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-bool rrt__path_remove(const char *path)
-{
-    if (unlink(path) == 0) return true;
-    DIR *folder = opendir(path);
-    if (!folder) return errno == ENOENT;
-    for (struct dirent *entry; (entry = readdir(folder));)
-        if (!is_dots(entry->d_name)) unlinkat(dirfd(folder), entry->d_name, 0);
-    closedir(folder);
-    return rmdir(path) == 0;
-}
-
-// The same with an adapter's base.
-static bool remove_result(const char *path)
-{
-    char inner[4096];
-    if (!rrt__path_join(inner, path, RRT__INNER_FOLDER, NULL)) rrt__path_remove(inner);
-    return rrt__path_remove(path);
+    char *real = realpath(path, NULL);
+    if (!real) real = realpath(folder, NULL); // of what is not there yet
+    bool is_in = false;
+    if (real && stat(place, &wanted) == 0)
+        for (int end = length_of(real); end > 0 && !is_in; end--) {
+            if (real[end] && real[end] != '/' && end > 1) continue; // within a name
+            real[end] = '\0';
+            is_in = stat(real, &found) == 0 && found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino;
+        }
+    free(real);
+    return is_in;
 }
 
 static rrt_status fail_exists(rrt_error *err)
 {
     rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
     return rrt__hint(err, status, "choose another name, or pass --force to replace it");
+}
+
+static rrt_status fail_foreign(const char *what, rrt_error *err)
+{
+    rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "%s and is not replaced", what);
+    return rrt__hint(err, status, "choose another name, or remove it yourself");
 }
 
 // Whether the file is in the folder.
@@ -70,30 +68,16 @@ static bool holds(const char *path, const char *name)
     return !rrt__path_join(inner, path, name, NULL) && rrt__path_exists(inner);
 }
 
-// Only what looks like a result of ours is replaced: the folder of a model, an adapter or a teacher's
-// answers, which has no folder in it but an adapter's base.
-static rrt_status check_replaceable(const char *path, rrt_error *err)
+// Only what is a result of ours is replaced: the folder of a model, an adapter or a teacher's answers; that
+// of a run by a run.
+static rrt_status check_replaceable(const char *path, rrt__destination_kind kind, rrt_error *err)
 {
-    DIR *folder = opendir(path);
-    if (!folder) return rrt__fail_errno(err, "cannot read the folder");
-    bool is_empty = true, is_adapter = holds(path, "adapter_config.json");
-    bool is_result = is_adapter || holds(path, "config.json") || holds(path, "teacher.topk");
-    char inner[256] = "";
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        struct stat info;
-        if (is_dots(entry->d_name)) continue;
-        is_empty = false;
-        if (is_adapter && strcmp(entry->d_name, RRT__INNER_FOLDER) == 0) continue;
-        if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
-            snprintf(inner, sizeof inner, "%s", entry->d_name);
-    }
-    closedir(folder);
-    if (is_empty || (is_result && !inner[0])) return RRT_STATUS_OK;
-    rrt_status status =
-        is_result
-            ? rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds the folder '%s' and is not replaced", inner)
-            : rrt__fail(err, RRT_STATUS_EXISTS, "the folder holds no result of rrt and is not replaced");
-    return rrt__hint(err, status, "choose another name, or remove it yourself");
+    bool is_run = rrt__run_is_marked(path);
+    if (is_run && kind != RRT__DESTINATION_RUN) return fail_foreign("the folder is a run of rrt train", err);
+    if (!is_run && !rrt__path_is_empty_folder(path) && !holds(path, "config.json") &&
+        !holds(path, "adapter_config.json") && !holds(path, "teacher.topk"))
+        return fail_foreign("the folder holds no result of rrt", err);
+    return rrt__own_check(path, err);
 }
 
 static rrt_status check_folder_of(const char *path, rrt_error *err)
@@ -107,58 +91,149 @@ static rrt_status check_folder_of(const char *path, rrt_error *err)
 }
 
 // Everything that can be known of a destination before there is a result.
-static rrt_status check(const char *path, bool overwrite, rrt_error *err)
+static rrt_status check(const char *path, rrt__destination_kind kind, bool overwrite, rrt_error *err)
 {
+    struct stat info;
     RRT__TRY(check_folder_of(path, err));
-    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    if (lstat(path, &info) != 0) return RRT_STATUS_OK;
     if (!overwrite) return fail_exists(err);
-    return rrt__path_is_folder(path) ? check_replaceable(path, err) : RRT_STATUS_OK;
+    if (S_ISREG(info.st_mode)) return RRT_STATUS_OK;
+    if (S_ISDIR(info.st_mode)) return check_replaceable(path, kind, err);
+    rrt_status status = fail_foreign("the destination is no plain file or folder", err);
+    return S_ISLNK(info.st_mode) ? rrt__hint(err, status, "it is a link: pass what it leads to") : status;
+}
+
+static rrt_status set_path(rrt__destination *d, const char *path, rrt_error *err)
+{
+    if (!*path || length_of(path) > LONGEST)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the destination's path is empty or too long");
+    snprintf(d->path, sizeof d->path, "%.*s", length_of(path), path);
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__destination_check(const char *path, bool overwrite, rrt_error *err)
 {
-    if (!*path || strlen(path) > LONGEST)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the destination's path is empty or too long");
-    rrt_status status = check(path, overwrite, err);
+    rrt__destination d;
+    rrt_status status = set_path(&d, path, err);
+    if (!status) status = check(d.path, RRT__DESTINATION_FOLDER, overwrite, err);
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
+// path + suffix + eight random digits
+static rrt_status make_name(char out[4096], const char *path, const char *suffix, rrt_error *err)
+{
+    unsigned random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return rrt__fail_errno(err, "cannot get random bytes");
+    snprintf(out, 4096, "%.*s%s%08x", LONGEST, path, suffix, random);
+    return RRT_STATUS_OK;
+}
+
+// --- what dead processes left
+
+// A folder that stepped aside and whose successor did not come takes its place again.
+static void bring_back(const char *folder, const char *name, const char *path)
+{
+    DIR *entries = opendir(folder);
+    size_t length = strlen(name);
+    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
+        const char *suffix = entry->d_name + length;
+        char aside[4096];
+        int fd;
+        if (strncmp(entry->d_name, name, length) != 0 || strncmp(suffix, ".old-", 5) != 0 ||
+            strspn(suffix + 5, "0123456789abcdef") != 8 || suffix[13])
+            continue;
+        if (rrt__path_join(aside, folder, entry->d_name, NULL) || !rrt__own_hold(&fd, aside)) continue;
+        if (rrt__path_exists(path) || rename(aside, path) != 0) rrt__own_remove(aside);
+        if (fd >= 0) close(fd);
+    }
+    if (entries) closedir(entries);
+}
+
+void rrt__destination_sweep(const char *path)
+{
+    rrt__destination d;
+    char folder[4096];
+    if (set_path(&d, path, NULL)) return;
+    const char *slash = strrchr(d.path, '/'), *name = slash ? slash + 1 : d.path;
+    folder_of(folder, d.path);
+    bring_back(folder, name, d.path);
+    rrt__own_sweep(folder, name);
+}
+
+// --- opening
+
+static int create(const rrt__destination *d)
+{
+    if (d->kind != RRT__DESTINATION_FILE) return mkdir(d->temporary, 0777);
+    int file = open(d->temporary, O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return file < 0 ? -1 : close(file);
+}
+
 // Takes a name that nobody else has. mkdtemp and mkstemp would keep everyone but the owner out of the result.
-static rrt_status create_temporary(rrt__destination *destination, rrt_error *err)
+static rrt_status create_temporary(rrt__destination *d, rrt_error *err)
 {
     enum { TRIES = 100 };
     for (int i = 0; i < TRIES; i++) {
-        unsigned random;
-        if (getrandom(&random, sizeof random, 0) != sizeof random)
-            return rrt__fail_errno(err, "cannot get random bytes");
-        snprintf(destination->temporary, sizeof destination->temporary, "%.*s.tmp-%08x", LONGEST,
-                 destination->path, random);
-        int file = destination->is_folder ? mkdir(destination->temporary, 0777)
-                                          : open(destination->temporary, O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (file >= 0 && !destination->is_folder) close(file);
-        if (file >= 0) return RRT_STATUS_OK;
-        if (errno != EEXIST) break;
+        RRT__TRY(make_name(d->temporary, d->path, ".tmp-", err));
+        if (create(d) == 0) {
+            // Somebody who sweeps may have been faster.
+            if (rrt__own_hold(&d->lock, d->temporary)) return RRT_STATUS_OK;
+        } else if (errno != EEXIST) {
+            break;
+        }
     }
     rrt_status status = rrt__fail_errno(err, "cannot create");
-    return rrt__at(err, status, "%s", destination->temporary);
+    return rrt__at(err, status, "%s", d->temporary);
 }
 
-rrt_status rrt__destination_open(rrt__destination *destination, const char *path, bool is_folder,
+// Nobody goes on with a run while it is replaced.
+static rrt_status hold_replaced(rrt__destination *d, rrt_error *err)
+{
+    if (d->kind != RRT__DESTINATION_RUN || !d->overwrite || !rrt__run_is_marked(d->path))
+        return RRT_STATUS_OK;
+    return rrt__run_hold(&d->replaced, d->path, err);
+}
+
+static void let_go(rrt__destination *d)
+{
+    d->temporary[0] = '\0';
+    if (d->lock >= 0) close(d->lock);
+    if (d->replaced >= 0) close(d->replaced);
+    d->lock = d->replaced = -1;
+}
+
+static rrt_status open_checked(rrt__destination *d, rrt_error *err)
+{
+    rrt__destination_sweep(d->path);
+    RRT__TRY(check(d->path, d->kind, d->overwrite, err));
+    RRT__TRY(hold_replaced(d, err));
+    return create_temporary(d, err);
+}
+
+rrt_status rrt__destination_open(rrt__destination *d, const char *path, rrt__destination_kind kind,
                                  bool overwrite, rrt_error *err)
 {
-    *destination = (rrt__destination){.is_folder = is_folder, .overwrite = overwrite};
-    RRT__TRY(rrt__destination_check(path, overwrite, err));
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    snprintf(destination->path, sizeof destination->path, "%.*s", (int)length, path);
-    return create_temporary(destination, err);
+    *d = (rrt__destination){.kind = kind, .overwrite = overwrite, .lock = -1, .replaced = -1};
+    rrt_status status = set_path(d, path, err);
+    if (!status) status = open_checked(d, err);
+    if (!status) return RRT_STATUS_OK;
+    let_go(d);
+    return rrt__at(err, status, "%s", path);
+}
+
+// --- committing
+
+static bool cannot_in_one_step(void)
+{
+    return errno == EINVAL || errno == ENOSYS;
 }
 
 // Moves to a name that nobody has; errno is EEXIST if somebody does.
 static int move_to_free_name(const char *from, const char *to)
 {
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
-    if (errno != EINVAL && errno != ENOSYS) return -1;
+    if (!cannot_in_one_step()) return -1;
     // A file system that cannot do both in one step, such as NFS: look, then move.
     if (!rrt__path_exists(to)) return rename(from, to);
     errno = EEXIST;
@@ -170,36 +245,74 @@ static rrt_status fail_move(rrt_error *err)
     return rrt__fail_errno(err, "cannot move the finished result into place");
 }
 
-// A file replaces a file in one step. A folder that is not empty cannot be replaced so: it steps aside first
-// and comes back on failure.
-static rrt_status replace(const rrt__destination *destination, rrt_error *err)
+static rrt_status remove_replaced(const char *path, rrt_error *err)
 {
-    RRT__TRY(check(destination->path, true, err)); // it may not be what it was at the opening
-    if (rename(destination->temporary, destination->path) == 0) return RRT_STATUS_OK;
-    char aside[sizeof destination->path + 8];
-    snprintf(aside, sizeof aside, "%s.old", destination->temporary);
-    bool stepped_aside = rename(destination->path, aside) == 0;
-    if (rename(destination->temporary, destination->path) != 0) {
-        rrt_status status = fail_move(err);
-        if (stepped_aside) rename(aside, destination->path);
-        return status;
-    }
-    if (!stepped_aside || remove_result(aside)) return RRT_STATUS_OK;
+    if (rrt__own_remove(path)) return RRT_STATUS_OK;
     rrt_status status = rrt__fail_errno(err, "the result is in place, but what it replaced is left over");
-    return rrt__hint(err, status, "remove %.200s", aside);
+    return rrt__hint(err, status, "remove %.200s", path);
 }
 
-rrt_status rrt__destination_commit(rrt__destination *destination, rrt_error *err)
+// Old and new change places with a moment in between when the name is free.
+static rrt_status step_aside(const rrt__destination *d, rrt_error *err)
 {
-    rrt_status status = RRT_STATUS_OK;
-    if (destination->overwrite)
-        status = replace(destination, err);
-    else if (move_to_free_name(destination->temporary, destination->path) != 0)
-        status = errno == EEXIST ? fail_exists(err) : fail_move(err);
-    return status ? rrt__at(err, status, "%s", destination->path) : RRT_STATUS_OK;
+    char aside[4096];
+    int lock;
+    RRT__TRY(make_name(aside, d->path, ".old-", err));
+    if (!rrt__own_hold(&lock, d->path)) lock = -1;
+    rrt_status status = rename(d->path, aside) == 0 ? RRT_STATUS_OK : fail_move(err);
+    if (!status && rename(d->temporary, d->path) != 0) {
+        status = fail_move(err);
+        rename(aside, d->path);
+    } else if (!status) {
+        status = remove_replaced(aside, err);
+    }
+    if (lock >= 0) close(lock);
+    return status;
 }
 
-void rrt__destination_discard(rrt__destination *destination)
+// A file replaces a file, and a folder an empty one, in one step; others change places.
+static rrt_status replace(rrt__destination *d, rrt_error *err)
 {
-    if (destination->temporary[0]) remove_result(destination->temporary);
+    RRT__TRY(check(d->path, d->kind, true, err)); // it may not be what it was at the opening
+    if (d->replaced < 0) RRT__TRY(hold_replaced(d, err));
+    if (rename(d->temporary, d->path) == 0) return RRT_STATUS_OK;
+    if (renameat2(AT_FDCWD, d->temporary, AT_FDCWD, d->path, RENAME_EXCHANGE) == 0)
+        return remove_replaced(d->temporary, err);
+    return cannot_in_one_step() ? step_aside(d, err) : fail_move(err);
+}
+
+// What the disk has of the new name after a power cut is what it had of the content before.
+static void flush_folder_of(const char *path)
+{
+    char folder[4096];
+    folder_of(folder, path);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+static rrt_status commit(rrt__destination *d, rrt_error *err)
+{
+    if (d->kind != RRT__DESTINATION_FILE && d->lock >= 0 && fsync(d->lock) != 0)
+        return rrt__fail_errno(err, "cannot write");
+    if (d->overwrite) return replace(d, err);
+    if (move_to_free_name(d->temporary, d->path) == 0) return RRT_STATUS_OK;
+    return errno == EEXIST ? fail_exists(err) : fail_move(err);
+}
+
+rrt_status rrt__destination_commit(rrt__destination *d, rrt_error *err)
+{
+    rrt_status status = commit(d, err);
+    if (status) return rrt__at(err, status, "%s", d->path);
+    flush_folder_of(d->path);
+    let_go(d);
+    return RRT_STATUS_OK;
+}
+
+void rrt__destination_discard(rrt__destination *d)
+{
+    if (!d->temporary[0]) return;
+    rrt__own_remove(d->temporary);
+    let_go(d);
 }

@@ -1,11 +1,14 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { MOST_READ = 512 << 20 }; // in memory at once; a device may never end
 
 static rrt_status fail_open(const char *path, rrt_error *err)
 {
@@ -26,7 +29,7 @@ static rrt_status check_fetched(const rrt__map *map, rrt_error *err)
 rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err)
 {
     *map = (rrt__map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); // a FIFO would wait for somebody who writes
     if (fd < 0) return fail_open(path, err);
     rrt_status status = RRT_STATUS_OK;
     struct stat info;
@@ -74,8 +77,11 @@ rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err)
     rrt_status status = RRT_STATUS_OK;
     char block[65536];
     size_t got;
-    while (!status && (got = fread(block, 1, sizeof block, file)) > 0)
+    while (!status && (got = fread(block, 1, sizeof block, file)) > 0) {
         status = rrt__string_append(out, block, got, err);
+        if (!status && out->length > MOST_READ)
+            status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "it has more than %d MB", MOST_READ >> 20);
+    }
     if (!status && ferror(file)) status = rrt__fail_errno(err, "cannot read");
     if (!status) status = rrt__string_append(out, "", 0, err);
     if (!is_stdin) fclose(file);
@@ -92,6 +98,15 @@ bool rrt__path_is_folder(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool rrt__path_is_empty_folder(const char *path)
+{
+    DIR *folder = opendir(path);
+    size_t count = 0;
+    while (folder && readdir(folder)) count++;
+    if (folder) closedir(folder);
+    return folder && count == 2; // . and ..
 }
 
 rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err)

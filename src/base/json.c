@@ -8,6 +8,33 @@
 #include "base/json_numbers.h"
 #include "base/utf8.h"
 
+// A value for which jansson has no memory is left out of its object without a word, unless each call is
+// looked at, and a document that it cannot hold is called invalid. So it is its memory that is looked at.
+static _Thread_local bool ran_out;
+
+static void *take(size_t size)
+{
+    void *memory = malloc(size);
+    if (!memory) ran_out = true;
+    return memory;
+}
+
+// A host that has chosen its own functions keeps them.
+__attribute__((constructor)) static void watch_memory(void)
+{
+    json_malloc_t take_now;
+    json_free_t free_now;
+    json_get_alloc_funcs(&take_now, &free_now);
+    if (take_now == malloc && free_now == free) json_set_alloc_funcs(take, free);
+}
+
+rrt_status rrt__json_check_memory(rrt_error *err)
+{
+    if (!ran_out) return RRT_STATUS_OK;
+    ran_out = false;
+    return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: JSON");
+}
+
 static bool is_blank(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -30,8 +57,7 @@ rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_er
         position = rrt__json_numbers_position(text, length, position, &detail.column);
     rrt__string_free(&rewritten);
     if (*out) return RRT_STATUS_OK;
-    if (json_error_code(&detail) == json_error_out_of_memory)
-        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: reading JSON of %zu bytes", length);
+    RRT__TRY(rrt__json_check_memory(err));
     return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %zu)", detail.text,
                      detail.line, detail.column, position);
 }
@@ -50,6 +76,7 @@ rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err)
 
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
 {
+    RRT__TRY(rrt__json_check_memory(err));
     char *text = json_dumps(json, JSON_INDENT(2)); // reals in full
     if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "cannot format JSON for %s", path);
     rrt__string document = {0};

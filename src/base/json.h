@@ -12,7 +12,9 @@
 // NaN and Infinity, are read (json_numbers.h); who uses such a number gets an error. Free with json_decref.
 rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err);
 rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err);
-// Real numbers are written in full, and those of the above as they were.
+// Fails with MEMORY if any value of this thread's, made since the last such failure, found no memory.
+rrt_status rrt__json_check_memory(rrt_error *err);
+// Checks that, too. Real numbers are written in full, and those of the above as they were.
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err);
 
 // An absent key and a null mean the same: that is how Hugging Face writes its files.

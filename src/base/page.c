@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "base/memory.h"
 
@@ -30,7 +31,7 @@ rrt_status rrt__page_write(const char *path, const unsigned char *page, size_t p
     if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: the page");
     rrt_status status = compose(&whole, (const char *)page, page_bytes, text, err);
     free(text);
-    if (!status) status = rrt__destination_open(&destination, path, false, overwrite, err);
+    if (!status) status = rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, overwrite, err);
     if (!status) {
         status = rrt__file_write(destination.temporary, whole.data, whole.length, err);
         if (!status) status = rrt__destination_commit(&destination, err);

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "train/source.h"
 
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
                           char **positional, rrt_error *err)
@@ -119,15 +121,26 @@ size_t rrt__cli_least_tokens(const rrt_model *model)
     return tokenizer && rrt_tokenizer_adds_bos(tokenizer) ? 1 : 2;
 }
 
+// What train takes apart would be read here as it stands.
+static rrt_status check_plain(const char *path, rrt_error *err)
+{
+    if (rrt__source_kind_of(path) == RRT__SOURCE_TEXT && !rrt__source_is_packed(path)) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "only plain text is read here");
+    rrt__hint(err, status, "take the text out of it: jq -r .text FILE.jsonl, or zstd -d");
+    return rrt__at(err, status, "%s", path);
+}
+
 rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
                              size_t *count, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
     RRT__TRY(rrt_model_check_tokenizer(model, err));
+    if (path) RRT__TRY(check_plain(path, err));
     rrt__string text = {0};
     rrt_status status = rrt__file_read(&text, path ? path : "-", err);
     if (!status) {
-        status = rrt_encode(tokenizer, text.data, text.length, NULL, ids, count, err);
+        size_t mark = text.length >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        status = rrt_encode(tokenizer, text.data + mark, text.length - mark, NULL, ids, count, err);
         if (!status && *count < least)
             status = rrt__fail(err, RRT_STATUS_FORMAT, "the text has %zu tokens: at least %zu are needed",
                                *count, least);

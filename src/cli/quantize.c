@@ -24,6 +24,7 @@ int rrt__cli_quantize(int argc, char **argv)
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, paths, &err));
     rrt_quantize_options quantize = {paths[2], force, common.threads, rrt__cli_progress()};
+    RRT__GOTO(rrt__cli_check_destination(paths[1], force, paths[0], &err));
     rrt__cli_catch_signals();
     RRT__GOTO(rrt_model_open_deferred(&model, paths[0], &err));
     RRT__GOTO(rrt_model_quantize(model, paths[1], &quantize, &err));

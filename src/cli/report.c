@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "cli/cli.h"
 
 int rrt__cli_report(int argc, char **argv)
@@ -24,6 +25,11 @@ int rrt__cli_report(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, runs, &err));
     if (!out) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "-o PAGE is missing"));
     while (n_runs < MOST_RUNS && runs[n_runs]) n_runs++;
+    for (size_t i = 0; i < n_runs; i++) {
+        char log[4096];
+        RRT__GOTO(rrt__path_join(log, runs[i], "log.jsonl", &err));
+        RRT__GOTO(rrt__cli_check_destination(out, force, log, &err));
+    }
     RRT__GOTO(rrt_train_report((const char *const *)runs, n_runs, out, force, &err));
 done:
     return rrt__cli_finish(status, &err);

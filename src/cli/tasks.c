@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "cli/cli.h"
 
@@ -66,9 +67,23 @@ typedef struct samples {
 static rrt_status samples_open(samples *s, const char *path, bool overwrite, rrt_error *err)
 {
     if (!path) return RRT_STATUS_OK;
-    RRT__TRY(rrt__destination_open(&s->destination, path, false, overwrite, err));
+    RRT__TRY(rrt__destination_open(&s->destination, path, RRT__DESTINATION_FILE, overwrite, err));
     s->file = fopen(s->destination.temporary, "wb");
     return s->file ? RRT_STATUS_OK : rrt__at(err, rrt__fail_errno(err, "cannot write"), "%s", path);
+}
+
+// They are to replace nothing that is read.
+static rrt_status check_samples(const char *path, bool overwrite, const selection *chosen, const char *data,
+                                const char *model, rrt_error *err)
+{
+    char questions[4096];
+    RRT__TRY(rrt__cli_check_destination(path, overwrite, model, err));
+    for (size_t i = 0; i < chosen->count; i++) {
+        int length = snprintf(questions, sizeof questions, "%s/%s.jsonl", data, chosen->names[i]);
+        if (length < (int)sizeof questions)
+            RRT__TRY(rrt__cli_check_destination(path, overwrite, questions, err));
+    }
+    return RRT_STATUS_OK;
 }
 
 static void samples_write(void *user, const rrt_task_sample *sample)
@@ -192,6 +207,7 @@ int rrt__cli_eval_tasks(int argc, char **argv)
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     if (!data) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--data DIR is missing"));
     RRT__GOTO(select_tasks(&chosen, list, &err));
+    if (samples_path) RRT__GOTO(check_samples(samples_path, force, &chosen, data, which.path, &err));
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     rrt__cli_catch_signals(); // the samples have something to clean up
     RRT__GOTO(samples_open(&out, samples_path, force, &err));

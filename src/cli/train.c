@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/destination.h"
 #include "base/file.h"
 #include "cli/cli.h"
 
@@ -16,6 +17,12 @@ typedef struct arguments {
     bool exit_kd, gates, recompute, bf16, force;
     char *student;
 } arguments;
+
+static rrt_status check_read(const char *read, const char *out, rrt_error *err)
+{
+    if (!rrt__path_is_at_or_in(read, out)) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "-o %s would destroy %s, which is read", out, read);
+}
 
 static rrt_status check_usage(arguments *a, rrt_error *err)
 {
@@ -35,9 +42,10 @@ static rrt_status check_usage(arguments *a, rrt_error *err)
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
-    const char *read = a->student ? a->student : a->scratch;
-    if (rrt__path_is_at_or_in(read, a->out))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "-o %s would destroy %s, which is read", a->out, read);
+    RRT__TRY(check_read(a->student ? a->student : a->scratch, a->out, err));
+    if (a->force && a->teacher) RRT__TRY(check_read(a->teacher, a->out, err));
+    for (size_t i = 0; a->force && i < a->files.count; i++)
+        RRT__TRY(check_read(a->files.items[i], a->out, err));
     return RRT_STATUS_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "model/forward.h"
 #include "model/load.h"
@@ -14,12 +15,13 @@
 
 typedef struct format {
     const char *name;
-    bool is_folder;
+    rrt__destination_kind destination;
     rrt_status (*write)(const rrt__export *export, rrt_error *err);
 } format;
 
-static const format formats[] = {
-    {"hf", true, rrt__export_hf}, {"peft", true, rrt__export_peft}, {"gguf", false, rrt__export_gguf}};
+static const format formats[] = {{"hf", RRT__DESTINATION_FOLDER, rrt__export_hf},
+                                 {"peft", RRT__DESTINATION_FOLDER, rrt__export_peft},
+                                 {"gguf", RRT__DESTINATION_FILE, rrt__export_gguf}};
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 
 rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_error *err)
@@ -138,7 +140,7 @@ rrt_status rrt_model_export(const rrt_model *model, const char *path, const rrt_
     RRT__TRY(check_model(model, err));
     if (options->looped && kind->write != rrt__export_gguf)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "only gguf can be looped, not %s", kind->name);
-    RRT__TRY(rrt__destination_open(&destination, path, kind->is_folder, options->overwrite, err));
+    RRT__TRY(rrt__destination_open(&destination, path, kind->destination, options->overwrite, err));
     const rrt__export export = {model, options, dtype, destination.path, destination.temporary};
     rrt_status status = kind->write(&export, err);
     if (!status) status = verify(&export, &difference, err);

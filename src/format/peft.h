@@ -7,7 +7,7 @@
 #define RRT__PEFT_CONFIG "adapter_config.json"
 #define RRT__PEFT_WEIGHTS "adapter_model.safetensors"
 #define RRT__PEFT_PREFIX "base_model.model."
-#define RRT__PEFT_BASE RRT__INNER_FOLDER
+#define RRT__PEFT_BASE "base"
 
 bool rrt__peft_is_adapter(const char *folder);
 

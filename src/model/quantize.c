@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "format/gguf_write.h"
@@ -126,6 +127,7 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
     RRT__TRY(declare_json(q, "rrt.lora_ranks", rrt__lora_ranks(model), err));
     if (model->tokenizer) RRT__TRY(rrt__tokenizer_pack(model->tokenizer, &q->writer, err));
     RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));
+    RRT__TRY(rrt__json_check_memory(err));
     q->total = (double)q->writer.data_bytes;
     return rrt__alloc(&q->codes, q->codes_bytes, 1, "quantised rows", err);
 }
@@ -149,14 +151,26 @@ rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_err
                      name ? name : "");
 }
 
+// What cannot be opened again is no result: a scale may be beyond f16, for one.
+static rrt_status verify(const char *path, rrt_error *err)
+{
+    rrt_model *again;
+    rrt_status status = rrt_model_open(&again, path, NULL, err);
+    rrt_model_close(again);
+    if (!status) return RRT_STATUS_OK;
+    rrt__at(err, status, "the quantised file, opened again");
+    return rrt__hint(err, status, "nothing was kept; does the model hold a weight that is far too large?");
+}
+
 rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rrt_quantize_options *options,
                               rrt_error *err)
 {
     quantizer q = {.model = model, .options = options, .writer = {.alignment = RRT__PACKED_ALIGNMENT}};
     rrt__destination destination;
     RRT__TRY(rrt__quantized_parse(&q.storage, options->type, err));
-    RRT__TRY(rrt__destination_open(&destination, path, false, options->overwrite, err));
+    RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, options->overwrite, err));
     rrt_status status = write_all(&q, destination.temporary, err);
+    if (!status) status = verify(destination.temporary, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     rrt__gguf_writer_free(&q.writer);

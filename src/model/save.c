@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "format/safetensors.h"
 #include "model/load.h"
@@ -140,7 +141,7 @@ rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_sa
                                                                                     : RRT__SHARD_BYTES,
                                         .progress = options->progress};
     RRT__TRY(rrt__dtype_parse(&weights.dtype, options->dtype, model->dtype, err));
-    RRT__TRY(rrt__destination_open(&destination, path, true, options->overwrite, err));
+    RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FOLDER, options->overwrite, err));
     rrt_status status = rrt__model_write(model, destination.temporary, &weights, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);

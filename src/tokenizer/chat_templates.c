@@ -53,14 +53,12 @@ static rrt_status add(json_t *config, const char *name, size_t name_length, cons
 static rrt_status add_file(json_t *config, const char *path, const char *name, size_t name_length,
                            rrt_error *err)
 {
-    rrt__string text = {0};
-    rrt_status status = rrt__file_read(&text, path, err);
-    if (!status) {
-        status = add(config, name, name_length, text.data, text.length, err);
-        if (status) rrt__at(err, status, "%s", path);
-    }
-    rrt__string_free(&text);
-    return status;
+    rrt__map text;
+    RRT__TRY(rrt__map_open(&text, path, err));
+    rrt_status status =
+        add(config, name, name_length, text.data ? (const char *)text.data : "", text.size_bytes, err);
+    rrt__map_close(&text);
+    return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
 static rrt_status add_more_files(json_t *config, const char *folder, rrt_error *err)

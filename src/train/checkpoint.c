@@ -7,10 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/destination.h"
 #include "base/file.h"
+#include "base/own.h"
 #include "format/safetensors.h"
 #include "model/load.h"
 #include "model/read.h"
+#include "train/checksums.h"
 
 // A walk over one of the two moments.
 typedef struct moments {
@@ -98,7 +101,8 @@ static rrt_status write_all(const char *folder, const rrt_model *model, const rr
     RRT__TRY(rrt__model_write(model, folder, &whole, err));
     if (optimizer->step > 0) RRT__TRY(save_moments(folder, optimizer, err)); // they are zero before
     RRT__TRY(rrt__path_join(path, folder, "state.json", err));
-    return rrt__json_write(state, path, err);
+    RRT__TRY(rrt__json_write(state, path, err));
+    return rrt__checksums_write(folder, err);
 }
 
 // The step that a checkpoint's name tells; -1 for any other name (one that was being written when a run died
@@ -109,15 +113,15 @@ static long long step_of(const char *name)
     return digits == 8 && name[8] == '\0' ? atoll(name) : -1;
 }
 
-// All but `keep`, what a dead run left half-written included.
+// All checkpoints but `keep`: other names are somebody's.
 static void remove_others(const char *folder, const char *keep)
 {
     char path[4096];
     DIR *entries = opendir(folder);
     for (const struct dirent *entry; entries && (entry = readdir(entries));)
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, keep) != 0 &&
+        if (step_of(entry->d_name) >= 0 && strcmp(entry->d_name, keep) != 0 &&
             rrt__path_join(path, folder, entry->d_name, NULL) == RRT_STATUS_OK)
-            rrt__path_remove(path);
+            rrt__own_remove(path);
     if (entries) closedir(entries);
 }
 
@@ -131,7 +135,7 @@ rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, cons
     snprintf(name, sizeof name, "%08llu", (unsigned long long)optimizer->step);
     RRT__TRY(rrt__path_join(path, folder, name, err));
     if (rrt__path_exists(path)) return RRT_STATUS_OK; // of this very step
-    RRT__TRY(rrt__destination_open(&destination, path, true, false, err));
+    RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FOLDER, false, err));
     rrt_status status = write_all(destination.temporary, model, optimizer, state, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status)
@@ -217,6 +221,7 @@ rrt_status rrt__checkpoint_load(const char *path, rrt_model *model, rrt__optimiz
     char file[4096];
     rrt_model *saved;
     *state = NULL;
+    RRT__TRY(rrt__checksums_verify(path, err));
     RRT__TRY(rrt__path_join(file, path, "state.json", err));
     RRT__TRY(rrt_model_open_deferred(&saved, path, err));
     rrt_status status = copy_weights(model, saved, err);

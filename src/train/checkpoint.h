@@ -1,6 +1,7 @@
 // Checkpoints of a run: folders OUT/checkpoints/<step> that appear under their name only once they are
 // complete. Each is a MODEL (config.json, model.safetensors in f32, tokenizer) with the optimizer's moments
 // (moments.safetensors: mean.NAME and variance.NAME of what is trained) and the run's state (state.json).
+// checksums.json tells damage in any of these.
 #ifndef RRT__CHECKPOINT_H
 #define RRT__CHECKPOINT_H
 
@@ -15,7 +16,7 @@ rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, cons
 rrt_status rrt__checkpoint_latest(char path[4096], const char *folder, bool *found, rrt_error *err);
 
 // Weights into the model, moments and step into the optimizer, and the state (the caller's to decref).
-// MISMATCH if the checkpoint is of another plan or shape.
+// FORMAT if it is damaged, MISMATCH if it is of another plan or shape.
 rrt_status rrt__checkpoint_load(const char *path, rrt_model *model, rrt__optimizer *optimizer, json_t **state,
                                 rrt_error *err);
 

@@ -4,22 +4,9 @@
 
 #include "base/utf8.h"
 
-enum { MOST_BYTES = INT32_MAX / 3 }; // of a piece: rrt_encode's limit
-
-static bool ends_in(const char *name, size_t length, const char *suffix)
-{
-    size_t n = strlen(suffix);
-    return length >= n && memcmp(name + length - n, suffix, n) == 0;
-}
-
-rrt_status rrt__documents_open(rrt__documents *d, const char *path, const rrt_tokenizer *tokenizer,
-                               size_t piece_bytes, rrt_error *err)
-{
-    size_t length = strlen(path) - (rrt__source_is_packed(path) ? strlen(".zst") : 0);
-    *d = (rrt__documents){.path = path, .tokenizer = tokenizer, .piece_bytes = piece_bytes, .line = 1};
-    d->is_jsonl = ends_in(path, length, ".jsonl");
-    return rrt__source_open(&d->source, path, err);
-}
+// Of a piece. Encoding takes some 25 bytes of memory for each; a few kilobytes of .zst may unpack to any
+// number.
+enum { MOST_BYTES = 32 << 20 };
 
 void rrt__documents_close(rrt__documents *d)
 {
@@ -54,6 +41,32 @@ static rrt_status fill(rrt__documents *d, size_t want, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+static rrt_status skip_byte_order_mark(rrt__documents *d, rrt_error *err)
+{
+    enum { MARK = 3 };
+    RRT__TRY(fill(d, MARK, err));
+    if (d->buffer.length == MARK && memcmp(d->buffer.data, "\xef\xbb\xbf", MARK) == 0)
+        d->begin = d->offset = MARK;
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__documents_open(rrt__documents *d, const char *path, const rrt_tokenizer *tokenizer,
+                               size_t piece_bytes, rrt_error *err)
+{
+    rrt__source_kind kind = rrt__source_kind_of(path);
+    *d = (rrt__documents){.path = path, .tokenizer = tokenizer, .piece_bytes = piece_bytes, .line = 1};
+    if (kind == RRT__SOURCE_JSON) {
+        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a .json file is not read as text");
+        rrt__hint(err, status, "make a .jsonl of it, with an object per line: jq -c '.[]'; or name it .txt");
+        return rrt__at(err, status, "%s", path);
+    }
+    d->is_jsonl = kind == RRT__SOURCE_LINES;
+    RRT__TRY(rrt__source_open(&d->source, path, err));
+    rrt_status status = skip_byte_order_mark(d, err);
+    if (status) rrt__documents_close(d);
+    return status;
+}
+
 static void consume(rrt__documents *d, size_t count)
 {
     const char *at = d->buffer.data + d->begin, *end = at + count;
@@ -81,29 +94,45 @@ static rrt_status check_utf8(const rrt__documents *d, size_t length, rrt_error *
 
 static const char marker[] = "<|endoftext|>";
 
-// The first line that says that a document ends; NULL if none is complete in the buffer.
-static const char *find_marker(const rrt__documents *d)
+// Bytes of a line that begins at `at` and is a marker, its line break included; 0 if it is none, or not
+// complete.
+static size_t marker_line(const rrt__documents *d, const char *at)
 {
-    const char *text = d->buffer.data + d->begin, *end = d->buffer.data + d->buffer.length, *at = text;
-    size_t length = strlen(marker);
-    for (; at && (at = memmem(at, (size_t)(end - at), marker, length)); at++) {
-        bool begins_line = at == text || at[-1] == '\n', is_last = at + length == end;
-        if (begins_line && (is_last ? d->ended : at[length] == '\n')) return at;
-    }
+    const char *text = d->buffer.data + d->begin, *end = d->buffer.data + d->buffer.length,
+               *rest = at + strlen(marker);
+    if (at > text && at[-1] != '\n') return 0;
+    if (rest < end && *rest == '\r') rest++;
+    if (rest == end) return d->ended ? (size_t)(rest - at) : 0;
+    return *rest == '\n' ? (size_t)(rest + 1 - at) : 0;
+}
+
+// The first line that says that a document ends, and its length; NULL if none is complete in the buffer.
+static const char *find_marker(const rrt__documents *d, size_t *length)
+{
+    const char *at = d->buffer.data + d->begin, *end = d->buffer.data + d->buffer.length;
+    for (; (at = memmem(at, (size_t)(end - at), marker, strlen(marker))); at++)
+        if ((*length = marker_line(d, at)) > 0) return at;
     return NULL;
+}
+
+// Without the line break at its end, which is the marker's.
+static size_t without_break(const char *text, size_t length)
+{
+    if (length > 0) length--;
+    return length > 0 && text[length - 1] == '\r' ? length - 1 : length;
 }
 
 // The documents that end by a marker in the buffer; the piece is empty if there are none.
 static rrt_status take_marked(rrt__documents *d, rrt__piece *piece, rrt_error *err)
 {
     *piece = (rrt__piece){0};
-    for (const char *end; piece->length == 0 && d->buffer.data && (end = find_marker(d));) {
+    size_t line;
+    for (const char *end; piece->length == 0 && d->buffer.data && (end = find_marker(d, &line));) {
         const char *text = d->buffer.data + d->begin;
-        size_t length = (size_t)(end - text), used = length + strlen(marker);
+        size_t length = (size_t)(end - text);
         RRT__TRY(check_utf8(d, length, err));
-        // The line break before the marker is the marker's.
-        *piece = (rrt__piece){text, length > 0 ? length - 1 : 0, true};
-        consume(d, d->begin + used < d->buffer.length ? used + 1 : used);
+        *piece = (rrt__piece){text, without_break(text, length), true};
+        consume(d, length + line);
     }
     return RRT_STATUS_OK;
 }
@@ -135,7 +164,7 @@ static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err
         if (piece->length > 0 || d->ended) return RRT_STATUS_OK;
     }
     rrt_status status =
-        rrt__fail(err, RRT_STATUS_UNSUPPORTED, "no line break in %zu bytes at which the text can be cut",
+        rrt__fail(err, RRT_STATUS_UNSUPPORTED, "no line break in %zu bytes at which the text could be cut",
                   d->buffer.length);
     rrt__hint(err, status, "break long lines, or make a .jsonl of it, with a document per line");
     return locate(d, status, 0, err);
@@ -146,18 +175,19 @@ static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err
 // The line at `begin`, without its line break; *found is false at the end of the file.
 static rrt_status find_line(rrt__documents *d, size_t *length, bool *found, rrt_error *err)
 {
-    size_t left, seen = 0;
-    do {
+    for (size_t left, seen = 0;; seen = left) {
         left = d->buffer.length - d->begin;
         const char *text = d->buffer.data + d->begin;
         const char *end = left > seen ? memchr(text + seen, '\n', left - seen) : NULL;
         *found = end || left > 0;
         *length = end ? (size_t)(end - text) : left;
         if (end || d->ended) return RRT_STATUS_OK;
-        seen = left;
-        RRT__TRY(fill(d, left < d->piece_bytes ? d->piece_bytes : 2 * left, err));
-    } while (left <= MOST_BYTES / 2);
-    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a line of more than %zu bytes", left);
+        if (left >= MOST_BYTES) break;
+        size_t want = left < d->piece_bytes ? d->piece_bytes : 2 * left;
+        RRT__TRY(fill(d, want < MOST_BYTES ? want : MOST_BYTES, err));
+    }
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a line of more than %d bytes", MOST_BYTES);
+    rrt__hint(err, status, "break the document into several");
     return locate(d, status, 0, err);
 }
 

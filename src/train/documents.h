@@ -1,10 +1,10 @@
 // The documents of a training file, in pieces of text that a tokenizer can be given one by one.
 //
-// FILE.jsonl has a JSON object per line, whose "text" is a document, or whose "messages" are a conversation.
-// Any other file is text, in which a line
-// "<|endoftext|>" ends a document, whatever the tokenizer; without such lines it is one document. A long
-// document comes in several pieces, cut where the ids do not change: those of the pieces, end to end, are
-// those of the whole text.
+// FILE.jsonl (or .ndjson) has a JSON object per line, whose "text" is a document, or whose "messages" are a
+// conversation. A .json file is refused. Any other is text, in which a line
+// "<|endoftext|>" ends a document, whatever the tokenizer; without such lines it is one document. A byte
+// order mark is passed over, and lines may end in \r\n. A long document comes in several pieces, cut where
+// the ids do not change: those of the pieces, end to end, are those of the whole text.
 #ifndef RRT__DOCUMENTS_H
 #define RRT__DOCUMENTS_H
 
@@ -39,7 +39,8 @@ rrt_status rrt__documents_open(rrt__documents *documents, const char *path, cons
 void rrt__documents_close(rrt__documents *documents); // zero-initialised is fine
 
 // The next piece; at the end it has neither length nor conversation. Documents without text are passed over.
-// FORMAT with file, line and byte offset for text that is not UTF-8 and lines that are not as above.
+// FORMAT with file, line and byte offset for text that is not UTF-8 and lines that are not as above,
+// UNSUPPORTED for a line, or text that cannot be cut, of more than 32 MB.
 rrt_status rrt__documents_next(rrt__documents *documents, rrt__piece *piece, rrt_error *err);
 
 // A place within text[0..length), valid UTF-8, at which it can be cut without changing the ids; 0 if none was

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 #include "base/locale.h"
 
@@ -29,7 +30,7 @@ static rrt_status trim(const char *path, const char *mark, uint64_t step, rrt_er
     for (const char *line = text.data, *end; line && (end = strchr(line, '\n')); line = end + 1)
         if (step_of(line, mark) <= step)
             RRT__GOTO(rrt__string_append(&kept, line, (size_t)(end + 1 - line), err));
-    RRT__GOTO(rrt__destination_open(&destination, path, false, true, err));
+    RRT__GOTO(rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, true, err));
     status = rrt__file_write(destination.temporary, kept.data, kept.length, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);

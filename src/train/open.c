@@ -1,76 +1,87 @@
 // Opening a run and keeping its state.
 #include "train/run.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/own.h"
 #include "train/checkpoint.h"
 
 static rrt_status fail_exists(const char *out, rrt_error *err)
 {
-    rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
+    int lock = -1;
+    rrt_status status = rrt__run_is_marked(out) ? rrt__run_hold(&lock, out, err) : RRT_STATUS_OK;
+    if (lock >= 0) close(lock);
+    if (status) return rrt__at(err, status, "%s", out);
+    status = rrt__fail(err, RRT_STATUS_EXISTS, "the destination exists already");
     rrt__hint(err, status, "a run goes on with --resume auto; --force replaces it, or choose another name");
     return rrt__at(err, status, "%s", out);
 }
 
-// Removes what a run left; a folder that holds no run is left to the rules for destinations.
-static rrt_status clear_folder(const rrt__run *r, rrt_error *err)
+static rrt_status fail_no_run(const char *out, rrt_error *err)
 {
-    char path[4096], latest[4096];
-    bool found = true;
-    RRT__TRY(rrt__path_join(path, r->out, "log.jsonl", err));
-    if (rrt__path_exists(path)) {
-        while (rrt__checkpoint_latest(latest, r->checkpoints, &found, err) == RRT_STATUS_OK && found)
-            if (!rrt__path_remove(latest)) break;
-        rrt__path_remove(r->checkpoints);
-        RRT__TRY(rrt__path_join(path, r->out, "data", err));
-        rrt__path_remove(path);
-    }
-    RRT__TRY(rrt__destination_check(r->out, true, err));
-    if (rrt__path_remove(r->out)) return RRT_STATUS_OK;
-    return rrt__at(err, rrt__fail_errno(err, "cannot replace the folder"), "%s", r->out);
+    rrt_status status = rrt__fail(
+        err, RRT_STATUS_EXISTS,
+        "the destination exists already, and is no run that could go on: it has no " RRT__RUN_MARKER);
+    return rrt__at(err, rrt__hint(err, status, "choose another name"), "%s", out);
 }
 
-static bool has(const char *folder, const char *name)
+// Where text as ids and checkpoints are written and removed.
+static rrt_status check_no_link(const char *out, const char *name, rrt_error *err)
 {
     char path[4096];
-    return rrt__path_join(path, folder, name, NULL) == RRT_STATUS_OK && rrt__path_exists(path);
+    struct stat info;
+    RRT__TRY(rrt__path_join(path, out, name, err));
+    if (lstat(path, &info) != 0 || S_ISDIR(info.st_mode)) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_EXISTS, "this is not the folder that the run made");
+    return rrt__at(err, rrt__hint(err, status, "a run writes to no link: move what is behind it here"), "%s",
+                   path);
 }
 
-// Whether a folder is what a run left, however early it ended.
-static bool is_run(const char *folder)
+static rrt_status set_folder(rrt__run *r, const char *folder, rrt_error *err)
 {
-    return has(folder, "log.jsonl") || has(folder, "checkpoints") || has(folder, "data") ||
-           rmdir(folder) == 0;
+    snprintf(r->folder, sizeof r->folder, "%s", folder);
+    return rrt__path_join(r->checkpoints, folder, "checkpoints", err);
 }
 
-// Removes what a run that was killed had half written.
-static void sweep(const char *folder)
-{
-    char path[4096];
-    DIR *entries = opendir(folder);
-    for (const struct dirent *entry; entries && (entry = readdir(entries));)
-        if (strstr(entry->d_name, ".tmp-") && !rrt__path_join(path, folder, entry->d_name, NULL))
-            rrt__path_remove(path);
-    if (entries) closedir(entries);
-}
-
-static rrt_status open_folder(const rrt__run *r, rrt_error *err)
+// What a run that was killed had half written is removed once nobody else can be at work.
+static rrt_status go_on(rrt__run *r, rrt_error *err)
 {
     char data[4096];
-    bool exists = rrt__path_exists(r->out), goes_on = r->options->resume && exists && is_run(r->out);
-    if (exists && !goes_on && !r->options->overwrite) return fail_exists(r->out, err);
-    if (exists && !goes_on) RRT__TRY(clear_folder(r, err));
-    if (mkdir(r->out, 0777) != 0 && errno != EEXIST)
-        return rrt__at(err, rrt__fail_errno(err, "cannot create the folder"), "%s", r->out);
+    if (!rrt__run_is_marked(r->out)) return fail_no_run(r->out, err);
+    rrt_status status = rrt__run_hold(&r->lock, r->out, err);
+    if (status) return rrt__at(err, status, "%s", r->out);
+    RRT__TRY(set_folder(r, r->out, err));
+    RRT__TRY(check_no_link(r->out, "data", err));
+    RRT__TRY(check_no_link(r->out, "checkpoints", err));
     RRT__TRY(rrt__path_join(data, r->out, "data", err));
-    sweep(r->out);
-    sweep(data);
+    rrt__destination_sweep(r->out);
+    rrt__own_sweep(r->out, NULL);
+    rrt__own_sweep(data, NULL);
+    rrt__own_sweep(r->checkpoints, NULL);
     return RRT_STATUS_OK;
+}
+
+// A new run gets its name with its first checkpoint: what cannot begin leaves nothing, and replaces nothing.
+static rrt_status open_folder(rrt__run *r, bool *goes_on, rrt_error *err)
+{
+    bool exists = rrt__path_exists(r->out), is_empty = exists && rrt__path_is_empty_folder(r->out),
+         overwrite = r->options->overwrite || (r->options->resume && is_empty);
+    *goes_on = r->options->resume && exists && !is_empty;
+    if (*goes_on) return go_on(r, err);
+    if (exists && !overwrite) return fail_exists(r->out, err);
+    RRT__TRY(rrt__destination_open(&r->destination, r->out, RRT__DESTINATION_RUN, overwrite, err));
+    RRT__TRY(set_folder(r, r->destination.temporary, err));
+    return rrt__run_mark(&r->lock, r->folder, err);
+}
+
+static rrt_status begin(rrt__run *r, rrt_error *err)
+{
+    rrt_status status = rrt__destination_commit(&r->destination, err);
+    if (status == RRT_STATUS_EXISTS && rrt__run_is_marked(r->out)) return fail_exists(r->out, err);
+    return status ? status : set_folder(r, r->out, err);
 }
 
 static rrt_status open_store(rrt__run *r, rrt_error *err)
@@ -95,7 +106,7 @@ static rrt_status open_data(rrt__run *r, rrt_error *err)
                                  r->settings.step.context, err);
     }
     if (o->n_files == 0) return rrt__fail(err, RRT_STATUS_ARGUMENT, "there is no text to train on");
-    RRT__TRY(rrt__path_join(folder, r->out, "data", err));
+    RRT__TRY(rrt__path_join(folder, r->folder, "data", err));
     RRT__TRY(rrt__shards_make(folder, r->model->tokenizer, o->files, o->n_files, o->progress, err));
     return rrt__dataset_open(&r->dataset, folder, r->model->tokenizer,
                              rrt__model_common_rows(r->model, o->teacher), r->settings.step.context, err);
@@ -129,10 +140,11 @@ rrt_status rrt__run_save(rrt__run *r, rrt_error *err)
 {
     char data[32];
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
-    json_t *state = json_pack("{s:I, s:I, s:f, s:f, s:I, s:s, s:o}", "step", (json_int_t)r->optimizer.step,
-                              "windows", (json_int_t)r->now.drawn, "seconds", r->now.seconds, "mean_loss",
-                              r->now.mean_loss, "mean_steps", (json_int_t)r->now.mean_steps, "data", data,
-                              "settings", rrt__settings_to_json(&r->settings));
+    json_t *state =
+        json_pack("{s:I, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:o}", "step", (json_int_t)r->optimizer.step,
+                  "windows", (json_int_t)r->now.drawn, "seconds", r->now.seconds, "mean_loss",
+                  r->now.mean_loss, "mean_steps", (json_int_t)r->now.mean_steps, "student", r->student,
+                  "teacher", r->teacher, "data", data, "settings", rrt__settings_to_json(&r->settings));
     rrt_status status = rrt__checkpoint_save(r->checkpoints, r->model, &r->optimizer, state, err);
     json_decref(state);
     r->saved_step = r->optimizer.step;
@@ -141,21 +153,28 @@ rrt_status rrt__run_save(rrt__run *r, rrt_error *err)
     return status;
 }
 
+// student, teacher and data: `now` of this run, and what the run that is resumed had.
+static rrt_status check_same(const json_t *state, const char *key, const char *now, const char *what,
+                             rrt_error *err)
+{
+    const char *before;
+    RRT__TRY(rrt__json_string(state, key, &before, err));
+    if (strcmp(before, now) == 0) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_MISMATCH, "the run that is resumed %s", what);
+    return rrt__hint(err, status, "pass what it had before, or start another run under another name");
+}
+
 static rrt_status read_state(rrt__run *r, const json_t *state, rrt_error *err)
 {
     char data[32];
-    const char *saved;
     int64_t windows, mean_steps;
     json_t *settings;
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
+    RRT__TRY(check_same(state, "student", r->student, "was begun with another student", err));
+    RRT__TRY(check_same(state, "teacher", r->teacher, "had another teacher, or none", err));
     RRT__TRY(rrt__json_object(state, "settings", &settings, err));
     RRT__TRY(rrt__settings_compare(&r->settings, settings, err));
-    RRT__TRY(rrt__json_string(state, "data", &saved, err));
-    if (strcmp(saved, data) != 0) {
-        rrt_status status =
-            rrt__fail(err, RRT_STATUS_MISMATCH, "the run that is resumed was trained on other text");
-        return rrt__hint(err, status, "pass the files of before, or start another run under another name");
-    }
+    RRT__TRY(check_same(state, "data", data, "was trained on other text", err));
     RRT__TRY(rrt__json_int(state, "windows", 0, INT64_MAX, &windows, err));
     RRT__TRY(rrt__json_real_or(state, "seconds", 0, &r->now.seconds, err));
     RRT__TRY(rrt__json_real_or(state, "mean_loss", 0, &r->now.mean_loss, err));
@@ -179,22 +198,41 @@ rrt_status rrt__run_load(rrt__run *r, bool *found, rrt_error *err)
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
-rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
+static rrt_status check_models(const rrt__run *r, rrt_error *err)
 {
-    bool found = false;
     if (!r->model->tokenizer)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no tokenizer to read text with");
     RRT__TRY(rrt__model_check_f32(r->model, "training", err));
-    if (r->options->teacher) RRT__TRY(rrt__model_check_vocabulary(r->model, r->options->teacher, err));
-    RRT__TRY(rrt__path_join(r->checkpoints, r->out, "checkpoints", err));
-    RRT__TRY(open_folder(r, err));
+    return r->options->teacher ? rrt__model_check_vocabulary(r->model, r->options->teacher, err)
+                               : RRT_STATUS_OK;
+}
+
+static rrt_status identify(rrt__run *r, rrt_error *err)
+{
+    int threads = r->settings.step.threads;
+    RRT__TRY(rrt__model_fingerprint(r->model, threads, r->student, err));
+    snprintf(r->teacher, sizeof r->teacher, "none");
+    if (r->options->teacher) return rrt__model_fingerprint(r->options->teacher, threads, r->teacher, err);
+    if (r->store)
+        snprintf(r->teacher, sizeof r->teacher, "%016llx", (unsigned long long)rrt__store_checksum(r->store));
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
+{
+    bool goes_on, found = false;
+    r->lock = -1;
+    RRT__TRY(check_models(r, err));
+    RRT__TRY(open_folder(r, &goes_on, err));
     RRT__TRY(open_data(r, err));
     RRT__TRY(check_learnt(r, err));
+    RRT__TRY(identify(r, err));
     RRT__TRY(open_engine(r, err));
-    if (r->options->resume) RRT__TRY(rrt__run_load(r, &found, err));
-    RRT__TRY(rrt__log_open(&r->log, r->out, r->optimizer.step, err));
+    if (goes_on) RRT__TRY(rrt__run_load(r, &found, err));
+    RRT__TRY(rrt__log_open(&r->log, r->folder, r->optimizer.step, err));
     // So that there is something to go back to from the first step on.
-    return found ? RRT_STATUS_OK : rrt__run_save(r, err);
+    if (!found) RRT__TRY(rrt__run_save(r, err));
+    return goes_on ? RRT_STATUS_OK : begin(r, err);
 }
 
 void rrt__run_close(rrt__run *r)
@@ -207,4 +245,6 @@ void rrt__run_close(rrt__run *r)
     rrt__free(r->ids);
     rrt__free(r->targets);
     rrt__free(r->rows);
+    rrt__destination_discard(&r->destination);
+    if (r->lock >= 0) close(r->lock);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/destination.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/rates.h"
@@ -202,7 +203,7 @@ static rrt_status publish(const rrt__run *r, rrt_error *err)
     char path[4096];
     rrt__destination destination;
     RRT__TRY(rrt__path_join(path, r->out, "model", err));
-    RRT__TRY(rrt__destination_open(&destination, path, true, false, err));
+    RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FOLDER, false, err));
     rrt_status status = rrt__model_write(r->model, destination.temporary, &whole, err);
     if (!status) status = move_all(destination.temporary, r->out, err);
     rrt__destination_discard(&destination);

@@ -2,6 +2,8 @@
 #ifndef RRT__RUN_H
 #define RRT__RUN_H
 
+#include "base/destination.h"
+#include "train/fingerprint.h"
 #include "train/log.h"
 #include "train/settings.h"
 
@@ -30,7 +32,11 @@ typedef struct rrt__run {
     uint64_t saved_step; // of the last checkpoint
     double saved_at;     // in seconds of training
     double step_seconds; // of the last step
+    char folder[4096];   // `out`, or a temporary one until the run has begun
     char checkpoints[4096];
+    rrt__destination destination;
+    int lock;                                                  // of the folder
+    char student[RRT__FINGERPRINT], teacher[RRT__FINGERPRINT]; // as they were before the first step
 } rrt__run;
 
 // Folder, text, engine, and the last checkpoint of a run that is resumed; the first one of a run that is not.

@@ -173,6 +173,13 @@ rrt_status rrt__settings_compare(const rrt__settings *settings, const json_t *sa
     {
         const json_t *before = json_object_get(saved, key);
         if (status || is_same(value, before)) continue;
+        if (!json_is_number(before)) {
+            status =
+                rrt__fail(err, RRT_STATUS_FORMAT, "the run that is resumed does not say what %s it had", key);
+            rrt__hint(err, status,
+                      "another version of rrt made it, or its state was changed: start another run");
+            continue;
+        }
         status = rrt__fail(err, RRT_STATUS_MISMATCH, "the run that is resumed had %s %g, now it is %g", key,
                            json_number_value(before), json_number_value(value));
         rrt__hint(err, status, "resume with the options of before, or start another run under another name");

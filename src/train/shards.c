@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/destination.h"
 #include "base/hash.h"
 #include "base/progress.h"
 #include "tokenizer/chat.h"
@@ -241,7 +242,7 @@ static rrt_status make_shard(maker *m, const char *path, const char *file, rrt_e
     RRT__GOTO(rrt__documents_open(&documents, file, m->tokenizer, PIECE_BYTES, err));
     describe_source(&w.header, m, &documents);
     if (!is_made(&w.header, path)) {
-        RRT__GOTO(rrt__destination_open(&destination, path, false, true, err));
+        RRT__GOTO(rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, true, err));
         RRT__GOTO(write_shard(m, &documents, &w, err));
         RRT__GOTO(rrt__destination_commit(&destination, err));
     }

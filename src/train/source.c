@@ -1,13 +1,28 @@
 #include "train/source.h"
 
 #include <string.h>
+#include <strings.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
+enum { WINDOW_LOG = 27 }; // 128 MB: what zstd itself allows unless told otherwise, and --long makes
+
+static bool ends_in(const char *name, size_t length, const char *suffix)
+{
+    size_t n = strlen(suffix);
+    return length >= n && strncasecmp(name + length - n, suffix, n) == 0;
+}
+
 bool rrt__source_is_packed(const char *path)
 {
-    size_t length = strlen(path);
-    return length >= 4 && strcmp(path + length - 4, ".zst") == 0;
+    return ends_in(path, strlen(path), ".zst");
+}
+
+rrt__source_kind rrt__source_kind_of(const char *path)
+{
+    size_t length = strlen(path) - (rrt__source_is_packed(path) ? strlen(".zst") : 0);
+    if (ends_in(path, length, ".jsonl") || ends_in(path, length, ".ndjson")) return RRT__SOURCE_LINES;
+    return ends_in(path, length, ".json") ? RRT__SOURCE_JSON : RRT__SOURCE_TEXT;
 }
 
 rrt_status rrt__source_open(rrt__source *source, const char *path, rrt_error *err)
@@ -17,8 +32,8 @@ rrt_status rrt__source_open(rrt__source *source, const char *path, rrt_error *er
     if (!rrt__source_is_packed(path)) return RRT_STATUS_OK;
     source->in_frame = true; // an empty file is none of zstd's
     source->unpacker = ZSTD_createDCtx();
-    // Archives made with --long=31 need windows of 2 GB; memory is taken only as a file asks for it.
-    if (source->unpacker && !ZSTD_isError(ZSTD_DCtx_setParameter(source->unpacker, ZSTD_d_windowLogMax, 31)))
+    if (source->unpacker &&
+        !ZSTD_isError(ZSTD_DCtx_setParameter(source->unpacker, ZSTD_d_windowLogMax, WINDOW_LOG)))
         return RRT_STATUS_OK;
     rrt__source_close(source);
     return rrt__at(err, rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: unpacking zstd"), "%s", path);
@@ -43,6 +58,12 @@ static rrt_status fail_unpacking(size_t code, size_t at, rrt_error *err)
 {
     if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
         return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: unpacking zstd");
+    if (ZSTD_getErrorCode(code) == ZSTD_error_frameParameter_windowTooLarge) {
+        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                                      "the compressed file asks for a window of more than %d MB of memory",
+                                      1 << (WINDOW_LOG - 20));
+        return rrt__hint(err, status, "compress it again with a shorter --long, or unpack it first");
+    }
     rrt_status status =
         rrt__fail(err, RRT_STATUS_FORMAT, "damaged zstd data at byte %zu: %s", at, ZSTD_getErrorName(code));
     return rrt__hint(err, status, "fetch it or compress it again; `zstd -t` checks a file");

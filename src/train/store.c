@@ -167,6 +167,11 @@ uint64_t rrt__store_fingerprint(const rrt__store *store)
     return store->header->fingerprint;
 }
 
+uint64_t rrt__store_checksum(const rrt__store *store)
+{
+    return store->header->rows_hash;
+}
+
 const char *rrt__store_teacher(const rrt__store *store)
 {
     return store->header->teacher;

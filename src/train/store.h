@@ -31,6 +31,7 @@ size_t rrt__store_vocab(const rrt__store *store);
 rrt_status rrt__store_check_ids(const rrt__store *store, size_t vocab, rrt_error *err);
 size_t rrt__store_windows(const rrt__store *store);       // the dataset's first ones; it may have more
 uint64_t rrt__store_fingerprint(const rrt__store *store); // of the dataset
+uint64_t rrt__store_checksum(const rrt__store *store);    // of the answers
 const char *rrt__store_teacher(const rrt__store *store);  // its name
 
 rrt__store_row rrt__store_at(const rrt__store *store, size_t window, size_t position);

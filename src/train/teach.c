@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/destination.h"
 #include "base/progress.h"
 #include "format/dtype.h"
 #include "model/forward.h"
@@ -177,7 +178,8 @@ rrt_status rrt_teach(const rrt_model *teacher, const char *const *files, size_t 
     teaching t = {.model = teacher, .options = options ? options : &defaults};
     rrt__destination destination;
     RRT__TRY(choose_shape(&t.shape, teacher, t.options, err));
-    RRT__TRY(rrt__destination_open(&destination, store_path, true, t.options->overwrite, err));
+    RRT__TRY(
+        rrt__destination_open(&destination, store_path, RRT__DESTINATION_FOLDER, t.options->overwrite, err));
     rrt_status status = teach(&t, destination.temporary, files, n_files, result, err);
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);

@@ -1,0 +1,82 @@
+#include "train/checksums.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+static const char list_name[] = "checksums.json";
+
+static rrt_status measure(char text[17], const char *folder, const char *name, rrt_error *err)
+{
+    char path[4096];
+    rrt__map map;
+    RRT__TRY(rrt__path_join(path, folder, name, err));
+    RRT__TRY(rrt__map_open(&map, path, err));
+    snprintf(text, 17, "%016llx", (unsigned long long)rrt__hash(map.size_bytes, map.data, map.size_bytes));
+    rrt__map_close(&map);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status list_files(json_t *list, const char *folder, rrt_error *err)
+{
+    DIR *entries = opendir(folder);
+    if (!entries) return rrt__at(err, rrt__fail_errno(err, "cannot read the folder"), "%s", folder);
+    rrt_status status = RRT_STATUS_OK;
+    for (const struct dirent *entry; !status && (entry = readdir(entries));) {
+        char text[17];
+        if (entry->d_name[0] == '.') continue;
+        status = measure(text, folder, entry->d_name, err);
+        if (!status && json_object_set_new(list, entry->d_name, json_string(text)) != 0)
+            status = rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: checksums");
+    }
+    closedir(entries);
+    return status;
+}
+
+rrt_status rrt__checksums_write(const char *folder, rrt_error *err)
+{
+    char path[4096];
+    json_t *list = json_object(); // NULL takes no members: list_files says so
+    rrt_status status = rrt__path_join(path, folder, list_name, err);
+    if (!status) status = list_files(list, folder, err);
+    if (!status) status = rrt__json_write(list, path, err);
+    json_decref(list);
+    return status;
+}
+
+static rrt_status compare(json_t *list, const char *folder, rrt_error *err)
+{
+    const char *name, *before;
+    json_t *value;
+    if (!json_object_get(list, "state.json"))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "it lists no state.json");
+    json_object_foreach(list, name, value)
+    {
+        char now[17];
+        RRT__TRY(rrt__json_string(list, name, &before, err));
+        RRT__TRY(measure(now, folder, name, err));
+        if (strcmp(before, now) != 0)
+            return rrt__fail(err, RRT_STATUS_FORMAT, "%.80s was changed: its checksum differs", name);
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__checksums_verify(const char *folder, rrt_error *err)
+{
+    char path[4096];
+    json_t *list;
+    RRT__TRY(rrt__path_join(path, folder, list_name, err));
+    rrt_status status = rrt__json_read(&list, path, err);
+    if (!status) {
+        status = compare(list, folder, err);
+        json_decref(list);
+        if (status) rrt__at(err, status, "%s", path);
+    }
+    if (!status) return RRT_STATUS_OK;
+    return rrt__hint(err, status,
+                     "the checkpoint is damaged, or of another version of rrt: start another run");
+}
