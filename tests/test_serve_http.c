@@ -47,6 +47,8 @@ static int set_up(void **state)
     const rrt__http_options options = {.host = "127.0.0.1",
                                        .most_body_bytes = MOST_BODY,
                                        .most_connections = 100,
+                                       .most_places = 10,
+                                       .most_bytes = 100 << 20,
                                        .patience_s = 0.3,
                                        .admit = admit,
                                        .handle = handle};

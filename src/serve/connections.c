@@ -1,10 +1,27 @@
 // Who is connected, and who has to go.
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "serve/http_inside.h"
+
+// Of IPv6 the network's part: a client has the rest to choose from.
+static void note_address(rrt__connection *c)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t bytes = sizeof address;
+    getpeername(c->socket, (struct sockaddr *)&address, &bytes);
+    if (address.ss_family == AF_INET6) {
+        struct in6_addr a = ((const struct sockaddr_in6 *)&address)->sin6_addr;
+        if (!IN6_IS_ADDR_V4MAPPED(&a)) memset(a.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &a, c->address, sizeof c->address);
+    } else if (address.ss_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)&address)->sin_addr, c->address, sizeof c->address);
+    }
+}
 
 void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **context,
                               enum MHD_ConnectionNotificationCode code)
@@ -15,6 +32,7 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
         if (rrt__alloc(&c, 1, sizeof *c, "a connection", NULL)) return; // its requests are then refused
         c->socket = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         c->since = rrt__now_seconds();
+        note_address(c);
         setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         // Else the kernel keeps megabytes for each client that does not read.
         setsockopt(c->socket, SOL_SOCKET, SO_SNDBUF, &(int){1 << 17}, sizeof(int));

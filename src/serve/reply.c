@@ -132,6 +132,10 @@ void rrt__reply_whole(rrt__job *job)
         rrt__answer_failure(job->exchange, &job->error);
         return;
     }
+    if (rrt__exchange_is_gone(job->exchange)) {
+        rrt__answer_unavailable(job->exchange, "gone", "nobody waits for this");
+        return;
+    }
     json_t *choices = json_array();
     for (size_t i = 0; i < job->n_choices; i++) json_array_append_new(choices, choice_json(&job->choices[i]));
     json_t *json = frame(job, job->is_chat ? "chat.completion" : "text_completion", choices);

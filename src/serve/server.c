@@ -33,6 +33,14 @@ rrt__server_state rrt__server_state_now(rrt__server *server)
     return state;
 }
 
+bool rrt__server_stops(rrt__server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    bool stops = server->stops;
+    pthread_mutex_unlock(&server->lock);
+    return stops;
+}
+
 void rrt__server_log(const rrt__server *server, const char *format, ...)
 {
     char *line;
@@ -64,10 +72,13 @@ static rrt_status start(rrt__server *server, rrt_error *err)
                                     .port = o->port,
                                     .most_body_bytes = o->most_body_bytes,
                                     .most_connections = o->most_connections,
+                                    .most_places = o->engine.requests + o->most_waiting,
+                                    .most_bytes = o->most_bytes,
                                     .patience_s = o->patience_s,
                                     .admit = rrt__api_admit,
                                     .handle = rrt__api_handle,
                                     .user = server};
+    RRT__TRY(rrt__aside_open(&server->aside, err));
     RRT__TRY(rrt__http_open(&server->http, &http, err));
     if (pthread_create(&server->worker, NULL, rrt__worker_run, server) != 0)
         return rrt__fail(err, RRT_STATUS_MEMORY, "cannot start a thread");
@@ -147,21 +158,20 @@ static void take_signal(rrt__server *server)
         server->state = RRT__SERVER_DRAINING;
     else
         server->stops = true;
-    size_t left = server->n_open;
     bool stops = server->stops;
     pthread_mutex_unlock(&server->lock);
     if (stops)
         rrt__server_log(server, "stopping at once");
     else
         rrt__server_log(server, "stopping: %zu replies are to be finished (a second signal stops at once)",
-                        left);
+                        rrt__http_places(server->http));
 }
 
 static bool goes_on(rrt__server *server)
 {
     pthread_mutex_lock(&server->lock);
     bool done = server->stops || server->state == RRT__SERVER_FAILED ||
-                (server->state == RRT__SERVER_DRAINING && server->n_open == 0);
+                (server->state == RRT__SERVER_DRAINING && !rrt__http_places(server->http));
     pthread_mutex_unlock(&server->lock);
     return !done;
 }
@@ -210,7 +220,10 @@ void rrt__server_close(rrt__server *server)
     pthread_mutex_unlock(&server->lock);
     if (server->has_worker) {
         pthread_join(server->worker, NULL);
+        rrt__aside_close(&server->aside);
         flush(server->http);
+    } else {
+        rrt__aside_close(&server->aside);
     }
     rrt__http_close(server->http);
     rrt_engine_close(server->engine);
