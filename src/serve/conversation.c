@@ -74,7 +74,8 @@ rrt_status rrt__conversation_render(const rrt__server *server, const json_t *bod
                                     rrt_error *err)
 {
     const json_t *messages = json_object_get(body, "messages");
-    rrt__chat_options options = {.most_bytes = server->most_prompt_bytes};
+    rrt__chat_options options = {.most_bytes = server->options.most_body_bytes,
+                                 .most_tokens = server->most_tokens};
     json_t *arguments = NULL;
     *out = (rrt_chat_prompt){0};
     if (!server->chat) {
@@ -108,7 +109,7 @@ void rrt__api_apply_template(rrt__server *server, rrt__exchange *exchange)
     if (status && !err.where[0]) rrt__at(&err, status, "messages");
     if (status)
         rrt__answer_failure(exchange, &err);
-    else if (prompt.length > server->most_prompt_bytes)
+    else if (!prompt.ids && prompt.length)
         rrt__answer_too_long(server, exchange, "messages", prompt.length);
     else
         rrt__answer_json(exchange, 200, reply_of(&prompt));

@@ -49,7 +49,6 @@ struct rrt__server {
     json_t *chat_arguments; // of every conversation; NULL: none
     rrt_error chat_error;
     size_t most_tokens;       // of a request, prompt and reply together
-    size_t most_prompt_bytes; // that so many tokens can stand for
     char exit_rule[32];       // that a threshold alone is for
 
     // The worker's own.
@@ -91,7 +90,7 @@ void rrt__api_tokenizer_info(rrt__server *server, rrt__exchange *exchange);
 void rrt__api_apply_template(rrt__server *server, rrt__exchange *exchange);
 
 // --- conversation.c: "messages" of a body, and what else the chat template reads, as text and ids ---
-// A text of more than most_prompt_bytes gets no ids.
+// A text that is longer than the context can be gets no ids.
 rrt_status rrt__conversation_render(const rrt__server *server, const json_t *body, rrt_chat_prompt *out,
                                     rrt_error *err);
 

@@ -4,7 +4,6 @@
 
 #include "rrt/chat.h"
 #include "serve/inside.h"
-#include "tokenizer/tokenizer.h"
 
 static int asks_to_stop(void *user, const char *stage, double done, double total)
 {
@@ -62,11 +61,7 @@ static rrt_status load(rrt__server *server, rrt_error *err)
     RRT__TRY(open_chat(server, err));
     choose_exit_rule(server);
     RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
-    server->most_prompt_bytes = o->most_body_bytes;
-    size_t token = rrt__tokenizer_most_bytes(server->tokenizer);
     server->most_tokens = least((size_t)server->info.context, o->engine.kv_tokens);
-    if (token < o->most_body_bytes / server->most_tokens)
-        server->most_prompt_bytes = token * server->most_tokens;
     return RRT_STATUS_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "serve/inside.h"
 #include "tokenizer/chat.h"
+#include "tokenizer/tokenizer.h"
 
 enum { MOST_PROMPTS = 4096 }; // in one request
 
@@ -19,11 +20,12 @@ static rrt_status take_ids(rrt__choice *c, const int32_t *ids, size_t count, rrt
 // second one.
 static rrt_status read_text(rrt__choice *c, const rrt__server *server, const json_t *text, rrt_error *err)
 {
-    if (json_string_length(text) > server->most_prompt_bytes) {
+    const rrt_tokenizer *tokenizer = server->tokenizer;
+    if (rrt__tokenizer_exceeds(tokenizer, json_string_value(text), json_string_length(text),
+                               server->most_tokens)) {
         c->job->excess_bytes = json_string_length(text);
         return RRT_STATUS_OK;
     }
-    const rrt_tokenizer *tokenizer = server->tokenizer;
     bool has_bos = rrt__chat_has_bos(tokenizer, json_string_value(text), json_string_length(text));
     const rrt_encode_options options = {.add_bos = rrt_tokenizer_adds_bos(tokenizer) && !has_bos,
                                         .parse_special = 1};
@@ -114,7 +116,7 @@ rrt_status rrt__messages_read(rrt__job *job, const json_t *body, rrt_error *err)
     RRT__TRY(open_choices(job, 1, err));
     RRT__TRY(rrt__conversation_render(job->server, body, &prompt, err));
     rrt_status status = RRT_STATUS_OK;
-    if (prompt.length > job->server->most_prompt_bytes)
+    if (!prompt.ids && prompt.length)
         job->excess_bytes = prompt.length;
     else
         status = take_ids(job->choices, prompt.ids, prompt.n_ids, err);
