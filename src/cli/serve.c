@@ -57,6 +57,8 @@ static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
          "clients at a time (default 4096, or as files may be open)"},
         {0, "timeout", "SECONDS", RRT__OPTION_REAL, &s->patience_s, 1, 86400,
          "for a client that sends or reads too slowly (default 60)"},
+        {0, "drain-timeout", "SECONDS", RRT__OPTION_REAL, &s->drain_s, 0, 86400,
+         "for replies to be finished after SIGTERM (default 600)"},
         {0, "allow-host", "NAME", RRT__OPTION_LIST, &s->hosts, 0, 0,
          "names of this server, beside localhost and addresses"},
         {0, "allow-origin", "ORIGIN", RRT__OPTION_LIST, &s->origins, 0, 0,
@@ -143,6 +145,7 @@ int rrt__cli_serve(int argc, char **argv)
                               .most_bytes = 256000000,
                               .most_connections = 4096,
                               .patience_s = 60,
+                              .drain_s = 600,
                               .log = log_line}};
     rrt__server *server = NULL;
     rrt_status status;

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -52,10 +53,35 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
     }
 }
 
-// A suspended connection is not looked at by libmicrohttpd: whether its client has closed is asked here.
-static bool has_closed(const struct pollfd *polled)
+// A client that sends no more may still wait for its answer (shutdown(SHUT_WR)), or have closed, and looks
+// the same. Only one that has closed refuses what it is sent. So it is sent a byte out of band, which no
+// reader sees in the reply, and which would be an empty line in front of it, as clients have to expect.
+static void probe(rrt__connection *c, double now)
 {
-    return polled->revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
+    enum { INTERVAL_S = 1 };
+    if (now - c->probed < INTERVAL_S) return;
+    c->probed = now;
+    send(c->socket, "\n", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// Whether it waits for a request, and not for us to read it.
+static bool is_idle(const rrt__connection *c, double now)
+{
+    static const double moment_s = 0.2;
+    int unread = 0;
+    return now - c->since > moment_s && ioctl(c->socket, FIONREAD, &unread) == 0 && !unread;
+}
+
+// A suspended connection is not looked at by libmicrohttpd: whether its client has closed is asked here.
+static bool is_gone(rrt__connection *c, const struct pollfd *polled, double now)
+{
+    if (polled->revents & (POLLHUP | POLLERR | POLLNVAL)) return true;
+    if (!(polled->revents & POLLRDHUP)) return false;
+    if (!c->exchange) return is_idle(c, now);   // nor will there be another request
+    if (!c->exchange->is_received) return true; // nor ever will be
+    // Where some of the reply is on its way, the next piece finds it out.
+    if (c->exchange->state == RRT__EXCHANGE_WAITING) probe(c, now);
+    return false;
 }
 
 // Whether a client makes no progress with what is its turn: to send, or to take pieces that are there. A
@@ -65,7 +91,7 @@ static bool is_too_slow(const rrt__http *http, const rrt__connection *c, double 
     const rrt__exchange *x = c->exchange;
     bool is_its_turn =
         !x || !x->is_received || (x->state >= RRT__EXCHANGE_WRITING && x->taken < x->out.length);
-    return is_its_turn && now - c->since > http->options.patience_s;
+    return is_its_turn && now - c->since > http->patience_s;
 }
 
 // Drops those that `every` or their own fault says; returns how many connections are to be resumed.
@@ -84,7 +110,7 @@ static size_t drop_connections(rrt__http *http, bool every)
     const struct pollfd *polled = http->polled, *end = polled + count;
     for (rrt__connection *c = http->connections; c && polled < end; c = c->next, polled++) {
         rrt__exchange *x = c->exchange;
-        if (!every && !is_too_slow(http, c, now) && !(x && has_closed(polled))) continue;
+        if (!every && !is_too_slow(http, c, now) && !is_gone(c, polled, now)) continue;
         shutdown(c->socket, SHUT_RDWR);
         if (!x) continue;
         x->is_gone = true;
@@ -99,6 +125,13 @@ void rrt__connections_drop(rrt__http *http, bool every)
     size_t n_woken = drop_connections(http, every);
     pthread_mutex_unlock(&http->lock);
     for (size_t i = 0; i < n_woken; i++) MHD_resume_connection(http->woken[i]);
+}
+
+void rrt__http_hurry(rrt__http *http, double patience_s)
+{
+    pthread_mutex_lock(&http->lock);
+    if (patience_s < http->patience_s) http->patience_s = patience_s;
+    pthread_mutex_unlock(&http->lock);
 }
 
 void rrt__http_watch(rrt__http *http)

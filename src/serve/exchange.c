@@ -211,6 +211,13 @@ static ssize_t take(void *user, uint64_t position, char *buffer, size_t most)
     return result;
 }
 
+// libmicrohttpd does not look whether more is to come.
+static bool has_sent_all(const rrt__exchange *x)
+{
+    char byte;
+    return recv(x->connection->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static enum MHD_Result queue(rrt__exchange *x, bool is_whole)
 {
     enum { PIECE = 16384 };
@@ -220,6 +227,7 @@ static enum MHD_Result queue(rrt__exchange *x, bool is_whole)
     if (!response) return MHD_NO;
     MHD_add_response_header(response, "Content-Type", x->type);
     for (int i = 0; i < x->n_set; i++) MHD_add_response_header(response, x->set[i].name, x->set[i].value);
+    if (has_sent_all(x)) MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(x->handle, (unsigned)x->status, response);
     MHD_destroy_response(response);
     return result;

@@ -175,7 +175,12 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *handle, con
         *upload_bytes = 0;
         return MHD_YES;
     }
-    if (begins_to_wait(x)) http->options.handle(http->options.user, x);
+    if (begins_to_wait(x)) {
+        http->options.handle(http->options.user, x);
+        // Suspended from here it would, once resumed, be read before it is answered, and a client that sends
+        // no more be taken for gone. When this is called the next time, at once, it is no longer read.
+        return MHD_YES;
+    }
     return rrt__exchange_send(x);
 }
 
@@ -236,6 +241,14 @@ static rrt_status listen_at(int *out, const rrt__http_options *options, rrt_erro
     return status;
 }
 
+// A path with a NUL would end there for us: it stays as it was sent, which is nothing that we have.
+static size_t unescape(void *user, struct MHD_Connection *handle, char *text)
+{
+    (void)user;
+    (void)handle;
+    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 // As many connections as asked for, or as files may be open.
 static unsigned connection_limit(size_t asked)
 {
@@ -262,6 +275,7 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
         return status;
     }
     http->options = *options;
+    http->patience_s = options->patience_s;
     http->share = (rrt__share){.most_places = options->most_places, .most_bytes = options->most_bytes};
     pthread_mutex_init(&http->lock, NULL);
     http->daemon = MHD_start_daemon(
@@ -269,7 +283,8 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
         MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(options->most_connections), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)options->patience_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http, MHD_OPTION_END);
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http,
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
     if (!http->daemon) {
         close(listening);
         rrt__free(http);
@@ -279,12 +294,26 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
     return RRT_STATUS_OK;
 }
 
-int rrt__http_port(const rrt__http *http)
+static struct sockaddr_storage address_of(const rrt__http *http)
 {
     struct sockaddr_storage address = {0};
     socklen_t bytes = sizeof address;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_LISTEN_FD);
     getsockname(info->listen_fd, (struct sockaddr *)&address, &bytes);
+    return address;
+}
+
+bool rrt__http_is_local(const rrt__http *http)
+{
+    const struct sockaddr_storage address = address_of(http);
+    if (address.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address)->sin6_addr);
+    return ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+int rrt__http_port(const rrt__http *http)
+{
+    struct sockaddr_storage address = address_of(http);
     return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
                                                : ((struct sockaddr_in *)&address)->sin_port);
 }

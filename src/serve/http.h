@@ -33,6 +33,10 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
 int rrt__http_port(const rrt__http *http);
 // Drops clients that are gone or too slow. To be called a few times a second.
 void rrt__http_watch(rrt__http *http);
+// From now on slow clients have no more time than this.
+void rrt__http_hurry(rrt__http *http, double patience_s);
+// Whether only programs of this machine can reach it.
+bool rrt__http_is_local(const rrt__http *http);
 // Exchanges that are open.
 size_t rrt__http_open_exchanges(rrt__http *http);
 // Places that are taken.

@@ -20,6 +20,7 @@ typedef struct rrt__connection {
     struct rrt__connection *next, **at;
     int socket;
     char address[64];        // that it comes from
+    double probed;           // when it was last asked whether it is still there
     double since;            // it began to send the request, or last took some of the reply
     rrt__exchange *exchange; // NULL between two requests
 } rrt__connection;
@@ -67,6 +68,7 @@ struct rrt__http {
     rrt__connection *connections;
     rrt__share share;
     size_t n_exchanges;
+    double patience_s;
     struct pollfd *polled;         // room for rrt__http_watch
     struct MHD_Connection **woken; // the same
     size_t polled_capacity, woken_capacity;

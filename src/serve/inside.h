@@ -39,6 +39,7 @@ struct rrt__server {
     rrt__server_state state;
     rrt_error error; // of loading
     bool stops;      // at once
+    double drains_until;
     rrt__job *incoming;
 
     // Set by the worker before the state is READY, and read-only from then on.
@@ -48,14 +49,16 @@ struct rrt__server {
     rrt_chat *chat;         // NULL: the model is not for chats, and chat_error says why
     json_t *chat_arguments; // of every conversation; NULL: none
     rrt_error chat_error;
-    size_t most_tokens;       // of a request, prompt and reply together
-    char exit_rule[32];       // that a threshold alone is for
+    size_t most_tokens; // of a request, prompt and reply together
+    char exit_rule[32]; // that a threshold alone is for
+    char memory[256];   // how much all may take, in words
 
     // The worker's own.
     rrt_engine *engine;
     rrt__job *jobs;       // that are not over, the oldest first
     rrt__choice *choices; // in the engine, the oldest first: it begins them in this order
     size_t n_waiting;     // choices that are not in the engine yet
+    size_t n_turns;       // places given
     double step_began;
 };
 
@@ -76,6 +79,9 @@ void rrt__jobs_submit(rrt__server *server);
 
 // --- load.c: loads, and tells the others how that went. False: it failed ---
 bool rrt__load(rrt__server *server);
+
+// --- bound.c: how much memory all may take, once the model is there ---
+void rrt__bound_memory(rrt__server *server);
 
 // --- api.c: what http.h calls ---
 void rrt__api_admit(void *server, rrt__exchange *exchange);

@@ -43,6 +43,7 @@ typedef struct rrt__job {
     rrt__choice *choices;
     size_t n_choices, n_open;
     size_t n_submitted, n_running; // choices that the engine has had, and has
+    size_t turn;                   // when it last got a place
     size_t bytes;                  // that it holds at most
     size_t excess_bytes;           // of a prompt that is longer than any can be
     rrt_error error;               // that ended a choice

@@ -25,6 +25,7 @@ typedef struct rrt__server_options {
     size_t most_body_bytes, most_connections;
     size_t most_bytes; // that requests hold together until they are answered
     double patience_s; // for a client that sends or reads too slowly
+    double drain_s;    // that replies get to be finished in after a signal
     bool logs_prompts;
     void (*log)(const char *line); // from any thread
 } rrt__server_options;

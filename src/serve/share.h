@@ -12,7 +12,7 @@ typedef struct rrt__client {
     char name[64];
     size_t exchanges; // with the last it is forgotten
     size_t places, bytes;
-    size_t running; // the worker's own: choices in the engine
+    size_t running, turn; // the worker's own (turns.c): choices in the engine, and when it last got a place
 } rrt__client;
 
 typedef struct rrt__share {

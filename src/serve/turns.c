@@ -1,6 +1,7 @@
 // Whose turn it is: choices wait here, not in the engine, and each place that falls free goes to the client
-// that has the fewest, then to the job that has the fewest, then to the oldest. So the prompts of one request
-// do not keep others waiting until all of them have run.
+// that has the fewest, or got its last one longest ago, then to the job of which the same is true, then to
+// the oldest. So the prompts of one request do not keep others waiting until all of them have run. Who is new
+// counts as if it had just got a place: else who always comes anew would always be first.
 #include "serve/inside.h"
 
 static rrt_request request_of(const rrt__choice *c)
@@ -48,14 +49,12 @@ static void take(rrt__server *server, rrt__job *job)
     job->next = NULL;
     *last = job;
     server->n_waiting += job->n_choices;
+    rrt__client *client = rrt__exchange_client(job->exchange);
+    job->turn = server->n_turns;
+    if (!client->turn) client->turn = server->n_turns;
     if (check(job, &err)) {
         job->error = err;
         rrt__job_cancel(job);
-    } else if (job->parameters.stream) {
-        job->has_begun = true;
-        rrt__exchange_set(job->exchange, "Cache-Control", "no-store");
-        rrt__exchange_set(job->exchange, "X-Accel-Buffering", "no"); // nginx would collect the events
-        rrt__exchange_begin(job->exchange, "text/event-stream; charset=utf-8");
     }
 }
 
@@ -69,9 +68,10 @@ void rrt__jobs_take(rrt__server *server, rrt__job *incoming)
 
 static bool comes_before(const rrt__job *a, const rrt__job *b)
 {
-    size_t of_a = rrt__exchange_client(a->exchange)->running,
-           of_b = rrt__exchange_client(b->exchange)->running;
-    return of_a != of_b ? of_a < of_b : a->n_running < b->n_running;
+    const rrt__client *of_a = rrt__exchange_client(a->exchange), *of_b = rrt__exchange_client(b->exchange);
+    if (of_a->running != of_b->running) return of_a->running < of_b->running;
+    if (of_a->turn != of_b->turn) return of_a->turn < of_b->turn;
+    return a->n_running != b->n_running ? a->n_running < b->n_running : a->turn < b->turn;
 }
 
 static rrt__job *next_job(const rrt__server *server)
@@ -97,7 +97,9 @@ static void submit(rrt__server *server, rrt__job *job)
     job->n_submitted++;
     server->n_waiting--;
     job->n_running++;
-    rrt__exchange_client(job->exchange)->running++;
+    rrt__client *client = rrt__exchange_client(job->exchange);
+    client->running++;
+    job->turn = client->turn = ++server->n_turns;
     rrt__free(c->prompt); // the engine has its own
     c->prompt = NULL;
     rrt__choice **last = &server->choices;

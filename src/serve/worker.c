@@ -54,7 +54,7 @@ static void end_choice(rrt__choice *c, rrt__outcome outcome)
     c->is_over = true;
     measure(c);
     bool is_heard = outcome != RRT__OUTCOME_ABORT && !job->error.status;
-    if (job->has_begun && is_heard) rrt__reply_send(c);
+    if (job->parameters.stream && is_heard) rrt__reply_send(c);
     if (--job->n_open == 0) end_job(job);
 }
 
@@ -152,7 +152,7 @@ int rrt__worker_take_token(void *user, uint64_t request, const rrt_token *token,
         end_choice(c, RRT__OUTCOME_ERROR);
     else if (c->text.is_stopped)
         end_choice(c, RRT__OUTCOME_STOP);
-    else if (job->has_begun && !rrt__reply_send(c))
+    else if (job->parameters.stream && !rrt__reply_send(c))
         end_choice(c, RRT__OUTCOME_ABORT);
     else
         return 0;
