@@ -31,6 +31,10 @@ mixes: ## ten thousand random mixes of requests through the engine, under Addres
 	@cmake --build build/asan --target test_engine_mixes
 	@RRT_MIXES=10000 build/asan/tests/test_engine_mixes
 
+.PHONY: storm
+storm: build ## the server under 64 clients, hostile ones among them, for STORM_SECONDS (600); MODEL: tiny unless named
+	@$${PYTHON:-python3} tests/storm_server.py $(BUILD)/rrt $(MODEL)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECONDS (20) seconds each, from its seed corpus; needs clang
 	@cmake --preset fuzz >/dev/null

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -54,12 +55,27 @@ class Server:
         until(lambda: self.get("/health")[0] == 200, 60)
         return self
 
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+    def connect(self, source="127.0.0.1"):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60, source_address=(source, 0))
 
-    def ask(self, method, path, body=None, headers=None):
+    def memory_mb(self, name="VmRSS"):
+        for line in open(f"/proc/{self.process.pid}/status"):
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) * 1024 / 1e6
+        raise AssertionError(name)
+
+    def keeps_memory(self):
+        """AddressSanitizer does not give back what was freed."""
+        return b"__asan_init" in open(RRT, "rb").read()
+
+    def bound_mb(self):
+        """What it says that all may take."""
+        until(lambda: any("memory at most" in line for line in self.log), 5)
+        return int(next(re.search(r"memory at most (\d+) MB", line) for line in self.log if "memory at most" in line)[1])
+
+    def ask(self, method, path, body=None, headers=None, source="127.0.0.1"):
         """(status, headers, parsed JSON or text)"""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(source, 0))
         if body is not None and not isinstance(body, (bytes, str)):
             body = json.dumps(body)
         connection.request(method, path, body, headers or {})
@@ -111,6 +127,15 @@ class Server:
 def raw_post(path, body, extra=""):
     data = json.dumps(body).encode() if not isinstance(body, bytes) else body
     return (f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{extra}Content-Length: {len(data)}\r\n\r\n").encode() + data
+
+
+def read_all(s):
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := s.recv(1 << 20):
+            data += piece
+    s.close()
+    return data
 
 
 def parse_events(text):

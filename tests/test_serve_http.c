@@ -12,7 +12,7 @@
 #include "serve/http.h"
 #include "test.h"
 
-enum { MOST_BODY = 1000 };
+enum { MOST_BODY = 1000, MOST_HELD = 100 << 20 };
 
 static rrt__http *http;
 static rrt__exchange *held; // by the tests; the HTTP thread puts it here
@@ -47,6 +47,8 @@ static int set_up(void **state)
     const rrt__http_options options = {.host = "127.0.0.1",
                                        .most_body_bytes = MOST_BODY,
                                        .most_connections = 100,
+                                       .most_places = 10,
+                                       .most_bytes = MOST_HELD,
                                        .patience_s = 0.3,
                                        .admit = admit,
                                        .handle = handle};
@@ -199,6 +201,63 @@ static void test_slow_reader(void **state)
     free(piece);
 }
 
+// A client that sends no more is not gone, and is told from one that has closed; nothing of how that is found
+// out is in what it reads.
+static void test_half_closed(void **state)
+{
+    (void)state;
+    int s = request(HELD);
+    rrt__exchange *x = wait_held();
+    shutdown(s, SHUT_WR);
+    for (double end = rrt__now_seconds() + 2.3; rrt__now_seconds() < end; wait_ms(20)) rrt__http_watch(http);
+    assert_false(rrt__exchange_is_gone(x));
+    rrt__exchange_reply(x, 200, "text/plain", "at last", 7);
+    const char *reply = receive(s, 1000);
+    assert_ptr_equal(strstr(reply, "HTTP/1.1 200 OK"), reply);
+    assert_non_null(strstr(reply, "\r\n\r\nat last"));
+    assert_true(has_ended(s, 1000));
+    close(s);
+    s = request(HELD);
+    x = wait_held();
+    shutdown(s, SHUT_WR);
+    wait_ms(50);
+    rrt__http_watch(http);
+    close(s);
+    for (double end = rrt__now_seconds() + 3; !rrt__exchange_is_gone(x); wait_ms(5)) {
+        rrt__http_watch(http);
+        assert_true(rrt__now_seconds() < end);
+    }
+    rrt__exchange_reply(x, 200, "text/plain", "late", 4);
+    assert_none_open();
+}
+
+// What is held counts until the reply is sent, and a place until it is answered.
+static void test_shares(void **state)
+{
+    (void)state;
+    int s = request(HELD);
+    rrt__exchange *x = wait_held();
+    assert_true(rrt__exchange_take_place(x));
+    assert_int_equal(rrt__http_places(http), 1);
+    assert_false(rrt__exchange_hold(x, MOST_HELD + 1));
+    assert_true(rrt__exchange_hold(x, MOST_HELD / 2));
+    assert_true(rrt__exchange_hold(x, MOST_HELD / 4));
+    assert_true(rrt__exchange_hold(x, MOST_HELD / 4 * 3));
+    int other = request(HELD);
+    rrt__exchange *y = wait_held();
+    assert_false(rrt__exchange_hold(y, MOST_HELD / 2));
+    rrt__exchange_identify(y, "another");
+    assert_true(rrt__exchange_hold(y, MOST_HELD / 8));
+    rrt__exchange_reply(x, 200, "text/plain", "x", 1);
+    assert_int_equal(rrt__http_places(http), 0);
+    assert_non_null(strstr(receive(s, 1000), "200 OK"));
+    rrt__exchange_reply(y, 200, "text/plain", "y", 1);
+    assert_non_null(strstr(receive(other, 1000), "200 OK"));
+    close(s);
+    close(other);
+    assert_none_open();
+}
+
 // Takes part of a request, and then no more: it is cut off, unless it is we who are slow.
 static void test_slow_sender(void **state)
 {
@@ -268,6 +327,8 @@ int main(void)
         cmocka_unit_test(test_pieces_arrive_alone),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_half_closed),
+        cmocka_unit_test(test_shares),
         cmocka_unit_test(test_slow_sender),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_close),

@@ -12,7 +12,7 @@ static rrt__stops stops_of(const char *const *texts, size_t count)
 {
     rrt__stops stops = {.count = count};
     for (size_t i = 0; i < count; i++) {
-        stops.texts[i] = texts[i];
+        stops.texts[i] = (char *)texts[i];
         stops.lengths[i] = strlen(texts[i]);
     }
     return stops;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/utf8.h"
+#include "tokenizer/parts.h"
 #include "tokenizer/tokenizer.h"
 
 static const rrt_encode_options parse_special = {.parse_special = 1};
@@ -437,6 +438,90 @@ static void test_long_texts(void **state)
     free(text);
 }
 
+// As a conversation of very many short messages is encoded: special tokens between parts that are plain text.
+static void test_many_ranges(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 200000 };
+    static const char unit[] = "<|endoftext|><|endoftext|>";
+    size_t length = strlen(unit), count;
+    char *text = malloc(MESSAGES * length + 1);
+    rrt__range *plain = malloc(MESSAGES * sizeof *plain);
+    for (size_t i = 0; i < MESSAGES; i++) {
+        memcpy(text + i * length, unit, length + 1);
+        plain[i] = (rrt__range){i * length, i * length + length / 2}; // the first of each two is not one
+    }
+    rrt_error err = {0};
+    rrt_tokenizer *tokenizer;
+    int32_t *ids, end;
+    assert_ok(rrt_tokenizer_open(&tokenizer, RRT_TEST_DATA "/tokenizer-smollm", &err));
+    assert_ok(rrt_encode(tokenizer, text, length / 2, &parse_special, &ids, &count, &err));
+    assert_int_equal(count, 1);
+    end = ids[0];
+    rrt_ids_free(ids);
+    clock_t start = clock();
+    assert_ok(
+        rrt__encode(tokenizer, text, MESSAGES * length, &parse_special, plain, MESSAGES, &ids, &count, &err));
+    assert_true((clock() - start) / CLOCKS_PER_SEC < 20);
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) found += ids[i] == end;
+    assert_int_equal(found, MESSAGES);
+    assert_int_equal(count % MESSAGES, 0);
+    assert_true(count / MESSAGES > 2);
+    rrt_ids_free(ids);
+    rrt_tokenizer_close(tokenizer);
+    free(plain);
+    free(text);
+}
+
+// A text is said to have too many tokens only if it has, and spaces and letters without end are.
+static void test_exceeds(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {RRT_TEST_DATA "/tokenizer-smollm", RRT_TEST_DATA "/tokenizer-neox",
+                                          RRT_TEST_DATA "/tokenizer-llama2"};
+    enum { PIECES = 300, MOST_BYTES = 1 << 16 };
+    rrt_error err = {0};
+    char *text = malloc(MOST_BYTES);
+    int n_said = 0;
+    for (size_t k = 0; k < 3; k++) {
+        rrt_tokenizer *tokenizer;
+        uint64_t n_drawn = 0;
+        assert_ok(rrt_tokenizer_open(&tokenizer, folders[k], &err));
+        int32_t vocab = rrt_tokenizer_vocab(tokenizer), best = 0, *ids;
+        size_t longest = 0, length, count;
+        for (int32_t id = 0; id < vocab; id++)
+            if (rrt_token_bytes(tokenizer, id, &length) && length > longest) {
+                longest = length;
+                best = id;
+            }
+        for (int round = 0; round < 50; round++) {
+            size_t at = 0;
+            for (int i = 0; i < PIECES; i++) {
+                int32_t id = rrt__random_bits(k, 0, n_drawn++) % 2
+                                 ? best
+                                 : (int32_t)(rrt__random_bits(k, 1, n_drawn++) % (uint64_t)vocab);
+                const char *bytes = rrt_token_bytes(tokenizer, id, &length);
+                if (rrt__utf8_first_invalid(bytes, length) < length || at + length > MOST_BYTES) continue;
+                memcpy(text + at, bytes, length);
+                at += length;
+            }
+            assert_ok(rrt_encode(tokenizer, text, at, &parse_special, &ids, &count, &err));
+            rrt_ids_free(ids);
+            for (size_t tokens = 1; tokens < count + 10; tokens++) {
+                bool said = rrt__tokenizer_exceeds(tokenizer, text, at, tokens);
+                n_said += said;
+                assert_false(said && count <= tokens);
+            }
+        }
+        memset(text, ' ', MOST_BYTES);
+        assert_true(rrt__tokenizer_exceeds(tokenizer, text, MOST_BYTES, 10));
+        rrt_tokenizer_close(tokenizer);
+    }
+    assert_true(n_said > 0);
+    free(text);
+}
+
 // Whichever request for memory fails, the call says so and nothing leaks.
 static void test_out_of_memory(void **state)
 {
@@ -478,7 +563,8 @@ int main(void)
         cmocka_unit_test(test_write),         cmocka_unit_test(test_special_tokens),
         cmocka_unit_test(test_split),         cmocka_unit_test(test_refused_models),
         cmocka_unit_test(test_refused_parts), cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_many_ranges),
+        cmocka_unit_test(test_exceeds),       cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,13 @@ void rrt__give_back(void)
 #endif
 }
 
+void rrt__give_back_at_once(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); // said once, it no longer grows with what is freed
+#endif
+}
+
 size_t rrt__memory_available_at_most = SIZE_MAX;
 
 // The first number in a file after a key, or at its beginning; SIZE_MAX without one ("max").

@@ -12,7 +12,8 @@
 void *rrt__malloc(size_t size_bytes); // 64-byte aligned
 void *rrt__realloc(void *memory, size_t old_bytes, size_t new_bytes);
 void rrt__free(void *memory);
-void rrt__give_back(void); // freed memory to the system, after something large
+void rrt__give_back(void);         // freed memory to the system, after something large
+void rrt__give_back_at_once(void); // from now on what was a megabyte or more
 
 // How many bytes could be taken without others having to leave memory; SIZE_MAX if the system does not say.
 size_t rrt__memory_available(void);

@@ -18,7 +18,7 @@ typedef struct arguments {
     rrt__string template_text;
 } arguments;
 
-enum { MOST_OPTIONS = 28 };
+enum { MOST_OPTIONS = 30 };
 
 static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
 {
@@ -50,11 +50,15 @@ static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
         {0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, &s->chat_arguments, 0, 0,
          "more variables for the template of every chat ('{\"enable_thinking\": false}')"},
         {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->most_body_bytes, 1024, 1e9,
-         "largest request (default 16M)"},
+         "largest request (default 4M)"},
+        {0, "max-held", "BYTES", RRT__OPTION_SIZE, &s->most_bytes, 1e6, 1e12,
+         "memory for all requests together, from their bodies to their replies (default 256M)"},
         {0, "connections", "N", RRT__OPTION_SIZE, &s->most_connections, 1, 1e5,
          "clients at a time (default 4096, or as files may be open)"},
         {0, "timeout", "SECONDS", RRT__OPTION_REAL, &s->patience_s, 1, 86400,
          "for a client that sends or reads too slowly (default 60)"},
+        {0, "drain-timeout", "SECONDS", RRT__OPTION_REAL, &s->drain_s, 0, 86400,
+         "for replies to be finished after SIGTERM (default 600)"},
         {0, "allow-host", "NAME", RRT__OPTION_LIST, &s->hosts, 0, 0,
          "names of this server, beside localhost and addresses"},
         {0, "allow-origin", "ORIGIN", RRT__OPTION_LIST, &s->origins, 0, 0,
@@ -137,9 +141,11 @@ int rrt__cli_serve(int argc, char **argv)
                               .port = 8080,
                               .engine.requests = 32,
                               .most_waiting = 256,
-                              .most_body_bytes = 16000000,
+                              .most_body_bytes = 4000000,
+                              .most_bytes = 256000000,
                               .most_connections = 4096,
                               .patience_s = 60,
+                              .drain_s = 600,
                               .log = log_line}};
     rrt__server *server = NULL;
     rrt_status status;

@@ -1,6 +1,8 @@
 // Who may ask. A web page that a browser shows must not reach a server on the same machine: not by a name
 // that it lets point there (Host), nor from its own place (Origin).
 #include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -44,7 +46,8 @@ static bool is_same(const char *a, const char *b, size_t length)
     return difference == 0;
 }
 
-static bool has_key(const rrt__server *server, const rrt__exchange *exchange)
+// Whoever shares a key shares what a client may take.
+static bool has_key(const rrt__server *server, rrt__exchange *exchange)
 {
     static const char scheme[] = "Bearer ";
     const rrt__list *keys = &server->options.api_keys;
@@ -52,12 +55,15 @@ static bool has_key(const rrt__server *server, const rrt__exchange *exchange)
     const char *given = rrt__exchange_header(exchange, "Authorization");
     if (!given || strncasecmp(given, scheme, sizeof scheme - 1) != 0) return false;
     given += sizeof scheme - 1;
-    bool is_known = false;
+    size_t known = SIZE_MAX;
     for (size_t i = 0; i < keys->count; i++) {
         size_t length = strlen(keys->items[i]);
-        is_known |= strlen(given) == length && is_same(given, keys->items[i], length);
+        if (strlen(given) == length && is_same(given, keys->items[i], length)) known = i;
     }
-    return is_known;
+    char name[32];
+    snprintf(name, sizeof name, "key %zu", known);
+    if (known < SIZE_MAX) rrt__exchange_identify(exchange, name);
+    return known < SIZE_MAX;
 }
 
 bool rrt__access_check(const rrt__server *server, rrt__exchange *exchange, bool needs_key)

@@ -67,6 +67,7 @@ typedef struct endpoint {
     bool is_open;     // without a key
     bool needs_model; // 503 until it is there
     bool is_work;     // 503 while draining
+    bool has_body;    // it is read aside, and needs a place
 } endpoint;
 
 static const endpoint routes[] = {
@@ -75,11 +76,11 @@ static const endpoint routes[] = {
     {"GET", "/metrics", metrics},
     {"GET", "/v1/models", models, .needs_model = true},
     {"GET", "/tokenizer_info", rrt__api_tokenizer_info, .needs_model = true},
-    {"POST", "/tokenize", rrt__api_tokenize, .needs_model = true},
-    {"POST", "/detokenize", rrt__api_detokenize, .needs_model = true},
-    {"POST", "/apply-template", rrt__api_apply_template, .needs_model = true},
-    {"POST", "/v1/completions", rrt__api_completions, .needs_model = true, .is_work = true},
-    {"POST", "/v1/chat/completions", rrt__api_chat, .needs_model = true, .is_work = true},
+    {"POST", "/tokenize", rrt__api_tokenize, .needs_model = true, .has_body = true},
+    {"POST", "/detokenize", rrt__api_detokenize, .needs_model = true, .has_body = true},
+    {"POST", "/apply-template", rrt__api_apply_template, .needs_model = true, .has_body = true},
+    {"POST", "/v1/completions", rrt__api_completions, .needs_model = true, .is_work = true, .has_body = true},
+    {"POST", "/v1/chat/completions", rrt__api_chat, .needs_model = true, .is_work = true, .has_body = true},
 };
 
 // The route, or NULL where *path_exists says if it is only the method that is wrong.
@@ -96,12 +97,20 @@ static const endpoint *find(const rrt__exchange *exchange, bool *path_exists)
     return NULL;
 }
 
+// Whether it may be sent back, and stand in logs.
+static bool is_plain(const char *text)
+{
+    size_t length = 0;
+    while (text[length] > ' ' && text[length] <= '~') length++;
+    return length && length <= 128 && !text[length];
+}
+
 static void name_request(rrt__server *server, rrt__exchange *exchange)
 {
     char made[64];
     const char *given = rrt__exchange_header(exchange, "X-Request-Id");
     snprintf(made, sizeof made, "%s%llu", server->id, (unsigned long long)server->n_ids++);
-    rrt__exchange_set(exchange, "X-Request-Id", given && strlen(given) <= 128 ? given : made);
+    rrt__exchange_set(exchange, "X-Request-Id", given && is_plain(given) ? given : made);
 }
 
 static bool answers_missing(rrt__exchange *exchange, const endpoint *route, bool path_exists)
@@ -120,13 +129,17 @@ static bool answers_body(rrt__exchange *exchange)
 {
     rrt__body_state state = rrt__exchange_body_state(exchange);
     if (state == RRT__BODY_OK) return false;
-    rrt__exchange_set(exchange, "Retry-After", "1");
+    if (state == RRT__BODY_AMBIGUOUS) {
+        rrt__exchange_set(exchange, "Connection", "close"); // what follows may be meant as its body
+        rrt__answer_error(exchange, 400, "invalid_request_error", NULL, "ambiguous_length",
+                          "the length of the body is said twice (Content-Length, Transfer-Encoding)");
+        return true;
+    }
     if (state == RRT__BODY_TOO_LARGE)
         rrt__answer_error(exchange, 413, "invalid_request_error", NULL, "body_too_large",
                           "the body is larger than this server takes (--max-body says how much that is)");
     else
-        rrt__answer_error(exchange, 429, "rate_limit_error", NULL, "no_room",
-                          "too many requests are being received: try again in a second");
+        rrt__answer_busy(exchange, "no_room", "requests fill the memory set aside for them");
     return true;
 }
 
@@ -157,9 +170,55 @@ void rrt__api_admit(void *user, rrt__exchange *exchange)
     bool path_exists, asks = strcmp(rrt__exchange_method(exchange), "OPTIONS") == 0;
     const endpoint *route = find(exchange, &path_exists);
     name_request(server, exchange);
+    // Before all else: who is in front of us may see two requests here.
+    if (rrt__exchange_body_state(exchange) == RRT__BODY_AMBIGUOUS && answers_body(exchange)) return;
     if (!rrt__access_check(server, exchange, !asks && !(route && route->is_open))) return;
     if (answers_preflight(exchange) || answers_missing(exchange, route, path_exists)) return;
     if (!answers_body(exchange)) answers_unavailable(server, exchange, route);
+}
+
+// --- bodies are read aside ------------------------------------------------------------------------------
+
+typedef struct reading {
+    rrt__work work;
+    rrt__server *server;
+    rrt__exchange *exchange;
+    const endpoint *route;
+} reading;
+
+static void read_aside(rrt__work *work)
+{
+    reading r = *(reading *)work;
+    rrt__free(work);
+    if (rrt__exchange_is_gone(r.exchange))
+        rrt__answer_unavailable(r.exchange, "gone", "nobody waits for this");
+    else if (rrt__server_stops(r.server))
+        rrt__answer_unavailable(r.exchange, "draining", "the server is about to stop");
+    else
+        r.route->answer(r.server, r.exchange);
+}
+
+static void put_aside(rrt__server *server, rrt__exchange *exchange, const endpoint *route)
+{
+    enum { LONG_BYTES = 64 << 10 };
+    size_t length;
+    reading *r;
+    rrt_error err = {0};
+    if (!rrt__exchange_take_place(exchange)) {
+        rrt__metrics_count(&server->metrics, &server->metrics.refused, 1);
+        rrt__answer_busy(exchange, "queue_full", "too many requests are waiting");
+        return;
+    }
+    if (rrt__alloc(&r, 1, sizeof *r, "a request", &err)) {
+        rrt__answer_failure(exchange, &err);
+        return;
+    }
+    *r = (reading){{.run = read_aside}, server, exchange, route};
+    rrt__exchange_body(exchange, &length);
+    if (rrt__aside_put(&server->aside, length > LONG_BYTES ? RRT__LANE_LONG : RRT__LANE_SHORT, &r->work))
+        return;
+    rrt__free(r);
+    rrt__answer_unavailable(exchange, "draining", "the server is about to stop");
 }
 
 void rrt__api_handle(void *user, rrt__exchange *exchange)
@@ -167,6 +226,9 @@ void rrt__api_handle(void *user, rrt__exchange *exchange)
     rrt__server *server = user;
     bool path_exists;
     const endpoint *route = find(exchange, &path_exists); // it exists, or admit had answered
-    if (!answers_body(exchange) && !answers_unavailable(server, exchange, route))
+    if (answers_body(exchange) || answers_unavailable(server, exchange, route)) return;
+    if (route->has_body)
+        put_aside(server, exchange, route);
+    else
         route->answer(server, exchange);
 }

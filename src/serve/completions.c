@@ -14,9 +14,9 @@ enum {
 };
 
 // Answers if the request asks for another model than the one we have.
-static bool is_other_model(const rrt__job *job)
+static bool is_other_model(const rrt__job *job, const json_t *body)
 {
-    const json_t *model = json_object_get(job->body, "model");
+    const json_t *model = json_object_get(body, "model");
     const char *name = json_string_value(model), *ours = rrt__server_model_name(job->server);
     if (rrt__json_is_absent(model)) return false;
     if (name && (strcmp(name, ours) == 0 || strcmp(name, job->server->options.model) == 0)) return false;
@@ -47,17 +47,24 @@ static bool is_too_long(rrt__job *job)
     return true;
 }
 
-// Answers if too much waits already. A request may have many prompts: it is let in as a whole.
-static bool is_full(rrt__server *server, rrt__exchange *exchange)
+// Answers if there is not as much memory as it may take until it is answered, now or ever.
+static bool is_too_large(rrt__job *job)
 {
-    pthread_mutex_lock(&server->lock);
-    bool full = server->n_open >= server->options.engine.requests + server->options.most_waiting;
-    pthread_mutex_unlock(&server->lock);
-    if (!full) return false;
-    rrt__metrics_count(&server->metrics, &server->metrics.refused, 1);
-    rrt__exchange_set(exchange, "Retry-After", "1");
-    rrt__answer_error(exchange, 429, "rate_limit_error", NULL, "queue_full",
-                      "too many requests are waiting: try again in a second");
+    rrt__server *server = job->server;
+    job->bytes = rrt__job_bytes(job);
+    if (rrt__exchange_hold(job->exchange, job->bytes)) return false;
+    char message[256];
+    bool is_ever = job->bytes <= server->options.most_bytes / 9 * 8;
+    snprintf(
+        message, sizeof message,
+        "this request may take %zu MB until it is answered: all together may take %zu (stream, or ask for "
+        "fewer prompts, tokens or logprobs; --max-held)",
+        job->bytes / 1000000 + 1, server->options.most_bytes / 1000000);
+    rrt__metrics_count(&server->metrics, &server->metrics.refused, is_ever);
+    if (is_ever)
+        rrt__answer_busy(job->exchange, "no_room", "requests fill the memory set aside for them");
+    else
+        rrt__answer_error(job->exchange, 413, "invalid_request_error", NULL, "request_too_large", message);
     return true;
 }
 
@@ -80,14 +87,14 @@ static void log_prompt(const rrt__job *job)
     }
 }
 
-static rrt_status read_job(rrt__job *job, rrt_error *err)
+static rrt_status read_job(rrt__job *job, const json_t *body, rrt_error *err)
 {
-    RRT__TRY(rrt__parameters_read(&job->parameters, job->body, job->is_chat, job->server->exit_rule, err));
-    rrt_status status = job->is_chat ? rrt__messages_read(job, err) : rrt__prompts_read(job, err);
+    RRT__TRY(rrt__parameters_read(&job->parameters, body, job->is_chat, job->server->exit_rule, err));
+    rrt_status status = job->is_chat ? rrt__messages_read(job, body, err) : rrt__prompts_read(job, body, err);
     return status && !err->where[0] ? rrt__at(err, status, job->is_chat ? "messages" : "prompt") : status;
 }
 
-// False if there is nobody to take it any more.
+// Answers if there is nobody to take it any more.
 static bool hand_over(rrt__job *job)
 {
     rrt__server *server = job->server;
@@ -97,43 +104,47 @@ static bool hand_over(rrt__job *job)
         rrt__job **last = &server->incoming;
         while (*last) last = &(*last)->next;
         *last = job;
-        server->n_open += job->n_choices;
         pthread_cond_signal(&server->wake);
     }
     pthread_mutex_unlock(&server->lock);
+    if (stops) rrt__answer_unavailable(job->exchange, "draining", "the server is about to stop");
     return !stops;
+}
+
+// Nothing of the body is left in the job that comes of it. False: it was answered.
+static bool read_body(rrt__job *job)
+{
+    rrt_error err = {0};
+    json_t *body;
+    if (!rrt__answer_unless_object(job->server, job->exchange, &body)) return false;
+    bool is_other = is_other_model(job, body);
+    rrt_status status = is_other ? RRT_STATUS_OK : read_job(job, body, &err);
+    json_decref(body);
+    if (status) rrt__answer_failure(job->exchange, &err);
+    if (is_other || status) return false;
+    if (!job->excess_bytes) return !is_too_long(job);
+    rrt__answer_too_long(job->server, job->exchange, job->is_chat ? "messages" : "prompt", job->excess_bytes);
+    return false;
 }
 
 static void complete(rrt__server *server, rrt__exchange *exchange, bool is_chat)
 {
     rrt_error err = {0};
     rrt__job *job;
-    json_t *body;
-    if (is_full(server, exchange) || !rrt__answer_unless_object(exchange, &body)) return;
-    rrt_status status = rrt__alloc(&job, 1, sizeof *job, "a request", &err);
-    if (status) {
-        json_decref(body);
+    if (rrt__alloc(&job, 1, sizeof *job, "a request", &err)) {
         rrt__answer_failure(exchange, &err);
         return;
     }
     *job = (rrt__job){.server = server,
                       .exchange = exchange,
-                      .body = body,
                       .is_chat = is_chat,
                       .created = time(NULL),
                       .arrived = rrt__now_seconds()};
     snprintf(job->id, sizeof job->id, "%s-%s%" PRIu64, is_chat ? "chatcmpl" : "cmpl", server->id,
              server->n_ids++);
-    bool is_answered = is_other_model(job);
-    if (!is_answered && (status = read_job(job, &err))) {
-        rrt__answer_failure(exchange, &err);
-        is_answered = true;
-    }
-    is_answered = is_answered || is_too_long(job);
-    if (!is_answered && server->options.logs_prompts) log_prompt(job);
-    if (!is_answered && hand_over(job)) return;
-    if (!is_answered) rrt__answer_unavailable(exchange, "draining", "the server is about to stop");
-    rrt__job_free(job);
+    bool is_taken = read_body(job) && !is_too_large(job);
+    if (is_taken && server->options.logs_prompts) log_prompt(job);
+    if (!is_taken || !hand_over(job)) rrt__job_free(job);
 }
 
 void rrt__api_completions(rrt__server *server, rrt__exchange *exchange)

@@ -1,10 +1,28 @@
 // Who is connected, and who has to go.
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "serve/http_inside.h"
+
+// Of IPv6 the network's part: a client has the rest to choose from.
+static void note_address(rrt__connection *c)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t bytes = sizeof address;
+    getpeername(c->socket, (struct sockaddr *)&address, &bytes);
+    if (address.ss_family == AF_INET6) {
+        struct in6_addr a = ((const struct sockaddr_in6 *)&address)->sin6_addr;
+        if (!IN6_IS_ADDR_V4MAPPED(&a)) memset(a.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &a, c->address, sizeof c->address);
+    } else if (address.ss_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)&address)->sin_addr, c->address, sizeof c->address);
+    }
+}
 
 void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **context,
                               enum MHD_ConnectionNotificationCode code)
@@ -15,6 +33,7 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
         if (rrt__alloc(&c, 1, sizeof *c, "a connection", NULL)) return; // its requests are then refused
         c->socket = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         c->since = rrt__now_seconds();
+        note_address(c);
         setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         // Else the kernel keeps megabytes for each client that does not read.
         setsockopt(c->socket, SOL_SOCKET, SO_SNDBUF, &(int){1 << 17}, sizeof(int));
@@ -34,10 +53,35 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
     }
 }
 
-// A suspended connection is not looked at by libmicrohttpd: whether its client has closed is asked here.
-static bool has_closed(const struct pollfd *polled)
+// A client that sends no more may still wait for its answer (shutdown(SHUT_WR)), or have closed, and looks
+// the same. Only one that has closed refuses what it is sent. So it is sent a byte out of band, which no
+// reader sees in the reply, and which would be an empty line in front of it, as clients have to expect.
+static void probe(rrt__connection *c, double now)
 {
-    return polled->revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
+    enum { INTERVAL_S = 1 };
+    if (now - c->probed < INTERVAL_S) return;
+    c->probed = now;
+    send(c->socket, "\n", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// Whether it waits for a request, and not for us to read it.
+static bool is_idle(const rrt__connection *c, double now)
+{
+    static const double moment_s = 0.2;
+    int unread = 0;
+    return now - c->since > moment_s && ioctl(c->socket, FIONREAD, &unread) == 0 && !unread;
+}
+
+// A suspended connection is not looked at by libmicrohttpd: whether its client has closed is asked here.
+static bool is_gone(rrt__connection *c, const struct pollfd *polled, double now)
+{
+    if (polled->revents & (POLLHUP | POLLERR | POLLNVAL)) return true;
+    if (!(polled->revents & POLLRDHUP)) return false;
+    if (!c->exchange) return is_idle(c, now);   // nor will there be another request
+    if (!c->exchange->is_received) return true; // nor ever will be
+    // Where some of the reply is on its way, the next piece finds it out.
+    if (c->exchange->state == RRT__EXCHANGE_WAITING) probe(c, now);
+    return false;
 }
 
 // Whether a client makes no progress with what is its turn: to send, or to take pieces that are there. A
@@ -47,7 +91,7 @@ static bool is_too_slow(const rrt__http *http, const rrt__connection *c, double 
     const rrt__exchange *x = c->exchange;
     bool is_its_turn =
         !x || !x->is_received || (x->state >= RRT__EXCHANGE_WRITING && x->taken < x->out.length);
-    return is_its_turn && now - c->since > http->options.patience_s;
+    return is_its_turn && now - c->since > http->patience_s;
 }
 
 // Drops those that `every` or their own fault says; returns how many connections are to be resumed.
@@ -66,7 +110,7 @@ static size_t drop_connections(rrt__http *http, bool every)
     const struct pollfd *polled = http->polled, *end = polled + count;
     for (rrt__connection *c = http->connections; c && polled < end; c = c->next, polled++) {
         rrt__exchange *x = c->exchange;
-        if (!every && !is_too_slow(http, c, now) && !(x && has_closed(polled))) continue;
+        if (!every && !is_too_slow(http, c, now) && !is_gone(c, polled, now)) continue;
         shutdown(c->socket, SHUT_RDWR);
         if (!x) continue;
         x->is_gone = true;
@@ -81,6 +125,13 @@ void rrt__connections_drop(rrt__http *http, bool every)
     size_t n_woken = drop_connections(http, every);
     pthread_mutex_unlock(&http->lock);
     for (size_t i = 0; i < n_woken; i++) MHD_resume_connection(http->woken[i]);
+}
+
+void rrt__http_hurry(rrt__http *http, double patience_s)
+{
+    pthread_mutex_lock(&http->lock);
+    if (patience_s < http->patience_s) http->patience_s = patience_s;
+    pthread_mutex_unlock(&http->lock);
 }
 
 void rrt__http_watch(rrt__http *http)

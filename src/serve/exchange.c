@@ -15,7 +15,8 @@ static void copy_text(char **out, const char *text)
 void rrt__exchange_release(rrt__exchange *x)
 {
     if (--x->owners > 0) return;
-    x->http->body_bytes -= x->body.length;
+    rrt__exchange_refund(x, x->charged);
+    rrt__share_leave(&x->http->share, x->client);
     x->http->n_exchanges--;
     for (int i = 0; i < x->n_set; i++) rrt__free(x->set[i].value);
     rrt__string_free(&x->body);
@@ -31,6 +32,56 @@ bool rrt__exchange_wake(rrt__exchange *x)
     x->is_suspended = false;
     return was;
 }
+
+// --- what it holds --------------------------------------------------------------------------------------
+
+bool rrt__exchange_charge(rrt__exchange *x, size_t bytes, bool always)
+{
+    if (!rrt__share_take_bytes(&x->http->share, x->client, bytes, always)) return false;
+    x->charged += bytes;
+    return true;
+}
+
+void rrt__exchange_refund(rrt__exchange *x, size_t bytes)
+{
+    rrt__share_free_bytes(&x->http->share, x->client, bytes);
+    x->charged -= bytes;
+}
+
+void rrt__exchange_identify(rrt__exchange *x, const char *name)
+{
+    rrt__share *share = &x->http->share;
+    pthread_mutex_lock(&x->http->lock);
+    rrt__client *client = rrt__share_enter(share, name);
+    if (client) rrt__share_leave(share, x->client);
+    if (client) x->client = client;
+    pthread_mutex_unlock(&x->http->lock);
+}
+
+rrt__client *rrt__exchange_client(const rrt__exchange *x)
+{
+    return x->client;
+}
+
+bool rrt__exchange_take_place(rrt__exchange *x)
+{
+    pthread_mutex_lock(&x->http->lock);
+    x->has_place = rrt__share_take_place(&x->http->share, x->client);
+    pthread_mutex_unlock(&x->http->lock);
+    return x->has_place;
+}
+
+bool rrt__exchange_hold(rrt__exchange *x, size_t bytes)
+{
+    pthread_mutex_lock(&x->http->lock);
+    bool fits = bytes <= x->held || rrt__exchange_charge(x, bytes - x->held, false);
+    if (bytes < x->held) rrt__exchange_refund(x, x->held - bytes);
+    if (fits) x->held = bytes;
+    pthread_mutex_unlock(&x->http->lock);
+    return fits;
+}
+
+// --- the reply ------------------------------------------------------------------------------------------
 
 void rrt__exchange_set(rrt__exchange *x, const char *name, const char *value)
 {
@@ -55,17 +106,39 @@ static void drop(rrt__exchange *x)
     if (x->connection) shutdown(x->connection->socket, SHUT_RDWR);
 }
 
+// Called under the lock. Adds to what is on its way; false: there is no memory, or the client is too far
+// behind.
+static bool append(rrt__exchange *x, const char *text, size_t length)
+{
+    size_t unread = x->out.length - x->taken + length, before = x->out.capacity;
+    if (!length) return true;
+    if (x->taken > x->out.length / 2) { // what was sent makes room, also for a client that is always behind
+        x->out.length -= x->taken;
+        memmove(x->out.data, x->out.data + x->taken, x->out.length);
+        x->taken = 0;
+    }
+    if (unread > RRT__MOST_UNREAD_BYTES || rrt__string_append(&x->out, text, length, NULL)) return false;
+    size_t more = x->out.capacity - before;
+    return !more || rrt__exchange_charge(x, more, unread <= RRT__SMALL_BYTES);
+}
+
+static void free_place(rrt__exchange *x)
+{
+    if (x->has_place) rrt__share_free_place(&x->http->share, x->client);
+    x->has_place = false;
+}
+
 static bool apply(rrt__exchange *x, change c)
 {
     rrt__http *http = x->http;
     struct MHD_Connection *handle = x->handle;
     pthread_mutex_lock(&http->lock);
-    bool fits = c.is_last || x->out.length - x->taken + c.length <= RRT__MOST_UNREAD_BYTES;
-    bool stays = !x->is_gone && fits && !rrt__string_append(&x->out, c.text, c.length, NULL);
+    bool stays = !x->is_gone && append(x, c.text, c.length);
     if (!stays && !x->is_gone) drop(x);
     if (x->connection && x->taken == x->out.length - c.length) x->connection->since = rrt__now_seconds();
     x->state = c.state;
     bool wakes = rrt__exchange_wake(x);
+    if (c.is_last) free_place(x);
     if (c.is_last) rrt__exchange_release(x);
     pthread_mutex_unlock(&http->lock);
     // While it is suspended the connection cannot end, and only one wakes it.
@@ -75,9 +148,17 @@ static bool apply(rrt__exchange *x, change c)
 
 void rrt__exchange_reply(rrt__exchange *x, int status, const char *type, const char *text, size_t length)
 {
-    x->status = status;
-    x->type = type;
-    apply(x, (change){RRT__EXCHANGE_REPLIED, text, length, true});
+    static const char none[] = "{\"error\":{\"message\":\"out of memory for this reply\",\"type\":"
+                               "\"unavailable_error\",\"param\":null,\"code\":\"no_room\"}}";
+    // Nobody looks at it until it is replied: a long one is copied without the lock.
+    bool fits = !rrt__string_append(&x->out, text, length, NULL);
+    pthread_mutex_lock(&x->http->lock);
+    fits = fits && rrt__exchange_charge(x, x->out.capacity, length <= RRT__SMALL_BYTES);
+    pthread_mutex_unlock(&x->http->lock);
+    if (!fits) rrt__string_free(&x->out);
+    x->status = fits ? status : MHD_HTTP_SERVICE_UNAVAILABLE;
+    x->type = fits ? type : "application/json";
+    apply(x, (change){RRT__EXCHANGE_REPLIED, none, fits ? 0 : sizeof none - 1, true});
 }
 
 void rrt__exchange_begin(rrt__exchange *x, const char *type)
@@ -130,15 +211,23 @@ static ssize_t take(void *user, uint64_t position, char *buffer, size_t most)
     return result;
 }
 
+// libmicrohttpd does not look whether more is to come.
+static bool has_sent_all(const rrt__exchange *x)
+{
+    char byte;
+    return recv(x->connection->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static enum MHD_Result queue(rrt__exchange *x, bool is_whole)
 {
     enum { PIECE = 16384 };
     struct MHD_Response *response =
-        is_whole ? MHD_create_response_from_buffer(x->out.length, x->out.data, MHD_RESPMEM_MUST_COPY)
+        is_whole ? MHD_create_response_from_buffer(x->out.length, x->out.data, MHD_RESPMEM_PERSISTENT)
                  : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, take, x, NULL);
     if (!response) return MHD_NO;
     MHD_add_response_header(response, "Content-Type", x->type);
     for (int i = 0; i < x->n_set; i++) MHD_add_response_header(response, x->set[i].name, x->set[i].value);
+    if (has_sent_all(x)) MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(x->handle, (unsigned)x->status, response);
     MHD_destroy_response(response);
     return result;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,6 +42,15 @@ rrt__body_state rrt__exchange_body_state(const rrt__exchange *x)
     return x->body_state;
 }
 
+void rrt__exchange_drop_body(rrt__exchange *x)
+{
+    rrt__string_free(&x->body);
+    pthread_mutex_lock(&x->http->lock);
+    rrt__exchange_refund(x, x->body_charged);
+    x->body_charged = 0;
+    pthread_mutex_unlock(&x->http->lock);
+}
+
 static rrt__connection *connection_of(struct MHD_Connection *handle)
 {
     const union MHD_ConnectionInfo *info =
@@ -70,34 +80,66 @@ static rrt__exchange *open_exchange(rrt__http *http, struct MHD_Connection *hand
     x->connection = connection;
     x->owners = 2;
     pthread_mutex_lock(&http->lock);
-    http->n_exchanges++;
-    connection->exchange = x;
-    connection->since = rrt__now_seconds();
+    x->client = rrt__share_enter(&http->share, connection->address);
+    bool is_open = x->client != NULL;
+    if (is_open) {
+        http->n_exchanges++;
+        connection->exchange = x;
+        connection->since = rrt__now_seconds();
+    }
     pthread_mutex_unlock(&http->lock);
-    return x;
+    if (is_open) return x;
+    rrt__free(x->method);
+    rrt__free(x->path);
+    rrt__free(x);
+    return NULL;
 }
 
+static enum MHD_Result count_lengths(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    (void)value;
+    size_t *count = user;
+    *count += strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0;
+    return MHD_YES;
+}
+
+// What the head says of the body. Memory for it is there at once, so that it is not copied as it grows, and
+// is charged as it comes.
 static void note_announced_bytes(rrt__exchange *x)
 {
+    size_t count = 0;
     const char *announced = rrt__exchange_header(x, "Content-Length");
-    if (announced && strtoull(announced, NULL, 10) > x->http->options.most_body_bytes)
+    unsigned long long bytes = announced ? strtoull(announced, NULL, 10) : 0;
+    MHD_get_connection_values(x->handle, MHD_HEADER_KIND, count_lengths, &count);
+    if (count > 1)
+        x->body_state = RRT__BODY_AMBIGUOUS;
+    else if (bytes > x->http->options.most_body_bytes)
         x->body_state = RRT__BODY_TOO_LARGE;
+    else if (bytes && rrt__array_reserve(&x->body.data, &x->body.capacity, bytes + 1, 1, NULL))
+        x->body_state = RRT__BODY_NO_ROOM;
 }
 
 // A body that is refused is read all the same: a client that is still sending does not see a reply.
 static void receive(rrt__exchange *x, const char *bytes, size_t count)
 {
+    enum { GROWTH = 3 }; // a growing string's old and new memory
     rrt__http *http = x->http;
     if (x->state != RRT__EXCHANGE_READING || x->body_state) return;
-    pthread_mutex_lock(&http->lock);
-    if (count > http->options.most_body_bytes - x->body.length)
+    if (count > http->options.most_body_bytes - x->body.length) {
         x->body_state = RRT__BODY_TOO_LARGE;
-    else if (http->body_bytes + count > RRT__MOST_BODIES_BYTES ||
-             rrt__string_append(&x->body, bytes, count, NULL))
-        x->body_state = RRT__BODY_NO_ROOM;
-    else
-        http->body_bytes += count;
+        return;
+    }
+    bool grows = x->body.length + count >= x->body.capacity; // its length was not announced
+    size_t charge = grows ? count * GROWTH : count;
+    pthread_mutex_lock(&http->lock);
+    bool fits = rrt__exchange_charge(x, charge, false);
+    if (fits) x->body_charged += charge;
     pthread_mutex_unlock(&http->lock);
+    if (!fits || rrt__string_append(&x->body, bytes, count, NULL)) {
+        x->body_state = RRT__BODY_NO_ROOM;
+        rrt__exchange_drop_body(x);
+    }
 }
 
 static bool begins_to_wait(rrt__exchange *x)
@@ -133,7 +175,12 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *handle, con
         *upload_bytes = 0;
         return MHD_YES;
     }
-    if (begins_to_wait(x)) http->options.handle(http->options.user, x);
+    if (begins_to_wait(x)) {
+        http->options.handle(http->options.user, x);
+        // Suspended from here it would, once resumed, be read before it is answered, and a client that sends
+        // no more be taken for gone. When this is called the next time, at once, it is no longer read.
+        return MHD_YES;
+    }
     return rrt__exchange_send(x);
 }
 
@@ -166,6 +213,14 @@ size_t rrt__http_open_exchanges(rrt__http *http)
     return count;
 }
 
+size_t rrt__http_places(rrt__http *http)
+{
+    pthread_mutex_lock(&http->lock);
+    size_t count = http->share.places;
+    pthread_mutex_unlock(&http->lock);
+    return count;
+}
+
 static rrt_status listen_at(int *out, const rrt__http_options *options, rrt_error *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
@@ -184,6 +239,14 @@ static rrt_status listen_at(int *out, const rrt__http_options *options, rrt_erro
     freeaddrinfo(found);
     *out = s;
     return status;
+}
+
+// A path with a NUL would end there for us: it stays as it was sent, which is nothing that we have.
+static size_t unescape(void *user, struct MHD_Connection *handle, char *text)
+{
+    (void)user;
+    (void)handle;
+    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
 // As many connections as asked for, or as files may be open.
@@ -212,13 +275,16 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
         return status;
     }
     http->options = *options;
+    http->patience_s = options->patience_s;
+    http->share = (rrt__share){.most_places = options->most_places, .most_bytes = options->most_bytes};
     pthread_mutex_init(&http->lock, NULL);
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
         connection_limit(options->most_connections), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)options->patience_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http, MHD_OPTION_END);
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http,
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
     if (!http->daemon) {
         close(listening);
         rrt__free(http);
@@ -228,12 +294,26 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
     return RRT_STATUS_OK;
 }
 
-int rrt__http_port(const rrt__http *http)
+static struct sockaddr_storage address_of(const rrt__http *http)
 {
     struct sockaddr_storage address = {0};
     socklen_t bytes = sizeof address;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_LISTEN_FD);
     getsockname(info->listen_fd, (struct sockaddr *)&address, &bytes);
+    return address;
+}
+
+bool rrt__http_is_local(const rrt__http *http)
+{
+    const struct sockaddr_storage address = address_of(http);
+    if (address.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address)->sin6_addr);
+    return ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+int rrt__http_port(const rrt__http *http)
+{
+    struct sockaddr_storage address = address_of(http);
     return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
                                                : ((struct sockaddr_in *)&address)->sin_port);
 }

@@ -10,8 +10,8 @@
 #include "serve/http.h"
 
 enum {
-    RRT__MOST_UNREAD_BYTES = 1 << 20,   // that a client may leave of a reply in pieces
-    RRT__MOST_BODIES_BYTES = 256 << 20, // of all requests that are being received
+    RRT__MOST_UNREAD_BYTES = 1 << 20, // that a client may leave of a reply in pieces
+    RRT__SMALL_BYTES = 16 << 10,      // of a reply, that are there for every connection
     RRT__MOST_SET = 8,
 };
 
@@ -19,6 +19,8 @@ enum {
 typedef struct rrt__connection {
     struct rrt__connection *next, **at;
     int socket;
+    char address[64];        // that it comes from
+    double probed;           // when it was last asked whether it is still there
     double since;            // it began to send the request, or last took some of the reply
     rrt__exchange *exchange; // NULL between two requests
 } rrt__connection;
@@ -38,6 +40,11 @@ struct rrt__exchange {
     rrt__connection *connection; // NULL once libmicrohttpd is done with the request
     int owners;
     char *method, *path;
+    rrt__client *client;
+    size_t charged;      // bytes of its share, of which are
+    size_t body_charged; // … the body's
+    size_t held;         // … what was asked for
+    bool has_place;
     rrt__string body;
     rrt__body_state body_state;
     rrt__exchange_state state;
@@ -59,12 +66,17 @@ struct rrt__http {
     pthread_mutex_t lock; // of all below, and of exchanges and connections. No call that wakes libmicrohttpd
                           // is made under it: that has locks of its own
     rrt__connection *connections;
-    size_t n_exchanges, body_bytes;
+    rrt__share share;
+    size_t n_exchanges;
+    double patience_s;
     struct pollfd *polled;         // room for rrt__http_watch
     struct MHD_Connection **woken; // the same
     size_t polled_capacity, woken_capacity;
 };
 
+// Called under the lock: memory of the exchange's client. False: there is none.
+bool rrt__exchange_charge(rrt__exchange *exchange, size_t bytes, bool always);
+void rrt__exchange_refund(rrt__exchange *exchange, size_t bytes);
 // Called under the lock. One owner less.
 void rrt__exchange_release(rrt__exchange *exchange);
 // Called under the lock: whether the caller has to resume the connection after it.

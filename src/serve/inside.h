@@ -7,10 +7,14 @@
 
 #include "rrt/chat.h"
 #include "rrt/model.h"
+#include "serve/aside.h"
 #include "serve/http.h"
 #include "serve/job.h"
 #include "serve/metrics.h"
 #include "serve/server.h"
+
+// Of a body's bytes, how many there are at least for each value in it.
+enum { RRT__BODY_BYTES_PER_WEIGHT = 4 };
 
 typedef enum rrt__server_state {
     RRT__SERVER_LOADING,
@@ -25,6 +29,7 @@ struct rrt__server {
     rrt__metrics metrics;
     pthread_t worker;
     bool has_worker;
+    rrt__aside aside;
     char id[24]; // begins the ids of replies
     _Atomic uint64_t n_ids;
     long created; // Unix time
@@ -34,8 +39,8 @@ struct rrt__server {
     rrt__server_state state;
     rrt_error error; // of loading
     bool stops;      // at once
+    double drains_until;
     rrt__job *incoming;
-    size_t n_open; // choices that are not over
 
     // Set by the worker before the state is READY, and read-only from then on.
     rrt_model *model;
@@ -46,23 +51,37 @@ struct rrt__server {
     rrt_error chat_error;
     size_t most_tokens; // of a request, prompt and reply together
     char exit_rule[32]; // that a threshold alone is for
+    char memory[256];   // how much all may take, in words
 
     // The worker's own.
     rrt_engine *engine;
-    rrt__job *jobs;       // that are not answered
+    rrt__job *jobs;       // that are not over, the oldest first
     rrt__choice *choices; // in the engine, the oldest first: it begins them in this order
+    size_t n_waiting;     // choices that are not in the engine yet
+    size_t n_turns;       // places given
     double step_began;
 };
 
 const char *rrt__server_model_name(const rrt__server *server);
 rrt__server_state rrt__server_state_now(rrt__server *server);
+bool rrt__server_stops(rrt__server *server); // at once
 void rrt__server_log(const rrt__server *server, const char *format, ...) RRT__PRINTF(2, 3);
 
 // --- worker.c: the thread that owns model and engine (pthread_create's kind of function) ---
 void *rrt__worker_run(void *server);
+int rrt__worker_take_token(void *choice, uint64_t request, const rrt_token *token, rrt_finish finish);
+// Ends what is left of a job, which with that is gone.
+void rrt__job_cancel(rrt__job *job);
+
+// --- turns.c: the worker's choice of what goes into the engine ---
+void rrt__jobs_take(rrt__server *server, rrt__job *incoming);
+void rrt__jobs_submit(rrt__server *server);
 
 // --- load.c: loads, and tells the others how that went. False: it failed ---
 bool rrt__load(rrt__server *server);
+
+// --- bound.c: how much memory all may take, once the model is there ---
+void rrt__bound_memory(rrt__server *server);
 
 // --- api.c: what http.h calls ---
 void rrt__api_admit(void *server, rrt__exchange *exchange);
@@ -77,6 +96,7 @@ void rrt__api_tokenizer_info(rrt__server *server, rrt__exchange *exchange);
 void rrt__api_apply_template(rrt__server *server, rrt__exchange *exchange);
 
 // --- conversation.c: "messages" of a body, and what else the chat template reads, as text and ids ---
+// A text that is longer than the context can be gets no ids.
 rrt_status rrt__conversation_render(const rrt__server *server, const json_t *body, rrt_chat_prompt *out,
                                     rrt_error *err);
 
@@ -95,7 +115,12 @@ void rrt__answer_unavailable(rrt__exchange *exchange, const char *code, const ch
 void rrt__answer_failure(rrt__exchange *exchange, const rrt_error *err);
 json_t *rrt__failure_json(const rrt_error *err, int *http_status);
 json_t *rrt__error_json(const char *type, const char *param, const char *code, const char *message);
-// The body as an object. False: it was none, and that is answered.
-bool rrt__answer_unless_object(rrt__exchange *exchange, json_t **body);
+// The same for a prompt whose bytes alone are too many.
+void rrt__answer_too_long(const rrt__server *server, rrt__exchange *exchange, const char *param,
+                          size_t bytes);
+// The same with 429 and the advice to try again.
+void rrt__answer_busy(rrt__exchange *exchange, const char *code, const char *why);
+// The body as an object; its text is forgotten. False: it was none, and that is answered.
+bool rrt__answer_unless_object(const rrt__server *server, rrt__exchange *exchange, json_t **body);
 
 #endif

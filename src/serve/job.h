@@ -1,10 +1,11 @@
-// A job: one request to make tokens, with a "choice" for each of its prompts. It is made by the HTTP thread,
-// and belongs to the worker from then on.
+// A job: one request to make tokens, with a "choice" for each of its prompts. It is made aside, belongs to
+// the worker while there are tokens to be made, and is answered and freed aside.
 #ifndef RRT__SERVE_JOB_H
 #define RRT__SERVE_JOB_H
 
 #include "base/json.h"
 #include "rrt/engine.h"
+#include "serve/aside.h"
 #include "serve/http.h"
 #include "serve/metrics.h"
 #include "serve/parameters.h"
@@ -14,7 +15,7 @@ typedef struct rrt__choice {
     struct rrt__job *job;
     size_t index;
     uint64_t request; // its name in the engine, 0: not there
-    int32_t *prompt;
+    int32_t *prompt;  // until the engine has it
     size_t prompt_tokens;
     size_t unseen;    // tokens that we put in front of the prompt's text: BOS
     rrt__string echo; // the prompt's text, where it is to come first
@@ -30,10 +31,10 @@ typedef struct rrt__choice {
 } rrt__choice;
 
 typedef struct rrt__job {
+    rrt__work work; // its end
     struct rrt__job *next;
     struct rrt__server *server;
     rrt__exchange *exchange;
-    json_t *body; // owns the parameters' strings
     rrt__parameters parameters;
     bool is_chat, has_begun; // to send events
     char id[64];
@@ -41,14 +42,20 @@ typedef struct rrt__job {
     double arrived;
     rrt__choice *choices;
     size_t n_choices, n_open;
-    rrt_error error; // that ended a choice
+    size_t n_submitted, n_running; // choices that the engine has had, and has
+    size_t turn;                   // when it last got a place
+    size_t bytes;                  // that it holds at most
+    size_t excess_bytes;           // of a prompt that is longer than any can be
+    rrt_error error;               // that ended a choice
 } rrt__job;
 
 void rrt__job_free(rrt__job *job);
+// What it will hold at most until it is answered, its reply included.
+size_t rrt__job_bytes(const rrt__job *job);
 
 // --- prompts.c: "prompt" or "messages" of the body become choices ---
-rrt_status rrt__prompts_read(rrt__job *job, rrt_error *err);
-rrt_status rrt__messages_read(rrt__job *job, rrt_error *err);
+rrt_status rrt__prompts_read(rrt__job *job, const json_t *body, rrt_error *err);
+rrt_status rrt__messages_read(rrt__job *job, const json_t *body, rrt_error *err);
 
 // --- logprobs.c: notes a token's, in choice->logprobs ---
 void rrt__logprobs_note(rrt__choice *choice, const rrt_token *token);

@@ -145,10 +145,12 @@ static rrt_status read_stops(rrt__stops *stops, const json_t *body, rrt_error *e
         const json_t *text = json_is_array(stop) ? json_array_get(stop, i) : stop;
         if (!json_is_string(text) || json_string_length(text) == 0)
             return wrong("stop", "a string that is not empty, or several", err);
-        stops->texts[i] = json_string_value(text);
+        if (json_string_length(text) > RRT__MOST_STOP_BYTES) return wrong("stop", "at most 1024 bytes", err);
         stops->lengths[i] = json_string_length(text);
+        RRT__TRY(rrt__alloc(&stops->texts[i], stops->lengths[i], 1, "a stop string", err));
+        memcpy(stops->texts[i], json_string_value(text), stops->lengths[i]);
+        stops->count++;
     }
-    stops->count = count;
     return RRT_STATUS_OK;
 }
 
@@ -245,7 +247,9 @@ static rrt_status read_recursion(rrt__parameters *p, const json_t *body, const c
     RRT__TRY(read_exit(p, json_object_get(ours, "exit"), err));
     const json_t *kv = json_object_get(ours, "kv_policy");
     if (!rrt__json_is_absent(kv) && !json_is_string(kv)) return wrong("kv_policy", "a string", err);
-    if (json_is_string(kv)) p->kv = json_string_value(kv);
+    if (json_is_string(kv) && json_string_length(kv) >= sizeof p->kv)
+        return wrong("kv_policy", "the name of a policy", err);
+    if (json_is_string(kv)) snprintf(p->kv, sizeof p->kv, "%s", json_string_value(kv));
     return RRT_STATUS_OK;
 }
 
@@ -262,4 +266,9 @@ rrt_status rrt__parameters_read(rrt__parameters *p, const json_t *body, bool is_
     if (!is_chat) RRT__TRY(read_flag(body, "echo", &p->echo, err));
     RRT__TRY(read_flag(body, "ignore_eos", &p->ignore_end, err));
     return read_recursion(p, body, exit_rule, err);
+}
+
+void rrt__parameters_free(rrt__parameters *p)
+{
+    for (size_t i = 0; i < p->stops.count; i++) rrt__free(p->stops.texts[i]);
 }

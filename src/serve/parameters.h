@@ -8,7 +8,7 @@
 
 enum { RRT__NO_LOGPROBS = -1 };
 
-// Strings live as long as the body that they were read from.
+// Free with rrt__parameters_free.
 typedef struct rrt__parameters {
     size_t max_tokens; // SIZE_MAX: not said
     rrt_sampling sampling;
@@ -17,7 +17,7 @@ typedef struct rrt__parameters {
     rrt__stops stops;
     int loops, min_loops, draft_loops, draft_tokens; // 0: not said
     char exit[64];                                   // "rule:threshold"; "": not said
-    const char *kv;                                  // NULL: not said
+    char kv[32];                                     // "": not said
 } rrt__parameters;
 
 // ARGUMENT for a value that cannot be, UNSUPPORTED for a parameter that we lack and that would change the
@@ -25,5 +25,6 @@ typedef struct rrt__parameters {
 // that a threshold alone is for.
 rrt_status rrt__parameters_read(rrt__parameters *out, const json_t *body, bool is_chat, const char *exit_rule,
                                 rrt_error *err);
+void rrt__parameters_free(rrt__parameters *parameters);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "serve/inside.h"
 #include "tokenizer/chat.h"
+#include "tokenizer/tokenizer.h"
 
 enum { MOST_PROMPTS = 4096 }; // in one request
 
@@ -20,6 +21,11 @@ static rrt_status take_ids(rrt__choice *c, const int32_t *ids, size_t count, rrt
 static rrt_status read_text(rrt__choice *c, const rrt__server *server, const json_t *text, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = server->tokenizer;
+    if (rrt__tokenizer_exceeds(tokenizer, json_string_value(text), json_string_length(text),
+                               server->most_tokens)) {
+        c->job->excess_bytes = json_string_length(text);
+        return RRT_STATUS_OK;
+    }
     bool has_bos = rrt__chat_has_bos(tokenizer, json_string_value(text), json_string_length(text));
     const rrt_encode_options options = {.add_bos = rrt_tokenizer_adds_bos(tokenizer) && !has_bos,
                                         .parse_special = 1};
@@ -89,27 +95,31 @@ static rrt_status make_echo(rrt__choice *c, const rrt_tokenizer *tokenizer, rrt_
     return status;
 }
 
-rrt_status rrt__prompts_read(rrt__job *job, rrt_error *err)
+rrt_status rrt__prompts_read(rrt__job *job, const json_t *body, rrt_error *err)
 {
     const rrt__server *server = job->server;
-    const json_t *prompt = json_object_get(job->body, "prompt");
+    const json_t *prompt = json_object_get(body, "prompt");
     bool is_list = json_is_array(prompt) && !json_is_integer(json_array_get(prompt, 0));
     RRT__TRY(open_choices(job, is_list ? json_array_size(prompt) : 1, err));
     if (!job->n_choices) return rrt__fail(err, RRT_STATUS_ARGUMENT, "prompt is an empty list");
-    for (size_t i = 0; i < job->n_choices; i++) {
+    for (size_t i = 0; i < job->n_choices && !job->excess_bytes; i++) {
         rrt__choice *c = &job->choices[i];
         RRT__TRY(read_prompt(c, server, is_list ? json_array_get(prompt, i) : prompt, err));
-        if (job->parameters.echo) RRT__TRY(make_echo(c, server->tokenizer, err));
+        if (job->parameters.echo && c->prompt) RRT__TRY(make_echo(c, server->tokenizer, err));
     }
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__messages_read(rrt__job *job, rrt_error *err)
+rrt_status rrt__messages_read(rrt__job *job, const json_t *body, rrt_error *err)
 {
     rrt_chat_prompt prompt;
     RRT__TRY(open_choices(job, 1, err));
-    RRT__TRY(rrt__conversation_render(job->server, job->body, &prompt, err));
-    rrt_status status = take_ids(job->choices, prompt.ids, prompt.n_ids, err);
+    RRT__TRY(rrt__conversation_render(job->server, body, &prompt, err));
+    rrt_status status = RRT_STATUS_OK;
+    if (!prompt.ids && prompt.length)
+        job->excess_bytes = prompt.length;
+    else
+        status = take_ids(job->choices, prompt.ids, prompt.n_ids, err);
     rrt_chat_prompt_free(&prompt);
     return status;
 }

@@ -132,6 +132,10 @@ void rrt__reply_whole(rrt__job *job)
         rrt__answer_failure(job->exchange, &job->error);
         return;
     }
+    if (rrt__exchange_is_gone(job->exchange)) {
+        rrt__answer_unavailable(job->exchange, "gone", "nobody waits for this");
+        return;
+    }
     json_t *choices = json_array();
     for (size_t i = 0; i < job->n_choices; i++) json_array_append_new(choices, choice_json(&job->choices[i]));
     json_t *json = frame(job, job->is_chat ? "chat.completion" : "text_completion", choices);
@@ -158,6 +162,17 @@ static bool send_event(rrt__exchange *exchange, json_t *json)
     return is_sent;
 }
 
+// With the first event: until then a failure has a status of its own, and it is seen whether the client is
+// still there.
+static void begin(rrt__job *job)
+{
+    if (job->has_begun) return;
+    job->has_begun = true;
+    rrt__exchange_set(job->exchange, "Cache-Control", "no-store");
+    rrt__exchange_set(job->exchange, "X-Accel-Buffering", "no"); // nginx would collect the events
+    rrt__exchange_begin(job->exchange, "text/event-stream; charset=utf-8");
+}
+
 static json_t *delta(rrt__choice *c, json_t *text)
 {
     json_t *json = json_pack("{s:o}", "content", text);
@@ -181,6 +196,7 @@ bool rrt__reply_send(rrt__choice *c)
     if (c->is_over) json_object_set_new(json, "timings", timings(c));
     json_object_set_new(json, "rrt", recursion(c));
     c->has_begun = true;
+    begin(job);
     return send_event(job->exchange, json);
 }
 

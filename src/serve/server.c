@@ -33,6 +33,14 @@ rrt__server_state rrt__server_state_now(rrt__server *server)
     return state;
 }
 
+bool rrt__server_stops(rrt__server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    bool stops = server->stops;
+    pthread_mutex_unlock(&server->lock);
+    return stops;
+}
+
 void rrt__server_log(const rrt__server *server, const char *format, ...)
 {
     char *line;
@@ -64,14 +72,22 @@ static rrt_status start(rrt__server *server, rrt_error *err)
                                     .port = o->port,
                                     .most_body_bytes = o->most_body_bytes,
                                     .most_connections = o->most_connections,
+                                    .most_places = o->engine.requests + o->most_waiting,
+                                    .most_bytes = o->most_bytes,
                                     .patience_s = o->patience_s,
                                     .admit = rrt__api_admit,
                                     .handle = rrt__api_handle,
                                     .user = server};
+    RRT__TRY(rrt__aside_open(&server->aside, err));
     RRT__TRY(rrt__http_open(&server->http, &http, err));
     if (pthread_create(&server->worker, NULL, rrt__worker_run, server) != 0)
         return rrt__fail(err, RRT_STATUS_MEMORY, "cannot start a thread");
     server->has_worker = true;
+    if (!rrt__http_is_local(server->http) && !o->api_keys.count)
+        rrt__server_log(server,
+                        "warning: whoever reaches this machine may use the server: there is no "
+                        "--api-key, and it listens at %s, not only at 127.0.0.1",
+                        o->host);
     return RRT_STATUS_OK;
 }
 
@@ -86,6 +102,7 @@ rrt_status rrt__server_open(rrt__server **out, const rrt__server_options *option
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->wake, NULL);
     rrt__metrics_open(&server->metrics);
+    rrt__give_back_at_once();
     stop_set(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     rrt_status status = start(server, err);
@@ -142,28 +159,34 @@ static void log_throughput(rrt__server *server, throughput *last)
 // is.
 static void take_signal(rrt__server *server)
 {
+    enum { DRAIN_PATIENCE_S = 10 }; // who does not read must not hold it up
     pthread_mutex_lock(&server->lock);
-    if (server->state == RRT__SERVER_READY)
+    if (server->state == RRT__SERVER_READY) {
         server->state = RRT__SERVER_DRAINING;
-    else
+        server->drains_until = rrt__now_seconds() + server->options.drain_s;
+    } else {
         server->stops = true;
-    size_t left = server->n_open;
+    }
     bool stops = server->stops;
     pthread_mutex_unlock(&server->lock);
+    rrt__http_hurry(server->http, DRAIN_PATIENCE_S);
     if (stops)
         rrt__server_log(server, "stopping at once");
     else
         rrt__server_log(server, "stopping: %zu replies are to be finished (a second signal stops at once)",
-                        left);
+                        rrt__http_places(server->http));
 }
 
 static bool goes_on(rrt__server *server)
 {
     pthread_mutex_lock(&server->lock);
-    bool done = server->stops || server->state == RRT__SERVER_FAILED ||
-                (server->state == RRT__SERVER_DRAINING && server->n_open == 0);
+    bool drains = server->state == RRT__SERVER_DRAINING;
+    bool done =
+        server->stops || server->state == RRT__SERVER_FAILED || (drains && !rrt__http_places(server->http));
+    bool is_late = !done && drains && rrt__now_seconds() > server->drains_until;
     pthread_mutex_unlock(&server->lock);
-    return !done;
+    if (is_late) rrt__server_log(server, "stopping at once: replies are not finished after --drain-timeout");
+    return !done && !is_late;
 }
 
 rrt_status rrt__server_run(rrt__server *server, rrt_error *err)
@@ -179,9 +202,9 @@ rrt_status rrt__server_run(rrt__server *server, rrt_error *err)
         log_throughput(server, &last);
         if (!was_ready && rrt__server_state_now(server) == RRT__SERVER_READY) {
             was_ready = true;
-            rrt__server_log(server, "ready: %s, %d loops of %d layers, %zu requests at a time",
+            rrt__server_log(server, "ready: %s, %d loops of %d layers, %zu requests at a time; %s",
                             rrt__server_model_name(server), server->info.loops, server->info.layers_per_block,
-                            server->options.engine.requests);
+                            server->options.engine.requests, server->memory);
         }
     }
     pthread_mutex_lock(&server->lock);
@@ -210,7 +233,10 @@ void rrt__server_close(rrt__server *server)
     pthread_mutex_unlock(&server->lock);
     if (server->has_worker) {
         pthread_join(server->worker, NULL);
+        rrt__aside_close(&server->aside);
         flush(server->http);
+    } else {
+        rrt__aside_close(&server->aside);
     }
     rrt__http_close(server->http);
     rrt_engine_close(server->engine);

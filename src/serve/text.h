@@ -6,10 +6,13 @@
 
 #include "base/memory.h"
 
-enum { RRT__MOST_STOPS = 4 };
+enum {
+    RRT__MOST_STOPS = 4,
+    RRT__MOST_STOP_BYTES = 1024, // of each: every token made is compared with them
+};
 
 typedef struct rrt__stops {
-    const char *texts[RRT__MOST_STOPS]; // not empty
+    char *texts[RRT__MOST_STOPS]; // not empty
     size_t lengths[RRT__MOST_STOPS];
     size_t count;
 } rrt__stops;

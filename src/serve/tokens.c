@@ -80,7 +80,7 @@ static void answer(rrt__server *server, rrt__exchange *exchange, rrt__tokens_fun
 {
     rrt_error err = {0};
     json_t *body, *reply = NULL;
-    if (!rrt__answer_unless_object(exchange, &body)) return;
+    if (!rrt__answer_unless_object(server, exchange, &body)) return;
     rrt_status status = function(server, body, &reply, &err);
     if (status)
         rrt__answer_failure(exchange, &err);

@@ -4,16 +4,26 @@
 
 // --- the end of choices and jobs ------------------------------------------------------------------------
 
-static void end_job(rrt__job *job)
+// A long reply takes longer to write down than a step may.
+static void answer_aside(rrt__work *work)
 {
-    rrt__job **at = &job->server->jobs;
-    while (*at != job) at = &(*at)->next;
-    *at = job->next;
+    rrt__job *job = (rrt__job *)work; // its first member
     if (job->has_begun)
         rrt__reply_end(job);
     else
         rrt__reply_whole(job);
     rrt__job_free(job);
+}
+
+static void end_job(rrt__job *job)
+{
+    enum { LONG_BYTES = 1 << 20 };
+    rrt__job **at = &job->server->jobs;
+    while (*at != job) at = &(*at)->next;
+    *at = job->next;
+    job->work.run = answer_aside;
+    rrt__aside_put(&job->server->aside, job->bytes > LONG_BYTES ? RRT__LANE_LONG : RRT__LANE_SHORT,
+                   &job->work);
 }
 
 static void measure(const rrt__choice *c)
@@ -35,29 +45,33 @@ static void end_choice(rrt__choice *c, rrt__outcome outcome)
     rrt__choice **at = &server->choices;
     while (*at && *at != c) at = &(*at)->next;
     if (*at) *at = c->next;
-    if (c->request) rrt_engine_describe_request(server->engine, c->request, &c->stats);
+    if (c->request) {
+        rrt_engine_describe_request(server->engine, c->request, &c->stats);
+        rrt__exchange_client(job->exchange)->running--;
+        job->n_running--;
+    }
     c->outcome = outcome;
     c->is_over = true;
     measure(c);
-    pthread_mutex_lock(&server->lock);
-    server->n_open--;
-    pthread_mutex_unlock(&server->lock);
-    if (job->has_begun && !job->error.status) rrt__reply_send(c);
+    bool is_heard = outcome != RRT__OUTCOME_ABORT && !job->error.status;
+    if (job->parameters.stream && is_heard) rrt__reply_send(c);
     if (--job->n_open == 0) end_job(job);
 }
 
 // Ends what is left of a job.
-static void cancel_job(rrt__job *job)
+void rrt__job_cancel(rrt__job *job)
 {
     rrt_engine *engine = job->server->engine;
     rrt__choice *c = job->choices;
+    job->server->n_waiting -= job->n_choices - job->n_submitted;
+    job->n_submitted = job->n_choices;
     for (size_t left = job->n_open; left; c++) { // the last takes the job with it
         if (c->is_over) continue;
         left--;
         if (c->request)
             rrt_engine_cancel(engine, c->request);
         else
-            end_choice(c, RRT__OUTCOME_ERROR);
+            end_choice(c, job->error.status ? RRT__OUTCOME_ERROR : RRT__OUTCOME_ABORT);
     }
 }
 
@@ -65,7 +79,7 @@ static void cancel_all(rrt__server *server, const rrt_error *why)
 {
     while (server->jobs) {
         server->jobs->error = *why;
-        cancel_job(server->jobs);
+        rrt__job_cancel(server->jobs);
     }
 }
 
@@ -73,7 +87,7 @@ static void cancel_gone(rrt__server *server)
 {
     for (rrt__job *job = server->jobs, *next; job; job = next) {
         next = job->next;
-        if (rrt__exchange_is_gone(job->exchange)) cancel_job(job);
+        if (rrt__exchange_is_gone(job->exchange)) rrt__job_cancel(job);
     }
 }
 
@@ -118,8 +132,7 @@ static rrt__outcome outcome_of(rrt__job *job, rrt_finish finish)
     return job->error.status ? RRT__OUTCOME_ERROR : RRT__OUTCOME_ABORT;
 }
 
-// rrt_request_callback
-static int on_token(void *user, uint64_t request, const rrt_token *token, rrt_finish finish)
+int rrt__worker_take_token(void *user, uint64_t request, const rrt_token *token, rrt_finish finish)
 {
     (void)request;
     rrt__choice *c = user;
@@ -139,83 +152,11 @@ static int on_token(void *user, uint64_t request, const rrt_token *token, rrt_fi
         end_choice(c, RRT__OUTCOME_ERROR);
     else if (c->text.is_stopped)
         end_choice(c, RRT__OUTCOME_STOP);
-    else if (job->has_begun && !rrt__reply_send(c))
+    else if (job->parameters.stream && !rrt__reply_send(c))
         end_choice(c, RRT__OUTCOME_ABORT);
     else
         return 0;
     return 1;
-}
-
-// --- jobs begin -----------------------------------------------------------------------------------------
-
-static rrt_status submit_choice(rrt__choice *c, rrt_error *err)
-{
-    const rrt__parameters *p = &c->job->parameters;
-    rrt__server *server = c->job->server;
-    bool wants = p->logprobs != RRT__NO_LOGPROBS;
-    const rrt_request request = {
-        .prompt = c->prompt,
-        .prompt_tokens = c->prompt_tokens,
-        .max_tokens = p->max_tokens,
-        .sampling = p->sampling,
-        .ignore_end = p->ignore_end,
-        .wants_logprobs = wants,
-        .wants_prompt_logprobs = wants && p->echo,
-        .top_logprobs = wants ? p->logprobs : 0,
-        .loops = p->loops,
-        .min_loops = p->min_loops,
-        .exit = p->exit[0] ? p->exit : server->options.exit,
-        .kv = p->kv ? p->kv : server->options.kv,
-        .draft_loops = p->draft_loops,
-        .draft_tokens = p->draft_tokens,
-        .callback = on_token,
-        .user = c,
-    };
-    RRT__TRY(rrt_engine_submit(server->engine, &request, &c->request, err));
-    rrt__choice **last = &server->choices;
-    while (*last) last = &(*last)->next;
-    *last = c;
-    return RRT_STATUS_OK;
-}
-
-static void begin_job(rrt__job *job)
-{
-    rrt__server *server = job->server;
-    job->next = server->jobs;
-    server->jobs = job;
-    rrt_error err = {0};
-    rrt_status status = RRT_STATUS_OK;
-    for (size_t i = 0; !status && i < job->n_choices; i++) status = submit_choice(&job->choices[i], &err);
-    if (status) {
-        job->error = err;
-        cancel_job(job);
-    } else if (job->parameters.stream) {
-        job->has_begun = true;
-        rrt__exchange_set(job->exchange, "Cache-Control", "no-store");
-        rrt__exchange_set(job->exchange, "X-Accel-Buffering", "no"); // nginx would collect the events
-        rrt__exchange_begin(job->exchange, "text/event-stream; charset=utf-8");
-    }
-}
-
-// Waits until there is something to do; *incoming is what came. False: stop.
-static bool waits_for_work(rrt__server *server, rrt__job **incoming)
-{
-    pthread_mutex_lock(&server->lock);
-    while (!server->incoming && !server->choices && !server->stops)
-        pthread_cond_wait(&server->wake, &server->lock);
-    *incoming = server->incoming;
-    server->incoming = NULL;
-    bool stops = server->stops;
-    pthread_mutex_unlock(&server->lock);
-    return !stops;
-}
-
-static void begin_jobs(rrt__job *incoming)
-{
-    for (rrt__job *job = incoming, *next; job; job = next) {
-        next = job->next;
-        begin_job(job);
-    }
 }
 
 // What the engine has done, for the metrics. Requests begin in the order they came: all but those that it
@@ -225,10 +166,24 @@ static void publish(rrt__server *server)
     rrt_engine_stats stats;
     size_t count = 0;
     rrt_engine_describe(server->engine, &stats);
-    rrt__metrics_put_engine(&server->metrics, &stats);
     for (rrt__choice *c = server->choices; c; c = c->next) count++;
     for (rrt__choice *c = server->choices; c && count > stats.waiting; c = c->next, count--)
         note_start(c, server->step_began);
+    stats.waiting += server->n_waiting;
+    rrt__metrics_put_engine(&server->metrics, &stats);
+}
+
+// Waits until there is something to do; *incoming is what came. False: stop.
+static bool waits_for_work(rrt__server *server, rrt__job **incoming)
+{
+    pthread_mutex_lock(&server->lock);
+    while (!server->incoming && !server->jobs && !server->stops)
+        pthread_cond_wait(&server->wake, &server->lock);
+    *incoming = server->incoming;
+    server->incoming = NULL;
+    bool stops = server->stops;
+    pthread_mutex_unlock(&server->lock);
+    return !stops;
 }
 
 void *rrt__worker_run(void *argument)
@@ -237,8 +192,9 @@ void *rrt__worker_run(void *argument)
     rrt__job *incoming = NULL;
     if (!rrt__load(server)) return NULL;
     while (waits_for_work(server, &incoming)) {
-        begin_jobs(incoming);
+        rrt__jobs_take(server, incoming);
         cancel_gone(server);
+        rrt__jobs_submit(server);
         rrt_error err = {0};
         int busy;
         server->step_began = rrt__now_seconds();
@@ -249,7 +205,7 @@ void *rrt__worker_run(void *argument)
         publish(server);
     }
     const rrt_error stopping = {.status = RRT_STATUS_CANCELLED, .message = "the server is stopping"};
-    begin_jobs(incoming);
+    rrt__jobs_take(server, incoming);
     cancel_all(server, &stopping);
     return NULL;
 }

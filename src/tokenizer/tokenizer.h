@@ -48,6 +48,9 @@ rrt_status rrt__tokenizer_write(const rrt_tokenizer *tokenizer, const char *fold
 rrt_status rrt__tokenizer_json(json_t **out, const rrt_tokenizer *tokenizer, rrt_error *err);
 json_t *rrt__tokenizer_config(const rrt_tokenizer *tokenizer);
 
+// Whether a text certainly has more tokens, by its bytes alone. False says nothing.
+bool rrt__tokenizer_exceeds(const rrt_tokenizer *tokenizer, const char *text, size_t length, size_t tokens);
+
 // The chat template's text (Jinja), NULL if the source has none.
 const char *rrt__tokenizer_chat_template(const rrt_tokenizer *tokenizer);
 

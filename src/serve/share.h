@@ -1,0 +1,35 @@
+// Who holds how much of what the server has: places for requests, and memory for what comes with them. A
+// client is an API key or an address. One alone may take most of it, but always leaves something for others:
+// at most eight times what is free. Nothing here locks.
+#ifndef RRT__SERVE_SHARE_H
+#define RRT__SERVE_SHARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct rrt__client {
+    struct rrt__client *next;
+    char name[64];
+    size_t exchanges; // with the last it is forgotten
+    size_t places, bytes;
+    size_t running, turn; // the worker's own (turns.c): choices in the engine, and when it last got a place
+} rrt__client;
+
+typedef struct rrt__share {
+    rrt__client *clients;
+    size_t places, bytes; // that are taken
+    size_t most_places, most_bytes;
+} rrt__share;
+
+// One more exchange of a client, who may be new. NULL: out of memory.
+rrt__client *rrt__share_enter(rrt__share *share, const char *name);
+void rrt__share_leave(rrt__share *share, rrt__client *client);
+
+bool rrt__share_take_place(rrt__share *share, rrt__client *client);
+void rrt__share_free_place(rrt__share *share, rrt__client *client);
+
+// `always`: for what is small and cannot be refused.
+bool rrt__share_take_bytes(rrt__share *share, rrt__client *client, size_t bytes, bool always);
+void rrt__share_free_bytes(rrt__share *share, rrt__client *client, size_t bytes);
+
+#endif

@@ -1,0 +1,52 @@
+// How much text a token can stand for: what is longer than a model's context need not be encoded to know it.
+#include <string.h>
+
+#include "tokenizer/parts.h"
+
+// How many times shorter a text may become, 0 where there is no saying: three characters may be composed to
+// one, and one of three bytes have a small letter of one.
+static size_t shrinks(const rrt__normalizer *normalizer)
+{
+    size_t times = 1;
+    for (size_t i = 0; i < normalizer->count; i++) {
+        const rrt__normal *n = &normalizer->list[i];
+        bool is_longer = n->kind == RRT__NORMAL_REPLACE && !n->pattern.code &&
+                         strlen(n->content) >= strlen(n->pattern.text);
+        if (n->kind == RRT__NORMAL_NFC || n->kind == RRT__NORMAL_LOWERCASE)
+            times *= 3;
+        else if (n->kind != RRT__NORMAL_PREPEND && !is_longer)
+            return 0;
+    }
+    return times;
+}
+
+static bool removes(const rrt__steps *steps)
+{
+    for (size_t i = 0; i < steps->count; i++)
+        if (steps->list[i].kind == RRT__STEP_SPLIT && steps->list[i].behavior == RRT__BEHAVIOR_REMOVED)
+            return true;
+    return false;
+}
+
+// The longest text that one token can stand for, 0 if there is no limit.
+static size_t longest(const rrt_tokenizer *t)
+{
+    size_t most = 4, times = shrinks(&t->normalizer); // an unknown character has up to 4 bytes
+    if (removes(&t->steps) || (t->vocab.is_sentencepiece && !t->vocab.falls_back)) return 0;
+    for (int32_t id = 0; id < t->vocab.count; id++) {
+        const rrt__token *token = &t->vocab.tokens[id];
+        if (token->flags & (RRT__TOKEN_LEFT | RRT__TOKEN_RIGHT)) return 0; // with any number of spaces
+        if (token->bytes_length > most) most = token->bytes_length;
+    }
+    return most * times;
+}
+
+bool rrt__tokenizer_exceeds(const rrt_tokenizer *t, const char *text, size_t length, size_t tokens)
+{
+    if (length <= tokens) return false;
+    size_t most = longest(t), count = 0, left;
+    if (!most || __builtin_mul_overflow(most, tokens, &left) || length <= left) return false;
+    for (size_t i = 0; i < length; i++) // bytes that have no token may be left away
+        count += t->merges.byte_ids[(unsigned char)text[i]] >= 0;
+    return count > left;
+}
