@@ -1,13 +1,11 @@
 #include "serve/http.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -221,26 +219,6 @@ size_t rrt__http_places(rrt__http *http)
     return count;
 }
 
-static rrt_status listen_at(int *out, const rrt__http_options *options, rrt_error *err)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
-    char port[16];
-    snprintf(port, sizeof port, "%d", options->port);
-    int code = getaddrinfo(options->host, port, &hints, &found);
-    if (code)
-        return rrt__fail(err, RRT_STATUS_IO, "%s: no such address: %s", options->host, gai_strerror(code));
-    int s = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    rrt_status status = RRT_STATUS_OK;
-    if (s >= 0) setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (s < 0 || bind(s, found->ai_addr, found->ai_addrlen) != 0 || listen(s, SOMAXCONN) != 0) {
-        status = rrt__fail_errno(err, "cannot listen at %s, port %d", options->host, options->port);
-        if (s >= 0) close(s);
-    }
-    freeaddrinfo(found);
-    *out = s;
-    return status;
-}
-
 // A path with a NUL would end there for us: it stays as it was sent, which is nothing that we have.
 static size_t unescape(void *user, struct MHD_Connection *handle, char *text)
 {
@@ -249,26 +227,11 @@ static size_t unescape(void *user, struct MHD_Connection *handle, char *text)
     return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
-// As many connections as asked for, or as files may be open.
-static unsigned connection_limit(size_t asked)
-{
-    enum { OTHER_FILES = 64 };
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
-    rlim_t wanted = asked + OTHER_FILES;
-    if (limit.rlim_cur < wanted) {
-        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    return limit.rlim_cur < wanted && limit.rlim_cur > OTHER_FILES ? (unsigned)limit.rlim_cur - OTHER_FILES
-                                                                   : (unsigned)asked;
-}
-
 rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt_error *err)
 {
     rrt__http *http;
     int listening = -1;
-    RRT__TRY(listen_at(&listening, options, err));
+    RRT__TRY(rrt__listen(&listening, options, err));
     rrt_status status = rrt__alloc(&http, 1, sizeof *http, "the HTTP server", err);
     if (status) {
         close(listening);
@@ -281,7 +244,7 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
-        connection_limit(options->most_connections), MHD_OPTION_CONNECTION_TIMEOUT,
+        rrt__listen_limit(options->most_connections), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)options->patience_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);

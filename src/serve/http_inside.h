@@ -88,6 +88,11 @@ void rrt__connection_notified(void *http, struct MHD_Connection *handle, void **
 // Drops connections whose client is gone or too slow, or every one.
 void rrt__connections_drop(rrt__http *http, bool every);
 
+// --- listen.c ---
+rrt_status rrt__listen(int *out, const rrt__http_options *options, rrt_error *err);
+// As many connections as asked for, or as files may be open.
+unsigned rrt__listen_limit(size_t asked);
+
 // By the HTTP thread: sends what is there of the answer, or waits for it.
 enum MHD_Result rrt__exchange_send(rrt__exchange *exchange);
 
