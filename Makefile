@@ -21,6 +21,14 @@ asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --build build/asan
 	@OMP_NUM_THREADS=2 ctest --test-dir build/asan --output-on-failure -j 2
 
+.PHONY: tsan
+tsan: ## engine, training and server under ThreadSanitizer; needs clang and libomp (archer tells it what OpenMP does)
+	@cmake --preset tsan >/dev/null
+	@cmake --build build/tsan
+	@OMP_NUM_THREADS=2 TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" \
+	  OMP_TOOL_LIBRARIES=$$(dirname $$(readlink -f $$(command -v clang)))/../lib/libarcher.so \
+	  ctest --test-dir build/tsan --output-on-failure -R 'engine|exits|train|shards|convert|quantized|serve'
+
 .PHONY: faults
 faults: build ## 40 kills of each verb that writes, and its calls fail one by one (minutes)
 	@python3 tests/test_files.py $(BUILD)/rrt $(BUILD)/tests/libfail_nth.so --kills 40 --calls 100
