@@ -29,6 +29,7 @@ static void test_control_groups(void **state)
     char mount[128], own[128], path[256];
     snprintf(mount, sizeof mount, "%s/groups", workspace);
     snprintf(own, sizeof own, "%s/own", workspace);
+    const char *const before[] = {rrt__control_group_mount, rrt__control_group_of_process};
     rrt__control_group_mount = mount;
     rrt__control_group_of_process = own;
     assert_int_equal(rrt__control_group_processors(), 0);
@@ -49,6 +50,8 @@ static void test_control_groups(void **state)
     assert_int_equal(rrt__control_group_memory(), 0);
     write_limits("cpu.max", (const char *const[]){"", "nonsense", "1 0"});
     assert_int_equal(rrt__control_group_processors(), 0);
+    rrt__control_group_mount = before[0];
+    rrt__control_group_of_process = before[1];
 }
 
 // --- limits of the shell

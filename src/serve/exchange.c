@@ -128,6 +128,13 @@ static void free_place(rrt__exchange *x)
     x->has_place = false;
 }
 
+void rrt__exchange_leave_place(rrt__exchange *x)
+{
+    pthread_mutex_lock(&x->http->lock);
+    free_place(x);
+    pthread_mutex_unlock(&x->http->lock);
+}
+
 static bool apply(rrt__exchange *x, change c)
 {
     rrt__http *http = x->http;

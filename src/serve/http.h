@@ -66,6 +66,7 @@ rrt__client *rrt__exchange_client(const rrt__exchange *exchange);
 // A place until it is answered; memory, beside body and reply, until the reply has been sent. A later call
 // replaces what is held. False: there is not as much, or not for this client.
 bool rrt__exchange_take_place(rrt__exchange *exchange);
+void rrt__exchange_leave_place(rrt__exchange *exchange); // before it is answered: nobody waits for that
 bool rrt__exchange_hold(rrt__exchange *exchange, size_t bytes);
 
 // A header of the reply, before that begins. At most 8; name is kept, value copied.

@@ -87,7 +87,9 @@ static void cancel_gone(rrt__server *server)
 {
     for (rrt__job *job = server->jobs, *next; job; job = next) {
         next = job->next;
-        if (rrt__exchange_is_gone(job->exchange)) rrt__job_cancel(job);
+        if (!rrt__exchange_is_gone(job->exchange)) continue;
+        rrt__exchange_leave_place(job->exchange); // the next may have it before this is cleared away
+        rrt__job_cancel(job);
     }
 }
 
