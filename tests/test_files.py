@@ -11,6 +11,7 @@ parser.add_argument("rrt", type=lambda p: str(pathlib.Path(p).resolve()))
 parser.add_argument("shim", type=lambda p: str(pathlib.Path(p).resolve()))
 parser.add_argument("--kills", type=int, default=3, help="of each verb, at random moments")
 parser.add_argument("--calls", type=int, default=2, help="of each kind and verb that fail, spread over all")
+parser.add_argument("--only", help="one verb")
 args = parser.parse_args()
 here = pathlib.Path(__file__).resolve().parent
 failures = []
@@ -162,6 +163,7 @@ def main():
         "train": ["train", model, "-o", out, "--data", text, "--tokens", 6400, "--batch", 2, "--ctx", 16, "-t", 1, "--checkpoint-steps", 9, "--resume", "auto"]}
     try:
         for name, words in verbs.items():
+            if args.only and name != args.only: continue
             verb = Verb(name, words, work / "place")
             old = verb.keep(work / f"old-{name}")
             for kind in kinds: test_calls(verb, old, kind)
