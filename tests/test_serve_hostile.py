@@ -105,9 +105,10 @@ def test_many_clients(model):
     request = raw_post("/v1/completions", {"prompt": "the cat", "max_tokens": 5, "ignore_eos": True})
     stream = raw_post("/v1/completions", {"prompt": "the cat", "max_tokens": 5, "ignore_eos": True, "stream": True})
     beginnings = [b"", request[:20], request[:-3], request, stream]
-    clients = [server.connect() for _ in range(1000)]
-    for i, client in enumerate(clients):
-        client.sendall(beginnings[i % 5])
+    clients = []
+    for i in range(1000):
+        clients.append(server.connect())
+        clients[i].sendall(beginnings[i % 5])
     start = time.monotonic()
     server.complete(prompt="a", max_tokens=2)
     assert time.monotonic() - start < 10
