@@ -46,7 +46,8 @@ RRT_API rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *m
                                               rrt_error *err);
 
 // The model has to outlive the engine. options NULL: all zero. ARGUMENT if no request could run with these
-// sizes, or kv_type is not known; MEMORY if keys and values take more than is free. Free with rrt_engine_close, which ends all requests without a word.
+// sizes, or kv_type is not known; MEMORY if keys and values take more than is free. Free with
+// rrt_engine_close, which ends all requests without a word.
 RRT_API rrt_status rrt_engine_open(rrt_engine **out, const rrt_model *model,
                                    const rrt_engine_options *options, rrt_error *err);
 RRT_API void rrt_engine_close(rrt_engine *engine);

@@ -121,8 +121,8 @@ static rrt_status answer(conversation *c, rrt_error *err)
     putchar('\n');
     fflush(stdout);
     if (strcmp(g->stop, "context") == 0)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the conversation has filled the context of %zu tokens", g->context);
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the conversation has filled the context of %zu tokens",
+                         g->context);
     return say(c, "assistant", g->text.data, g->text.length, err);
 }
 

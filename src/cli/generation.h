@@ -8,9 +8,9 @@ typedef struct rrt__generation {
     rrt_engine *engine;
     const rrt_tokenizer *tokenizer;
     rrt_request request; // what is asked, but for the prompt
-    size_t context;   // tokens that a history can have
-    bool stream;      // write the text as it is made
-    int32_t *history; // prompt, and tokens made; without the one that ended it
+    size_t context;      // tokens that a history can have
+    bool stream;         // write the text as it is made
+    int32_t *history;    // prompt, and tokens made; without the one that ended it
     size_t n_history, capacity;
     rrt__string text;
     size_t written; // bytes of text that are out

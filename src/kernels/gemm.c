@@ -3,7 +3,6 @@
 #include <cblas.h>
 #include <math.h>
 
-
 // A thread's part of a matrix: some of its rows or some of its columns.
 typedef struct tile {
     size_t row, column;
@@ -19,15 +18,16 @@ static tile share_tile(rrt__team team, size_t rows, size_t columns)
 }
 
 // A tile of c[rows, columns] = a · bᵀ, or +=, as rrt__gemm_bf16 has it.
-static void multiply(rrt__team team, rrt__products products, float *c, size_t stride, tile own, rrt__factor a, rrt__factor b,
-                     size_t inner, int accumulate)
+static void multiply(rrt__team team, rrt__products products, float *c, size_t stride, tile own, rrt__factor a,
+                     rrt__factor b, size_t inner, int accumulate)
 {
     c += own.row * stride + own.column;
     a.values += own.row * (a.is_transposed ? 1 : a.stride);
     b.values += own.column * (b.is_transposed ? 1 : b.stride);
     if (own.rows == 0 || own.columns == 0) return;
     if (products.kind == RRT__PRODUCTS_BF16)
-        rrt__gemm_bf16(&products.scratch[team.ith], c, stride, a, b, (size_t)own.rows, (size_t)own.columns, inner, accumulate);
+        rrt__gemm_bf16(&products.scratch[team.ith], c, stride, a, b, (size_t)own.rows, (size_t)own.columns,
+                       inner, accumulate);
     else
         cblas_sgemm(CblasRowMajor, a.is_transposed ? CblasTrans : CblasNoTrans,
                     b.is_transposed ? CblasNoTrans : CblasTrans, own.rows, own.columns, (int)inner, 1,

@@ -117,8 +117,8 @@ static void multiply_block(float *c, size_t stride, const unsigned *a, const uns
                           columns - j, accumulate);
 }
 
-void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
-                    size_t inner, bool accumulate)
+void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b,
+                    size_t rows, size_t columns, size_t inner, bool accumulate)
 {
     size_t blocks = (inner + BLOCK_INNER - 1) / BLOCK_INNER;
     size_t length = ((inner + blocks - 1) / blocks + 1) / 2 * 2; // of equal blocks
@@ -129,8 +129,8 @@ void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rr
             for (size_t i = 0; i < rows; i += BLOCK_ROWS) {
                 size_t height = least(rows - i, BLOCK_ROWS);
                 pack(scratch->a, TILE_ROWS, a, i, height, k, depth);
-                multiply_block(c + i * stride + j, stride, scratch->a, scratch->b, height, width, (depth + 1) / 2,
-                               accumulate || k > 0);
+                multiply_block(c + i * stride + j, stride, scratch->a, scratch->b, height, width,
+                               (depth + 1) / 2, accumulate || k > 0);
             }
         }
 }
@@ -142,10 +142,11 @@ bool rrt__gemm_bf16_is_available(void)
     return false;
 }
 
-void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
-                    size_t inner, bool accumulate)
+void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b,
+                    size_t rows, size_t columns, size_t inner, bool accumulate)
 {
-    (void)scratch, (void)c, (void)stride, (void)a, (void)b, (void)rows, (void)columns, (void)inner, (void)accumulate;
+    (void)scratch, (void)c, (void)stride, (void)a, (void)b, (void)rows, (void)columns, (void)inner,
+        (void)accumulate;
 }
 
 #endif

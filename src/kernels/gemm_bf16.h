@@ -25,7 +25,7 @@ typedef struct rrt__gemm_bf16_scratch {
 bool rrt__gemm_bf16_is_available(void);
 
 // c[i · stride + j] = Σ_k a(i, k) · b(j, k), or +=; one thread, whose scratch it is.
-void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b, size_t rows, size_t columns,
-                    size_t inner, bool accumulate);
+void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rrt__factor a, rrt__factor b,
+                    size_t rows, size_t columns, size_t inner, bool accumulate);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-
 rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_model *teacher,
                                rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err)
 {
