@@ -18,7 +18,7 @@ static void find_own(char path[LONGEST_PATH])
     while (file && fgets(line, sizeof line, file)) {
         if (strncmp(line, "0::/", 4) != 0) continue;
         line[strcspn(line, "\n")] = '\0';
-        strcpy(path, strcmp(line, "0::/") == 0 ? "" : line + 3);
+        snprintf(path, LONGEST_PATH, "%s", strcmp(line, "0::/") == 0 ? "" : line + 3);
     }
     if (file) fclose(file);
 }
