@@ -12,6 +12,14 @@ enum {
     STREAMS = 4,        // groups at a time for one row, so that no sum waits for the last
 };
 
+// A copy for each shape of tile keeps its sums in registers. Without vectors they are in memory anyway, and
+// the copies would only be long to compile.
+#if defined(__AVX2__)
+#define SHAPED RRT__INLINE
+#else
+#define SHAPED static __attribute__((noinline))
+#endif
+
 // Where groups' weights stand, and from one group to the next; of F32, which has none, 16 rows.
 typedef struct groups {
     const unsigned char *at;
@@ -67,8 +75,7 @@ RRT__INLINE void store_sums(target to, size_t row, size_t output, rrt__line sums
 }
 
 // Adds what `depth` inputs give: rows of x with some groups.
-RRT__INLINE void run_tile(target to, const float *x, size_t in, groups w, size_t depth, int rows,
-                          int n_groups)
+SHAPED void run_tile(target to, const float *x, size_t in, groups w, size_t depth, int rows, int n_groups)
 {
     rrt__line sums[TILE > 2 * FEW ? TILE : 2 * FEW];
 #pragma GCC unroll 6
@@ -88,8 +95,7 @@ RRT__INLINE void run_tile(target to, const float *x, size_t in, groups w, size_t
 }
 
 // Up to FEW rows with some groups, which a compiler knows.
-RRT__INLINE void run_few(target to, const float *x, size_t in, groups w, size_t depth, size_t rows,
-                         int n_groups)
+SHAPED void run_few(target to, const float *x, size_t in, groups w, size_t depth, size_t rows, int n_groups)
 {
     if (rows == 1)
         run_tile(to, x, in, w, depth, 1, n_groups);
@@ -100,7 +106,7 @@ RRT__INLINE void run_few(target to, const float *x, size_t in, groups w, size_t 
 }
 
 // Up to 2 · FEW rows, in two halves where they are more than FEW.
-RRT__INLINE void run_halves(target to, const float *x, size_t in, groups w, size_t rows, int n_groups)
+SHAPED void run_halves(target to, const float *x, size_t in, groups w, size_t rows, int n_groups)
 {
     size_t half = rows > FEW ? (rows + 1) / 2 : rows;
     run_few(to, x, in, w, in, half, n_groups);
@@ -169,7 +175,7 @@ RRT__INLINE groups widen(float *block, groups w, size_t in, size_t k, size_t dep
 }
 
 // Many rows with one group, DEPTH inputs at a time.
-RRT__INLINE void run_many(target to, const float *x, size_t in, groups w, size_t rows)
+SHAPED void run_many(target to, const float *x, size_t in, groups w, size_t rows)
 {
     _Alignas(64) float block[DEPTH * WIDTH];
     for (size_t k = 0; k < in; k += DEPTH, to.begins = false) {
@@ -184,7 +190,7 @@ RRT__INLINE void run_many(target to, const float *x, size_t in, groups w, size_t
 }
 
 // F32 has to be turned, and is so once for all rows.
-RRT__INLINE void run_groups(target to, const float *x, size_t in, groups w, size_t rows)
+SHAPED void run_groups(target to, const float *x, size_t in, groups w, size_t rows)
 {
     const size_t at_once = rows == 1 ? STREAMS : 2;
     while (to.outputs > 0) {
