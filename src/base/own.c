@@ -106,8 +106,8 @@ static DIR *open_folder(int parent, const char *name)
     return folder;
 }
 
-// What is done with a folder's entries: they are looked at (foreign is the first that is not ours, "" if all
-// are), or removed.
+// What is done with a folder's entries: they are looked at, or removed. foreign: the first that is not ours,
+// or that could not be removed; "" if there is none.
 typedef struct walk {
     bool removes;
     char foreign[256];
@@ -124,11 +124,12 @@ static void walk_entry(walk *w, int folder, const char *name, const char *kind)
         walk_folder(w, folder, name, inner);
     else if (!S_ISREG(info.st_mode) || !is_file_name(name))
         snprintf(w->foreign, sizeof w->foreign, "%s", name);
-    else if (w->removes && strcmp(name, RRT__RUN_MARKER) != 0)
-        unlinkat(folder, name, 0);
+    else if (w->removes && strcmp(name, RRT__RUN_MARKER) != 0 && unlinkat(folder, name, 0) != 0)
+        snprintf(w->foreign, sizeof w->foreign, "%s", name);
 }
 
-// kind NULL: a result or a run. Its marker goes last: what is removed half is known for what it was.
+// kind NULL: a result or a run. Its marker goes last, and only when all else has gone: what is removed half
+// is known for what it was.
 static void walk_folder(walk *w, int parent, const char *name, const char *kind)
 {
     DIR *folder = open_folder(parent, name);

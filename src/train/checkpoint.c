@@ -113,10 +113,10 @@ static long long step_of(const char *name)
     return digits == 8 && name[8] == '\0' ? atoll(name) : -1;
 }
 
-// All checkpoints but `keep`: other names are somebody's.
-static void remove_others(const char *folder, const char *keep)
+void rrt__checkpoint_keep_only(const char *folder, uint64_t step)
 {
-    char path[4096];
+    char path[4096], keep[32];
+    snprintf(keep, sizeof keep, "%08llu", (unsigned long long)step);
     DIR *entries = opendir(folder);
     for (const struct dirent *entry; entries && (entry = readdir(entries));)
         if (step_of(entry->d_name) >= 0 && strcmp(entry->d_name, keep) != 0 &&
@@ -141,7 +141,7 @@ rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, cons
     if (status)
         rrt__destination_discard(&destination);
     else
-        remove_others(folder, name);
+        rrt__checkpoint_keep_only(folder, optimizer->step);
     return status;
 }
 

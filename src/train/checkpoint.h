@@ -12,6 +12,9 @@
 rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, const rrt__optimizer *optimizer,
                                 json_t *state, rrt_error *err);
 
+// Removes all checkpoints but this one: other names are somebody's.
+void rrt__checkpoint_keep_only(const char *folder, uint64_t step);
+
 // The path of the newest one. *found is false if there is none.
 rrt_status rrt__checkpoint_latest(char path[4096], const char *folder, bool *found, rrt_error *err);
 

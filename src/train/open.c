@@ -229,6 +229,9 @@ rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
     RRT__TRY(identify(r, err));
     RRT__TRY(open_engine(r, err));
     if (goes_on) RRT__TRY(rrt__run_load(r, &found, err));
+    if (found)
+        rrt__checkpoint_keep_only(r->checkpoints,
+                                  r->optimizer.step); // killed while it removed the one before
     RRT__TRY(rrt__log_open(&r->log, r->folder, r->optimizer.step, err));
     // So that there is something to go back to from the first step on.
     if (!found) RRT__TRY(rrt__run_save(r, err));
