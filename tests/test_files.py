@@ -21,7 +21,7 @@ kinds = ["open", "fsync", "rename", "unlink", "mkdir"]
 def check(condition, *what):
     if not condition:
         failures.append(" ".join(map(str, what)))
-        print("FAILED:", *what)
+        print("FAILED:", *what, flush=True)
 
 
 def run(words, limit=None, **environment):
