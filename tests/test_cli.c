@@ -104,20 +104,6 @@ static void test_chat(void **state)
     assert_non_null(strstr(r->err.data, "context"));
 }
 
-static void test_context(void **state)
-{
-    (void)state;
-    const char *model = golden_path("llama");
-    json_t *json = run_json("generate -m %s -p 'the cat' -n 100 --ignore-end -t 1 --ctx 12", model);
-    const char *stop = json_string_value(json_object_get(json, "stop"));
-    assert_string_equal(stop, "context");
-    size_t prompt = 13 - json_array_size(json_object_get(json, "ids"));
-    assert_true(prompt >= 2 && prompt < 12);
-    json_decref(json);
-    assert_error(2, "do not fit the context of 1 (", "generate -m %s -p 'the cat' --ctx 1", model);
-    assert_error(2, "the model's context is 128 tokens", "generate -m %s -p 'the cat' --ctx 129", model);
-}
-
 static void test_logits(void **state)
 {
     (void)state;
@@ -585,7 +571,6 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inspect),
-        cmocka_unit_test(test_context),
         cmocka_unit_test(test_logits),
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_generate),

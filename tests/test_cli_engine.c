@@ -167,6 +167,20 @@ static void test_simulate(void **state)
     assert_error(2, "--trace", "simulate --timings times.json");
 }
 
+static void test_context(void **state)
+{
+    (void)state;
+    const char *model = golden_path("llama");
+    json_t *json = run_json("generate -m %s -p 'the cat' -n 100 --ignore-end -t 1 --ctx 12", model);
+    const char *stop = json_string_value(json_object_get(json, "stop"));
+    assert_string_equal(stop, "context");
+    size_t prompt = 13 - json_array_size(json_object_get(json, "ids"));
+    assert_true(prompt >= 2 && prompt < 12);
+    json_decref(json);
+    assert_error(2, "do not fit the context of 1 (", "generate -m %s -p 'the cat' --ctx 1", model);
+    assert_error(2, "the model's context is 128 tokens", "generate -m %s -p 'the cat' --ctx 129", model);
+}
+
 // Weights whose products leave f32's range: every verb that runs the model says so, none prints a number.
 static void test_overflow(void **state)
 {
@@ -206,7 +220,7 @@ int main(void)
         cmocka_unit_test(test_quantize), cmocka_unit_test(test_export),
         cmocka_unit_test(test_bench),    cmocka_unit_test(test_exits_and_drafts),
         cmocka_unit_test(test_crowds),   cmocka_unit_test(test_simulate),
-        cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_context),  cmocka_unit_test(test_overflow),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
