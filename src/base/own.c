@@ -120,11 +120,13 @@ static void walk_entry(walk *w, int folder, const char *name, const char *kind)
     struct stat info;
     if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return; // gone meanwhile
     const char *inner = S_ISDIR(info.st_mode) ? folder_name(name, kind) : NULL;
-    if (inner)
+    if (inner) {
         walk_folder(w, folder, name, inner);
-    else if (!S_ISREG(info.st_mode) || !is_file_name(name))
-        snprintf(w->foreign, sizeof w->foreign, "%s", name);
-    else if (w->removes && strcmp(name, RRT__RUN_MARKER) != 0 && unlinkat(folder, name, 0) != 0)
+        return;
+    }
+    bool is_ours = S_ISREG(info.st_mode) && is_file_name(name),
+         stays = !w->removes || strcmp(name, RRT__RUN_MARKER) == 0;
+    if (!is_ours || (!stays && unlinkat(folder, name, 0) != 0))
         snprintf(w->foreign, sizeof w->foreign, "%s", name);
 }
 
