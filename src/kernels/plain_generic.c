@@ -77,12 +77,12 @@ RRT__INLINE void store_sums(target to, size_t row, size_t output, rrt__line sums
 // Adds what `depth` inputs give: rows of x with some groups.
 SHAPED void run_tile(target to, const float *x, size_t in, groups w, size_t depth, int rows, int n_groups)
 {
-    rrt__line sums[TILE > 2 * FEW ? TILE : 2 * FEW];
+    rrt__line sums[TILE > 2 * FEW ? TILE : 2 * FEW] = {0};
 #pragma GCC unroll 6
     for (int i = 0; i < rows * n_groups; i++)
         sums[i] = load_sums(to, (size_t)(i / n_groups), (size_t)(i % n_groups) * WIDTH);
     for (size_t k = 0; k < depth; k++) {
-        rrt__line v[STREAMS];
+        rrt__line v[STREAMS] = {0};
 #pragma GCC unroll 4
         for (int g = 0; g < n_groups; g++) v[g] = load_weights(w, (size_t)g, k);
 #pragma GCC unroll 6
