@@ -52,16 +52,14 @@ rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_er
     RRT__TRY(rrt__json_numbers_for_jansson(&rewritten, text, length, err));
     *out = rewritten.data ? json_loadb(rewritten.data, rewritten.length, FLAGS, &detail)
                           : json_loadb(text, length, FLAGS, &detail);
-    if (!*out && json_error_code(&detail) == json_error_out_of_memory) {
-        rrt__string_free(&rewritten);
-        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for JSON of %zu bytes", length);
-    }
     size_t position = *out || detail.position < 0 ? 0 : (size_t)detail.position;
     if (!*out && rewritten.data)
         position = rrt__json_numbers_position(text, length, position, &detail.column);
     rrt__string_free(&rewritten);
     if (*out) return RRT_STATUS_OK;
     RRT__TRY(rrt__json_check_memory(err));
+    if (json_error_code(&detail) == json_error_out_of_memory) // of a host's own functions
+        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: JSON");
     return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %zu)", detail.text,
                      detail.line, detail.column, position);
 }

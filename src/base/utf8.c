@@ -93,3 +93,9 @@ void rrt__utf8_make_printable(char *text)
         }
     }
 }
+
+size_t rrt__utf8_mark(const char *text, size_t length)
+{
+    enum { MARK = 3 };
+    return length >= MARK && memcmp(text, "\xef\xbb\xbf", MARK) == 0 ? MARK : 0;
+}

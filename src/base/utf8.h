@@ -26,4 +26,7 @@ size_t rrt__utf8_broken(const char *text, size_t length);
 // Replaces control characters and invalid bytes of a string by '?', so that it is safe on a terminal.
 void rrt__utf8_make_printable(char *text);
 
+// Bytes of the byte order mark that the text begins with: 3, or 0 without one.
+size_t rrt__utf8_mark(const char *text, size_t length);
+
 #endif

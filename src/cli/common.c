@@ -6,6 +6,7 @@
 
 #include "base/destination.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "train/source.h"
 
@@ -139,7 +140,7 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t le
     rrt__string text = {0};
     rrt_status status = rrt__file_read(&text, path ? path : "-", err);
     if (!status) {
-        size_t mark = text.length >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        size_t mark = rrt__utf8_mark(text.data, text.length);
         status = rrt_encode(tokenizer, text.data + mark, text.length - mark, NULL, ids, count, err);
         if (!status && *count < least)
             status = rrt__fail(err, RRT_STATUS_FORMAT, "the text has %zu tokens: at least %zu are needed",

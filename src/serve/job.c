@@ -16,7 +16,7 @@ void rrt__job_free(rrt__job *job)
     rrt__free(job);
 }
 
-// Measured, and rounded up: JSON as a tree, as text, and as a copy that is sent. Depths and text of a token,
+// Estimated, with a margin: JSON as a tree, as text, and as a copy that is sent. Depths and text of a token,
 // and what its log probabilities take for itself and for each alternative.
 enum {
     TOKEN_BYTES = 160,

@@ -45,8 +45,7 @@ static rrt_status skip_byte_order_mark(rrt__documents *d, rrt_error *err)
 {
     enum { MARK = 3 };
     RRT__TRY(fill(d, MARK, err));
-    if (d->buffer.length == MARK && memcmp(d->buffer.data, "\xef\xbb\xbf", MARK) == 0)
-        d->begin = d->offset = MARK;
+    d->begin = d->offset = rrt__utf8_mark(d->buffer.data, d->buffer.length);
     return RRT_STATUS_OK;
 }
 
