@@ -84,7 +84,8 @@ static inline uint64_t submit(rrt_engine *engine, rrt_request request, heard *h)
 static inline void run_engine(rrt_engine *engine)
 {
     rrt_error err = {0};
-    for (int busy = 1, steps = 0; busy; steps++) {
+    bool busy = true;
+    for (int steps = 0; busy; steps++) {
         assert_true(steps < 100000);
         assert_ok(rrt_engine_step(engine, &busy, &err));
     }

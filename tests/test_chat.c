@@ -5,8 +5,8 @@
 #include "rrt/chat.h"
 #include "test.h"
 #include "tokenizer/chat.h"
-#include "tokenizer/parts.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/tokenizer_inside.h"
 
 #define CHATML                                                                                               \
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"               \

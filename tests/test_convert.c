@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "model/load.h"
+#include "checkpoint/checkpoint.h"
 #include "models.h"
 
 static rrt_error err;

@@ -4,8 +4,8 @@
 
 #include "base/file.h"
 #include "format/gguf_write.h"
-#include "model/stream.h"
 #include "models.h"
+#include "pass/stream.h"
 #include "rrt/convert.h"
 #include "rrt/export.h"
 

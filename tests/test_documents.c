@@ -1,6 +1,6 @@
 // Long texts come in pieces whose ids, end to end, are those of the whole.
 #include "texts.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 #include "train/documents.h"
 
 static rrt_tokenizer *smollm;

@@ -1,7 +1,7 @@
 // The engine against the decoder that runs one token after the other (test_exits.c holds that one to the
 // truth), bit for bit: quantised models give the same logits whatever runs beside them.
 #include "engines.h"
-#include "model/decoder.h"
+#include "pass/decoder.h"
 
 static const layout layouts[] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
 enum { LAYOUTS = 3, PROMPT = 21, MADE = 12 };
@@ -393,7 +393,7 @@ static void test_endings(void **state)
     rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .most_waiting = 2});
     int32_t prompt[PROMPT];
     heard runs = {0}, waits = {0}, third = {0}, leaves = {.leave_after = 3};
-    int busy;
+    bool busy;
     uint64_t full;
     fill_prompt(prompt, PROMPT, 1, model);
     rrt_request r = {.prompt = prompt, .prompt_tokens = 4, .max_tokens = 50, .ignore_end = 1};

@@ -87,7 +87,7 @@ static void run_mix(const rrt_model *model, const char *kv_type, rrt_engine *alo
                                                 .batching = (rrt_batching)(draw(2) ? 0 : draw(2)),
                                                 .kv_type = kv_type,
                                                 .no_prefix_reuse = draw(3) == 0});
-    int busy = 1;
+    bool busy = true;
     size_t steps = 0, longest = 0;
     while (busy || next < count) {
         while (next < count && draw(3)) {

@@ -97,7 +97,7 @@ static void block(reference *r, int depth, double *h, size_t t)
     const rrt__shape *s = &r->model->shape;
     const rrt__plan *plan = &r->model->plan;
     int from = depth; // whose keys and values are read
-    if (r->model->shares_kv && depth < rrt__plan_loop_end(plan, plan->loops))
+    if (r->model->shares_kv && depth < rrt__plan_coda(plan).begin)
         while (from - plan->layers_per_block >= plan->prelude) from -= plan->layers_per_block;
     double x[MOST_WIDTH], q[MOST_WIDTH], mixed[MOST_WIDTH] = {0}, y[MOST_WIDTH], up[MOST_WIDTH], p[LENGTH];
     if (from == depth) store(r, depth, h, t);
@@ -194,7 +194,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
     for (int d = 0; d < plan->prelude; d++) block(r, d, h, t);
     for (int n = 1; n <= plan->loops; n++) {
         memcpy(before, h, bytes);
-        for (int d = rrt__plan_loop_end(plan, n - 1); d < rrt__plan_loop_end(plan, n); d++) block(r, d, h, t);
+        for (int d = rrt__plan_loop(plan, n).begin; d < rrt__plan_loop(plan, n).end; d++) block(r, d, h, t);
         if (n == plan->loops) break;
         int best_before = best;
         best = answer(r, h, t, p);
@@ -203,7 +203,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
         break;
     }
     memcpy(deep, h, bytes);
-    for (int d = rrt__plan_loop_end(plan, out.left); d < rrt__plan_loop_end(plan, plan->loops); d++) {
+    for (int d = rrt__plan_loop(plan, out.left).end; d < rrt__plan_coda(plan).begin; d++) {
         if (policy == RRT__KV_RECOMPUTE) block(r, d, deep, t);
         if (policy == RRT__KV_PROPAGATE) store(r, d, h, t);
         if (policy == RRT__KV_COPY) {

@@ -453,10 +453,10 @@ static void run_products(rrt__team team, void *argument)
 {
     const product *p = argument;
     for (int accumulate = 0; accumulate < 2; accumulate++) {
-        rrt__gemm_input_gradient(team, rrt__products_f32, p->dx, p->dy, p->w, p->rows, p->out, p->in,
-                                 accumulate);
-        rrt__gemm_weight_gradient(team, rrt__products_f32, p->dw, p->dy, p->x, p->rows, p->out, p->in,
-                                  accumulate);
+        rrt__gemm_input_gradient_share(team, rrt__products_f32, p->dx, p->dy, p->w, p->rows, p->out, p->in,
+                                       accumulate);
+        rrt__gemm_weight_gradient_share(team, rrt__products_f32, p->dw, p->dy, p->x, p->rows, p->out, p->in,
+                                        accumulate);
         rrt__team_barrier(team);
     }
 }

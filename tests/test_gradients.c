@@ -4,11 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "checkpoint/checkpoint.h"
 #include "format/safetensors.h"
 #include "kernels/gemm_bf16.h"
-#include "model/exit.h"
-#include "model/load.h"
 #include "models.h"
+#include "pass/exit.h"
 #include "train/step.h"
 
 enum { SEQUENCES = 2, CONTEXT = 9, ROWS = SEQUENCES * CONTEXT, STEPS = 20 };
@@ -49,7 +49,6 @@ static size_t teacher_padding; // rows to spare in the teacher's embedding
 
 typedef struct training {
     rrt_model *model, *teacher;
-    rrt__optimizer optimizer;
     rrt__stepper stepper;
     double gates; // mean loss of the last batch
 } training;
@@ -93,9 +92,7 @@ static void open_training_of(training *t, const char *family, const char *plan, 
                                     .objective = {plain ? 0 : (rrt__divergence)losses[loss].divergence,
                                                   plain ? 0 : kd_weight, temperature},
                                     .exits = losses[loss].exits};
-    assert_ok(rrt__optimizer_create(&t->optimizer, t->model, &options, threads, &err));
-    assert_ok(
-        rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &t->optimizer, &step, &err));
+    assert_ok(rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &options, &step, &err));
 }
 
 static void open_training(training *t, const char *family, const char *plan, int loss, bool recompute,
@@ -107,7 +104,6 @@ static void open_training(training *t, const char *family, const char *plan, int
 static void close_training(training *t)
 {
     rrt__stepper_free(&t->stepper);
-    rrt__optimizer_free(&t->optimizer);
     rrt_model_close(t->model);
     rrt_model_close(t->teacher);
 }
@@ -220,7 +216,7 @@ static void check_gradients(const char *family, const char *plan, int loss, bool
              recompute ? " recomputed" : "", threads);
     if (!(fabs(got - expected) < 1e-5 * expected)) fail_msg("%s: loss %.8g, not %.8g", what, got, expected);
     rrt_model *gradient = open_golden_gradient(t.model, family, plan, losses[loss].name);
-    double worst = compare(t.optimizer.gradient, gradient, what, 1e-4);
+    double worst = compare(t.stepper.optimizer.gradient, gradient, what, 1e-4);
     if (!recompute && threads == 1) print_message("%s: gradients within %.1e relative\n", what, worst);
     rrt_model_close(gradient);
     json_decref(json);
@@ -317,7 +313,7 @@ static void check_along_gradients(training *t, loss_function loss, const char *w
 {
     listing values = {.count = 0}, found = {.count = 0};
     rrt__model_each_parameter(t->model, &t->model->family->hf, list_one, &values, NULL);
-    rrt__model_each_parameter(t->optimizer.gradient, &t->model->family->hf, list_one, &found, NULL);
+    rrt__model_each_parameter(t->stepper.optimizer.gradient, &t->model->family->hf, list_one, &found, NULL);
     for (size_t i = 0; i < values.count; i++) {
         size_t count = rrt__parameter_count(&values.parameters[i]);
         float *x = values.parameters[i].values, gradient[1024];
@@ -385,8 +381,8 @@ static void find_best(const rrt_model *model, int loops, int best[ROWS])
 // Loss and gradient of the gate after loop n in double, on the hidden states that the tape kept.
 static double check_gate(const training *t, int n)
 {
-    const rrt__gate *gate = &t->model->gates[n - 1], *gradient = &t->optimizer.gradient->gates[n - 1];
-    const float *hidden = t->stepper.tape.before[rrt__plan_loop_end(&t->model->plan, n)];
+    const rrt__gate *gate = &t->model->gates[n - 1], *gradient = &t->stepper.optimizer.gradient->gates[n - 1];
+    const float *hidden = t->stepper.tape.before[rrt__plan_loop(&t->model->plan, n).end];
     size_t width = t->model->shape.hidden;
     double expected[64] = {0}, bias = 0, loss = 0;
     int own[ROWS], last[ROWS];
@@ -424,10 +420,10 @@ static void test_gates(void **state)
                 loops = gated.model->plan.loops;
                 for (int n = 1; n < loops; n++) gates += check_gate(&gated, n) / (loops - 1);
                 assert_near(gated.gates, gates, 1e-5);
-                rrt__model_each_parameter(plain.optimizer.gradient, &plain.model->family->hf, list_one, &a,
-                                          NULL);
-                rrt__model_each_parameter(gated.optimizer.gradient, &plain.model->family->hf, list_one, &b,
-                                          NULL);
+                rrt__model_each_parameter(plain.stepper.optimizer.gradient, &plain.model->family->hf,
+                                          list_one, &a, NULL);
+                rrt__model_each_parameter(gated.stepper.optimizer.gradient, &plain.model->family->hf,
+                                          list_one, &b, NULL);
                 for (size_t i = 0, k = 0; i < a.count; i++, k++) {
                     while (b.parameters[k].kind == RRT__PARAMETER_GATE) k++;
                     size_t count = rrt__parameter_count(&a.parameters[i]);
@@ -463,7 +459,7 @@ static void test_frozen(void **state)
         t.stepper.tape.trains[kind] = false;
         run_batch(&t, 0);
         listing a = {.count = 0}, b = {.count = 0};
-        rrt__model_each_parameter(t.optimizer.gradient, &t.model->family->hf, list_one, &a, NULL);
+        rrt__model_each_parameter(t.stepper.optimizer.gradient, &t.model->family->hf, list_one, &a, NULL);
         rrt__model_each_parameter(expected_gradient, &t.model->family->hf, list_one, &b, NULL);
         for (size_t i = 0; i < a.count; i++) {
             size_t count = rrt__parameter_count(&a.parameters[i]);
@@ -489,7 +485,7 @@ static void test_bf16(void **state)
         t.stepper.options.bf16 = true;
         run_batch(&t, 0);
         rrt_model *expected = open_golden_gradient(t.model, families[family], "cycle", losses[0].name);
-        assert_true(compare(t.optimizer.gradient, expected, "bf16", 0.1) > 1e-4);
+        assert_true(compare(t.stepper.optimizer.gradient, expected, "bf16", 0.1) > 1e-4);
         rrt_model_close(expected);
         close_training(&t);
     }
@@ -506,7 +502,7 @@ static void test_padded_teacher(void **state)
         open_training(&t, "llama", "cycle", loss, false, 2);
         run_batch(&t, 0);
         rrt_model *expected = open_golden_gradient(t.model, "llama", "cycle", losses[loss].name);
-        compare(t.optimizer.gradient, expected, losses[loss].name, 1e-4);
+        compare(t.stepper.optimizer.gradient, expected, losses[loss].name, 1e-4);
         rrt_model_close(expected);
         close_training(&t);
     }

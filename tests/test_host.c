@@ -5,7 +5,7 @@
 
 #include "base/control_group.h"
 #include "cli.h"
-#include "model/exit.h"
+#include "pass/exit.h"
 #include "template/template.h"
 #include "train/log.h"
 

@@ -213,7 +213,7 @@ static void check_gemm(size_t rows, size_t out, size_t in, int nth, int accumula
     float *start = copy(y, rows * out);
     for (size_t i = 0; i < rows * out && !accumulate; i++) y[i] = NAN; // must not survive
     for (int ith = 0; ith < nth; ith++)
-        rrt__gemm((rrt__team){ith, nth}, rrt__products_f32, y, x, w, rows, out, in, accumulate);
+        rrt__gemm_share((rrt__team){ith, nth}, rrt__products_f32, y, x, w, rows, out, in, accumulate);
     for (size_t i = 0; i < rows * out; i++) {
         double sum = accumulate ? start[i] : 0;
         for (size_t k = 0; k < in; k++) sum += (double)x[i / out * in + k] * w[i % out * in + k];

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "format/repack.h"
 #include "kernels/kernels.h"
+#include "kernels/storage.h"
 #include "test.h"
 #include "truth.h"
 #include "variants.h"

@@ -1,7 +1,7 @@
 // Layers that are kept as they are: which, and how they are run.
 #include <math.h>
 
-#include "model/load.h"
+#include "checkpoint/checkpoint.h"
 #include "models.h"
 
 static rrt_error err;
@@ -30,6 +30,34 @@ static void pruning_keeps_layers_stepwise(void **state)
     }
     rrt_convert_report_free(&report);
     rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+static void layers_can_be_named(void **state)
+{
+    (void)state;
+    rrt_model *source = open_golden("llama"), *model;
+    static const int named[] = {0, 1, 3}, twice[] = {1, 1}, beyond[] = {0, 4};
+    static const short slot[4] = {0, 1, 1, 2};
+    rrt_convert_options options = {.keep = named, .n_keep = 3, .loops = 2, .prelude = 1, .coda = 1};
+    rrt_convert_report report;
+    size_t bytes = source->shape.ffn * source->shape.hidden * sizeof(float);
+    assert_ok(rrt_convert(&model, source, &options, &report, &err));
+    assert_memory_equal(model->plan.slot, slot, sizeof slot);
+    assert_memory_equal(report.kept_layers, named, sizeof named);
+    for (int s = 0; s < 3; s++)
+        assert_memory_equal(model->slots[s].matrix[RRT__MATRIX_UP].weight,
+                            source->slots[named[s]].matrix[RRT__MATRIX_UP].weight, bytes);
+    rrt_convert_report_free(&report);
+    rrt_model_close(model);
+    options = (rrt_convert_options){.sharing = "none", .keep = twice, .n_keep = 2};
+    assert_fails(RRT_STATUS_ARGUMENT, "layer 1 cannot be kept there",
+                 rrt_convert(&model, source, &options, NULL, &err));
+    options.keep = beyond;
+    assert_fails(RRT_STATUS_ARGUMENT, "0 to 3", rrt_convert(&model, source, &options, NULL, &err));
+    options.layers = 3;
+    assert_fails(RRT_STATUS_ARGUMENT, "2 layers are named",
+                 rrt_convert(&model, source, &options, NULL, &err));
     rrt_model_close(source);
 }
 
@@ -137,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pruning_keeps_layers_stepwise),
+        cmocka_unit_test(layers_can_be_named),
         cmocka_unit_test(pruning_by_a_text_drops_what_nobody_misses),
         cmocka_unit_test(kept_layers_run_in_loops),
         cmocka_unit_test(later_loops_begin_at_the_gain),

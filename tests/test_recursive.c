@@ -1,8 +1,8 @@
 // What makes a recursive model one: shared weights, LoRA and vectors per depth, loops that can be left early.
 // The truth is a plain model with the loops unrolled and the LoRA merged.
 #include "format/safetensors.h"
-#include "model/forward.h"
 #include "models.h"
+#include "pass/forward.h"
 
 // Merging W + B·A rounds each weight once more.
 static const double MERGED_TOLERANCE = 5e-5;
@@ -256,8 +256,9 @@ static void run_alone(batch *single, rrt__sequence *sequence, const int32_t *ids
     const rrt__team alone = {0, 1};
     const rrt__segment segment = {depth, 0, ROWS};
     single->spans[0] = (rrt__span){sequence, 0, ROWS};
-    rrt__forward_embed(alone, single->model, &single->workspace, single->spans, 1, ids);
-    rrt__forward_block(alone, single->model, &single->workspace, single->spans, 1, &segment, 1);
+    const rrt__pass pass = rrt__pass_make(alone, single->model, &single->workspace, single->spans, 1);
+    rrt__forward_embed(&pass, ids);
+    rrt__forward_block(&pass, &segment, 1);
 }
 
 static void check_two_loops(const rrt_model *model)
@@ -273,8 +274,9 @@ static void check_two_loops(const rrt_model *model)
     run_alone(&single, &both.sequences[1], ids + ROWS, 0);
     run_alone(&single, &single.sequences[1], ids + ROWS, 0);
     for (size_t i = 0; i < 2; i++) both.spans[i] = (rrt__span){&both.sequences[i], 0, ROWS};
-    rrt__forward_embed(alone, model, &both.workspace, both.spans, 2, ids);
-    rrt__forward_block(alone, model, &both.workspace, both.spans, 2, segments, 2);
+    const rrt__pass pass = rrt__pass_make(alone, model, &both.workspace, both.spans, 2);
+    rrt__forward_embed(&pass, ids);
+    rrt__forward_block(&pass, segments, 2);
     for (size_t i = 0; i < 2; i++) {
         run_alone(&single, &single.sequences[i], ids + i * ROWS, segments[i].depth);
         const float *rows = both.workspace.hidden + i * ROWS * hidden;

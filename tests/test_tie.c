@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "convert/base.h"
+#include "convert/recipe.h"
 #include "convert/tie.h"
 #include "models.h"
 

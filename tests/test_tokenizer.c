@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/utf8.h"
-#include "tokenizer/parts.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/tokenizer_inside.h"
 
 static const rrt_encode_options parse_special = {.parse_special = 1};
 

@@ -496,7 +496,7 @@ static void test_stored_teacher(void **state)
     assert_near(stored.loss, online.loss, 0.01 * online.loss);
     options.kd_temperature = 2;
     assert_fails(RRT_STATUS_UNSUPPORTED, "temperature", train(in_folder("s2"), &options, &stored, &err));
-    options.kd_temperature = 0;
+    options.kd_temperature = 1;
     options.context = 8;
     assert_fails(RRT_STATUS_MISMATCH, "context of 16", train(in_folder("s3"), &options, &stored, &err));
     rrt_model_close(teacher);

@@ -62,7 +62,7 @@ static void test_gates(void **state)
     rrt_train_result result;
     rrt_train_options options = usual();
     options.gates = 1;
-    options.rate_shared = options.rate_lora = options.rate_norm = options.rate_embedding = -1;
+    options.rate_shared = options.rate_lora = options.rate_norm = options.rate_embedding = 0;
     assert_ok(train(in_folder("gates"), &options, &result, &err));
     assert_true(result.loss < 0.6); // ln 2 = 0.69 is what knowing nothing costs
     rrt_model *before = open_path(in_folder("student")), *after = open_path(in_folder("gates"));
@@ -91,7 +91,7 @@ static void test_gates(void **state)
     assert_ok(train(in_folder("gates-too"), &options, &result, &err));
 
     options = usual();
-    options.rate_shared = options.rate_lora = options.rate_norm = options.rate_embedding = -1;
+    options.rate_shared = options.rate_lora = options.rate_norm = options.rate_embedding = 0;
     assert_fails(RRT_STATUS_ARGUMENT, "nothing is trained", train(in_folder("g1"), &options, &result, &err));
     options = usual();
     options.gates = 1;

@@ -46,14 +46,16 @@ static inline rrt_train_options usual(void)
 {
     static const char *files[1];
     files[0] = text_path;
-    return (rrt_train_options){.files = files,
-                               .n_files = 1,
-                               .tokens = STEPS * BATCH * CONTEXT,
-                               .batch = BATCH,
-                               .context = CONTEXT,
-                               .learning_rate = 3e-3,
-                               .threads = 1,
-                               .checkpoint_steps = 5};
+    rrt_train_options options = rrt_train_defaults();
+    options.files = files;
+    options.n_files = 1;
+    options.tokens = STEPS * BATCH * CONTEXT;
+    options.batch = BATCH;
+    options.context = CONTEXT;
+    options.learning_rate = 3e-3;
+    options.threads = 1;
+    options.checkpoint_steps = 5;
+    return options;
 }
 
 // A recursive student of the golden model.

@@ -18,9 +18,9 @@ typedef struct rrt_bench_options {
     size_t batch;             // sequences at a time; 0: 4
     size_t context;           // tokens of each; 0: 512, or what the model can see if that is less
     const rrt_model *teacher; // training: distillation from it by forward KL; NULL: cross-entropy
-    int match;                // training: layer matching with the teacher
-    int bf16;                 // training: matrix products in bfloat16 where the processor can
-    int recompute;            // training: make activations again on the way back
+    bool match;               // training: layer matching with the teacher
+    bool bf16;                // training: matrix products in bfloat16 where the processor can
+    bool recompute;           // training: make activations again on the way back
     const rrt_progress *progress;
 } rrt_bench_options;
 
@@ -59,7 +59,7 @@ typedef struct rrt_bench_requests_options {
     const char *kv_type;        // as in rrt_session_options
     const unsigned char *trace; // [trace_tokens] exits, which tokens take one after the other; NULL: none
     size_t trace_tokens;
-    int measures_agreement; // run all texts again, through all loops, afterwards
+    bool measures_agreement; // run all texts again, through all loops, afterwards
     const rrt_progress *progress;
 } rrt_bench_requests_options;
 

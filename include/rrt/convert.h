@@ -1,4 +1,4 @@
-// From a pretrained model to a recursive one (paper §2.2, §2.3), and saving the result.
+// From a pretrained model to a recursive one (paper §2.2, §2.3).
 #ifndef RRT_CONVERT_H
 #define RRT_CONVERT_H
 
@@ -35,6 +35,9 @@ typedef struct rrt_convert_options {
     // How many layers are kept as they are. 0: all; with sharing, all are tied instead. Without sharing that
     // is pruning. With it, what lies between prelude and coda is run `loops` times.
     int layers;
+    // The same by number, from 0, ascending; layers is 0 or n_keep then.
+    const int *keep;
+    size_t n_keep;
     // Where layers are kept and run in loops, with norms per depth: what the norms' gains of the later loops
     // begin with, as a share of the first loop's. 0: 1
     double loop_gain;
@@ -85,9 +88,9 @@ typedef struct rrt_convert_candidate {
     int loops, layers_per_block, prelude, coda;
     uint64_t lora_budget;
     uint64_t params_body;
-    int failed;      // converted, but its output was not finite: kl means nothing
-    double kl;       // mean KL(source ‖ candidate, healed) on text that calibration did not see
-    int on_frontier; // no candidate has both fewer parameters and a lower KL
+    bool failed;      // converted, but its output was not finite: kl means nothing
+    double kl;        // mean KL(source ‖ candidate, healed) on text that calibration did not see
+    bool on_frontier; // no candidate has both fewer parameters and a lower KL
 } rrt_convert_candidate;
 
 typedef struct rrt_convert_frontier {
@@ -105,22 +108,6 @@ RRT_API rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source,
                                       rrt_convert_frontier *frontier, rrt_convert_report *report,
                                       rrt_error *err);
 RRT_API void rrt_convert_frontier_free(rrt_convert_frontier *frontier);
-
-typedef struct rrt_save_options {
-    // Of the stored weights: "f32", "bf16" or "f16". NULL: what those of the model's files are, or bf16 where
-    // they are quantised; f32 for a model that was not opened or converted
-    const char *dtype;
-    uint64_t max_shard_bytes; // of weights in one file, unless a single tensor is larger; 0: 5e9
-    int overwrite;            // whether a model at path is replaced
-    const rrt_progress *progress;
-} rrt_save_options;
-
-// Writes the model as a folder that appears under its name only once it is complete: config.json, tokenizer
-// files, and model.safetensors, or model-00001-of-0000N.safetensors … with their index where that would be
-// too large. options may be NULL. EXISTS if path exists and overwrite is 0. A failure, a cancellation too,
-// leaves nothing behind.
-RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_save_options *options,
-                                  rrt_error *err);
 
 #ifdef __cplusplus
 }

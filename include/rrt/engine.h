@@ -36,8 +36,8 @@ typedef struct rrt_engine_options {
     size_t kv_tokens;    // that keys and values have room for, in pages of 16; 0: requests × 1,024
     size_t most_waiting; // 0: no limit
     rrt_batching batching;
-    int no_prefix_reuse; // run every prompt anew
-    const char *kv_type; // as in rrt_session_options
+    bool no_prefix_reuse; // run every prompt anew
+    const char *kv_type;  // as in rrt_session_options
 } rrt_engine_options;
 
 // The most tokens whose keys and values of kv_type take at most nine tenths of the memory that is free now,
@@ -69,10 +69,10 @@ typedef struct rrt_token_logprob {
 
 typedef struct rrt_token {
     int32_t id;
-    size_t index;  // counted from the prompt's first token
-    int is_prompt; // reported where a request asks for prompt_logprobs
-    int loops;     // after which it left; of a token of the prompt: of the one before it, 0 for the first
-    float logprob; // where it asks for logprobs; of the prompt's first token NaN
+    size_t index;   // counted from the prompt's first token
+    bool is_prompt; // reported where a request asks for prompt_logprobs
+    int loops;      // after which it left; of a token of the prompt: of the one before it, 0 for the first
+    float logprob;  // where it asks for logprobs; of the prompt's first token NaN
     const rrt_token_logprob *top; // [n_top]; valid in the callback
     size_t n_top;
 } rrt_token;
@@ -87,9 +87,9 @@ typedef struct rrt_request {
     size_t prompt_tokens;
     size_t max_tokens;     // 0: only the prompt is run (for its logprobs)
     rrt_sampling sampling; // keyed by seed and position, so that a request can be repeated
-    int ignore_end;        // go on after an end token
-    int wants_logprobs;    // of tokens made
-    int wants_prompt_logprobs;
+    bool ignore_end;       // go on after an end token
+    bool wants_logprobs;   // of tokens made
+    bool wants_prompt_logprobs;
     int top_logprobs; // how many alternatives come with each token, at most 32
     int loops;        // run prelude, so many loops, coda; 0: all
     int min_loops;    // nobody leaves before; 0: 1
@@ -114,7 +114,7 @@ RRT_API rrt_status rrt_engine_submit(rrt_engine *engine, const rrt_request *requ
 RRT_API void rrt_engine_cancel(rrt_engine *engine, uint64_t id);
 
 // Runs one step. *busy: whether there is more to do. All memory was taken before: at present it cannot fail.
-RRT_API rrt_status rrt_engine_step(rrt_engine *engine, int *busy, rrt_error *err);
+RRT_API rrt_status rrt_engine_step(rrt_engine *engine, bool *busy, rrt_error *err);
 
 enum { RRT_MOST_LOOPS = 64 }; // that statistics tell apart
 

@@ -102,7 +102,7 @@ RRT_API const char *rrt_task_name(size_t index);
 typedef struct rrt_task_answer {
     double log_likelihood; // ln p of all its tokens, in nats
     size_t characters;     // of the choice, without the space before it: what acc_norm divides by
-    int is_greedy;         // each of its tokens was the most likely one
+    bool is_greedy;        // each of its tokens was the most likely one
 } rrt_task_answer;
 
 // One question with what was found.

@@ -101,6 +101,26 @@ typedef struct rrt_exit_options {
     const char *kv;
 } rrt_exit_options;
 
+// A model with random weights, N(0, 0.02²), from a folder with config.json and, if it has one, a tokenizer;
+// weights in the folder are not read. Free with rrt_model_close.
+RRT_API rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, rrt_error *err);
+
+typedef struct rrt_save_options {
+    // Of the stored weights: "f32", "bf16" or "f16". NULL: what those of the model's files are, or bf16 where
+    // they are quantised; f32 for a model that was not opened or converted
+    const char *dtype;
+    uint64_t max_shard_bytes; // of weights in one file, unless a single tensor is larger; 0: 5e9
+    bool overwrite;           // whether a model at path is replaced
+    const rrt_progress *progress;
+} rrt_save_options;
+
+// Writes the model as a folder that appears under its name only once it is complete: config.json, tokenizer
+// files, and model.safetensors, or model-00001-of-0000N.safetensors … with their index where that would be
+// too large. options may be NULL. EXISTS if path exists and overwrite is 0. A failure, a cancellation too,
+// leaves nothing behind.
+RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, const rrt_save_options *options,
+                                  rrt_error *err);
+
 typedef struct rrt_quantize_options {
     // Of the layers' matrices: "q8_0", "q4_1" or "q4_0". Beside a 4-bit type embedding, head, LoRA, prelude
     // and coda become q6_0, and what more than 4 loops share q8_0; vectors stay f32.

@@ -16,7 +16,7 @@ typedef struct rrt_teach_options {
     size_t top;        // answers per token; 0: 64, or the vocabulary if that is less
     size_t max_tokens; // of the text to answer, in whole windows; 0: all
     int threads;       // 0: one per core
-    int overwrite;     // replace a store that is there
+    bool overwrite;    // replace a store that is there
     const char *teacher_name; // kept in the store; may be NULL
     const rrt_progress *progress;
 } rrt_teach_options;
@@ -37,7 +37,7 @@ RRT_API rrt_status rrt_teach(const rrt_model *teacher, const char *const *files,
                              rrt_teach_result *result, rrt_error *err);
 
 // Whether a folder holds a teacher's answers.
-RRT_API int rrt_store_exists(const char *folder);
+RRT_API bool rrt_store_exists(const char *folder);
 
 // How far the student is from the teacher (paper §3.6, appendix I).
 typedef enum rrt_divergence {
@@ -74,7 +74,7 @@ typedef struct rrt_train_step {
     const char *event; // NULL, or what made the run go back to a checkpoint
 } rrt_train_step;
 
-// Zeroes mean the defaults that are named.
+// Begin with rrt_train_defaults(), whose numbers are named here. Sizes of 0 are chosen.
 typedef struct rrt_train_options {
     // What is learnt.
     const char *const *files; // text as for rrt_teach; none where store is given
@@ -82,20 +82,20 @@ typedef struct rrt_train_options {
     const rrt_model *teacher; // its outputs are learnt, computed on the way; NULL: none
     const char *store;        // or a teacher's answers that rrt_teach wrote: with their text
     rrt_divergence divergence;
-    double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence; 0: 1 with a teacher
-    double kd_temperature; // 0: 1
+    double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence, where there is a teacher; 1
+    double kd_temperature; // 1
 
     rrt_exit_loss exit_loss; // the model has to have a loop boundary, unless it is NONE
-    double exit_weight;      // of aggressive; 0: 0.1 (the paper's choice)
-    int exit_kd;             // exits before the last learn the last one's output, by forward KL at
+    double exit_weight;      // of aggressive; 0.1 (the paper's choice)
+    bool exit_kd;            // exits before the last learn the last one's output, by forward KL at
                              // kd_temperature, instead of the main loss; no gradient goes into that output
 
-    int gates; // train the gates at loop boundaries, which the model gets if it has none: the probability
-               // that the last exit finds the same token most likely, by binary cross-entropy; no gradient
-               // goes on into the model. Where all else is frozen, there is no way back at all
+    bool gates; // train the gates at loop boundaries, which the model gets if it has none: the probability
+                // that the last exit finds the same token most likely, by binary cross-entropy; no gradient
+                // goes on into the model. Where all else is frozen, there is no way back at all
 
-    int share_kv; // from here on all loops read the first one's keys and values: a property of the model,
-                  // kept with it. LoRA of k and v in later loops is dropped
+    bool share_kv; // from here on all loops read the first one's keys and values: a property of the model,
+                   // kept with it. LoRA of k and v in later loops is dropped
 
     uint64_t match_tokens; // first so many tokens of layer matching: each depth is trained to do with the
                            // teacher's hidden state what the teacher does with it
@@ -108,30 +108,32 @@ typedef struct rrt_train_options {
     size_t context;   // tokens of a sequence; 0: 512, or what the model can see if that is less
     size_t batch;     // sequences per step; 0: 4
     size_t at_a_time; // sequences whose activations are held at once, a divisor of batch; 0: batch
-    int bf16;         // round the factors of matrix products to bfloat16, sums in f32 (mixed precision):
+    bool bf16;        // round the factors of matrix products to bfloat16, sums in f32 (mixed precision):
                       // faster where the processor has AVX-512 BF16, nothing elsewhere
-    int recompute;    // hold less: make activations again on the way back
+    bool recompute;   // hold less: make activations again on the way back
     rrt_optimizer optimizer;
-    double learning_rate; // greatest; 0: 3e-4
-    double warmup;        // share of the run over which it rises; negative: none; 0: 0.05
-    double least_rate;    // where the cosine ends, as a share of the greatest; 0: 0.1
-    double weight_decay;  // of matrices; negative: none; 0: 0.1
-    double clip;          // greatest norm of the gradient; negative: any; 0: 1
-    // Learning rates of the parameters of one kind, as a factor; negative: frozen; 0: 1.
+    double learning_rate; // greatest; 3e-4
+    double warmup;        // share of the run over which it rises; 0.05
+    double least_rate;    // where the cosine ends, as a share of the greatest; 0.1
+    double weight_decay;  // of matrices; 0.1
+    double clip;          // greatest norm of the gradient, 0: any; 1
+    // Learning rates of the parameters of one kind, as a factor; 0: frozen; 1.
     double rate_shared, rate_lora, rate_norm, rate_embedding;
-    double rate_gate; // 0: 10
+    double rate_gate; // 10
 
     // The run.
     int threads;                  // 0: one per core
     uint64_t seed;                // of the order of the text
-    int resume;                   // go on from the last checkpoint, if there is one
-    int overwrite;                // replace a finished or broken-off run
-    double checkpoint_minutes;    // 0: 10
+    bool resume;                  // go on from the last checkpoint, if there is one
+    bool overwrite;               // replace a finished or broken-off run
+    double checkpoint_minutes;    // 10
     uint64_t checkpoint_steps;    // also after so many steps; 0: never
     const rrt_progress *progress; // stage "train"; to stop, it writes a checkpoint first
     void (*report)(void *user, const rrt_train_step *step); // after each step; NULL: none
     void *user;
 } rrt_train_options;
+
+RRT_API rrt_train_options rrt_train_defaults(void);
 
 typedef struct rrt_train_result {
     double loss; // mean over the last steps
@@ -158,13 +160,9 @@ typedef struct rrt_train_result {
 RRT_API rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
                              rrt_train_result *result, rrt_error *err);
 
-// A model with random weights, N(0, 0.02²), from a folder with config.json and, if it has one, a tokenizer;
-// weights in the folder are not read. Free with rrt_model_close.
-RRT_API rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, rrt_error *err);
-
 // Writes the curves of runs (folders that rrt_train left) as one HTML page that needs nothing else. EXISTS if
 // path is there and overwrite is 0.
-RRT_API rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, int overwrite,
+RRT_API rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, bool overwrite,
                                     rrt_error *err);
 
 #ifdef __cplusplus

@@ -1,6 +1,5 @@
 #include "base/destination.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -132,22 +131,25 @@ static rrt_status make_name(char out[4096], const char *path, const char *suffix
 // --- what dead processes left
 
 // A folder that stepped aside and whose successor did not come takes its place again.
-static void bring_back(const char *folder, const char *name, const char *path)
+typedef struct return_of {
+    const char *folder, *name, *path;
+} return_of;
+
+static rrt_status bring_back(void *user, const char *entry, rrt_error *err)
 {
-    DIR *entries = opendir(folder);
-    size_t length = strlen(name);
-    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
-        const char *suffix = entry->d_name + length;
-        char aside[4096];
-        int fd;
-        if (strncmp(entry->d_name, name, length) != 0 || strncmp(suffix, ".old-", 5) != 0 ||
-            strspn(suffix + 5, "0123456789abcdef") != 8 || suffix[13])
-            continue;
-        if (rrt__path_join(aside, folder, entry->d_name, NULL) || !rrt__own_hold(&fd, aside)) continue;
-        if (rrt__path_exists(path) || rename(aside, path) != 0) rrt__own_remove(aside);
-        if (fd >= 0) close(fd);
-    }
-    if (entries) closedir(entries);
+    (void)err;
+    const return_of *r = user;
+    size_t length = strlen(r->name);
+    const char *suffix = entry + length;
+    char aside[4096];
+    int fd;
+    if (strncmp(entry, r->name, length) != 0 || strncmp(suffix, ".old-", 5) != 0 ||
+        strspn(suffix + 5, "0123456789abcdef") != 8 || suffix[13])
+        return RRT_STATUS_OK;
+    if (rrt__path_join(aside, r->folder, entry, NULL) || !rrt__own_hold(&fd, aside)) return RRT_STATUS_OK;
+    if (rrt__path_exists(r->path) || rename(aside, r->path) != 0) rrt__own_remove(aside);
+    if (fd >= 0) close(fd);
+    return RRT_STATUS_OK;
 }
 
 void rrt__destination_sweep(const char *path)
@@ -157,7 +159,8 @@ void rrt__destination_sweep(const char *path)
     if (set_path(&d, path, NULL)) return;
     const char *slash = strrchr(d.path, '/'), *name = slash ? slash + 1 : d.path;
     folder_of(folder, d.path);
-    bring_back(folder, name, d.path);
+    return_of r = {folder, name, d.path};
+    rrt__folder_each(folder, bring_back, &r, NULL);
     rrt__own_sweep(folder, name);
 }
 

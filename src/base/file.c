@@ -100,13 +100,41 @@ bool rrt__path_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+rrt_status rrt__folder_each_of(int folder, rrt__folder_visit *visit, void *user, rrt_error *err)
+{
+    rrt_status status = RRT_STATUS_OK;
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); // closed with the entries
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    if (!entries) {
+        status = rrt__fail_errno(err, "cannot read the folder");
+        if (fd >= 0) close(fd);
+        return status;
+    }
+    for (const struct dirent *entry; !status && (entry = readdir(entries));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = visit(user, entry->d_name, err);
+    closedir(entries);
+    return status;
+}
+
+rrt_status rrt__folder_each(const char *folder, rrt__folder_visit *visit, void *user, rrt_error *err)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return rrt__at(err, rrt__fail_errno(err, "cannot read the folder"), "%s", folder);
+    rrt_status status = rrt__folder_each_of(fd, visit, user, err);
+    close(fd);
+    return status;
+}
+
+static rrt_status refuse_entry(void *user, const char *name, rrt_error *err)
+{
+    (void)user;
+    return rrt__fail(err, RRT_STATUS_EXISTS, "'%s' is there", name);
+}
+
 bool rrt__path_is_empty_folder(const char *path)
 {
-    DIR *folder = opendir(path);
-    size_t count = 0;
-    while (folder && readdir(folder)) count++;
-    if (folder) closedir(folder);
-    return folder && count == 2; // . and ..
+    return !rrt__folder_each(path, refuse_entry, NULL, NULL);
 }
 
 rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err)

@@ -27,6 +27,12 @@ void rrt__map_forget(const rrt__map *map, const unsigned char *data, size_t size
 rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err);
 
 bool rrt__path_exists(const char *path);
+// Calls visit with the name of each entry, . and .. aside, until one fails: the walker of all folders. IO
+// where the folder cannot be read. The second walks a folder that is open, and leaves it open.
+typedef rrt_status rrt__folder_visit(void *user, const char *name, rrt_error *err);
+rrt_status rrt__folder_each(const char *folder, rrt__folder_visit *visit, void *user, rrt_error *err);
+rrt_status rrt__folder_each_of(int folder, rrt__folder_visit *visit, void *user, rrt_error *err);
+
 bool rrt__path_is_folder(const char *path);
 bool rrt__path_is_empty_folder(const char *path);
 

@@ -1,6 +1,5 @@
 #include "base/own.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -98,56 +97,52 @@ static bool is_marked_at(int folder)
     return is_marked;
 }
 
-static DIR *open_folder(int parent, const char *name)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-    if (fd >= 0 && !folder) close(fd);
-    return folder;
-}
-
 // What is done with a folder's entries: they are looked at, or removed. foreign: the first that is not ours,
 // or that could not be removed; "" if there is none.
 typedef struct walk {
     bool removes;
+    int folder; // that is walked, open
+    const char *kind;
     char foreign[256];
 } walk;
 
 static void walk_folder(walk *w, int parent, const char *name, const char *kind);
 
-static void walk_entry(walk *w, int folder, const char *name, const char *kind)
+static rrt_status walk_entry(void *user, const char *name, rrt_error *err)
 {
+    walk *w = user;
     struct stat info;
-    if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return; // gone meanwhile
-    const char *inner = S_ISDIR(info.st_mode) ? folder_name(name, kind) : NULL;
-    if (inner) {
-        walk_folder(w, folder, name, inner);
-        return;
-    }
+    if (fstatat(w->folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return RRT_STATUS_OK; // gone meanwhile
+    const char *inner = S_ISDIR(info.st_mode) ? folder_name(name, w->kind) : NULL;
     bool is_ours = S_ISREG(info.st_mode) && is_file_name(name),
          stays = !w->removes || strcmp(name, RRT__RUN_MARKER) == 0;
-    if (!is_ours || (!stays && unlinkat(folder, name, 0) != 0))
+    if (inner)
+        walk_folder(w, w->folder, name, inner);
+    else if (!is_ours || (!stays && unlinkat(w->folder, name, 0) != 0))
         snprintf(w->foreign, sizeof w->foreign, "%s", name);
+    return w->foreign[0] ? rrt__fail(err, RRT_STATUS_EXISTS, "'%s' is not ours", name) : RRT_STATUS_OK;
 }
 
 // kind NULL: a result or a run. Its marker goes last, and only when all else has gone: what is removed half
 // is known for what it was.
 static void walk_folder(walk *w, int parent, const char *name, const char *kind)
 {
-    DIR *folder = open_folder(parent, name);
-    if (!folder) {
-        if (errno != ENOENT) snprintf(w->foreign, sizeof w->foreign, "%s", name);
+    const walk outer = *w;
+    w->folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (w->folder < 0 && errno == ENOENT) {
+        w->folder = outer.folder;
         return;
     }
-    if (!kind) kind = is_marked_at(dirfd(folder)) ? "a run" : "a result";
-    for (const struct dirent *entry; !w->foreign[0] && (entry = readdir(folder));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            walk_entry(w, dirfd(folder), entry->d_name, kind);
-    if (w->removes && !w->foreign[0]) {
-        unlinkat(dirfd(folder), RRT__RUN_MARKER, 0);
+    w->kind = kind ? kind : is_marked_at(w->folder) ? "a run" : "a result";
+    bool is_walked = w->folder >= 0 && !rrt__folder_each_of(w->folder, walk_entry, w, NULL);
+    if (!is_walked && !w->foreign[0]) snprintf(w->foreign, sizeof w->foreign, "%s", name);
+    if (w->removes && is_walked) {
+        unlinkat(w->folder, RRT__RUN_MARKER, 0);
         unlinkat(parent, name, AT_REMOVEDIR);
     }
-    closedir(folder);
+    if (w->folder >= 0) close(w->folder);
+    w->folder = outer.folder;
+    w->kind = outer.kind;
 }
 
 rrt_status rrt__own_check(const char *folder, rrt_error *err)
@@ -197,19 +192,28 @@ bool rrt__own_hold(int *fd, const char *path)
     return is_free;
 }
 
+typedef struct sweep {
+    const char *folder, *name;
+} sweep;
+
+static rrt_status sweep_entry(void *user, const char *name, rrt_error *err)
+{
+    (void)err;
+    const sweep *s = user;
+    char path[4096];
+    int fd;
+    if (!rrt__own_is_temporary(name, s->name)) return RRT_STATUS_OK;
+    if (rrt__path_join(path, s->folder, name, NULL) || !rrt__own_hold(&fd, path) || fd < 0)
+        return RRT_STATUS_OK;
+    rrt__own_remove(path);
+    close(fd);
+    return RRT_STATUS_OK;
+}
+
 void rrt__own_sweep(const char *folder, const char *name)
 {
-    DIR *entries = opendir(folder);
-    for (const struct dirent *entry; entries && (entry = readdir(entries));) {
-        char path[4096];
-        int fd;
-        if (!rrt__own_is_temporary(entry->d_name, name)) continue;
-        if (rrt__path_join(path, folder, entry->d_name, NULL) || !rrt__own_hold(&fd, path)) continue;
-        if (fd < 0) continue;
-        rrt__own_remove(path);
-        close(fd);
-    }
-    if (entries) closedir(entries);
+    sweep s = {folder, name};
+    rrt__folder_each(folder, sweep_entry, &s, NULL);
 }
 
 // --- runs

@@ -84,7 +84,7 @@ rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain)
     return (rrt__share){begin < count ? begin : count, end < count ? end : count};
 }
 
-void rrt__team_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width)
+void rrt__team_copy_share(rrt__team team, float *to, const float *from, size_t rows, size_t width)
 {
     rrt__share share = rrt__team_share(team, rows, 1);
     memcpy(to + share.begin * width, from + share.begin * width,

@@ -20,6 +20,9 @@ int rrt__team_threads(int asked);
 // Runs work once on each of rrt__team_threads(n_threads) threads and waits for all.
 void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument);
 
+// A function whose name ends in _share does this thread's share and does not wait: a barrier has to follow
+// before others read what it wrote.
+
 // All threads of the team reach this point before any goes on. What they wrote before it is visible after it.
 void rrt__team_barrier(rrt__team team);
 
@@ -29,7 +32,7 @@ typedef struct rrt__share {
 } rrt__share;
 rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain);
 
-// Copies this thread's share of rows; a barrier has to follow before others read them.
-void rrt__team_copy(rrt__team team, float *to, const float *from, size_t rows, size_t width);
+// Copies this thread's share of rows.
+void rrt__team_copy_share(rrt__team team, float *to, const float *from, size_t rows, size_t width);
 
 #endif

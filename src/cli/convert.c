@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@ enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
     CHOOSING_TOKENS = 1024,    // the same to choose layers by, where a token takes longer
     LEAST_TOKENS = 2,
+    MOST_LAYERS = 1024,      // that --keep can name
     LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
 
@@ -103,7 +105,8 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt_convert_options convert;
     rrt_save_options save;
-    const char *init, *lora_init, *calibration, *target_params;
+    const char *init, *lora_init, *calibration, *target_params, *keep;
+    int kept[MOST_LAYERS];
     size_t calibration_tokens, lora_budget, max_shard_size;
     bool force;
     char *paths[2];
@@ -139,11 +142,32 @@ static rrt_status check_usage(const arguments *a, rrt_error *err)
         {a->target_params && a->init && o->init != RRT_INIT_CALIBRATED,
          "--target-params always calibrates: leave --init out"},
         {a->target_params &&
-             (o->loop_gain > 0 || o->rank || o->lora_budget || o->prelude || o->coda || o->layers),
+             (o->loop_gain > 0 || o->rank || o->lora_budget || o->prelude || o->coda || o->layers || a->keep),
          "--target-params searches plan and ranks itself: leave them out"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
+    return RRT_STATUS_OK;
+}
+
+// "0-2,6-11,27": ranges and numbers, ascending.
+static rrt_status parse_kept(arguments *a, rrt_error *err)
+{
+    rrt_convert_options *o = &a->convert;
+    const char *at = a->keep;
+    for (;;) {
+        char *end;
+        long first = strtol(at, &end, 10), last = first;
+        bool is_number = isdigit((unsigned char)*at);
+        if (is_number && *end == '-' && isdigit((unsigned char)end[1])) last = strtol(end + 1, &end, 10);
+        if (!is_number || last < first || last >= MOST_LAYERS || (*end && *end != ','))
+            return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                             "--keep: '%s' is not a list of layers such as 0-2,6-11,27", a->keep);
+        for (long i = first; i <= last && o->n_keep < MOST_LAYERS; i++) a->kept[o->n_keep++] = (int)i;
+        if (!*end) break;
+        at = end + 1;
+    }
+    o->keep = a->kept;
     return RRT_STATUS_OK;
 }
 
@@ -158,6 +182,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "cycle (default), sequence, or none: no loops (prune to --layers)"},
         {0, "layers", "K", RRT__OPTION_INT, &o->layers, 1, 1024,
          "keep K layers as they are, and run those between prelude and coda in loops"},
+        {0, "keep", "LIST", RRT__OPTION_STRING, &a->keep, 0, 0, "the same by number, from 0: 0-2,6-11,27"},
         {0, "loop-gain", "G", RRT__OPTION_REAL, &o->loop_gain, 1e-3, 1,
          "the same: norms of the later loops, of the first's, to begin with (default 1)"},
         {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
@@ -188,6 +213,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         options, sizeof options / sizeof *options, 2};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, a->paths, err));
     RRT__TRY(choose_words(a, err));
+    if (a->keep) RRT__TRY(parse_kept(a, err));
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
     o->progress = a->save.progress = rrt__cli_progress();

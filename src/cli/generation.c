@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
-#include "model/forward.h"
+#include "pass/forward.h"
 
 void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a, rrt__generation *g)
 {
@@ -139,7 +139,7 @@ void rrt__generation_free(rrt__generation *g)
 rrt_status rrt__generation_run(rrt__generation *g, rrt_error *err)
 {
     uint64_t id;
-    int busy = 1;
+    bool busy = true;
     rrt_request request = g->request;
     if (g->n_history > g->context) {
         rrt_status status = rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens do not fit the context of %zu",

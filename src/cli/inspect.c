@@ -1,7 +1,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "model/kv.h"
+#include "pass/kv.h"
 
 // Bytes of keys and values that a token takes while the model decodes.
 static rrt_status measure_kv(size_t *bytes, const rrt_model *model, const char *kv_type, rrt_error *err)

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
-#include "model/kv.h"
+#include "pass/kv.h"
 #include "serve/server.h"
 
 typedef struct arguments {

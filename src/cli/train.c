@@ -12,7 +12,7 @@ typedef struct arguments {
     rrt_train_options train;
     rrt__list files;
     const char *out, *teacher, *scratch, *kd, *optimizer, *exit_loss, *kv, *resume;
-    double rates[5]; // shared, LoRA, norms, embeddings, gates
+    double kd_weight, kd_temperature; // 0: not given
     size_t tokens, match_tokens, checkpoint_steps;
     bool exit_kd, gates, recompute, bf16, force;
     char *student;
@@ -33,7 +33,7 @@ static rrt_status check_usage(arguments *a, rrt_error *err)
         {!a->out, "where to? -o OUT is missing"},
         {!a->student && !a->scratch, "what is trained? STUDENT is missing, or --from-scratch CONFIG"},
         {a->student && a->scratch, "STUDENT and --from-scratch: one of them is trained"},
-        {!a->teacher && (a->kd || a->train.kd_weight != 0 || a->train.kd_temperature != 0),
+        {!a->teacher && (a->kd || a->kd_weight != 0 || a->kd_temperature != 0),
          "--kd, --kd-weight and --kd-temp need --teacher"},
         {a->kv && strcmp(a->kv, "shared") != 0, "--kv: only 'shared' is known; it cannot be taken back"},
         {a->exit_kd && !a->exit_loss, "--exit-kd needs --exit-loss aggressive:0.1 or weighted"},
@@ -80,15 +80,11 @@ static rrt_status choose_exit_loss(arguments *a, rrt_error *err)
                      "--exit-loss: '%s' is not known: aggressive:0.1 (any weight), weighted or none", text);
 }
 
-// The library's options, in which 0 stands for the default.
 static void fill(arguments *a)
 {
     rrt_train_options *o = &a->train;
-    double *rates[] = {&o->rate_shared, &o->rate_lora, &o->rate_norm, &o->rate_embedding, &o->rate_gate};
-    for (int i = 0; i < 5; i++) *rates[i] = a->rates[i] > 0 ? a->rates[i] : -1;
-    double *no_default[] = {&o->warmup, &o->weight_decay, &o->clip, &o->least_rate};
-    for (int i = 0; i < 4; i++)
-        if (*no_default[i] == 0) *no_default[i] = -1;
+    if (a->kd_weight > 0) o->kd_weight = a->kd_weight;
+    if (a->kd_temperature > 0) o->kd_temperature = a->kd_temperature;
     o->files = a->files.items;
     o->n_files = a->files.count;
     o->tokens = a->tokens;
@@ -136,10 +132,9 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &a->teacher, 0, 0,
          "distil from a model, or from a STORE of rrt teach (then without --data)"},
         {0, "kd", "KIND", RRT__OPTION_STRING, &a->kd, 0, 0, "fkl (default), rkl, jsd or tvd"},
-        {0, "kd-weight", "W", RRT__OPTION_REAL, &o->kd_weight, 1e-6, 1,
+        {0, "kd-weight", "W", RRT__OPTION_REAL, &a->kd_weight, 1e-6, 1,
          "loss = (1 - W) cross-entropy + W divergence (default 1)"},
-        {0, "kd-temp", "T", RRT__OPTION_REAL, &o->kd_temperature, 0.01, 100,
-         "temperature of both (default 1)"},
+        {0, "kd-temp", "T", RRT__OPTION_REAL, &a->kd_temperature, 0.01, 100, "of both (default 1)"},
         {0, "exit-loss", "KIND", RRT__OPTION_STRING, &a->exit_loss, 0, 0,
          "train the exits at loop boundaries too: aggressive:0.1, weighted or none (default)"},
         {0, "exit-kd", NULL, RRT__OPTION_FLAG, &a->exit_kd, 0, 0,
@@ -167,12 +162,13 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "where the cosine ends, as a share of --lr (default 0.1)"},
         {0, "weight-decay", "D", RRT__OPTION_REAL, &o->weight_decay, 0, 10, "of matrices (default 0.1)"},
         {0, "clip", "NORM", RRT__OPTION_REAL, &o->clip, 0, 1e9, "greatest gradient norm (default 1, 0: any)"},
-        {0, "lr-shared", "F", RRT__OPTION_REAL, &a->rates[0], 0, 1e6,
+        {0, "lr-shared", "F", RRT__OPTION_REAL, &o->rate_shared, 0, 1e6,
          "factor on --lr for the layers' matrices; 0 freezes them"},
-        {0, "lr-lora", "F", RRT__OPTION_REAL, &a->rates[1], 0, 1e6, "the same for LoRA"},
-        {0, "lr-norms", "F", RRT__OPTION_REAL, &a->rates[2], 0, 1e6, "the same for norms"},
-        {0, "lr-embeddings", "F", RRT__OPTION_REAL, &a->rates[3], 0, 1e6, "the same for embedding and head"},
-        {0, "lr-gates", "F", RRT__OPTION_REAL, &a->rates[4], 0, 1e6, "the same for --gates (default 10)"},
+        {0, "lr-lora", "F", RRT__OPTION_REAL, &o->rate_lora, 0, 1e6, "the same for LoRA"},
+        {0, "lr-norms", "F", RRT__OPTION_REAL, &o->rate_norm, 0, 1e6, "the same for norms"},
+        {0, "lr-embeddings", "F", RRT__OPTION_REAL, &o->rate_embedding, 0, 1e6,
+         "the same for embedding and head"},
+        {0, "lr-gates", "F", RRT__OPTION_REAL, &o->rate_gate, 0, 1e6, "the same for --gates (default 10)"},
         {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
          "instead of STUDENT: random weights by a folder's config.json and tokenizer.json"},
         {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0,
@@ -236,8 +232,7 @@ int rrt__cli_train(int argc, char **argv)
 {
     rrt_error err = {0};
     double last_report = 0;
-    arguments a = {.rates = {1, 1, 1, 1, 10},
-                   .train = {.warmup = 0.05, .weight_decay = 0.1, .clip = 1, .least_rate = 0.1}};
+    arguments a = {.train = rrt_train_defaults()};
     rrt_model *student = NULL, *teacher = NULL;
     rrt_train_result result;
     rrt_status status;

@@ -1,8 +1,6 @@
 #include <stdlib.h>
 
-#include "convert/convert.h"
-
-enum { UNIT = 32 }; // ranks that are bought at once
+#include "convert/conversion.h"
 
 // One purchase: the next 32 ranks of one LoRA.
 typedef struct unit {
@@ -33,8 +31,8 @@ static size_t list_units(const rrt__conversion *c, float *const *energies, unit 
             size_t out, in;
             rrt__shape_matrix(&c->model->shape, m, &out, &in);
             size_t side = out < in ? out : in;
-            for (size_t rank = 0; rank < side; rank += UNIT) {
-                unit u = {d, m, side - rank < UNIT ? side - rank : UNIT, 0, 0};
+            for (size_t rank = 0; rank < side; rank += RRT__RANK_UNIT) {
+                unit u = {d, m, side - rank < RRT__RANK_UNIT ? side - rank : RRT__RANK_UNIT, 0, 0};
                 u.price = u.ranks * (out + in);
                 for (size_t i = 0; i < u.ranks; i++) u.gain += energy[rank + i] / (double)u.price;
                 units[count++] = u;
@@ -47,7 +45,7 @@ static size_t list_units(const rrt__conversion *c, float *const *energies, unit 
 
 static void buy(rrt__conversion *c, const unit *units, size_t count)
 {
-    uint64_t left = c->options.lora_budget;
+    uint64_t left = c->recipe->lora_budget;
     for (size_t i = 0; i < count; i++) {
         if (units[i].price > left) break; // a later, cheaper unit of the same LoRA would leave a hole
         left -= units[i].price;
@@ -55,20 +53,7 @@ static void buy(rrt__conversion *c, const unit *units, size_t count)
     }
 }
 
-uint64_t rrt__convert_budget_unit(const rrt_model *source)
-{
-    uint64_t dearest = 0;
-    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        size_t out, in;
-        if (!rrt__family_has(source->family, m)) continue;
-        rrt__shape_matrix(&source->shape, m, &out, &in);
-        size_t side = out < in ? out : in, price = (side < UNIT ? side : UNIT) * (out + in);
-        if (price > dearest) dearest = price;
-    }
-    return dearest;
-}
-
-rrt_status rrt__convert_spend_budget(rrt__conversion *c, rrt_error *err)
+rrt_status rrt__conversion_spend_budget(rrt__conversion *c, rrt_error *err)
 {
     const rrt__plan *plan = &c->model->plan;
     rrt__arena arena = {0};
@@ -81,17 +66,17 @@ rrt_status rrt__convert_spend_budget(rrt__conversion *c, rrt_error *err)
     for (int d = 0; d < plan->n_depths; d++) {
         for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
             size_t out, in;
-            if (!rrt__conversion_is_shared(plan, plan->slot[d]) || !rrt__family_has(c->model->family, m))
+            if (!rrt__recipe_is_shared(c->recipe, plan->slot[d]) || !rrt__family_has(c->model->family, m))
                 continue;
             rrt__shape_matrix(&c->model->shape, m, &out, &in);
             size_t side = out < in ? out : in;
-            n_units += (side + UNIT - 1) / UNIT;
+            n_units += (side + RRT__RANK_UNIT - 1) / RRT__RANK_UNIT;
             RRT__GOTO(rrt__arena_alloc(&arena, &energies[rrt__conversion_at(d, m)], side, sizeof(float),
                                        "a spectrum", err));
         }
     }
     RRT__GOTO(rrt__arena_alloc(&arena, &units, n_units, sizeof *units, "ranks to buy", err));
-    RRT__GOTO(rrt__convert_spectra(c, energies, err));
+    RRT__GOTO(rrt__conversion_spectra(c, energies, err));
     buy(c, units, list_units(c, energies, units));
 done:
     rrt__arena_free(&arena);

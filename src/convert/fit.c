@@ -33,7 +33,7 @@ static void gather(rrt__team team, rrt__fit *fit, const float *x, size_t out, si
     float scale = 1.0f / (float)fit->tokens;
     for (size_t r = own.begin; r < own.end; r++) memset(fit->gram + r * in, 0, in * sizeof(float));
     rrt__team_barrier(team);
-    rrt__gram_add(team, fit->gram, in, x, fit->tokens, scale);
+    rrt__gram_add_share(team, fit->gram, in, x, fit->tokens, scale);
     rrt__algebra_multiply(fit->cross + own.begin, in, (rrt__operand){fit->missing, out, true},
                           (rrt__operand){x + own.begin, in, false}, out, own.end - own.begin, fit->tokens,
                           scale, 0);

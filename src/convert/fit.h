@@ -3,7 +3,7 @@
 #define RRT__FIT_H
 
 #include "convert/low_rank.h"
-#include "model/forward.h"
+#include "pass/forward.h"
 
 // Room for matrices up to [out, in], and for so many tokens.
 typedef struct rrt__fit {

@@ -35,7 +35,7 @@ static rrt_status allocate(rrt__grams *grams, const rrt_model *model, rrt_error 
 }
 
 // In row tiles dealt out from the longest to the shortest.
-void rrt__gram_add(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale)
+void rrt__gram_add_share(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale)
 {
     size_t tiles = (width + TILE - 1) / TILE, nth = (size_t)team.nth;
     for (size_t t = 0; t < tiles; t++) {
@@ -66,15 +66,16 @@ static void run_window(rrt__team team, void *argument)
     const float *inputs[RRT__GRAM_COUNT] = {ws->normed[RRT__NORM_ATTENTION], ws->attended,
                                             ws->normed[RRT__NORM_MLP], ws->activated};
     size_t row = c->at * c->model->shape.hidden;
-    rrt__forward_embed(team, c->model, ws, &c->span, 1, c->ids + c->at);
+    const rrt__pass pass = rrt__pass_make(team, c->model, ws, &c->span, 1);
+    rrt__forward_embed(&pass, c->ids + c->at);
     for (int d = 0; d < c->model->plan.n_depths; d++) {
-        rrt__trace_block(team, c->model, ws, &c->span, d, c->trace->middle[d] + row,
-                         c->trace->after[d] + row);
+        rrt__trace_block(&pass, d, c->trace->middle[d] + row, c->trace->after[d] + row);
         for (int place = 0; place < RRT__GRAM_COUNT; place++) {
             size_t width = c->grams->width[place];
-            rrt__gram_add(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count,
-                          c->scale);
+            rrt__gram_add_share(team, rrt__grams_at(c->grams, d, place), width, inputs[place], c->span.count,
+                                c->scale);
         }
+        rrt__team_barrier(team); // the next depth writes what grams are made of
     }
 }
 

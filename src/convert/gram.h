@@ -32,7 +32,7 @@ void rrt__grams_free(rrt__grams *grams);
 
 // gram [width, width] += scale · xᵀ·x for the lower triangle; x: [rows, width]. Called by all threads of a
 // team.
-void rrt__gram_add(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale);
+void rrt__gram_add_share(rrt__team team, float *gram, size_t width, const float *x, size_t rows, float scale);
 
 // Adds a tenth of the mean diagonal to the diagonal: directions that the text does not show stay bounded, and
 // errors that earlier layers of the student will make are expected. Found by search: 1 % and 100 % are worse

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "convert/convert.h"
+#include "convert/conversion.h"
 #include "convert/fit.h"
 #include "kernels/algebra.h"
 #include "kernels/gemm.h"
@@ -27,11 +27,9 @@ typedef struct healer {
     size_t tokens;
     const int32_t *ids;
     int depth;
-    // What the student's lane runs: the depth at hand alone, each LoRA merged into the weight. o has no rows:
-    // attention ends with its input.
-    rrt_model view;
-    rrt__slot view_slot;
-    rrt__depth view_depth;
+    // What the student's lane runs: the depth at hand, each LoRA merged into the weight.
+    rrt__depth *depths;               // [n_depths]
+    rrt__slot slot;                   // of all
     float *merged[RRT__MATRIX_COUNT]; // [out, in]
     float *middle;    // [tokens, hidden]: the teacher's hidden state between attention and MLP
     float *attended;  // [tokens, heads·head_dim]: the student's input of o
@@ -47,24 +45,34 @@ static size_t rows_at(const healer *h, size_t at)
 
 static const rrt__linear *linear_of(const healer *h, rrt__matrix m)
 {
-    return &h->model->slots[h->model->plan.slot[h->depth]].matrix[m];
+    return &h->model->depths[h->depth].slot->matrix[m];
+}
+
+static rrt__pass student_pass(rrt__team team, healer *h, const rrt__span *span)
+{
+    rrt__pass pass = rrt__pass_make(team, h->model, &h->student.workspace, span, 1);
+    pass.depths = h->depths;
+    return pass;
 }
 
 static void embed(rrt__team team, void *argument)
 {
     healer *h = argument;
-    lane *t = &h->teacher, *s = &h->student;
+    lane *t = &h->teacher;
     size_t hidden = h->model->shape.hidden;
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) {
-        rrt__span span = {.count = rows_at(h, at)};
-        rrt__forward_embed(team, t->model, &t->workspace, &span, 1, h->ids + at);
-        rrt__team_copy(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
+        const rrt__span span = {.count = rows_at(h, at)};
+        const rrt__pass pass = rrt__pass_make(team, t->model, &t->workspace, &span, 1);
+        rrt__forward_embed(&pass, h->ids + at);
+        rrt__team_copy_share(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
         rrt__team_barrier(team);
     }
     // Positions 0 … 511 for the windows to come, the last of which may be shorter.
-    rrt__span spans[2] = {{.count = rows_at(h, 0)}, {.count = rows_at(h, 0)}};
-    rrt__forward_embed(team, t->model, &t->workspace, &spans[0], 1, h->ids);
-    rrt__forward_embed(team, s->model, &s->workspace, &spans[1], 1, h->ids);
+    const rrt__span first = {.count = rows_at(h, 0)};
+    const rrt__pass teacher = rrt__pass_make(team, t->model, &t->workspace, &first, 1),
+                    student = student_pass(team, h, &first);
+    rrt__forward_rotations_share(&teacher);
+    rrt__forward_rotations_share(&student);
 }
 
 static void run_teacher(rrt__team team, healer *h, size_t at)
@@ -72,15 +80,17 @@ static void run_teacher(rrt__team team, healer *h, size_t at)
     lane *t = &h->teacher;
     size_t hidden = h->model->shape.hidden, rows = rows_at(h, at), row = at * hidden;
     if (at + rows <= h->trace->tokens) {
-        rrt__team_copy(team, h->middle + row, h->trace->middle[h->depth] + row, rows, hidden);
-        rrt__team_copy(team, t->hidden + row, h->trace->after[h->depth] + row, rows, hidden);
+        rrt__team_copy_share(team, h->middle + row, h->trace->middle[h->depth] + row, rows, hidden);
+        rrt__team_copy_share(team, t->hidden + row, h->trace->after[h->depth] + row, rows, hidden);
         rrt__team_barrier(team);
         return;
     }
-    rrt__span span = {.count = rows};
-    rrt__team_copy(team, t->workspace.hidden, t->hidden + row, rows, hidden);
+    const rrt__span span = {.count = rows};
+    const rrt__pass pass = rrt__pass_make(team, t->model, &t->workspace, &span, 1);
+    rrt__team_copy_share(team, t->workspace.hidden, t->hidden + row, rows, hidden);
+    rrt__team_barrier(team);
     // The original's depth: every depth of a shared plan stands for one layer.
-    rrt__trace_block(team, t->model, &t->workspace, &span, h->depth, h->middle + row, t->hidden + row);
+    rrt__trace_block(&pass, h->depth, h->middle + row, t->hidden + row);
 }
 
 static void run_student(rrt__team team, healer *h, size_t at, bool attention, bool mlp)
@@ -88,14 +98,16 @@ static void run_student(rrt__team team, healer *h, size_t at, bool attention, bo
     lane *s = &h->student;
     const rrt__shape *shape = &h->model->shape;
     size_t rows = rows_at(h, at), q = shape->heads * shape->head_dim;
-    rrt__span span = {.count = rows};
-    rrt__segment segment = {0, 0, rows};
-    rrt__team_copy(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
+    const rrt__span span = {.count = rows};
+    const rrt__pass pass = student_pass(team, h, &span);
+    const rrt__segment segment = {h->depth, 0, rows};
+    rrt__team_copy_share(team, s->workspace.hidden, s->hidden + at * shape->hidden, rows, shape->hidden);
     rrt__team_barrier(team);
-    if (attention) rrt__forward_attention(team, s->model, &s->workspace, &span, 1, &segment, 1);
-    if (mlp) rrt__forward_mlp_input(team, s->model, &s->workspace, &span, 1, &segment, 1);
-    if (attention) rrt__team_copy(team, h->attended + at * q, s->workspace.attended, rows, q);
-    if (mlp) rrt__team_copy(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
+    if (attention) rrt__forward_attention_input(&pass, &segment, 1);
+    if (mlp) rrt__forward_mlp_input(&pass, &segment, 1);
+    if (attention) rrt__team_copy_share(team, h->attended + at * q, s->workspace.attended, rows, q);
+    if (mlp)
+        rrt__team_copy_share(team, h->activated + at * shape->ffn, s->workspace.activated, rows, shape->ffn);
     rrt__team_barrier(team);
 }
 
@@ -114,12 +126,8 @@ static void merge(rrt__team team, const healer *h, rrt__matrix m)
                               (rrt__operand){lora->a.weight, in, false}, count, in, lora->rank, 1, 1);
 }
 
-static void show_depth(rrt__team team, healer *h)
+static void merge_depth(rrt__team team, const healer *h)
 {
-    if (team.ith == 0) {
-        h->view_depth = h->model->depths[h->depth];
-        for (int m = 0; m < RRT__MATRIX_COUNT; m++) h->view_depth.lora[m] = (rrt__lora){0};
-    }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (h->merged[m]) merge(team, h, m);
     rrt__team_barrier(team);
@@ -152,8 +160,8 @@ static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const floa
         merge(team, h, m);
         rrt__team_barrier(team);
     }
-    rrt__gemm(team, rrt__products_f32, h->student.hidden, x, h->merged[m], h->tokens, linear->out, linear->in,
-              1);
+    rrt__gemm_share(team, rrt__products_f32, h->student.hidden, x, h->merged[m], h->tokens, linear->out,
+                    linear->in, 1);
     rrt__team_barrier(team);
 }
 
@@ -163,11 +171,11 @@ static void run_depth(rrt__team team, void *argument)
     size_t hidden = h->model->shape.hidden;
     bool parallel = h->model->shape.parallel_residual; // the MLP then reads the block's input: both at once
     if (h->depth == h->model->plan.prelude)            // until here the two are the same
-        rrt__team_copy(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
+        rrt__team_copy_share(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
     rrt__team_barrier(team);
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_teacher(team, h, at);
     if (h->depth < h->model->plan.prelude) return;
-    show_depth(team, h);
+    merge_depth(team, h);
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_student(team, h, at, true, parallel);
     refit(team, h, RRT__MATRIX_O, h->attended, h->middle);
     if (h->fit.status) return;
@@ -176,29 +184,31 @@ static void run_depth(rrt__team team, void *argument)
     refit(team, h, RRT__MATRIX_DOWN, h->activated, h->teacher.hidden);
 }
 
-static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, int threads, rrt_error *err)
+static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, const rrt__depth *depths,
+                            int threads, rrt_error *err)
 {
     side->model = model;
-    RRT__TRY(
-        rrt__workspace_create(&side->workspace, model, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW, threads, err));
+    RRT__TRY(rrt__workspace_create_for(&side->workspace, model, depths, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW,
+                                       threads, err));
     return rrt__arena_alloc(&h->arena, &side->hidden, h->tokens, model->shape.hidden * sizeof(float),
                             "hidden states", err);
 }
 
-static rrt_status open_view(healer *h, rrt_error *err)
+static rrt_status open_depths(healer *h, rrt_error *err)
 {
-    h->view = *h->model;
-    h->view.plan.n_depths = h->view.plan.n_slots = 1;
-    h->view.plan.slot[0] = 0;
-    h->view.slots = &h->view_slot;
-    h->view.depths = &h->view_depth;
+    size_t n = (size_t)h->model->plan.n_depths;
+    RRT__TRY(rrt__arena_alloc(&h->arena, &h->depths, n, sizeof *h->depths, "depths", err));
+    for (size_t d = 0; d < n; d++) {
+        h->depths[d] = h->model->depths[d];
+        h->depths[d].slot = &h->slot;
+        for (int m = 0; m < RRT__MATRIX_COUNT; m++) h->depths[d].lora[m] = (rrt__lora){0};
+    }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         size_t out, in;
         if (!rrt__family_has(h->model->family, m)) continue;
         rrt__shape_matrix(&h->model->shape, m, &out, &in);
         RRT__TRY(rrt__arena_alloc(&h->arena, &h->merged[m], out, in * sizeof(float), "merged weights", err));
-        h->view_slot.matrix[m] =
-            (rrt__linear){.weight = h->merged[m], .out = m == RRT__MATRIX_O ? 0 : out, .in = in};
+        h->slot.matrix[m] = (rrt__linear){.weight = h->merged[m], .out = out, .in = in};
     }
     return RRT_STATUS_OK;
 }
@@ -207,9 +217,9 @@ static rrt_status open_healer(healer *h, const rrt_model *source, int threads, r
 {
     const rrt__shape *s = &source->shape;
     size_t q = s->heads * s->head_dim;
-    RRT__TRY(open_view(h, err));
-    RRT__TRY(open_lane(h, &h->teacher, source, threads, err));
-    RRT__TRY(open_lane(h, &h->student, &h->view, threads, err));
+    RRT__TRY(open_depths(h, err));
+    RRT__TRY(open_lane(h, &h->teacher, source, source->depths, threads, err));
+    RRT__TRY(open_lane(h, &h->student, h->model, h->depths, threads, err));
     const struct {
         float **buffer;
         size_t width;
@@ -229,20 +239,20 @@ static void close_healer(healer *h)
 }
 
 rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
-                             const rrt_convert_options *o, rrt_error *err)
+                             const rrt__recipe *r, rrt_error *err)
 {
     if (rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP)) return RRT_STATUS_OK;
-    healer h = {.model = model, .trace = trace, .tokens = o->calibration_count, .ids = o->calibration_ids};
-    rrt_status status = open_healer(&h, source, o->threads, err);
-    h.fit.room.seed = o->seed;
-    if (!status) rrt__team_run(o->threads, embed, &h);
+    healer h = {.model = model, .trace = trace, .tokens = r->n_ids, .ids = r->ids};
+    rrt_status status = open_healer(&h, source, r->threads, err);
+    h.fit.room.seed = r->seed;
+    if (!status) rrt__team_run(r->threads, embed, &h);
     for (h.depth = 0; !status && h.depth < model->plan.n_depths; h.depth++) {
-        rrt__team_run(o->threads, run_depth, &h);
+        rrt__team_run(r->threads, run_depth, &h);
         status = h.fit.status;
         if (status && err) *err = h.fit.error;
         if (status) rrt__at(err, status, "healing depth %d", h.depth);
         if (!status)
-            status = rrt__progress_report(o->progress, "heal", h.depth + 1, model->plan.n_depths, err);
+            status = rrt__progress_report(r->progress, "heal", h.depth + 1, model->plan.n_depths, err);
     }
     close_healer(&h);
     return status;

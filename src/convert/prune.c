@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "model/forward.h"
+#include "pass/loop.h"
 
 enum {
     WINDOW = 256,    // tokens that see each other
@@ -40,23 +40,23 @@ static size_t judged_of(size_t rows)
 
 static void run_layer(rrt__team team, pruner *p, int layer, size_t rows)
 {
-    rrt__span span = {.count = rows};
-    rrt__segment segment = {layer, 0, rows};
-    rrt__forward_block(team, p->source, &p->workspace, &span, 1, &segment, 1);
+    const rrt__span span = {.count = rows};
+    const rrt__pass pass = rrt__pass_make(team, p->source, &p->workspace, &span, 1);
+    rrt__walk_range(&pass, (rrt__depth_range){layer, layer + 1});
 }
 
 // Hands the hidden state that enters kept[i] from the workspace to `before`, and back.
 static void keep_state(rrt__team team, pruner *p, int i, size_t at)
 {
     size_t hidden = p->source->shape.hidden;
-    rrt__team_copy(team, p->before[i] + at * hidden, p->workspace.hidden, rows_at(p, at), hidden);
+    rrt__team_copy_share(team, p->before[i] + at * hidden, p->workspace.hidden, rows_at(p, at), hidden);
     rrt__team_barrier(team);
 }
 
 static void take_state(rrt__team team, pruner *p, int i, size_t at)
 {
     size_t hidden = p->source->shape.hidden;
-    rrt__team_copy(team, p->workspace.hidden, p->before[i] + at * hidden, rows_at(p, at), hidden);
+    rrt__team_copy_share(team, p->workspace.hidden, p->before[i] + at * hidden, rows_at(p, at), hidden);
     rrt__team_barrier(team);
 }
 
@@ -77,14 +77,15 @@ static void begin(rrt__team team, void *argument)
     float *reference = p->reference;
     for (size_t at = 0; at < p->tokens; at += WINDOW) {
         size_t rows = rows_at(p, at), judged = judged_of(rows);
-        rrt__span span = {.count = rows};
-        rrt__forward_embed(team, p->source, &p->workspace, &span, 1, p->ids + at);
+        const rrt__span span = {.count = rows};
+        const rrt__pass pass = rrt__pass_make(team, p->source, &p->workspace, &span, 1);
+        rrt__forward_embed(&pass, p->ids + at);
         for (int i = 0; i < p->n_kept; i++) {
             keep_state(team, p, i, at);
             run_layer(team, p, p->kept[i], rows);
         }
         gather(team, p, rows);
-        rrt__forward_logits(team, p->source, &p->workspace, 0, judged, reference);
+        rrt__forward_logits(&pass, 0, judged, reference);
         reference += judged * p->source->shape.vocab;
     }
 }
@@ -105,9 +106,10 @@ static void pass_on(rrt__team team, void *argument)
 static void judge(rrt__team team, pruner *p, size_t judged, size_t first)
 {
     size_t vocab = p->source->shape.vocab;
+    const rrt__pass pass = rrt__pass_make(team, p->source, &p->workspace, NULL, 0);
     for (size_t at = 0; at < judged; at += LOGIT_ROWS) {
         size_t rows = judged - at < LOGIT_ROWS ? judged - at : LOGIT_ROWS;
-        rrt__forward_logits(team, p->source, &p->workspace, at, rows, p->logits);
+        rrt__forward_logits(&pass, at, rows, p->logits);
         rrt__share share = rrt__team_share(team, rows, 1);
         for (size_t r = share.begin; r < share.end; r++)
             p->kl[first + at + r] = p->workspace.kernels->kl_divergence(
@@ -179,54 +181,34 @@ static rrt_status open_pruner(pruner *p, int threads, rrt_error *err)
     return rrt__arena_alloc(&p->arena, &p->kl, p->judged, sizeof *p->kl, "divergences", err);
 }
 
-static rrt_status choose(pruner *p, int count, const rrt_convert_options *o, rrt_error *err)
+static rrt_status choose(pruner *p, const rrt__recipe *r, rrt_error *err)
 {
     int all = p->n_kept;
-    RRT__TRY(open_pruner(p, o->threads, err));
-    rrt__team_run(o->threads, begin, p);
-    while (p->n_kept > count) {
-        int i = find_cheapest(p, o->threads);
+    RRT__TRY(open_pruner(p, r->threads, err));
+    rrt__team_run(r->threads, begin, p);
+    while (p->n_kept > r->n_layers) {
+        int i = find_cheapest(p, r->threads);
         if (!isfinite(p->cost[i]))
             return rrt__fail(err, RRT_STATUS_NUMERIC,
                              "without any of the %d layers that are left the output is not finite",
                              p->n_kept);
         drop(p, i);
-        if (p->n_kept > count) rrt__team_run(o->threads, pass_on, p);
-        RRT__TRY(rrt__progress_report(o->progress, "prune", all - p->n_kept, all - count, err));
+        if (p->n_kept > r->n_layers) rrt__team_run(r->threads, pass_on, p);
+        RRT__TRY(rrt__progress_report(r->progress, "prune", all - p->n_kept, all - r->n_layers, err));
     }
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__prune_choose(int *kept, int count, const rrt_model *source, const rrt_convert_options *o,
-                             rrt_error *err)
+rrt_status rrt__prune_choose(rrt__recipe *r, const rrt_model *source, rrt_error *err)
 {
-    pruner p = {.source = source,
-                .ids = o->calibration_ids,
-                .tokens = o->calibration_count,
-                .n_kept = source->plan.n_depths};
+    pruner p = {.source = source, .ids = r->ids, .tokens = r->n_ids, .n_kept = source->plan.n_depths};
     for (int i = 0; i < p.n_kept; i++) {
         p.kept[i] = i;
         p.cost[i] = -INFINITY;
     }
-    rrt_status status = choose(&p, count, o, err);
-    if (!status) memcpy(kept, p.kept, (size_t)count * sizeof *kept);
+    rrt_status status = choose(&p, r, err);
+    for (int i = 0; !status && i < r->n_layers; i++) r->layer[i] = (short)p.kept[i];
     rrt__workspace_free(&p.workspace);
     rrt__arena_free(&p.arena);
     return status;
-}
-
-rrt_status rrt__prune_view(rrt_model *view, rrt__arena *arena, const rrt_model *source, const int *kept,
-                           int count, rrt_error *err)
-{
-    *view = *source;
-    RRT__TRY(rrt__plan_make(&view->plan, RRT__SHARING_NONE, 1, count, 0, 0, err));
-    RRT__TRY(
-        rrt__arena_alloc(arena, &view->slots, (size_t)count, sizeof *view->slots, "the kept layers", err));
-    RRT__TRY(
-        rrt__arena_alloc(arena, &view->depths, (size_t)count, sizeof *view->depths, "the kept layers", err));
-    for (int i = 0; i < count; i++) {
-        view->slots[i] = source->slots[kept[i]];
-        view->depths[i] = source->depths[kept[i]];
-    }
-    return RRT_STATUS_OK;
 }

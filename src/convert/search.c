@@ -22,7 +22,9 @@ enum {
 
 typedef struct search {
     const rrt_model *source;
-    rrt_convert_options options;
+    rrt__recipe recipe; // of all candidates, but for the plan and the LoRA budget
+    int loops;          // 0: 2 and 3
+    rrt__sharing sharing;
     uint64_t target;
     rrt__grams grams;
     rrt__trace trace;
@@ -30,8 +32,6 @@ typedef struct search {
     size_t judge_count;
     rrt_convert_candidate *candidates;
     size_t count, most; // most: how many there will be, as far as can be seen
-    rrt__norms_mode norms;
-    rrt__sharing sharing;
 } search;
 
 static uint64_t body_of(const search *s, const rrt_convert_candidate *candidate)
@@ -42,7 +42,7 @@ static uint64_t body_of(const search *s, const rrt_convert_candidate *candidate)
                        candidate->coda, NULL))
         return UINT64_MAX;
     uint64_t embedding = (uint64_t)shape->vocab * shape->hidden * (shape->tied_head ? 1 : 2);
-    return rrt__shape_parameters(s->source->family, shape, &plan, s->norms) - embedding;
+    return rrt__shape_parameters(s->source->family, shape, &plan, s->recipe.norms) - embedding;
 }
 
 static bool is_known(const search *s, const rrt_convert_candidate *c)
@@ -54,27 +54,19 @@ static bool is_known(const search *s, const rrt_convert_candidate *c)
     return false;
 }
 
-static rrt_convert_options options_of(const search *s, const rrt_convert_candidate *c)
-{
-    rrt_convert_options o = s->options;
-    o.loops = c->loops;
-    o.prelude = c->prelude;
-    o.coda = c->coda;
-    o.lora_budget = c->lora_budget;
-    o.rank = 0;
-    return o;
-}
-
 // Converts by a candidate, healing on the first `tokens` tokens of the text.
 static rrt_status convert(const search *s, const rrt_convert_candidate *c, size_t tokens, int rounds,
                           const rrt_progress *progress, rrt_model **out, rrt_convert_report *report,
                           rrt_error *err)
 {
-    rrt_convert_options options = options_of(s, c);
-    options.progress = progress;
-    options.calibration_count = tokens;
-    RRT__TRY(rrt__convert_run(out, s->source, &options, &s->grams, rounds, report, err));
-    rrt_status status = rrt__convert_heal(*out, s->source, &s->trace, &options, err);
+    rrt__recipe r = s->recipe;
+    r.lora_budget = c->lora_budget;
+    r.progress = progress;
+    r.n_ids = tokens;
+    r.rounds = rounds;
+    RRT__TRY(rrt__plan_make(&r.plan, s->sharing, c->loops, c->layers_per_block, c->prelude, c->coda, err));
+    RRT__TRY(rrt__convert_make(out, s->source, &r, &s->grams, report, err));
+    rrt_status status = rrt__convert_heal(*out, s->source, &s->trace, &r, err);
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
     *out = NULL;
@@ -85,7 +77,7 @@ static rrt_status convert(const search *s, const rrt_convert_candidate *c, size_
 // Healed on what the trace holds, where the original need not run again.
 static rrt_status measure(const search *s, rrt_convert_candidate *c, rrt_error *err)
 {
-    rrt_eval_options eval = {.threads = s->options.threads};
+    rrt_eval_options eval = {.threads = s->recipe.threads};
     rrt_eval_kl_result result;
     rrt_model_info info;
     rrt_model *model;
@@ -108,7 +100,7 @@ static rrt_status judge(search *s, rrt_convert_candidate *c, rrt_error *err)
     if (status && !c->failed) return status;
     s->count++;
     if (s->most < s->count) s->most = s->count;
-    return rrt__progress_report(s->options.progress, "search", (double)s->count, (double)s->most, err);
+    return rrt__progress_report(s->recipe.progress, "search", (double)s->count, (double)s->most, err);
 }
 
 // Judges a plan, if it is possible, small enough and new, with LoRA for all that it leaves of the target.
@@ -199,8 +191,7 @@ static void mark_frontier(search *s)
 
 static rrt_status run(search *s, rrt_error *err)
 {
-    int least = s->options.loops ? s->options.loops : 2,
-        most = s->options.loops ? s->options.loops : MAX_SEARCH_LOOPS;
+    int least = s->loops ? s->loops : 2, most = s->loops ? s->loops : MAX_SEARCH_LOOPS;
     RRT__TRY(rrt__alloc(&s->candidates, MAX_CANDIDATES, sizeof *s->candidates, "candidates", err));
     for (int loops = least; loops <= most; loops++)
         s->most += count_plans(s, loops, s->source->plan.n_depths / loops);
@@ -216,30 +207,27 @@ static rrt_status run(search *s, rrt_error *err)
     return rrt__hint(err, status, "give a longer calibration text, or a greater target");
 }
 
-static rrt_status open_search(search *s, rrt_error *err)
+static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error *err)
 {
-    const rrt_convert_options *o = &s->options;
-    s->options.init = RRT_INIT_CALIBRATED;
-    s->options.rank = 0;
-    s->options.lora_budget = 0;
-    s->options.layers = 0;
-    s->options.loop_gain = 0;
-    RRT__TRY(rrt__model_check_f32(s->source, "a search", err));
-    RRT__TRY(rrt__convert_check(s->source, o, err));
-    RRT__TRY(rrt__norms_parse(&s->norms, o->norms ? o->norms : "tied", err));
+    rrt__recipe *r = &s->recipe;
+    s->loops = o->loops;
+    RRT__TRY(rrt__recipe_begin(r, s->source, o, RRT_INIT_CALIBRATED, err));
+    if (o->rank || o->lora_budget || o->prelude || o->coda || o->layers || o->n_keep || o->loop_gain != 0)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "a search finds prelude, coda and ranks itself, and keeps no layers: leave out what "
+                         "sets them");
     RRT__TRY(rrt__sharing_parse(&s->sharing, o->sharing ? o->sharing : "cycle", err));
     if (s->sharing == RRT__SHARING_NONE)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a search is over shared plans: cycle or sequence");
-    if (o->calibration_count < LEAST_TOKENS)
+    if (r->n_ids < LEAST_TOKENS)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "the calibration text has %zu tokens: a search needs at least %d",
-                         o->calibration_count, LEAST_TOKENS);
-    s->judge_count = o->calibration_count / 4 < JUDGE_TOKENS ? o->calibration_count / 4 : JUDGE_TOKENS;
-    size_t left = o->calibration_count - s->judge_count, seen = rrt__convert_seen(left);
-    s->judge_ids = o->calibration_ids + left;
+                         "the calibration text has %zu tokens: a search needs at least %d", r->n_ids,
+                         LEAST_TOKENS);
+    s->judge_count = r->n_ids / 4 < JUDGE_TOKENS ? r->n_ids / 4 : JUDGE_TOKENS;
+    size_t left = r->n_ids - s->judge_count, seen = rrt__convert_seen(left);
+    s->judge_ids = r->ids + left;
     RRT__TRY(rrt__trace_open(&s->trace, s->source, seen, err));
-    return rrt__grams_collect(&s->grams, &s->trace, s->source, o->calibration_ids, o->threads, o->progress,
-                              err);
+    return rrt__grams_collect(&s->grams, &s->trace, s->source, r->ids, r->threads, r->progress, err);
 }
 
 rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
@@ -248,15 +236,15 @@ rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rr
 {
     const rrt_convert_options defaults = {0};
     double start = rrt__now_seconds();
-    search s = {.source = source, .options = options ? *options : defaults, .target = target_body};
+    search s = {.source = source, .target = target_body};
     *out = NULL;
     if (report) *report = (rrt_convert_report){0};
     if (frontier) *frontier = (rrt_convert_frontier){0};
-    rrt_status status = open_search(&s, err);
+    rrt_status status = open_search(&s, options ? options : &defaults, err);
     if (!status) status = run(&s, err);
     if (!status)
-        status = convert(&s, best_of(&s), s.options.calibration_count, RRT__CONVERT_ROUNDS,
-                         s.options.progress, out, report, err);
+        status = convert(&s, best_of(&s), s.recipe.n_ids, RRT__CONVERT_ROUNDS, s.recipe.progress, out, report,
+                         err);
     rrt__grams_free(&s.grams);
     rrt__trace_free(&s.trace);
     if (!status && report) report->seconds = rrt__now_seconds() - start;

@@ -23,14 +23,13 @@ void rrt__trace_free(rrt__trace *trace)
     *trace = (rrt__trace){0};
 }
 
-void rrt__trace_block(rrt__team team, const rrt_model *model, rrt__workspace *ws, const rrt__span *span,
-                      int depth, float *middle, float *after)
+void rrt__trace_block(const rrt__pass *p, int depth, float *middle, float *after)
 {
-    rrt__segment segment = {depth, 0, span->count};
-    size_t hidden = model->shape.hidden;
-    rrt__forward_attention(team, model, ws, span, 1, &segment, 1);
-    rrt__team_copy(team, middle, ws->hidden, span->count, hidden);
-    rrt__forward_mlp(team, model, ws, span, 1, &segment, 1); // waits before it changes the hidden state
-    rrt__team_copy(team, after, ws->hidden, span->count, hidden);
-    rrt__team_barrier(team);
+    rrt__segment segment = {depth, 0, p->n_rows};
+    size_t hidden = p->model->shape.hidden;
+    rrt__forward_attention(p, &segment, 1);
+    rrt__team_copy_share(p->team, middle, p->ws->hidden, p->n_rows, hidden);
+    rrt__forward_mlp(p, &segment, 1); // waits before it changes the hidden state
+    rrt__team_copy_share(p->team, after, p->ws->hidden, p->n_rows, hidden);
+    rrt__team_barrier(p->team);
 }

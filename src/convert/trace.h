@@ -3,7 +3,7 @@
 #ifndef RRT__TRACE_H
 #define RRT__TRACE_H
 
-#include "model/forward.h"
+#include "pass/loop.h"
 
 enum { RRT__TRACE_WINDOW = 512 }; // tokens that see each other
 
@@ -18,9 +18,7 @@ typedef struct rrt__trace {
 rrt_status rrt__trace_open(rrt__trace *trace, const rrt_model *model, size_t tokens, rrt_error *err);
 void rrt__trace_free(rrt__trace *trace);
 
-// One block on one span from row 0, which leaves the hidden state in its middle and after it in middle and
-// after [span->count, hidden]. Called by all threads of a team; starts and ends with a barrier.
-void rrt__trace_block(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
-                      const rrt__span *span, int depth, float *middle, float *after);
+// One block, which leaves the hidden state in its middle and after it in middle and after [rows, hidden].
+void rrt__trace_block(const rrt__pass *pass, int depth, float *middle, float *after);
 
 #endif

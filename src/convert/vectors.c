@@ -1,7 +1,6 @@
 #include <string.h>
 
-#include "convert/base.h"
-#include "convert/convert.h"
+#include "convert/conversion.h"
 #include "kernels/algebra.h"
 #include "model/read.h"
 
@@ -31,7 +30,7 @@ static rrt_status add_product(rrt__conversion *c, float *y, const rrt__linear *l
     const rrt__rows rows = rrt__linear_rows(linear);
     float *weight;
     RRT__TRY(rrt__alloc(&weight, linear->out * linear->in, sizeof *weight, "a copy of a matrix", err));
-    rrt_status status = rrt__rows_read(&rows, 0, linear->out, linear->in, c->options.threads, weight, err);
+    rrt_status status = rrt__rows_read(&rows, 0, linear->out, linear->in, c->recipe->threads, weight, err);
     if (!status)
         rrt__algebra_multiply(y, 1, (rrt__operand){weight, linear->in, false}, (rrt__operand){x, 1, false},
                               linear->out, 1, linear->in, 1, 1);
@@ -60,18 +59,16 @@ static rrt_status fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *fro
 // How a depth attends is not the slot's: it stays that of the layer which the depth stands for.
 static void copy_attention(rrt__conversion *c)
 {
-    const rrt__plan *plan = &c->model->plan;
-    for (int d = 0; d < plan->n_depths; d++)
-        c->model->depths[d].attention =
-            c->source->depths[rrt__depth_layer(plan, d, c->source->plan.n_depths)].attention;
+    for (int d = 0; d < c->model->plan.n_depths; d++)
+        c->model->depths[d].attention = c->source->depths[rrt__recipe_depth_layer(c->recipe, d)].attention;
 }
 
-static void convert_tied(rrt__conversion *c, int slot, int n_layers)
+static void convert_tied(rrt__conversion *c, int slot)
 {
     const rrt__plan *plan = &c->model->plan;
     rrt__depth *to = &c->model->depths[rrt__model_first_depth(c->model, slot)];
     const rrt__depth *from = c->source->depths;
-    int layer = rrt__slot_layer(c->options.init, plan, slot, n_layers), count = 0;
+    int layer = rrt__recipe_slot_layer(c->recipe, slot), count = 0;
     if (layer >= 0) {
         add_depth(c, to, &from[layer], 1);
         return;
@@ -79,20 +76,46 @@ static void convert_tied(rrt__conversion *c, int slot, int n_layers)
     for (int d = 0; d < plan->n_depths; d++) count += plan->slot[d] == slot;
     for (int d = 0; d < plan->n_depths; d++)
         if (plan->slot[d] == slot)
-            add_depth(c, to, &from[rrt__depth_layer(plan, d, n_layers)], 1.0f / (float)count);
+            add_depth(c, to, &from[rrt__recipe_depth_layer(c->recipe, d)], 1.0f / (float)count);
 }
 
-rrt_status rrt__convert_vectors(rrt__conversion *c, rrt_error *err)
+static void scale(float *x, size_t count, float factor)
 {
-    int n_layers = c->source->plan.n_depths;
+    for (size_t i = 0; x && i < count; i++) x[i] *= factor;
+}
+
+// What a later loop adds to the hidden state is set by the norms behind attention and MLP, where the family
+// has them, or else by those before.
+static void set_gain(rrt__conversion *c)
+{
     const rrt__plan *plan = &c->model->plan;
-    copy_attention(c);
-    for (int s = 0; s < plan->n_slots && c->norms == RRT__NORMS_TIED; s++) convert_tied(c, s, n_layers);
-    for (int d = 0; d < plan->n_depths && c->norms != RRT__NORMS_TIED; d++) {
-        int layer = rrt__depth_layer(plan, d, n_layers);
-        add_depth(c, &c->model->depths[d], &c->source->depths[layer], 1);
-        if (c->norms == RRT__NORMS_FOLDED)
-            RRT__TRY(fold(c, &c->model->depths[d], &c->source->depths[layer], &c->source->slots[layer], err));
+    int place = rrt__family_has_norm(c->model->family, RRT__NORM_AFTER_MLP) ? RRT__NORM_AFTER_ATTENTION
+                                                                            : RRT__NORM_ATTENTION;
+    for (int d = 0; d < plan->n_depths; d++) {
+        bool is_first = rrt__model_first_depth(c->model, plan->slot[d]) == d;
+        for (int i = place; i < place + 2 && !is_first; i++) {
+            rrt__norm *norm = &c->model->depths[d].norm[i];
+            scale(norm->gain, norm->width, c->recipe->loop_gain);
+            scale(norm->bias, norm->width, c->recipe->loop_gain);
+        }
     }
+}
+
+static rrt_status convert_own(rrt__conversion *c, int depth, rrt_error *err)
+{
+    const rrt__depth *from = &c->source->depths[rrt__recipe_depth_layer(c->recipe, depth)];
+    add_depth(c, &c->model->depths[depth], from, 1);
+    if (c->recipe->norms != RRT__NORMS_FOLDED) return RRT_STATUS_OK;
+    return fold(c, &c->model->depths[depth], from, from->slot, err);
+}
+
+rrt_status rrt__conversion_vectors(rrt__conversion *c, rrt_error *err)
+{
+    const rrt__plan *plan = &c->model->plan;
+    bool is_tied = c->recipe->norms == RRT__NORMS_TIED;
+    copy_attention(c);
+    for (int s = 0; s < plan->n_slots && is_tied; s++) convert_tied(c, s);
+    for (int d = 0; d < plan->n_depths && !is_tied; d++) RRT__TRY(convert_own(c, d, err));
+    if (c->recipe->loop_gain != 1) set_gain(c);
     return RRT_STATUS_OK;
 }

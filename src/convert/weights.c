@@ -3,17 +3,9 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "convert/base.h"
-#include "convert/convert.h"
+#include "convert/conversion.h"
 #include "convert/made.h"
 #include "convert/tie.h"
-
-bool rrt__conversion_is_shared(const rrt__plan *plan, int slot)
-{
-    int users = 0;
-    for (int d = 0; d < plan->n_depths; d++) users += plan->slot[d] == slot;
-    return users > 1;
-}
 
 // One tie with its memory.
 typedef struct job {
@@ -28,14 +20,14 @@ typedef struct job {
 static const float *folded_gain(const rrt__conversion *c, rrt__matrix matrix, int layer)
 {
     rrt__norm_place place = rrt__matrix_norm(matrix);
-    if (c->norms != RRT__NORMS_FOLDED || place == RRT__NORM_COUNT) return NULL;
+    if (c->recipe->norms != RRT__NORMS_FOLDED || place == RRT__NORM_COUNT) return NULL;
     return c->source->depths[layer].norm[place].gain;
 }
 
 // W_l, with the gain of the norm before it multiplied in where norms are folded.
 static void put_layer(const rrt__conversion *c, rrt__matrix matrix, rrt__made *made, int i, int layer)
 {
-    made->source[i] = c->source->slots[c->source->plan.slot[layer]].matrix[matrix];
+    made->source[i] = c->source->depths[layer].slot->matrix[matrix];
     made->gain[i] = folded_gain(c, matrix, layer);
 }
 
@@ -79,14 +71,14 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
     const rrt__linear *linear = &c->model->slots[slot].matrix[matrix];
     *j = (job){.conversion = c, .slot = slot, .matrix = matrix};
     j->tie =
-        (rrt__tie){.out = linear->out, .in = linear->in, .shared = linear->weight, .seed = c->options.seed};
+        (rrt__tie){.out = linear->out, .in = linear->in, .shared = linear->weight, .seed = c->recipe->seed};
     RRT__TRY(rrt__arena_alloc(&j->arena, &j->tie.depths, (size_t)plan->n_depths, sizeof *j->tie.depths,
                               "a tie", err));
     for (int d = 0; d < plan->n_depths; d++) {
         if (plan->slot[d] != slot) continue;
         rrt__tie_depth *t = &j->tie.depths[j->tie.n++];
         const rrt__lora *lora = &c->model->depths[d].lora[matrix];
-        int layer = rrt__depth_layer(plan, d, c->source->plan.n_depths);
+        int layer = rrt__recipe_depth_layer(c->recipe, d);
         t->depth = d;
         t->stream = rrt__conversion_stream(d, matrix);
         RRT__TRY(original_weight(j, layer, t, err));
@@ -108,8 +100,8 @@ static bool is_end(const rrt__plan *plan, int slot)
 static bool keeps_layer(const rrt__conversion *c, int slot)
 {
     const rrt__plan *plan = &c->model->plan;
-    bool is_used_once = !rrt__conversion_is_shared(plan, slot);
-    return is_end(plan, slot) || (is_used_once && c->options.init != RRT_INIT_RANDOM);
+    bool is_used_once = !rrt__recipe_is_shared(c->recipe, slot);
+    return is_end(plan, slot) || (is_used_once && c->recipe->init != RRT_INIT_RANDOM);
 }
 
 // The shared weight by one of the simple rules (paper §2.2), which is made when it is asked for. Stepwise and
@@ -118,11 +110,11 @@ static rrt_status defer_shared(rrt__conversion *c, int slot, rrt__matrix matrix,
 {
     const rrt__plan *plan = &c->model->plan;
     rrt__linear *linear = &c->model->slots[slot].matrix[matrix];
-    int n_layers = c->source->plan.n_depths, users = 0, n = 0;
+    int users = 0, n = 0;
     int layer = keeps_layer(c, slot)
-                    ? rrt__depth_layer(plan, rrt__model_first_depth(c->model, slot), n_layers)
-                    : rrt__slot_layer(c->options.init, plan, slot, n_layers);
-    bool is_random = !keeps_layer(c, slot) && c->options.init == RRT_INIT_RANDOM;
+                    ? rrt__recipe_depth_layer(c->recipe, rrt__model_first_depth(c->model, slot))
+                    : rrt__recipe_slot_layer(c->recipe, slot);
+    bool is_random = !keeps_layer(c, slot) && c->recipe->init == RRT_INIT_RANDOM;
     for (int d = 0; d < plan->n_depths; d++) users += plan->slot[d] == slot;
     rrt__made *made;
     RRT__TRY(rrt__made_open(&made, &c->model->arena,
@@ -130,11 +122,11 @@ static rrt_status defer_shared(rrt__conversion *c, int slot, rrt__matrix matrix,
                             : layer >= 0 ? 1
                                          : users,
                             linear->in, err));
-    made->seed = c->options.seed;
+    made->seed = c->recipe->seed;
     made->stream = rrt__conversion_at(slot, matrix);
     if (made->count && layer >= 0) put_layer(c, matrix, made, n++, layer);
     for (int d = 0; d < plan->n_depths && n < made->count; d++)
-        if (plan->slot[d] == slot) put_layer(c, matrix, made, n++, rrt__depth_layer(plan, d, n_layers));
+        if (plan->slot[d] == slot) put_layer(c, matrix, made, n++, rrt__recipe_depth_layer(c->recipe, d));
     linear->from = rrt__made_rows(made);
     return RRT_STATUS_OK;
 }
@@ -159,7 +151,7 @@ static rrt_status read_shared(job *j, rrt_error *err)
 // The usual start of a LoRA: A Gaussian, B zero, so that the model starts as the plain recursive one.
 static void zero_init(job *j)
 {
-    uint64_t seed = j->conversion->options.seed;
+    uint64_t seed = j->conversion->recipe->seed;
     for (int l = 0; l < j->tie.n; l++) {
         rrt__tie_depth *t = &j->tie.depths[l];
         for (size_t i = 0; i < t->rank * j->tie.in; i++)
@@ -173,12 +165,12 @@ static rrt_status solve(job *j, rrt_error *err)
 {
     const rrt__conversion *c = j->conversion;
     bool keeps = keeps_layer(c, j->slot);
-    if (c->grams && !keeps) return rrt__tie_calibrated(&j->tie, c->rounds, err);
+    if (c->grams && !keeps) return rrt__tie_calibrated(&j->tie, c->recipe->rounds, err);
     if (c->grams) memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
     if (keeps) return RRT_STATUS_OK;
     RRT__TRY(read_shared(j, err));
     RRT__TRY(rrt__tie_plain(&j->tie, err));
-    if (c->options.lora_init == RRT_LORA_INIT_ZERO) zero_init(j);
+    if (c->recipe->lora_init == RRT_LORA_INIT_ZERO) zero_init(j);
     return RRT_STATUS_OK;
 }
 
@@ -202,7 +194,7 @@ typedef struct queue {
 
 static rrt_status report_progress(const queue *q, int done, rrt_error *err)
 {
-    return rrt__progress_report(q->conversion->options.progress, q->energies ? "spectra" : "convert", done,
+    return rrt__progress_report(q->conversion->recipe->progress, q->energies ? "spectra" : "convert", done,
                                 q->count, err);
 }
 
@@ -238,19 +230,19 @@ static void work(rrt__team team, void *argument)
 static rrt_status run(rrt__conversion *c, float *const *energies, rrt_error *err)
 {
     queue q = {.conversion = c, .energies = energies, .count = c->model->plan.n_slots * RRT__MATRIX_COUNT};
-    rrt__team_run(c->options.threads, work, &q);
+    rrt__team_run(c->recipe->threads, work, &q);
     if (q.failed && err) *err = q.error;
     if (q.failed) return q.error.status;
     return report_progress(&q, q.count, err); // the thread that reports need not be the last to finish
 }
 
-rrt_status rrt__convert_weights(rrt__conversion *c, rrt_error *err)
+rrt_status rrt__conversion_weights(rrt__conversion *c, rrt_error *err)
 {
     if (!c->grams) RRT__TRY(defer_all(c, err));
     return run(c, NULL, err);
 }
 
-rrt_status rrt__convert_spectra(rrt__conversion *c, float *const *energies, rrt_error *err)
+rrt_status rrt__conversion_spectra(rrt__conversion *c, float *const *energies, rrt_error *err)
 {
     return run(c, energies, err);
 }

@@ -1,7 +1,7 @@
 #include <math.h>
 
 #include "eval/windows.h"
-#include "model/exit.h"
+#include "pass/exit.h"
 
 // Per-row results are kept and added up in row order at the end: the sum is the same for any number of
 // threads.

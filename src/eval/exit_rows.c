@@ -2,7 +2,7 @@
 
 #include "base/progress.h"
 #include "eval/exits.h"
-#include "model/decoder.h"
+#include "pass/decoder.h"
 
 enum { STEP_ROWS = 512, LOGIT_ROWS = 64, MOST_SEQUENCES = 32 };
 static const size_t most_kv_bytes = (size_t)1 << 30; // of the windows that are decoded at once
@@ -47,21 +47,15 @@ typedef struct measuring {
     rrt__span *spans;
     int32_t *ids;            // [windows, length]
     size_t first, n_windows; // of this step
+    rrt__exit_state *exits;  // [windows · length]
     float *before,
         *boundary; // [windows · length, hidden]: hidden states one loop before, and at the boundary
     float *logits; // [LOGIT_ROWS, vocab]
     rrt__arena arena;
 } measuring;
 
-static void run_depths(rrt__team team, measuring *m, int first, int end)
-{
-    short depths[RRT__MAX_DEPTHS];
-    for (int d = first; d < end; d++) depths[d - first] = (short)d;
-    rrt__forward_depths(team, m->model, &m->workspace, m->spans, m->n_windows, depths, end - first);
-}
-
 // Rows [at, at + count) of a window at the exit after loop n.
-static void measure_rows(rrt__team team, measuring *m, int n, size_t window, size_t at, size_t count)
+static void measure_rows(const rrt__pass *pass, measuring *m, int n, size_t window, size_t at, size_t count)
 {
     const rrt__shape *shape = &m->model->shape;
     size_t scored = m->cut->length - 1, row = window * m->cut->length + at;
@@ -69,21 +63,18 @@ static void measure_rows(rrt__team team, measuring *m, int n, size_t window, siz
     double *loss = m->rows->loss + (size_t)(n - 1) * m->rows->count + result;
     int32_t *best = m->rows->best + (size_t)(n - 1) * m->rows->count + result;
     double *score = m->rows->score + (size_t)(n - 1) * m->rows->count + result;
-    rrt__forward_logits(team, m->model, &m->workspace, row, count, m->logits);
-    rrt__share share = rrt__team_share(team, count, 1);
+    rrt__forward_logits(pass, row, count, m->logits);
+    rrt__share share = rrt__team_share(pass->team, count, 1);
     for (size_t i = share.begin; i < share.end; i++) {
         const float *logits = m->logits + i * shape->vocab;
         loss[i] = loss_of(logits, shape->vocab, m->ids[row + i + 1]);
         best[i] = (int32_t)rrt__argmax(logits, shape->vocab);
         if (n == m->rows->loops || !rrt__exit_has_threshold(m->kind)) continue;
-        const rrt__exit_view view = {.n = n,
-                                     .hidden = m->boundary + (row + i) * shape->hidden,
-                                     .before = m->before + (row + i) * shape->hidden,
-                                     .logits = logits,
-                                     .best = best[i]};
-        score[i] = rrt__exit_score(m->kind, m->model, &view);
+        rrt__exit_view view = rrt__exit_look(m->model, n, m->boundary, m->before, row + i, logits);
+        view.best = best[i];
+        score[i] = rrt__exit_score(m->kind, m->model, &m->exits[row + i], &view);
     }
-    rrt__team_barrier(team);
+    rrt__team_barrier(pass->team);
 }
 
 static void measure_step(rrt__team team, void *argument)
@@ -91,17 +82,22 @@ static void measure_step(rrt__team team, void *argument)
     measuring *m = argument;
     const rrt__plan *plan = &m->model->plan;
     size_t length = m->cut->length, rows = m->n_windows * length, width = m->model->shape.hidden;
-    rrt__forward_embed(team, m->model, &m->workspace, m->spans, m->n_windows, m->ids);
-    run_depths(team, m, 0, plan->prelude);
+    const rrt__pass pass = rrt__pass_make(team, m->model, &m->workspace, m->spans, m->n_windows);
+    rrt__share share = rrt__team_share(team, rows, 1);
+    for (size_t r = share.begin; r < share.end; r++) m->exits[r] = rrt__exit_entered;
+    rrt__forward_embed(&pass, m->ids);
+    rrt__walk_range(&pass, rrt__plan_prelude(plan));
     for (int n = 1; n <= plan->loops; n++) {
-        rrt__team_copy(team, m->before, m->workspace.hidden, rows, width);
-        run_depths(team, m, rrt__plan_loop_end(plan, n - 1), rrt__plan_loop_end(plan, n));
-        rrt__team_copy(team, m->boundary, m->workspace.hidden, rows, width);
-        run_depths(team, m, rrt__plan_loop_end(plan, plan->loops), plan->n_depths);
+        rrt__team_copy_share(team, m->before, m->workspace.hidden, rows, width);
+        rrt__team_barrier(team);
+        rrt__walk_range(&pass, rrt__plan_loop(plan, n));
+        rrt__team_copy_share(team, m->boundary, m->workspace.hidden, rows, width);
+        rrt__team_barrier(team);
+        rrt__walk_range(&pass, rrt__plan_coda(plan));
         for (size_t w = 0; w < m->n_windows; w++)
             for (size_t at = 0; at < length - 1; at += LOGIT_ROWS)
-                measure_rows(team, m, n, w, at, length - 1 - at < LOGIT_ROWS ? length - 1 - at : LOGIT_ROWS);
-        rrt__team_copy(team, m->workspace.hidden, m->boundary, rows, width);
+                measure_rows(&pass, m, n, w, at, length - 1 - at < LOGIT_ROWS ? length - 1 - at : LOGIT_ROWS);
+        rrt__team_copy_share(team, m->workspace.hidden, m->boundary, rows, width);
         rrt__team_barrier(team);
     }
 }
@@ -113,6 +109,7 @@ static rrt_status open_measuring(measuring *m, size_t windows, int threads, rrt_
     RRT__TRY(rrt__workspace_create(&m->workspace, m->model, rows, length, threads, err));
     RRT__TRY(rrt__arena_alloc(&m->arena, &m->spans, windows, sizeof *m->spans, "spans", err));
     RRT__TRY(rrt__arena_alloc(&m->arena, &m->ids, rows, sizeof *m->ids, "window ids", err));
+    RRT__TRY(rrt__arena_alloc(&m->arena, &m->exits, rows, sizeof *m->exits, "exits", err));
     RRT__TRY(rrt__arena_alloc(&m->arena, &m->before, rows, width, "hidden states", err));
     RRT__TRY(rrt__arena_alloc(&m->arena, &m->boundary, rows, width, "hidden states", err));
     for (size_t w = 0; w < windows; w++) m->spans[w].count = length;

@@ -3,7 +3,7 @@
 #define RRT__EVAL_EXITS_H
 
 #include "eval/windows.h"
-#include "model/exit.h"
+#include "pass/exit.h"
 
 // [exit, row]: rows are the scored tokens of all windows, in order.
 typedef struct rrt__exit_rows {

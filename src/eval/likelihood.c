@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "model/exit.h"
+#include "pass/exit.h"
 
 enum { STEP_ROWS = 1024, STEP_GROUPS = 64, LOGIT_ROWS = 64 };
 
@@ -28,8 +28,7 @@ typedef struct run {
     rrt__request *requests;
     size_t n_requests;
     int threads;
-    short depths[RRT__MAX_DEPTHS];
-    int n_depths;
+    int loops;
     rrt__workspace workspace;
     float *logits;             // [LOGIT_ROWS, vocab]
     group groups[STEP_GROUPS]; // of this batch
@@ -86,12 +85,13 @@ static void score(const run *r, target *t, const float *logits)
 static void run_step(rrt__team team, void *argument)
 {
     run *r = argument;
-    rrt__forward_embed(team, r->model, &r->workspace, r->spans, r->n_spans, r->ids);
-    rrt__forward_depths(team, r->model, &r->workspace, r->spans, r->n_spans, r->depths, r->n_depths);
+    const rrt__pass pass = rrt__pass_make(team, r->model, &r->workspace, r->spans, r->n_spans);
+    rrt__walk(&pass, r->ids, r->loops);
     gather_wanted(team, r);
+    rrt__team_barrier(team);
     for (size_t at = 0, t = 0; at < r->n_wanted; at += LOGIT_ROWS) {
         size_t rows = r->n_wanted - at < LOGIT_ROWS ? r->n_wanted - at : LOGIT_ROWS, first = t;
-        rrt__forward_logits(team, r->model, &r->workspace, at, rows, r->logits);
+        rrt__forward_logits(&pass, at, rows, r->logits);
         while (t < r->n_targets && r->targets[t].row < at + rows) t++;
         rrt__share share = rrt__team_share(team, t - first, 1);
         for (size_t i = first + share.begin; i < first + share.end; i++)
@@ -210,7 +210,8 @@ static rrt_status open_run(run *r, int loops, rrt__kv_type kv_type, rrt_error *e
         request->is_greedy = true;
     }
     for (size_t i = 0; i < STEP_GROUPS; i++) rrt__sequence_init(&r->groups[i].sequence, model, kv_type, 0);
-    RRT__TRY(rrt__plan_depths(&model->plan, loops ? loops : model->plan.loops, r->depths, &r->n_depths, err));
+    r->loops = loops ? loops : model->plan.loops;
+    RRT__TRY(rrt__plan_check_loops(&model->plan, r->loops, err));
     RRT__TRY(rrt__workspace_create(&r->workspace, model, rows, positions, r->threads, err));
     RRT__TRY(rrt__alloc(&r->logits, LOGIT_ROWS, model->shape.vocab * sizeof *r->logits, "logits", err));
     RRT__TRY(rrt__alloc(&r->ids, rows, sizeof *r->ids, "a step's ids", err));

@@ -5,7 +5,7 @@
 #ifndef RRT__LIKELIHOOD_H
 #define RRT__LIKELIHOOD_H
 
-#include "model/forward.h"
+#include "pass/loop.h"
 
 typedef struct rrt__request {
     const int32_t *ids;    // [count]: context, then continuation

@@ -64,8 +64,7 @@ typedef struct lane {
     rrt__sequence *sequences; // [step_windows], where keys and values are kept; else NULL
     rrt__span *spans;
     float *logits; // [LOGIT_ROWS, vocab]
-    short depths[RRT__MAX_DEPTHS];
-    int n_depths;
+    int loops;
 } lane;
 
 typedef struct run {
@@ -80,6 +79,11 @@ typedef struct run {
     void *user;
 } run;
 
+static rrt__pass pass_of(const run *r, rrt__team team, lane *side)
+{
+    return rrt__pass_make(team, side->model, &side->workspace, side->spans, r->n_windows);
+}
+
 static void score_window(run *r, rrt__team team, size_t window)
 {
     size_t length = r->cut.length, begin = window * length;
@@ -88,7 +92,8 @@ static void score_window(run *r, rrt__team team, size_t window)
         const float *logits[MAX_MODELS];
         for (int m = 0; m < r->n_lanes; m++) {
             lane *side = &r->lanes[m];
-            rrt__forward_logits(team, side->model, &side->workspace, begin + at, rows, side->logits);
+            const rrt__pass pass = pass_of(r, team, side);
+            rrt__forward_logits(&pass, begin + at, rows, side->logits);
             logits[m] = side->logits;
         }
         r->score(r->user, team, r->scored + window * (length - 1) + at, rows, logits,
@@ -101,10 +106,8 @@ static void run_step(rrt__team team, void *argument)
 {
     run *r = argument;
     for (int m = 0; m < r->n_lanes; m++) {
-        lane *side = &r->lanes[m];
-        rrt__forward_embed(team, side->model, &side->workspace, side->spans, r->n_windows, r->ids);
-        rrt__forward_depths(team, side->model, &side->workspace, side->spans, r->n_windows, side->depths,
-                            side->n_depths);
+        const rrt__pass pass = pass_of(r, team, &r->lanes[m]);
+        rrt__walk(&pass, r->ids, r->lanes[m].loops);
     }
     for (size_t w = 0; w < r->n_windows; w++) score_window(r, team, w);
 }
@@ -128,8 +131,8 @@ static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loop
 {
     size_t length = r->cut.length;
     side->model = model;
-    RRT__TRY(rrt__plan_depths(&model->plan, loops ? loops : model->plan.loops, side->depths, &side->n_depths,
-                              err));
+    side->loops = loops ? loops : model->plan.loops;
+    RRT__TRY(rrt__plan_check_loops(&model->plan, side->loops, err));
     RRT__TRY(rrt__workspace_create(&side->workspace, model, r->step_windows * length, length, threads, err));
     RRT__TRY(rrt__alloc(&side->spans, r->step_windows, sizeof *side->spans, "spans", err));
     RRT__TRY(rrt__alloc(&side->logits, LOGIT_ROWS, model->shape.vocab * sizeof(float), "logits", err));

@@ -3,7 +3,7 @@
 #ifndef RRT__WINDOWS_H
 #define RRT__WINDOWS_H
 
-#include "model/forward.h"
+#include "pass/loop.h"
 #include "rrt/eval.h"
 
 // The cut of a text into windows (rrt/eval.h).

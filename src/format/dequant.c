@@ -1,6 +1,6 @@
 #include "format/dequant.h"
 
-#include "format/dtype.h"
+#include "base/half.h"
 
 static float f16(const uint8_t bytes[2])
 {

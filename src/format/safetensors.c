@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,22 +94,19 @@ static bool ends_with(const char *name, const char *end)
 }
 
 // What is there instead: weights in another format, first in the order of the alphabet.
-static void find_other(char found[256], const char *folder)
+static rrt_status find_other(void *user, const char *name, rrt_error *err)
 {
-    DIR *entries = opendir(folder);
-    found[0] = 0;
-    for (struct dirent *entry; entries && (entry = readdir(entries));) {
-        const char *name = entry->d_name;
-        bool is_other = ends_with(name, ".gguf") || ends_with(name, ".pth") || ends_with(name, ".bin");
-        if (is_other && (!found[0] || strcmp(name, found) < 0)) snprintf(found, 256, "%s", name);
-    }
-    if (entries) closedir(entries);
+    (void)err;
+    char *found = user; // [256]
+    bool is_other = ends_with(name, ".gguf") || ends_with(name, ".pth") || ends_with(name, ".bin");
+    if (is_other && (!found[0] || strcmp(name, found) < 0)) snprintf(found, 256, "%s", name);
+    return RRT_STATUS_OK;
 }
 
 static rrt_status fail_without_weights(const char *folder, rrt_error *err)
 {
-    char found[256];
-    find_other(found, folder);
+    char found[256] = {0};
+    rrt__folder_each(folder, find_other, found, NULL);
     rrt_status status = rrt__fail(
         err, RRT_STATUS_IO, "neither model.safetensors nor model.safetensors.index.json is here%s%.200s%s",
         found[0] ? ", but '" : "", found, found[0] ? "' is" : "");

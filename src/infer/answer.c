@@ -40,23 +40,13 @@ void rrt__answer_read(rrt_engine *e, rrt__answer *a, const float *logits, int th
     rrt_error err = {0};
     a->is_finite = !rrt__sample(logits, vocab, &t->request.sampling, a->position + 1,
                                 e->candidates + (size_t)thread * vocab, &a->chosen, &err);
-    if (a->is_exit) {
-        read_logprobs(e, a, logits);
-        return;
-    }
     const rrt__flight *f = &e->schedule.flights[a->flight];
-    size_t at = f->row * e->model->shape.hidden;
-    a->best = t->request.sampling.temperature == 0 ? a->chosen : (int32_t)rrt__argmax(logits, vocab);
-    const rrt__exit_view view = {.n = a->loop,
-                                 .hidden = e->states + at,
-                                 .before = e->before + at,
-                                 .logits = logits,
-                                 .best = a->best,
-                                 .best_before = f->best,
-                                 .last_best = -1};
-    if (!t->has_rule) return; // a draft
-    a->score = rrt__exit_score(t->rule.kind, e->model, &view);
-    if (a->score >= t->rule.limit) read_logprobs(e, a, logits); // this is the exit
+    if (a->is_asked && t->has_rule) {
+        rrt__exit_view view = rrt__exit_look(e->model, a->loop, e->states, e->before, f->row, logits);
+        if (t->request.sampling.temperature == 0) view.best = a->chosen;
+        a->is_exit = rrt__exit_leaves(&t->rule, e->model, &e->exit_states[f->row], &view);
+    }
+    if (a->is_exit) read_logprobs(e, a, logits);
 }
 
 static void report(rrt__task *t, const rrt_token *token)

@@ -24,13 +24,23 @@ static void add_to_segment(rrt__batch *b, int depth, size_t count)
 
 static int first_depth(const rrt_engine *e, int loop)
 {
-    return e->model->plan.prelude + (loop - 1) * e->layers;
+    return rrt__plan_prelude(&e->model->plan).end + (loop - 1) * e->layers;
+}
+
+// The row at which a flight's states lie from now on.
+static void move(rrt_engine *e, rrt__flight *f, size_t row)
+{
+    e->exit_states[row] = f->loop > 1 ? e->last_exit_states[f->row] : rrt__exit_entered;
+    f->row = row;
 }
 
 void rrt__batch_block(rrt_engine *e)
 {
     rrt__batch *b = &e->block;
     const rrt__schedule *s = &e->schedule;
+    rrt__exit_state *last = e->exit_states;
+    e->exit_states = e->last_exit_states;
+    e->last_exit_states = last;
     clear(b);
     e->n_entering = 0;
     memset(e->stats.occupancy, 0, sizeof e->stats.occupancy);
@@ -45,7 +55,7 @@ void rrt__batch_block(rrt_engine *e)
         }
         add(b, &t->sequence, f->position, f->count, f->row);
         add_to_segment(b, first_depth(e, f->loop), f->count);
-        f->row = b->n_rows - f->count;
+        move(e, f, b->n_rows - f->count);
         e->stats.occupancy[rrt__counted_loop(f->loop)] += f->count;
         e->stats.rows[rrt__counted_loop(f->loop)] += f->count;
     }
@@ -53,7 +63,7 @@ void rrt__batch_block(rrt_engine *e)
     for (size_t i = s->n_running; i < s->n_flights; i++) { // held: their states are only kept
         rrt__flight *f = &s->flights[i];
         b->source[e->n_states] = f->row;
-        f->row = e->n_states++;
+        move(e, f, e->n_states++);
     }
 }
 
@@ -72,8 +82,7 @@ void rrt__batch_coda(rrt_engine *e)
         size_t count = f->loop == t->loops ? rrt__flight_first_answer(t, f) - f->position : 0;
         if (count) add(&e->coda, &t->sequence, f->position, count, f->row);
     }
-    if (e->coda.n_rows)
-        add_to_segment(&e->coda, e->model->plan.n_depths - e->model->plan.coda, e->coda.n_rows);
+    if (e->coda.n_rows) add_to_segment(&e->coda, rrt__plan_coda(&e->model->plan).begin, e->coda.n_rows);
 }
 
 void rrt__batch_fill(rrt_engine *e)

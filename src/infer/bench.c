@@ -5,8 +5,8 @@
 #include "base/progress.h"
 #include "base/rates.h"
 #include "base/rng.h"
-#include "model/exit.h"
-#include "model/forward.h"
+#include "pass/exit.h"
+#include "pass/loop.h"
 
 enum { CHUNK_ROWS = 512 };
 
@@ -17,8 +17,6 @@ typedef struct bench {
     rrt__sequence *sequences;
     rrt__span *spans;
     rrt__workspace workspace;
-    short depths[RRT__MAX_DEPTHS];
-    int n_depths;
     int32_t *ids;  // [prompt] or [batch]
     float *logits; // [batch, vocab]
 } bench;
@@ -31,7 +29,6 @@ static rrt_status open_bench(bench *b, size_t rows, size_t positions, rrt_error 
     if (positions > model->shape.context)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens: the model can see %zu", positions,
                          model->shape.context);
-    RRT__TRY(rrt__plan_depths(&model->plan, model->plan.loops, b->depths, &b->n_depths, err));
     RRT__TRY(rrt__alloc(&b->sequences, b->batch, sizeof *b->sequences, "sequences", err));
     for (size_t i = 0; i < b->batch; i++) {
         rrt__sequence_init(&b->sequences[i], model, kv_type, positions);
@@ -58,10 +55,9 @@ static void close_bench(bench *b)
 static void forward(rrt__team team, void *argument)
 {
     bench *b = argument;
-    size_t rows = rrt__spans_rows(b->spans, b->batch);
-    rrt__forward_embed(team, b->model, &b->workspace, b->spans, b->batch, b->ids);
-    rrt__forward_depths(team, b->model, &b->workspace, b->spans, b->batch, b->depths, b->n_depths);
-    rrt__forward_logits(team, b->model, &b->workspace, rows - b->batch, b->batch, b->logits);
+    const rrt__pass pass = rrt__pass_make(team, b->model, &b->workspace, b->spans, b->batch);
+    rrt__walk(&pass, b->ids, b->model->plan.loops);
+    rrt__forward_logits(&pass, pass.n_rows - b->batch, b->batch, b->logits);
 }
 
 static void prefill(bench *b)

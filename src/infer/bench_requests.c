@@ -7,7 +7,7 @@
 #include "base/progress.h"
 #include "base/rates.h"
 #include "base/rng.h"
-#include "model/forward.h"
+#include "pass/forward.h"
 #include "rrt/bench.h"
 
 typedef struct crowd {
@@ -103,7 +103,8 @@ static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_
             .prompt = c->ids[i], .prompt_tokens = o->prompt, .callback = callback, .user = &listeners[i]};
         if (callback == judge) {
             r.prompt_tokens += c->n_made[i];
-            r.wants_prompt_logprobs = r.top_logprobs = 1;
+            r.wants_prompt_logprobs = true;
+            r.top_logprobs = 1;
         } else {
             r.max_tokens = c->lengths[i];
             r.ignore_end = 1;
@@ -158,7 +159,7 @@ static rrt_status run(crowd *c, rrt_engine *engine, rrt_error *err)
 {
     rrt_engine_stats stats = {0};
     double start = rrt__now_seconds(), before = start;
-    for (int busy = 1; busy;) {
+    for (bool busy = true; busy;) {
         RRT__TRY(rrt_engine_step(engine, &busy, err));
         double now = rrt__now_seconds();
         rrt_engine_describe(engine, &stats);
@@ -192,7 +193,7 @@ static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error
     if (!status) status = submit(c, engine, listeners, callback, err);
     if (!status && callback == take) status = run(c, engine, err);
     if (!status && c->failed) status = rrt__logits_fail(err);
-    for (int busy = callback == judge; !status && busy;) status = rrt_engine_step(engine, &busy, err);
+    for (bool busy = callback == judge; !status && busy;) status = rrt_engine_step(engine, &busy, err);
     rrt_engine_close(engine);
     rrt__free(listeners);
     return status;

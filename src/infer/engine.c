@@ -53,6 +53,8 @@ static rrt_status create_step(rrt_engine *e, size_t rows, rrt_error *err)
     RRT__TRY(rrt__workspace_create(&e->workspace, e->model, rows, shape->context, e->options.threads, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->states, rows, hidden, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->before, rows, hidden, what, err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->exit_states, rows, sizeof *e->exit_states, what, err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->last_exit_states, rows, sizeof *e->exit_states, what, err));
     RRT__TRY(create_batch(e, &e->block, rows, err));
     RRT__TRY(create_batch(e, &e->coda, rows, err));
     RRT__TRY(create_batch(e, &e->fill, rows, err));
@@ -264,7 +266,7 @@ void rrt_engine_cancel(rrt_engine *e, uint64_t id)
     rrt__task_free(t);
 }
 
-rrt_status rrt_engine_step(rrt_engine *e, int *busy, rrt_error *err)
+rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
 {
     (void)err;
     admit(e);

@@ -7,8 +7,8 @@
 #include "infer/pages.h"
 #include "infer/sampler.h"
 #include "infer/schedule.h"
-#include "model/exit.h"
-#include "model/forward.h"
+#include "pass/exit.h"
+#include "pass/loop.h"
 
 enum { RRT__MOST_TOP = 32, RRT__MOST_DRAFTS = 16, RRT__LOGIT_ROWS = 64 };
 
@@ -41,11 +41,11 @@ typedef struct rrt__answer {
     rrt__task *task;
     size_t flight, position; // of the row
     int loop;                // after which it stands
-    bool is_exit;            // else a rule asks whether it is, or a draft is made
+    bool is_asked;           // a rule asks whether it is an exit, or a draft is made
+    bool is_exit;
     bool is_finite;
-    int32_t chosen, best;
+    int32_t chosen;
     float logprob; // of the token that follows: the prompt's next one, or chosen
-    double score;  // for the rule
     rrt_token_logprob *top;
     size_t n_top;
 } rrt__answer;
@@ -76,6 +76,8 @@ struct rrt_engine {
     rrt__workspace workspace;
     size_t n_states;        // rows of all flights
     float *states, *before; // [rows, hidden]: at each row's boundary, and before the loop that it runs
+    rrt__exit_state *exit_states,
+        *last_exit_states; // [rows]: of this step, by a flight's first row; of the last
     rrt__batch block, coda, fill;
     size_t n_entering; // spans of block, the first
     int32_t *entering; // ids of their rows

@@ -15,11 +15,10 @@ size_t rrt__flight_first_answer(const rrt__task *t, const rrt__flight *f)
     return end < prompt ? end : end - 1;
 }
 
-static double score_state(const rrt_engine *e, const rrt__task *t, const rrt__flight *f)
+static bool leaves_by_state(const rrt_engine *e, const rrt__task *t, const rrt__flight *f)
 {
-    size_t at = f->row * e->model->shape.hidden;
-    const rrt__exit_view view = {.n = f->loop, .hidden = e->states + at, .before = e->before + at};
-    return rrt__exit_score(t->rule.kind, e->model, &view);
+    const rrt__exit_view view = rrt__exit_look(e->model, f->loop, e->states, e->before, f->row, NULL);
+    return rrt__exit_leaves(&t->rule, e->model, &e->exit_states[f->row], &view);
 }
 
 // How many drafts may follow a sure token: verifying n of them makes n + 1 tokens.
@@ -47,7 +46,7 @@ static fate fate_of(const rrt_engine *e, const rrt__task *t, const rrt__flight *
         return f->loop >= t->request.exit_trace[f->position + 1 - prompt] ? LEAVES : GOES_ON;
     if (!t->has_rule || f->loop < t->least_loops) return GOES_ON;
     if (rrt__exit_reads_logits(t->rule.kind)) return IS_ASKED;
-    return score_state(e, t, f) >= t->rule.limit ? LEAVES : GOES_ON;
+    return leaves_by_state(e, t, f) ? LEAVES : GOES_ON;
 }
 
 // Drafts that waited for more go on together.
@@ -67,6 +66,7 @@ static void add_answers(rrt_engine *e, size_t flight, bool is_exit)
                                                  .flight = flight,
                                                  .position = position,
                                                  .loop = f->loop,
+                                                 .is_asked = !is_exit,
                                                  .is_exit = is_exit,
                                                  .top = e->tops + e->n_answers * RRT__MOST_TOP};
         e->n_answers++;
@@ -121,14 +121,8 @@ void rrt__leave_by_answers(rrt_engine *e)
 {
     for (size_t i = 0; i < e->n_answers; i++) {
         rrt__answer *a = &e->answers[i];
-        rrt__flight *f = &e->schedule.flights[a->flight];
-        if (a->is_exit) continue;
-        if (a->task->request.draft_loops) {
-            take_draft(e, a);
-            continue;
-        }
-        a->is_exit = a->score >= a->task->rule.limit;
-        f->best = a->best;
+        if (!a->is_asked) continue;
         if (a->is_exit) leave_early(e, a->flight);
+        if (a->task->request.draft_loops) take_draft(e, a);
     }
 }

@@ -5,7 +5,7 @@
 #ifndef RRT__PAGES_H
 #define RRT__PAGES_H
 
-#include "model/kv.h"
+#include "pass/kv.h"
 
 typedef struct rrt__page {
     uint32_t holders;

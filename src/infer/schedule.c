@@ -52,7 +52,7 @@ static void enter(rrt__schedule *s, size_t place, size_t count)
             break;
         }
     s->flights[s->n_flights++] =
-        (rrt__flight){.place = place, .position = p->entered, .count = count, .loop = 1, .best = -1};
+        (rrt__flight){.place = place, .position = p->entered, .count = count, .loop = 1};
     p->entered += count;
 }
 

@@ -17,7 +17,6 @@ typedef struct rrt__flight {
     size_t position, count; // rows: consecutive tokens of the request
     size_t row;             // the engine's: where its first row lies
     int loop;               // that runs in this step, from 1
-    int32_t best;           // most likely token at the boundary before, -1: not known
     bool is_held;           // waits, after some loops, for drafts to come beside it
     bool is_answered;       // its token has left; it goes on for the keys and values of deeper loops
     bool leaves;            // at the end of this step

@@ -1,14 +1,13 @@
 #include "rrt/session.h"
 
-#include "model/forward.h"
+#include "pass/loop.h"
 
 enum { CHUNK_ROWS = 256 }; // rows of a prefill step: enough for full GEMM speed, little memory
 
 struct rrt_session {
     const rrt_model *model;
     int threads;
-    short depths[RRT__MAX_DEPTHS];
-    int n_depths;
+    int loops;
     rrt__sequence sequence;
     rrt__workspace workspace;
     size_t positions, rows; // that the workspace has room for
@@ -30,8 +29,8 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
     session->threads = rrt__team_threads(options->threads);
     rrt__sequence_init(&session->sequence, model, kv_type,
                        options->tokens ? options->tokens : model->shape.context);
-    int loops = options->loops ? options->loops : model->plan.loops;
-    rrt_status status = rrt__plan_depths(&model->plan, loops, session->depths, &session->n_depths, err);
+    session->loops = options->loops ? options->loops : model->plan.loops;
+    rrt_status status = rrt__plan_check_loops(&model->plan, session->loops, err);
     if (!status) status = rrt__alloc(&session->logits, model->shape.vocab, sizeof(float), "logits", err);
     if (status) {
         rrt_session_close(session);
@@ -87,11 +86,9 @@ static void run_step(rrt__team team, void *argument)
 {
     step *s = argument;
     rrt_session *session = s->session;
-    rrt__forward_embed(team, session->model, &session->workspace, &s->span, 1, s->ids);
-    rrt__forward_depths(team, session->model, &session->workspace, &s->span, 1, session->depths,
-                        session->n_depths);
-    if (s->is_last)
-        rrt__forward_logits(team, session->model, &session->workspace, s->span.count - 1, 1, session->logits);
+    const rrt__pass pass = rrt__pass_make(team, session->model, &session->workspace, &s->span, 1);
+    rrt__walk(&pass, s->ids, session->loops);
+    if (s->is_last) rrt__forward_logits(&pass, s->span.count - 1, 1, session->logits);
 }
 
 static rrt_status check_ids(const rrt_session *session, const int32_t *ids, size_t count, rrt_error *err)

@@ -34,8 +34,8 @@ static void multiply(rrt__team team, rrt__products products, float *c, size_t st
                     a.values, (int)a.stride, b.values, (int)b.stride, accumulate ? 1 : 0, c, (int)stride);
 }
 
-void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x, const float *w, size_t rows,
-               size_t out, size_t in, int accumulate)
+void rrt__gemm_share(rrt__team team, rrt__products products, float *y, const float *x, const float *w,
+                     size_t rows, size_t out, size_t in, int accumulate)
 {
     tile own = share_tile(team, rows, out);
     if (rows != 1)
@@ -46,15 +46,15 @@ void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x,
                     accumulate ? 1 : 0, y + own.column, 1);
 }
 
-void rrt__gemm_input_gradient(rrt__team team, rrt__products products, float *dx, const float *dy,
-                              const float *w, size_t rows, size_t out, size_t in, int accumulate)
+void rrt__gemm_input_gradient_share(rrt__team team, rrt__products products, float *dx, const float *dy,
+                                    const float *w, size_t rows, size_t out, size_t in, int accumulate)
 {
     multiply(team, products, dx, in, share_tile(team, rows, in), (rrt__factor){dy, out, false},
              (rrt__factor){w, in, true}, out, accumulate);
 }
 
-void rrt__gemm_weight_gradient(rrt__team team, rrt__products products, float *dw, const float *dy,
-                               const float *x, size_t rows, size_t out, size_t in, int accumulate)
+void rrt__gemm_weight_gradient_share(rrt__team team, rrt__products products, float *dw, const float *dy,
+                                     const float *x, size_t rows, size_t out, size_t in, int accumulate)
 {
     if (rows > 0)
         multiply(team, products, dw, in, share_tile(team, out, in), (rrt__factor){dy, out, true},
@@ -68,7 +68,7 @@ rrt_status rrt__gemm_self_test(rrt_error *err)
     for (size_t i = 0; i < ROWS * IN; i++) x[i] = (float)(i * 37 % 101) / 101.0f - 0.5f;
     for (size_t i = 0; i < OUT * IN; i++) w[i] = (float)(i * 53 % 103) / 103.0f - 0.5f;
     for (size_t rows = 1; rows <= ROWS; rows += ROWS - 1) {
-        rrt__gemm((rrt__team){0, 1}, rrt__products_f32, y, x, w, rows, OUT, IN, 0);
+        rrt__gemm_share((rrt__team){0, 1}, rrt__products_f32, y, x, w, rows, OUT, IN, 0);
         for (size_t i = 0; i < rows * OUT; i++) {
             double sum = 0;
             for (size_t k = 0; k < IN; k++) sum += (double)x[i / OUT * IN + k] * w[i % OUT * IN + k];

@@ -29,15 +29,15 @@ typedef struct rrt__products {
 static const rrt__products rrt__products_f32 = {.kind = RRT__PRODUCTS_F32};
 
 // y[rows, out] = x[rows, in] · w[out, in]ᵀ, or += where accumulate is set.
-void rrt__gemm(rrt__team team, rrt__products products, float *y, const float *x, const float *w, size_t rows,
-               size_t out, size_t in, int accumulate);
+void rrt__gemm_share(rrt__team team, rrt__products products, float *y, const float *x, const float *w,
+                     size_t rows, size_t out, size_t in, int accumulate);
 
 // The way back through it: dx[rows, in] = dy[rows, out] · w[out, in], or +=; dw[out, in] = dyᵀ · x[rows, in],
 // or +=.
-void rrt__gemm_input_gradient(rrt__team team, rrt__products products, float *dx, const float *dy,
-                              const float *w, size_t rows, size_t out, size_t in, int accumulate);
-void rrt__gemm_weight_gradient(rrt__team team, rrt__products products, float *dw, const float *dy,
-                               const float *x, size_t rows, size_t out, size_t in, int accumulate);
+void rrt__gemm_input_gradient_share(rrt__team team, rrt__products products, float *dx, const float *dy,
+                                    const float *w, size_t rows, size_t out, size_t in, int accumulate);
+void rrt__gemm_weight_gradient_share(rrt__team team, rrt__products products, float *dw, const float *dy,
+                                     const float *x, size_t rows, size_t out, size_t in, int accumulate);
 
 // Compares a small product with plain loops. Some OpenBLAS builds pick kernels that are wrong on newer
 // processors; NUMERIC then, with the advice to set OPENBLAS_CORETYPE. Costs microseconds.

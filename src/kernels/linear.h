@@ -39,8 +39,6 @@ typedef struct rrt__linear {
     rrt__rows from; // where they come from then
 } rrt__linear;
 
-const char *rrt__storage_name(rrt__storage storage); // "q4_0"
-
 enum { RRT__GROUP = 16 }; // rows
 
 static inline size_t rrt__linear_groups(size_t out)
@@ -52,11 +50,5 @@ static inline bool rrt__storage_is_packed(rrt__storage storage)
 {
     return storage >= RRT__STORAGE_Q8_0;
 }
-
-// Bytes of a matrix.
-size_t rrt__storage_bytes(rrt__storage storage, size_t out, size_t in);
-
-// values[0..in) = one row of a matrix that is in memory.
-void rrt__linear_row(const rrt__linear *matrix, size_t row, float *values);
 
 #endif

@@ -81,17 +81,19 @@ static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
     rrt__depth *depth = &model->depths[d];
     int first = rrt__model_first_depth(model, model->plan.slot[d]);
     if (first < d && !rrt__model_owns_vectors(model)) {
-        *depth =
-            model->depths[first]; // LoRA is added later, so only the pointers to the vectors are taken over
+        *depth = model->depths[first]; // LoRA is added later: these are the pointers to the vectors
+        depth->kv = d;
         return RRT_STATUS_OK;
     }
+    depth->slot = &model->slots[model->plan.slot[d]];
+    depth->kv = d;
     for (int i = 0; i < RRT__NORM_COUNT; i++) {
         depth->norm[i].width = rrt__shape_norm(model->family, &model->shape, i);
         if (rrt__family_has_norm(model->family, i)) RRT__TRY(create_norm(model, &depth->norm[i], err));
     }
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         if (!model->shape.has_bias[m]) continue;
-        size_t out = model->slots[model->plan.slot[d]].matrix[m].out;
+        size_t out = depth->slot->matrix[m].out;
         RRT__TRY(rrt__arena_alloc(&model->arena, &depth->bias[m], out, sizeof(float), "a bias", err));
     }
     return RRT_STATUS_OK;
@@ -170,17 +172,18 @@ rrt_status rrt__model_check_f32(const rrt_model *model, const char *what, rrt_er
 rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank,
                                    rrt_error *err)
 {
-    const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[matrix];
+    const rrt__linear *linear = &model->depths[depth].slot->matrix[matrix];
+    int kv = model->depths[depth].kv;
     size_t most = linear->out < linear->in ? linear->out : linear->in;
     if (rank < 1 || rank > most)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "a LoRA of rank %zu on %s at depth %d: 1 to %zu is possible", rank,
                          rrt__matrix_name(matrix), depth, most);
     bool is_kv = matrix == RRT__MATRIX_K || matrix == RRT__MATRIX_V;
-    if (is_kv && rrt__model_kv_depth(model, depth) != depth)
+    if (is_kv && kv != depth)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "a LoRA on %s at depth %d, which reads the keys and values of depth %d",
-                         rrt__matrix_name(matrix), depth, rrt__model_kv_depth(model, depth));
+                         rrt__matrix_name(matrix), depth, kv);
     model->depths[depth].lora[matrix] = (rrt__lora){
         .a = {.out = rank, .in = linear->in}, .b = {.out = linear->out, .in = rank}, .rank = rank};
     return RRT_STATUS_OK;
@@ -196,24 +199,18 @@ rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, 
                             err);
 }
 
-int rrt__model_kv_depth(const rrt_model *model, int depth)
-{
-    const rrt__plan *plan = &model->plan;
-    bool in_block = depth >= plan->prelude && depth < rrt__plan_loop_end(plan, plan->loops);
-    if (!model->shares_kv || !in_block) return depth;
-    return plan->prelude + (depth - plan->prelude) % plan->layers_per_block;
-}
-
 rrt_status rrt__model_share_kv(rrt_model *model, rrt_error *err)
 {
-    if (!rrt__plan_has_boundary(&model->plan))
+    const rrt__plan *plan = &model->plan;
+    if (!rrt__plan_has_boundary(plan))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "loops share keys and values: the plan (sharing: %s, %d loops) has none that could",
-                         rrt__sharing_name(model->plan.sharing), model->plan.loops);
+                         rrt__sharing_name(plan->sharing), plan->loops);
     model->shares_kv = true;
-    for (int d = 0; d < model->plan.n_depths; d++)
-        for (int m = RRT__MATRIX_K; m <= RRT__MATRIX_V; m++)
-            if (rrt__model_kv_depth(model, d) != d) model->depths[d].lora[m] = (rrt__lora){0};
+    for (int d = rrt__plan_loop(plan, 2).begin; d < rrt__plan_loop(plan, plan->loops).end; d++) {
+        model->depths[d].kv = model->depths[d - plan->layers_per_block].kv;
+        model->depths[d].lora[RRT__MATRIX_K] = model->depths[d].lora[RRT__MATRIX_V] = (rrt__lora){0};
+    }
     return RRT_STATUS_OK;
 }
 
@@ -240,7 +237,10 @@ rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_e
 {
     RRT__TRY(rrt__model_create(out, model->family, &model->shape, &model->plan, model->norms, err));
     (*out)->shares_kv = model->shares_kv;
-    for (int d = 0; d < model->plan.n_depths; d++) (*out)->depths[d].attention = model->depths[d].attention;
+    for (int d = 0; d < model->plan.n_depths; d++) {
+        (*out)->depths[d].attention = model->depths[d].attention;
+        (*out)->depths[d].kv = model->depths[d].kv;
+    }
     rrt_status status = model->gates ? rrt__model_add_gates(*out, err) : RRT_STATUS_OK;
     for (int i = 0; !status && i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {
         int d = i / RRT__MATRIX_COUNT, m = i % RRT__MATRIX_COUNT;

@@ -57,6 +57,9 @@ typedef struct rrt__slot {
 } rrt__slot;
 
 typedef struct rrt__depth {
+    rrt__slot *slot;
+    int kv; // the depth whose keys and values it reads: the same layer's in the first loop where they are
+            // shared, else its own
     rrt__norm norm[RRT__NORM_COUNT];
     float *bias[RRT__MATRIX_COUNT]; // [out], NULL where the family has none
     rrt__lora lora[RRT__MATRIX_COUNT];
@@ -78,7 +81,7 @@ struct rrt_model {
     rrt__plan plan;
     rrt__norms_mode norms;
     rrt__matrices matrices;
-    bool shares_kv;         // all loops read the first one's keys and values
+    bool shares_kv;         // all loops read the first one's keys and values (rrt__depth.kv)
     rrt__slot *slots;       // [plan.n_slots]
     rrt__depth *depths;     // [plan.n_depths]
     rrt__linear *embedding; // [vocab, hidden]
@@ -146,10 +149,6 @@ rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err);
 // UNSUPPORTED where the plan has no loop boundary.
 rrt_status rrt__model_share_kv(rrt_model *model, rrt_error *err);
 
-// The depth whose keys and values a depth reads: the same layer's in the first loop where they are shared,
-// else its own.
-int rrt__model_kv_depth(const rrt_model *model, int depth);
-
 // Whether the depth's vectors are stored under the depth itself and not with its slot.
 bool rrt__model_owns_vectors(const rrt_model *model);
 
@@ -160,9 +159,6 @@ bool rrt__model_owns_vectors(const rrt_model *model);
 rrt_status rrt__model_check_vocabulary(const rrt_model *a, const rrt_model *b, rrt_error *err);
 // How many those are. b NULL: all of a's.
 size_t rrt__model_common_rows(const rrt_model *a, const rrt_model *b);
-
-// Makes an f32 model of any, in place, and closes the files that it was deferred to. threads 0: one per core.
-rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err);
 
 // UNSUPPORTED for a model whose matrices are deferred: it cannot run.
 rrt_status rrt__model_check_in_memory(const rrt_model *model, rrt_error *err);

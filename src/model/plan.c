@@ -97,8 +97,7 @@ bool rrt__plan_has_boundary(const rrt__plan *plan)
     return plan->sharing == RRT__SHARING_CYCLE && plan->loops > 1;
 }
 
-rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT__MAX_DEPTHS], int *count,
-                            rrt_error *err)
+rrt_status rrt__plan_check_loops(const rrt__plan *plan, int n_loops, rrt_error *err)
 {
     if (n_loops != plan->loops && !rrt__plan_has_boundary(plan))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
@@ -107,9 +106,16 @@ rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT
     if (n_loops < 1 || n_loops > plan->loops)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d loops cannot be run: the model has 1 to %d", n_loops,
                          plan->loops);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT__MAX_DEPTHS], int *count,
+                            rrt_error *err)
+{
+    RRT__TRY(rrt__plan_check_loops(plan, n_loops, err));
     *count = 0;
     for (int d = 0; d < plan->n_depths; d++)
-        if (d < rrt__plan_loop_end(plan, n_loops) || d >= plan->n_depths - plan->coda)
+        if (d < rrt__plan_loop(plan, n_loops).end || d >= rrt__plan_coda(plan).begin)
             depths[(*count)++] = (short)d;
     return RRT_STATUS_OK;
 }

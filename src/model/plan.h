@@ -39,14 +39,33 @@ bool rrt__plan_recognise(rrt__plan *plan, const short *slot, int n_depths, int n
 // Whether the hidden state passes a point between loops, where a token may leave.
 bool rrt__plan_has_boundary(const rrt__plan *plan);
 
-// The depth that follows loop n, 1 … loops: the next loop's first, the coda's, or n_depths.
-static inline int rrt__plan_loop_end(const rrt__plan *plan, int n)
+// Depths [begin, end).
+typedef struct rrt__depth_range {
+    int begin, end;
+} rrt__depth_range;
+
+static inline rrt__depth_range rrt__plan_prelude(const rrt__plan *plan)
 {
-    return plan->prelude + n * plan->layers_per_block;
+    return (rrt__depth_range){0, plan->prelude};
 }
 
-// The depths that run with n loops: prelude, n loops, coda. Writes them to depths[0..*count).
-// Fails with UNSUPPORTED where the plan has no loop boundary, with ARGUMENT if n is not 1 … loops.
+// Loop n, 1 … loops.
+static inline rrt__depth_range rrt__plan_loop(const rrt__plan *plan, int n)
+{
+    int end = plan->prelude + n * plan->layers_per_block;
+    return (rrt__depth_range){end - plan->layers_per_block, end};
+}
+
+static inline rrt__depth_range rrt__plan_coda(const rrt__plan *plan)
+{
+    return (rrt__depth_range){plan->n_depths - plan->coda, plan->n_depths};
+}
+
+// Fails with UNSUPPORTED where the plan has no loop boundary to leave at, with ARGUMENT if n is not
+// 1 … loops.
+rrt_status rrt__plan_check_loops(const rrt__plan *plan, int n_loops, rrt_error *err);
+
+// The depths that run with n loops: prelude, n loops, coda. Writes them to depths[0..*count). Fails as above.
 rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT__MAX_DEPTHS], int *count,
                             rrt_error *err);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "format/tensors.h"
+#include "kernels/storage.h"
 
 rrt_status rrt__linear_read(const rrt__linear *linear, size_t begin, size_t end, float *out, rrt_error *err)
 {

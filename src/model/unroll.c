@@ -18,9 +18,9 @@ static rrt_status read_merged(const void *from, size_t begin, size_t end, float 
     size_t rank = m->lora.rank;
     RRT__TRY(rrt__linear_read(&m->linear, begin, end, out, err));
     if (rank)
-        rrt__gemm_input_gradient((rrt__team){.nth = 1}, rrt__products_f32, out,
-                                 m->lora.b.weight + begin * rank, m->lora.a.weight, end - begin, rank,
-                                 m->linear.in, 1);
+        rrt__gemm_input_gradient_share((rrt__team){.nth = 1}, rrt__products_f32, out,
+                                       m->lora.b.weight + begin * rank, m->lora.a.weight, end - begin, rank,
+                                       m->linear.in, 1);
     return RRT_STATUS_OK;
 }
 

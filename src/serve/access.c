@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 static bool is_listed(const rrt__list *list, const char *text, size_t length)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 void rrt__answer_json(rrt__exchange *exchange, int status, json_t *json)
 {

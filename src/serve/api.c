@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "serve/inside.h"
 #include "serve/page.h"
+#include "serve/server_inside.h"
 
 static const char *const state_names[] = {"loading model", "ok", "draining", "error"};
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 enum {
     TREE_BYTES_PER_BYTE = 64, // of a body: its JSON, its text and the tokens, at the worst

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 enum {
     COMPLETION_TOKENS = 16, // where max_tokens is not said: OpenAI's number

@@ -1,7 +1,7 @@
 // Conversations: what a request says about one, rendered by the model's chat template.
 #include <string.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 #include "tokenizer/chat.h"
 
 static rrt_status wrong(const char *name, const char *kind, rrt_error *err)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "rrt/chat.h"
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 static int asks_to_stop(void *user, const char *stage, double done, double total)
 {

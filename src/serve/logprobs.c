@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/utf8.h"
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 // A token's bytes as the name that tells it apart from others: text, or, where it is only part of a
 // character, "bytes:\xe2\x82", as OpenAI writes it.

@@ -1,7 +1,7 @@
 // What a request wants continued: texts, token ids, conversations (conversation.c).
 #include <string.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/tokenizer.h"
 

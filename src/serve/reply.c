@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 void rrt__reply_note(rrt__choice *c, const rrt_token *token)
 {

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 

@@ -1,7 +1,7 @@
 // The tokenizer over HTTP, in vLLM's and in llama-server's words.
 #include <string.h>
 
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 #include "tokenizer/tokenizer.h"
 
 // The member under either name. vLLM's is "prompt", llama-server's "content".

@@ -2,7 +2,7 @@
 // that has the fewest, or got its last one longest ago, then to the job of which the same is true, then to
 // the oldest. So the prompts of one request do not keep others waiting until all of them have run. Who is new
 // counts as if it had just got a place: else who always comes anew would always be first.
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 static rrt_request request_of(const rrt__choice *c)
 {

@@ -1,6 +1,6 @@
 // The thread that owns model and engine.
 #include "base/clock.h"
-#include "serve/inside.h"
+#include "serve/server_inside.h"
 
 // --- the end of choices and jobs ------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ void *rrt__worker_run(void *argument)
         cancel_gone(server);
         rrt__jobs_submit(server);
         rrt_error err = {0};
-        int busy;
+        bool busy;
         server->step_began = rrt__now_seconds();
         if (server->choices && rrt_engine_step(server->engine, &busy, &err)) {
             rrt__server_log(server, "a step of the engine failed: %s", err.message);

@@ -2,7 +2,7 @@
 // a["b"] the other way round.
 #include <string.h>
 
-#include "template/evaluate.h"
+#include "template/run.h"
 
 // That a key is not there is no failure until something is done with what it gives.
 static rrt_status undefined_item(rrt__run *run, const rrt__value *of, const rrt__value *key, rrt__value *out)

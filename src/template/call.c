@@ -1,7 +1,7 @@
 // Calls: arguments, macros, methods, functions.
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 static rrt_status spread(rrt__run *run, const rrt__node *argument, const rrt__value *value, rrt__value *items,
                          rrt__value *named)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "template/evaluate.h"
+#include "template/run.h"
 
 enum { SMALL = 8 };
 

@@ -1,7 +1,7 @@
 // Expressions.
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 rrt_status rrt__work(rrt__run *run, size_t bytes)
 {

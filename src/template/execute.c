@@ -1,7 +1,7 @@
 // Statements.
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 // The text that a body writes, in a scope of its own.
 static rrt_status capture(rrt__run *run, const rrt__node *body, rrt__value *out)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "template/evaluate.h"
+#include "template/run.h"
 
 static rrt_status filter_case(rrt__run *run, const rrt__value *self, const rrt__arguments *arguments,
                               rrt__case to, rrt__value *out)

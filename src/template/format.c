@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "template/evaluate.h"
+#include "template/run.h"
 
 typedef struct specification {
     char fill[5], align, sign, type; // 0 where not said

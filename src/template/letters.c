@@ -2,7 +2,7 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
-#include "template/evaluate.h"
+#include "template/run.h"
 
 // Characters whose other case is several characters, or depends on what stands beside them: utf8proc has only
 // the simple forms.

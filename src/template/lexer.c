@@ -1,7 +1,7 @@
 // Text to tokens, as Jinja's lexer does it with trim_blocks and lstrip_blocks.
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 typedef struct lexer {
     rrt__run *run;

@@ -1,7 +1,7 @@
 // Filters of what can be gone through.
 #include <string.h>
 
-#include "template/evaluate.h"
+#include "template/run.h"
 
 static rrt_status items_for(rrt__run *run, const rrt__value *self, const rrt__arguments *a, const char *what,
                             const char *names, int needed, rrt__value given[RRT__MOST_PARAMETERS],

@@ -2,7 +2,7 @@
 #ifndef RRT__TEMPLATE_METHODS_H
 #define RRT__TEMPLATE_METHODS_H
 
-#include "template/evaluate.h"
+#include "template/run.h"
 
 extern const rrt__method rrt__text_methods[];
 

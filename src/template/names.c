@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "template/evaluate.h"
+#include "template/run.h"
 
 static size_t slot_of(const rrt__names *names, const char *text, size_t length)
 {

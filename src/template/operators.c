@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 rrt_status rrt__escape(rrt__run *run, const rrt__value *text, rrt__value *out)
 {

@@ -1,7 +1,7 @@
 // Statements.
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 static rrt_status parse_until(rrt__parser *p, const char *const *ends, rrt__node **out);
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 rrt_status rrt__parse_constant(rrt__parser *p, rrt__value value, rrt__node **out)
 {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 rrt_status rrt__parse_fail(rrt__parser *p, rrt_status status, const char *format, ...)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "template/evaluate.h"
+#include "template/run.h"
 
 void rrt__float_text(double real, char out[64])
 {

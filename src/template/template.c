@@ -7,7 +7,7 @@
 
 #include "base/locale.h"
 #include "base/utf8.h"
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 rrt_status rrt__run_fail(rrt__run *run, rrt_status status, const char *format, ...)
 {

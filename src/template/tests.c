@@ -1,7 +1,7 @@
 // What stands behind `is`.
 #include <string.h>
 
-#include "template/nodes.h"
+#include "template/template_inside.h"
 
 #define KIND_TEST(name, expression)                                                                          \
     static rrt_status test_##name(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool *out) \

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "template/evaluate.h"
+#include "template/run.h"
+#include "template/template.h"
 
 static rrt_status make(rrt__run *run, uint32_t capacity, rrt__value *out)
 {

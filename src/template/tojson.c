@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "template/evaluate.h"
+#include "template/run.h"
 
 typedef struct writer {
     rrt__run *run;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "template/evaluate.h"
+#include "template/run.h"
 
 const char *rrt__type_name(const rrt__value *value)
 {

@@ -1,7 +1,7 @@
 // How much text a token can stand for: what is longer than a model's context need not be encoded to know it.
 #include <string.h>
 
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 // How many times shorter a text may become, 0 where there is no saying: three characters may be composed to
 // one, and one of three bytes have a small letter of one.

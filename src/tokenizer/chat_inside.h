@@ -4,7 +4,7 @@
 
 #include "template/template.h"
 #include "tokenizer/chat.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 struct rrt_chat {
     const rrt_tokenizer *tokenizer;

@@ -3,7 +3,6 @@
 // {"name", "template"} where there are several. And their way back into GGUF.
 #include "tokenizer/chat_templates.h"
 
-#include <dirent.h>
 #include <string.h>
 
 static rrt_status fail_memory(rrt_error *err)
@@ -61,20 +60,20 @@ static rrt_status add_file(json_t *config, const char *path, const char *name, s
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
-static rrt_status add_more_files(json_t *config, const char *folder, rrt_error *err)
+typedef struct more {
+    json_t *config;
+    const char *folder;
+} more;
+
+static rrt_status add_one_more(void *user, const char *name, rrt_error *err)
 {
     static const char end[] = ".jinja";
-    DIR *entries = opendir(folder);
-    rrt_status status = RRT_STATUS_OK;
-    for (const struct dirent *entry; entries && !status && (entry = readdir(entries));) {
-        char path[4096];
-        size_t length = strlen(entry->d_name), end_length = strlen(end);
-        if (length <= end_length || strcmp(entry->d_name + length - end_length, end) != 0) continue;
-        status = rrt__path_join(path, folder, entry->d_name, err);
-        if (!status) status = add_file(config, path, entry->d_name, length - end_length, err);
-    }
-    if (entries) closedir(entries);
-    return status;
+    const more *m = user;
+    char path[4096];
+    size_t length = strlen(name), end_length = strlen(end);
+    if (length <= end_length || strcmp(name + length - end_length, end) != 0) return RRT_STATUS_OK;
+    RRT__TRY(rrt__path_join(path, m->folder, name, err));
+    return add_file(m->config, path, name, length - end_length, err);
 }
 
 rrt_status rrt__chat_templates_of_folder(json_t *config, const char *folder, rrt_error *err)
@@ -83,7 +82,8 @@ rrt_status rrt__chat_templates_of_folder(json_t *config, const char *folder, rrt
     RRT__TRY(rrt__path_join(path, folder, "chat_template.jinja", err));
     if (rrt__path_exists(path)) RRT__TRY(add_file(config, path, "default", 7, err));
     RRT__TRY(rrt__path_join(path, folder, "additional_chat_templates", err));
-    return rrt__path_is_folder(path) ? add_more_files(config, path, err) : RRT_STATUS_OK;
+    more m = {config, path};
+    return rrt__path_is_folder(path) ? rrt__folder_each(path, add_one_more, &m, err) : RRT_STATUS_OK;
 }
 
 // --- GGUF -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 // files beside the few that have a key, it shows in the tokens' texts, as in llama.cpp.
 #include <string.h>
 
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 static const char *const endings[] = {
     "<|eot_id|>",

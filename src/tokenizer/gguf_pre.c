@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "tokenizer/gguf_pre.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define SHORT "(?i:'s|'t|'re|'ve|'m|'ll|'d)"

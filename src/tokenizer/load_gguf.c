@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "tokenizer/chat_templates.h"
 #include "tokenizer/gguf_pre.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 // The changing parts of the two files.
 typedef struct source {

@@ -1,7 +1,7 @@
 // A tokenizer from Hugging Face's tokenizer.json and tokenizer_config.json.
 #include <string.h>
 
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 static rrt__slice slice(const char *text)
 {

@@ -3,8 +3,8 @@
 #include <pcre2.h>
 #include <string.h>
 
-#include "tokenizer/parts.h"
 #include "tokenizer/pattern.h"
+#include "tokenizer/tokenizer_inside.h"
 
 enum { JIT_STACK_BYTES = 1 << 20, MATCH_LIMIT = 100 * 1000 * 1000 };
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 rrt_status rrt__merges_open(rrt__merges *merges, const rrt__vocab *vocab, int32_t unknown, size_t capacity,
                             rrt_error *err)

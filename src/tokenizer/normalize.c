@@ -3,7 +3,7 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 rrt_status rrt__normalizer_add(rrt__normalizer *normalizer, rrt__normal_kind kind, rrt__normal **out,
                                rrt_error *err)

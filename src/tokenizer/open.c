@@ -3,7 +3,7 @@
 
 #include "format/peft.h"
 #include "tokenizer/chat_templates.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 static rrt_status open_gguf(rrt_tokenizer **out, const char *path, rrt_error *err)
 {

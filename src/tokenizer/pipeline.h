@@ -2,7 +2,7 @@
 #ifndef RRT__PIPELINE_H
 #define RRT__PIPELINE_H
 
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 typedef rrt_status rrt__read_part(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err);
 

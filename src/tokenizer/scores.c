@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 typedef struct piece {
     const char *text;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 static const char *const names[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
 

@@ -4,7 +4,7 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 bool rrt__is_space(uint32_t c)
 {

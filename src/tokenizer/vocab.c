@@ -3,7 +3,7 @@
 #include <sys/random.h>
 
 #include "base/utf8.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/tokenizer_inside.h"
 
 // The byte-level alphabet (GPT-2): bytes that print stand for themselves, the others follow from U+0100.
 enum { ALPHABET_END = 0x144 };

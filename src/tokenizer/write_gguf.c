@@ -4,8 +4,8 @@
 
 #include "tokenizer/chat_templates.h"
 #include "tokenizer/gguf_pre.h"
-#include "tokenizer/parts.h"
 #include "tokenizer/pattern.h"
+#include "tokenizer/tokenizer_inside.h"
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
 

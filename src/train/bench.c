@@ -8,7 +8,6 @@
 
 typedef struct bench {
     const rrt_bench_options *options;
-    rrt__optimizer optimizer;
     rrt__stepper stepper;
     rrt__batch batch;
     int32_t *ids; // [batch, context + 1]: inputs are those from 0 on, targets those from 1 on
@@ -43,8 +42,7 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
     RRT__TRY(rrt__alloc(&b->ids, rows + 1, sizeof *b->ids, "ids", err));
     for (size_t i = 0; i <= rows; i++) b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % common);
     b->batch = (rrt__batch){step.sequences, context, b->ids, b->ids + 1, NULL};
-    RRT__TRY(rrt__optimizer_create(&b->optimizer, model, &adam, o->threads, err));
-    return rrt__stepper_create(&b->stepper, model, o->teacher, &b->optimizer, &step, err);
+    return rrt__stepper_create(&b->stepper, model, o->teacher, &adam, &step, err);
 }
 
 static rrt_status run(bench *b, rrt_bench_result *result, rrt_error *err)
@@ -75,7 +73,6 @@ rrt_status rrt_bench_train(rrt_model *model, const rrt_bench_options *options, r
     rrt_status status = open_bench(&b, model, err);
     if (!status) status = run(&b, result, err);
     rrt__stepper_free(&b.stepper);
-    rrt__optimizer_free(&b.optimizer);
     rrt__free(b.ids);
     return status;
 }

@@ -1,6 +1,5 @@
 #include "train/checkpoint.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +9,8 @@
 #include "base/destination.h"
 #include "base/file.h"
 #include "base/own.h"
+#include "checkpoint/checkpoint.h"
 #include "format/safetensors.h"
-#include "model/load.h"
 #include "model/read.h"
 #include "train/checksums.h"
 
@@ -113,16 +112,25 @@ static long long step_of(const char *name)
     return digits == 8 && name[8] == '\0' ? atoll(name) : -1;
 }
 
+typedef struct sweep {
+    const char *folder;
+    long long keep;
+} sweep;
+
+static rrt_status remove_other(void *user, const char *name, rrt_error *err)
+{
+    (void)err;
+    const sweep *s = user;
+    char path[4096];
+    long long step = step_of(name);
+    if (step >= 0 && step != s->keep && !rrt__path_join(path, s->folder, name, NULL)) rrt__own_remove(path);
+    return RRT_STATUS_OK;
+}
+
 void rrt__checkpoint_keep_only(const char *folder, uint64_t step)
 {
-    char path[4096], keep[32];
-    snprintf(keep, sizeof keep, "%08llu", (unsigned long long)step);
-    DIR *entries = opendir(folder);
-    for (const struct dirent *entry; entries && (entry = readdir(entries));)
-        if (step_of(entry->d_name) >= 0 && strcmp(entry->d_name, keep) != 0 &&
-            rrt__path_join(path, folder, entry->d_name, NULL) == RRT_STATUS_OK)
-            rrt__own_remove(path);
-    if (entries) closedir(entries);
+    sweep s = {folder, (long long)step};
+    rrt__folder_each(folder, remove_other, &s, NULL);
 }
 
 rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, const rrt__optimizer *optimizer,
@@ -145,17 +153,21 @@ rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, cons
     return status;
 }
 
+static rrt_status find_newest(void *user, const char *name, rrt_error *err)
+{
+    (void)err;
+    long long *newest = user;
+    if (step_of(name) > *newest) *newest = step_of(name);
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__checkpoint_latest(char path[4096], const char *folder, bool *found, rrt_error *err)
 {
     long long newest = -1;
     char name[32];
     *found = false;
-    DIR *entries = opendir(folder);
-    if (!entries && errno == ENOENT) return RRT_STATUS_OK;
-    if (!entries) return rrt__at(err, rrt__fail_errno(err, "cannot read the folder"), "%s", folder);
-    for (const struct dirent *entry; (entry = readdir(entries));)
-        if (step_of(entry->d_name) > newest) newest = step_of(entry->d_name);
-    closedir(entries);
+    if (!rrt__path_exists(folder)) return RRT_STATUS_OK;
+    RRT__TRY(rrt__folder_each(folder, find_newest, &newest, err));
     if (newest < 0) return RRT_STATUS_OK;
     *found = true;
     snprintf(name, sizeof name, "%08lld", newest);

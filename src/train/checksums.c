@@ -1,6 +1,5 @@
 #include "train/checksums.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,28 +20,28 @@ static rrt_status measure(char text[17], const char *folder, const char *name, r
     return RRT_STATUS_OK;
 }
 
-static rrt_status list_files(json_t *list, const char *folder, rrt_error *err)
+typedef struct listing {
+    json_t *list;
+    const char *folder;
+} listing;
+
+static rrt_status list_file(void *user, const char *name, rrt_error *err)
 {
-    DIR *entries = opendir(folder);
-    if (!entries) return rrt__at(err, rrt__fail_errno(err, "cannot read the folder"), "%s", folder);
-    rrt_status status = RRT_STATUS_OK;
-    for (const struct dirent *entry; !status && (entry = readdir(entries));) {
-        char text[17];
-        if (entry->d_name[0] == '.') continue;
-        status = measure(text, folder, entry->d_name, err);
-        if (!status && json_object_set_new(list, entry->d_name, json_string(text)) != 0)
-            status = rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: checksums");
-    }
-    closedir(entries);
-    return status;
+    const listing *l = user;
+    char text[17];
+    if (name[0] == '.') return RRT_STATUS_OK;
+    RRT__TRY(measure(text, l->folder, name, err));
+    if (json_object_set_new(l->list, name, json_string(text)) == 0) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: checksums");
 }
 
 rrt_status rrt__checksums_write(const char *folder, rrt_error *err)
 {
     char path[4096];
-    json_t *list = json_object(); // NULL takes no members: list_files says so
+    json_t *list = json_object(); // NULL takes no members: list_file says so
+    listing l = {list, folder};
     rrt_status status = rrt__path_join(path, folder, list_name, err);
-    if (!status) status = list_files(list, folder, err);
+    if (!status) status = rrt__folder_each(folder, list_file, &l, err);
     if (!status) status = rrt__json_write(list, path, err);
     json_decref(list);
     return status;

@@ -16,13 +16,6 @@
 
 typedef struct rrt__dataset rrt__dataset;
 
-// Encodes each file (text or .jsonl, plain or .zst) into folder/0000.tokens, 0001.tokens … A shard that is
-// there already and was made from the same file (name, size, checksum) by the same tokenizer is kept; shards
-// beyond n_files are removed. The folder is created if need be. A shard appears only once it is complete.
-// FORMAT with file, line and byte offset for text that cannot be read.
-rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, const char *const *files,
-                            size_t n_files, const rrt_progress *progress, rrt_error *err);
-
 // Maps folder/0000.tokens …. Fails with FORMAT for a damaged or unreadable shard (checksums are verified) and
 // for an id that is not below vocab, with MISMATCH for another tokenizer's shards, with ARGUMENT if the text
 // does not fill one window.

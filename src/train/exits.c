@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/exit.h"
+#include "pass/exit.h"
 
 float rrt__exit_weight(const rrt__exit_options *o, int loops, int n)
 {
@@ -23,15 +23,11 @@ rrt_status rrt__exits_create(rrt__exits *e, rrt__tape *tape, rrt__head *head,
     size_t bytes = tape->model->shape.hidden * sizeof(float);
     rrt_status status = RRT_STATUS_OK;
     *e = (rrt__exits){.options = *options, .tape = tape, .head = head, .only_gates = true};
-    e->taken.kernels = tape->shared.kernels;
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
         if (kind != RRT__PARAMETER_GATE && tape->trains[kind]) e->only_gates = false;
     if (options->loss != RRT_EXIT_LOSS_NONE && tape->model->plan.coda)
         RRT__GOTO(rrt__arena_alloc(&e->arena, &e->chain, rows, bytes, "an exit's gradient", err));
-    if (options->kd) {
-        RRT__GOTO(rrt__arena_alloc(&e->arena, &e->taken.hidden, rows, bytes, "an exit's output", err));
-        RRT__GOTO(rrt__arena_alloc(&e->arena, &e->taken.normed[0], rows, bytes, "an exit's output", err));
-    }
+    if (options->kd) RRT__GOTO(rrt__arena_alloc(&e->arena, &e->taken, rows, bytes, "an exit's output", err));
     if (options->gates) {
         RRT__GOTO(rrt__arena_alloc(&e->arena, &e->best, rows, sizeof *e->best, "a gate's tokens", err));
         RRT__GOTO(rrt__arena_alloc(&e->arena, &e->last, rows, sizeof *e->last, "a gate's tokens", err));
@@ -51,48 +47,51 @@ void rrt__exits_free(rrt__exits *e)
 
 // One exit on the way back.
 typedef struct leaving {
-    rrt__team team;
+    const rrt__pass *pass;
     rrt__exits *exits;
     int n; // after so many loops
     bool is_last, learns;
-    const rrt__span *spans;
-    size_t n_spans;
 } leaving;
+
+// The hidden state at the boundary, where there is one: what the depth behind it kept.
+static const float *boundary_of(const leaving *l)
+{
+    const rrt__tape *tape = l->exits->tape;
+    return tape->before[rrt__plan_loop(&tape->model->plan, l->n).end];
+}
 
 // The way from a loop boundary through the coda. d_hidden, which holds the gradient of deeper loops, stands
 // aside meanwhile. Returns where the hidden state is then.
-static const float *enter(const leaving *l, size_t rows)
+static const float *enter(const leaving *l)
 {
     rrt__tape *tape = l->exits->tape;
     const rrt__plan *plan = &tape->model->plan;
     size_t hidden = tape->model->shape.hidden;
-    rrt__share share = rrt__team_share(l->team, rows * hidden, 1);
+    rrt__team team = l->pass->team;
+    rrt__share share = rrt__team_share(team, l->pass->n_rows * hidden, 1);
     if (!l->is_last) {
-        const float *boundary = tape->before[rrt__plan_loop_end(plan, l->n)];
-        if (!plan->coda) return boundary;
-        rrt__team_copy(l->team, tape->shared.hidden, boundary, rows, hidden);
+        if (!plan->coda) return boundary_of(l);
+        rrt__team_copy_share(team, tape->shared.hidden, boundary_of(l), l->pass->n_rows, hidden);
         for (size_t i = share.begin; i < share.end && l->learns; i++) {
             l->exits->chain[i] = tape->d_hidden[i];
             tape->d_hidden[i] = 0;
         }
-        rrt__team_barrier(l->team);
+        rrt__team_barrier(team);
     }
-    for (int d = plan->n_depths - plan->coda; d < plan->n_depths; d++)
-        rrt__tape_forward(l->team, tape, d, l->spans, l->n_spans);
+    rrt__tape_forward(l->pass, tape, rrt__plan_coda(plan));
     return tape->shared.hidden;
 }
 
 // And back to the boundary.
-static void go_back(const leaving *l, size_t rows)
+static void go_back(const leaving *l)
 {
     rrt__tape *tape = l->exits->tape;
     const rrt__plan *plan = &tape->model->plan;
-    rrt__share share = rrt__team_share(l->team, rows * tape->model->shape.hidden, 1);
-    for (int d = plan->n_depths - 1; d >= plan->n_depths - plan->coda; d--)
-        rrt__tape_backward(l->team, tape, d, l->spans, l->n_spans, d == plan->n_depths - 1);
+    rrt__share share = rrt__team_share(l->pass->team, l->pass->n_rows * tape->model->shape.hidden, 1);
+    rrt__tape_backward(l->pass, tape, rrt__plan_coda(plan), true);
     if (l->is_last || !plan->coda) return;
     for (size_t i = share.begin; i < share.end; i++) tape->d_hidden[i] += l->exits->chain[i];
-    rrt__team_barrier(l->team);
+    rrt__team_barrier(l->pass->team);
 }
 
 // Binary cross-entropy of the boundary's gate against "this exit's most likely token is the last one's".
@@ -100,11 +99,11 @@ static void learn_gate(const leaving *l, const rrt__question *question, rrt__los
 {
     const rrt__exits *e = l->exits;
     const rrt_model *model = e->tape->model;
-    const float *hidden = e->tape->before[rrt__plan_loop_end(&model->plan, l->n)];
+    const float *hidden = boundary_of(l);
     const rrt__gate *gradient = &e->tape->gradient->gates[l->n - 1];
     size_t width = model->shape.hidden;
-    rrt__share share = rrt__team_share(l->team, question->rows, 1),
-               columns = rrt__team_share(l->team, width, 1);
+    rrt__share share = rrt__team_share(l->pass->team, question->rows, 1),
+               columns = rrt__team_share(l->pass->team, width, 1);
     for (size_t r = share.begin; r < share.end; r++) {
         float logit = rrt__gate_logit(&model->gates[l->n - 1], hidden + r * width, width, &e->scale[r]);
         float agrees = e->best[r] == e->last[r] ? 1 : 0;
@@ -113,24 +112,26 @@ static void learn_gate(const leaving *l, const rrt__question *question, rrt__los
             sums->gates += (double)(log1pf(expf(-fabsf(logit))) + fmaxf(logit, 0) - agrees * logit) /
                            (model->plan.loops - 1);
     }
-    rrt__team_barrier(l->team);
+    rrt__team_barrier(l->pass->team);
     for (size_t r = 0; r < question->rows; r++) {
         for (size_t i = columns.begin; i < columns.end; i++)
             gradient->weight[i] += e->miss[r] * e->scale[r] * hidden[r * width + i];
-        if (l->team.ith == 0) gradient->bias[0] += e->miss[r];
+        if (l->pass->team.ith == 0) gradient->bias[0] += e->miss[r];
     }
-    rrt__team_barrier(l->team);
+    rrt__team_barrier(l->pass->team);
 }
 
-void rrt__exits_backward(rrt__team team, rrt__exits *e, int n, const rrt__span *spans, size_t n_spans,
-                         const rrt__question *last, rrt__loss_sums *sums)
+void rrt__exits_backward(const rrt__pass *pass, rrt__exits *e, int n, const rrt__question *last,
+                         rrt__loss_sums *sums)
 {
     const rrt_model *model = e->tape->model;
     float weight = rrt__exit_weight(&e->options, model->plan.loops, n);
-    leaving l = {team, e, n, n == model->plan.loops, weight > 0 && !e->only_gates, spans, n_spans};
+    leaving l = {pass, e, n, n == model->plan.loops, weight > 0 && !e->only_gates};
     const rrt__objective objective = {RRT__DIVERGENCE_FORWARD_KL, 1, last->objective->temperature};
-    const rrt__teaching teaching = {
-        .model = l.learns ? model : NULL, .workspace = &e->taken, .vocab = model->shape.vocab};
+    const rrt__teaching teaching = {.model = l.learns ? model : NULL,
+                                    .workspace = &e->tape->shared,
+                                    .hidden = e->taken,
+                                    .vocab = model->shape.vocab};
     rrt__question question = *last;
     rrt__loss_sums found = {0};
     if (weight == 0 && !e->options.gates) return;
@@ -140,11 +141,11 @@ void rrt__exits_backward(rrt__team team, rrt__exits *e, int n, const rrt__span *
         question.objective = &objective;
         question.teaching = &teaching;
     }
-    question.hidden = enter(&l, last->rows);
+    question.hidden = enter(&l);
     if (e->options.kd && l.is_last)
-        rrt__team_copy(team, e->taken.hidden, question.hidden, last->rows, model->shape.hidden);
-    rrt__head_backward(team, e->head, e->tape, &question, &found);
-    if (l.learns) go_back(&l, last->rows);
+        rrt__team_copy_share(pass->team, e->taken, question.hidden, last->rows, model->shape.hidden);
+    rrt__head_backward(pass, e->head, e->tape, &question, &found);
+    if (l.learns) go_back(&l);
     if (e->options.gates && !l.is_last) learn_gate(&l, last, sums);
 
     if (l.learns) sums->loss += (double)weight * found.loss;

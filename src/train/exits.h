@@ -22,7 +22,7 @@ typedef struct rrt__exits {
     rrt__tape *tape;
     rrt__head *head;
     float *chain;         // [rows, hidden]: the gradient of deeper loops, while an exit's coda is on the tape
-    rrt__workspace taken; // hidden: the last exit's, for the exits before it to learn from
+    float *taken;         // [rows, hidden]: the last exit's, for the exits before it to learn from
     bool only_gates;      // nothing else is trained
     int32_t *best, *last; // [rows]: the most likely tokens of this exit and of the last one
     float *miss, *scale;  // [rows]: gradient of a gate's logit, and 1 / rms of the hidden state it saw
@@ -37,9 +37,9 @@ void rrt__exits_free(rrt__exits *exits);
 // The exit after n loops, on the way back: its loss, and from there back to the loop boundary, where its
 // gradient is added to the tape's d_hidden. The last exit comes first, on the tape's hidden state; the others
 // start from what the tape kept. question: of the last exit, without its hidden state. Adds to *sums, the
-// calling thread's. The boundary's gate gets its gradient too, and none goes from it to the hidden state. All
-// threads of a team call it.
-void rrt__exits_backward(rrt__team team, rrt__exits *exits, int n, const rrt__span *spans, size_t n_spans,
-                         const rrt__question *question, rrt__loss_sums *sums);
+// calling thread's. The boundary's gate gets its gradient too, and none goes from it to the hidden state.
+// pass: the tape's.
+void rrt__exits_backward(const rrt__pass *pass, rrt__exits *exits, int n, const rrt__question *question,
+                         rrt__loss_sums *sums);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "model/load.h"
+#include "checkpoint/checkpoint.h"
 #include "model/parameters.h"
 #include "model/read.h"
 

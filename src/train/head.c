@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "kernels/gemm.h"
-#include "model/exit.h"
+#include "pass/exit.h"
 #include "train/sparse.h"
 
 enum { CHUNK_ROWS = 256 };
 
-rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab, size_t stored_top,
-                            int n_threads, rrt_error *err)
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab,
+                            size_t teacher_hidden, size_t stored_top, int n_threads, rrt_error *err)
 {
     size_t vocab = model->shape.vocab, threads = (size_t)rrt__team_threads(n_threads);
     rrt__arena *arena = &head->arena;
@@ -18,6 +18,8 @@ rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teac
     RRT__GOTO(rrt__arena_alloc(arena, &head->logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_logits, CHUNK_ROWS, teacher_vocab * sizeof(float),
                                "logits", err));
+    RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_normed, CHUNK_ROWS, teacher_hidden * sizeof(float),
+                               "hidden states", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->row_gradient, threads, vocab * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->stored, threads, stored_top * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->sums, threads, sizeof *head->sums, "loss sums", err));
@@ -33,7 +35,7 @@ void rrt__head_free(rrt__head *head)
 }
 
 typedef struct chunk {
-    rrt__team team;
+    const rrt__pass *pass;
     rrt__head *head;
     rrt__tape *tape;
     const rrt__question *question; // of the whole batch
@@ -48,7 +50,7 @@ static void score_row(const chunk *c, size_t row)
     const rrt__teaching *teaching = c->question->teaching;
     size_t vocab = c->tape->model->shape.vocab;
     float *logits = c->head->logits + row * vocab;
-    float *gradient = c->head->row_gradient + (size_t)c->team.ith * vocab;
+    float *gradient = c->head->row_gradient + (size_t)c->pass->team.ith * vocab;
     const rrt__gradient_kernels *kernels = c->tape->kernels;
     int32_t target = c->question->targets[c->begin + row];
     if (c->question->best) c->question->best[c->begin + row] = (int32_t)rrt__argmax(logits, vocab);
@@ -61,7 +63,7 @@ static void score_row(const chunk *c, size_t row)
         if (teaching->rows)
             divergence = rrt__sparse_distil(kernels, o->divergence, gradient, logits, teaching->vocab,
                                             teaching->rows[c->begin + row], teaching->top, distil,
-                                            c->head->stored + (size_t)c->team.ith * teaching->top);
+                                            c->head->stored + (size_t)c->pass->team.ith * teaching->top);
         else if (teaching->model)
             divergence = kernels->distil[o->divergence](
                 gradient, logits, c->head->teacher_logits + row * teaching->model->shape.vocab,
@@ -76,43 +78,52 @@ static void score_row(const chunk *c, size_t row)
     for (size_t i = 0; i < vocab; i++) logits[i] = scale * gradient[i];
 }
 
+// The teacher's logits for the chunk.
+static void run_teacher(const chunk *c)
+{
+    const rrt__teaching *t = c->question->teaching;
+    const rrt_model *model = t->model;
+    const float *hidden = t->hidden + c->begin * model->shape.hidden;
+    rrt__pass pass = rrt__pass_make(c->pass->team, model, t->workspace, NULL, 0);
+    pass.products = t->products;
+    rrt__forward_norm_share(&pass, &model->final_norm, c->head->teacher_normed, hidden, 0, c->rows);
+    rrt__team_barrier(pass.team);
+    rrt__forward_head(&pass, model->head, c->head->teacher_normed, c->rows, c->head->teacher_logits);
+}
+
 static void run_chunk(const chunk *c)
 {
     rrt__tape *tape = c->tape;
+    rrt__team team = c->pass->team;
     const rrt_model *model = tape->model;
-    const rrt__teaching *teaching = c->question->teaching;
     size_t hidden = model->shape.hidden, vocab = model->shape.vocab, at = c->begin * hidden;
     const float *normed = tape->shared.normed[0] + at;
-    rrt__forward_norm(c->team, model, tape->shared.kernels, &model->final_norm, tape->shared.normed[0],
-                      c->question->hidden, c->begin, c->begin + c->rows);
-    rrt__team_barrier(c->team);
-    rrt__forward_head(c->team, model, &tape->shared, normed, c->rows, c->head->logits);
-    if (teaching->model)
-        rrt__forward_logits(c->team, teaching->model, teaching->workspace, c->begin, c->rows,
-                            c->head->teacher_logits);
-    rrt__team_barrier(c->team);
-    for (size_t r = (size_t)c->team.ith; r < c->rows; r += (size_t)c->team.nth) score_row(c, r);
-    rrt__team_barrier(c->team);
+    rrt__forward_norm_share(c->pass, &model->final_norm, tape->shared.normed[0], c->question->hidden,
+                            c->begin, c->begin + c->rows);
+    rrt__team_barrier(team);
+    rrt__forward_head(c->pass, model->head, normed, c->rows, c->head->logits);
+    if (c->question->teaching->model) run_teacher(c);
+    for (size_t r = (size_t)team.ith; r < c->rows; r += (size_t)team.nth) score_row(c, r);
+    rrt__team_barrier(team);
     if (c->question->weight == 0) return;
-    rrt__gemm_input_gradient(c->team, tape->shared.products, tape->d_normed[0] + at, c->head->logits,
-                             model->head->weight, c->rows, vocab, hidden, 0);
+    rrt__gemm_input_gradient_share(team, tape->products, tape->d_normed[0] + at, c->head->logits,
+                                   model->head->weight, c->rows, vocab, hidden, 0);
     if (tape->trains[RRT__PARAMETER_EMBEDDING])
-        rrt__gemm_weight_gradient(c->team, tape->shared.products, tape->gradient->head->weight,
-                                  c->head->logits, normed, c->rows, vocab, hidden, 1);
-    rrt__team_barrier(c->team);
+        rrt__gemm_weight_gradient_share(team, tape->products, tape->gradient->head->weight, c->head->logits,
+                                        normed, c->rows, vocab, hidden, 1);
+    rrt__team_barrier(team);
 }
 
-void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__question *question,
-                        rrt__loss_sums *sums)
+void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
+                        const rrt__question *question, rrt__loss_sums *sums)
 {
     size_t rows = question->rows;
-    rrt__team_barrier(team);
     for (size_t begin = 0; begin < rows; begin += CHUNK_ROWS) {
         size_t count = rows - begin < CHUNK_ROWS ? rows - begin : CHUNK_ROWS;
-        chunk c = {team, head, tape, question, sums, begin, count};
+        chunk c = {pass, head, tape, question, sums, begin, count};
         run_chunk(&c);
     }
     if (question->weight == 0) return;
-    rrt__tape_backward_norm(team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
+    rrt__tape_backward_norm(pass->team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
                             question->hidden, tape->d_normed[0], tape->d_hidden, rows);
 }

@@ -3,7 +3,7 @@
 #ifndef RRT__HEAD_H
 #define RRT__HEAD_H
 
-#include "model/backward.h"
+#include "pass/backward.h"
 #include "train/store.h"
 
 // loss = (1 - kd_weight) · cross-entropy + kd_weight · divergence from the teacher (paper §3.6).
@@ -15,8 +15,10 @@ typedef struct rrt__objective {
 
 // Where a row's teacher is: another model's hidden state, before its final norm, or stored logits.
 typedef struct rrt__teaching {
-    const rrt_model *model;     // NULL: none
-    rrt__workspace *workspace;  // its hidden rows, as rrt__forward_depths left them
+    const rrt_model *model;    // NULL: none
+    rrt__workspace *workspace; // where its head runs
+    rrt__products products;
+    const float *hidden;        // [rows, hidden], before the final norm
     const rrt__store_row *rows; // NULL: none; else [rows] stored answers of `top` tokens each
     size_t top;
     size_t vocab; // rows that student and teacher both have: the divergence is over these
@@ -44,21 +46,22 @@ typedef struct rrt__question {
 
 typedef struct rrt__head {
     float *logits, *teacher_logits; // [chunk, vocab], [chunk, the teacher's]
+    float *teacher_normed;          // [chunk, the teacher's hidden]
     float *row_gradient, *stored;   // [threads, vocab], [threads, top of a stored teacher]
     rrt__loss_sums *sums;           // [threads]
     rrt__arena arena;
 } rrt__head;
 
-// teacher_vocab: rows of the largest model that teaches, 0: none; stored_top: answers per row of a stored
-// teacher.
-rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab, size_t stored_top,
-                            int n_threads, rrt_error *err);
+// teacher_vocab, teacher_hidden: of the largest model that teaches, 0: none; stored_top: answers per row of a
+// stored teacher.
+rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab,
+                            size_t teacher_hidden, size_t stored_top, int n_threads, rrt_error *err);
 void rrt__head_free(rrt__head *head);
 
 // The loss at a hidden state, times weight per row. Adds its gradient to the tape's d_hidden, and those of
 // the final norm and the head to the tape's gradient. Adds to *sums, which is the calling thread's, the loss
-// before that weight. All threads of a team call it; starts and ends with a barrier.
-void rrt__head_backward(rrt__team team, rrt__head *head, rrt__tape *tape, const rrt__question *question,
-                        rrt__loss_sums *sums);
+// before that weight. pass: the tape's.
+void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
+                        const rrt__question *question, rrt__loss_sums *sums);
 
 #endif

@@ -46,18 +46,18 @@ void rrt__muon_orthogonalize(rrt__team team, const rrt__muon *muon, size_t out, 
     normalize(team, muon, own);
     for (int step = 0; step < STEPS; step++) {
         if (is_wide)
-            rrt__gemm(team, products, gram, x, x, side, side, in, 0);
+            rrt__gemm_share(team, products, gram, x, x, side, side, in, 0);
         else
-            rrt__gemm_weight_gradient(team, products, gram, x, x, out, side, side, 0);
+            rrt__gemm_weight_gradient_share(team, products, gram, x, x, out, side, side, 0);
         rrt__team_barrier(team);
-        rrt__gemm(team, products, polynomial, gram, gram, side, side, side, 0);
+        rrt__gemm_share(team, products, polynomial, gram, gram, side, side, side, 0);
         rrt__team_barrier(team);
         for (size_t i = square.begin; i < square.end; i++) polynomial[i] = b * gram[i] + c * polynomial[i];
         rrt__team_barrier(team);
         if (is_wide)
-            rrt__gemm_input_gradient(team, products, muon->next, polynomial, x, side, side, in, 0);
+            rrt__gemm_input_gradient_share(team, products, muon->next, polynomial, x, side, side, in, 0);
         else
-            rrt__gemm(team, products, muon->next, x, polynomial, out, side, side, 0);
+            rrt__gemm_share(team, products, muon->next, x, polynomial, out, side, side, 0);
         rrt__team_barrier(team);
         for (size_t i = own.begin; i < own.end; i++) x[i] = a * x[i] + muon->next[i];
         rrt__team_barrier(team);

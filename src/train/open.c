@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/own.h"
 #include "train/checkpoint.h"
+#include "train/shards.h"
 
 static rrt_status fail_exists(const char *out, rrt_error *err)
 {
@@ -129,8 +130,8 @@ static rrt_status open_engine(rrt__run *r, rrt_error *err)
 {
     const rrt__step_options *step = &r->settings.step;
     size_t rows = step->sequences * step->context;
-    RRT__TRY(rrt__optimizer_create(&r->optimizer, r->model, &r->settings.optimizer, step->threads, err));
-    RRT__TRY(rrt__stepper_create(&r->stepper, r->model, r->options->teacher, &r->optimizer, step, err));
+    RRT__TRY(
+        rrt__stepper_create(&r->stepper, r->model, r->options->teacher, &r->settings.optimizer, step, err));
     RRT__TRY(rrt__alloc(&r->ids, rows, sizeof *r->ids, "a batch", err));
     RRT__TRY(rrt__alloc(&r->targets, rows, sizeof *r->targets, "a batch", err));
     return r->store ? rrt__alloc(&r->rows, rows, sizeof *r->rows, "a batch", err) : RRT_STATUS_OK;
@@ -140,14 +141,14 @@ rrt_status rrt__run_save(rrt__run *r, rrt_error *err)
 {
     char data[32];
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
-    json_t *state =
-        json_pack("{s:I, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:o}", "step", (json_int_t)r->optimizer.step,
-                  "windows", (json_int_t)r->now.drawn, "seconds", r->now.seconds, "mean_loss",
-                  r->now.mean_loss, "mean_steps", (json_int_t)r->now.mean_steps, "student", r->student,
-                  "teacher", r->teacher, "data", data, "settings", rrt__settings_to_json(&r->settings));
-    rrt_status status = rrt__checkpoint_save(r->checkpoints, r->model, &r->optimizer, state, err);
+    json_t *state = json_pack("{s:I, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:o}", "step",
+                              (json_int_t)r->stepper.optimizer.step, "windows", (json_int_t)r->now.drawn,
+                              "seconds", r->now.seconds, "mean_loss", r->now.mean_loss, "mean_steps",
+                              (json_int_t)r->now.mean_steps, "student", r->student, "teacher", r->teacher,
+                              "data", data, "settings", rrt__settings_to_json(&r->settings));
+    rrt_status status = rrt__checkpoint_save(r->checkpoints, r->model, &r->stepper.optimizer, state, err);
     json_decref(state);
-    r->saved_step = r->optimizer.step;
+    r->saved_step = r->stepper.optimizer.step;
     r->saved_at = r->now.seconds;
     r->rollbacks = 0;
     return status;
@@ -181,7 +182,7 @@ static rrt_status read_state(rrt__run *r, const json_t *state, rrt_error *err)
     RRT__TRY(rrt__json_int(state, "mean_steps", 0, INT64_MAX, &mean_steps, err));
     r->now.mean_steps = (uint64_t)mean_steps;
     r->now.drawn = (uint64_t)windows;
-    r->saved_step = r->optimizer.step;
+    r->saved_step = r->stepper.optimizer.step;
     r->saved_at = r->now.seconds;
     return RRT_STATUS_OK;
 }
@@ -192,7 +193,7 @@ rrt_status rrt__run_load(rrt__run *r, bool *found, rrt_error *err)
     json_t *state;
     RRT__TRY(rrt__checkpoint_latest(path, r->checkpoints, found, err));
     if (!*found) return RRT_STATUS_OK;
-    RRT__TRY(rrt__checkpoint_load(path, r->model, &r->optimizer, &state, err));
+    RRT__TRY(rrt__checkpoint_load(path, r->model, &r->stepper.optimizer, &state, err));
     rrt_status status = read_state(r, state, err);
     json_decref(state);
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
@@ -231,8 +232,8 @@ rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
     if (goes_on) RRT__TRY(rrt__run_load(r, &found, err));
     if (found)
         rrt__checkpoint_keep_only(r->checkpoints,
-                                  r->optimizer.step); // killed while it removed the one before
-    RRT__TRY(rrt__log_open(&r->log, r->folder, r->optimizer.step, err));
+                                  r->stepper.optimizer.step); // killed while it removed the one before
+    RRT__TRY(rrt__log_open(&r->log, r->folder, r->stepper.optimizer.step, err));
     // So that there is something to go back to from the first step on.
     if (!found) RRT__TRY(rrt__run_save(r, err));
     return goes_on ? RRT_STATUS_OK : begin(r, err);
@@ -242,7 +243,6 @@ void rrt__run_close(rrt__run *r)
 {
     rrt__log_close(&r->log, NULL);
     rrt__stepper_free(&r->stepper);
-    rrt__optimizer_free(&r->optimizer);
     rrt__dataset_close(r->dataset);
     rrt__store_close(r->store);
     rrt__free(r->ids);

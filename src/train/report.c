@@ -42,7 +42,7 @@ static rrt_status read_run(json_t *runs, const char *folder, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, int overwrite,
+rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, bool overwrite,
                             rrt_error *err)
 {
     json_t *list = json_array();

@@ -1,7 +1,6 @@
 // A run: batches, steps, checkpoints, and going back when a step goes wrong.
 #include "train/run.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <string.h>
 
@@ -10,7 +9,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/rates.h"
-#include "model/load.h"
+#include "checkpoint/checkpoint.h"
 
 enum { SETTLED = 20, MOST_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
 
@@ -23,7 +22,8 @@ static uint64_t step_tokens(const rrt__run *r)
 static double share_done(const rrt__run *r, double ahead)
 {
     const rrt__settings *s = &r->settings;
-    double steps = (double)r->optimizer.step + ahead, seconds = r->now.seconds + ahead * r->step_seconds;
+    double steps = (double)r->stepper.optimizer.step + ahead,
+           seconds = r->now.seconds + ahead * r->step_seconds;
     double by_tokens = s->tokens ? steps * (double)step_tokens(r) / (double)s->tokens : 0;
     double by_time = s->minutes > 0 ? seconds / (60 * s->minutes) : 0;
     double share = by_tokens > by_time ? by_tokens : by_time;
@@ -34,13 +34,13 @@ static double share_done(const rrt__run *r, double ahead)
 static bool is_done(const rrt__run *r)
 {
     const rrt__settings *s = &r->settings;
-    if (s->tokens && r->optimizer.step * step_tokens(r) >= s->tokens) return true;
+    if (s->tokens && r->stepper.optimizer.step * step_tokens(r) >= s->tokens) return true;
     return s->minutes > 0 && r->now.seconds + r->step_seconds / 2 >= 60 * s->minutes;
 }
 
 static bool is_matching(const rrt__run *r)
 {
-    return r->optimizer.step * step_tokens(r) < r->settings.match_tokens;
+    return r->stepper.optimizer.step * step_tokens(r) < r->settings.match_tokens;
 }
 
 // The next window in the shuffled order; *drawn moves on. Windows in which nobody says anything that is
@@ -108,7 +108,7 @@ static rrt_status go_back(rrt__run *r, const char *why, rrt_error *err)
 {
     rrt__place before = r->now;
     bool found;
-    uint64_t step = r->optimizer.step;
+    uint64_t step = r->stepper.optimizer.step;
     rrt__stepper_discard(&r->stepper);
     if (++r->rollbacks > MOST_ROLLBACKS) {
         rrt_status status =
@@ -142,7 +142,7 @@ static rrt_status tell(rrt__run *r, const rrt_train_step *step, rrt_error *err)
     if (!status) return RRT_STATUS_OK;
     RRT__TRY(rrt__run_save(r, err));
     return rrt__hint(err, status, "stopped at step %llu; it goes on there with --resume auto",
-                     (unsigned long long)r->optimizer.step);
+                     (unsigned long long)r->stepper.optimizer.step);
 }
 
 static rrt_status make_step(rrt__run *r, rrt_error *err)
@@ -150,7 +150,7 @@ static rrt_status make_step(rrt__run *r, rrt_error *err)
     double start = rrt__now_seconds();
     rrt_train_step step = compute(r);
     step.event = judge(r, &step);
-    step.step = r->optimizer.step + 1;
+    step.step = r->stepper.optimizer.step + 1;
     if (step.event)
         RRT__TRY(go_back(r, step.event, err));
     else
@@ -168,10 +168,10 @@ static rrt_status keep_on(rrt__run *r, rrt_error *err)
     while (!is_done(r)) {
         RRT__TRY(make_step(r, err));
         bool due = r->now.seconds - r->saved_at >= 60 * s->checkpoint_minutes;
-        if (s->checkpoint_steps && r->optimizer.step % s->checkpoint_steps == 0) due = true;
-        if (due && r->optimizer.step > r->saved_step) RRT__TRY(rrt__run_save(r, err));
+        if (s->checkpoint_steps && r->stepper.optimizer.step % s->checkpoint_steps == 0) due = true;
+        if (due && r->stepper.optimizer.step > r->saved_step) RRT__TRY(rrt__run_save(r, err));
     }
-    return r->optimizer.step > r->saved_step ? rrt__run_save(r, err) : RRT_STATUS_OK;
+    return r->stepper.optimizer.step > r->saved_step ? rrt__run_save(r, err) : RRT_STATUS_OK;
 }
 
 static rrt_status move(const char *from_folder, const char *to_folder, const char *name, rrt_error *err)
@@ -183,17 +183,23 @@ static rrt_status move(const char *from_folder, const char *to_folder, const cha
     return rrt__at(err, rrt__fail_errno(err, "cannot move into place"), "%s", to);
 }
 
+typedef struct moving {
+    const char *from, *to;
+} moving;
+
+static rrt_status move_entry(void *user, const char *name, rrt_error *err)
+{
+    const moving *m = user;
+    if (name[0] == '.' || strcmp(name, "config.json") == 0) return RRT_STATUS_OK;
+    return move(m->from, m->to, name, err);
+}
+
 // config.json last: a run that dies here leaves nothing that looks complete and is not.
 static rrt_status move_all(const char *from, const char *to, rrt_error *err)
 {
-    rrt_status status = RRT_STATUS_OK;
-    DIR *entries = opendir(from);
-    if (!entries) return rrt__at(err, rrt__fail_errno(err, "cannot read the folder"), "%s", from);
-    for (const struct dirent *entry; !status && (entry = readdir(entries));)
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "config.json") != 0)
-            status = move(from, to, entry->d_name, err);
-    closedir(entries);
-    return status ? status : move(from, to, "config.json", err);
+    moving m = {from, to};
+    RRT__TRY(rrt__folder_each(from, move_entry, &m, err));
+    return move(from, to, "config.json", err);
 }
 
 // The trained model under the run's own name: written aside, then moved.
@@ -212,9 +218,9 @@ static rrt_status publish(const rrt__run *r, rrt_error *err)
 
 static void summarize(const rrt__run *r, rrt_train_result *result)
 {
-    uint64_t tokens = r->optimizer.step * step_tokens(r);
+    uint64_t tokens = r->stepper.optimizer.step * step_tokens(r);
     *result = (rrt_train_result){.loss = r->now.mean_loss,
-                                 .steps = r->optimizer.step,
+                                 .steps = r->stepper.optimizer.step,
                                  .tokens = tokens,
                                  .seconds = r->now.seconds,
                                  .tokens_per_s = r->now.seconds > 0 ? (double)tokens / r->now.seconds : 0,

@@ -22,7 +22,6 @@ typedef struct rrt__run {
     rrt__settings settings;
     rrt__dataset *dataset;
     rrt__store *store;
-    rrt__optimizer optimizer;
     rrt__stepper stepper;
     rrt__log log;
     int32_t *ids, *targets; // [at a time, context]

@@ -2,15 +2,22 @@
 
 #include <math.h>
 
-static double or (double asked, double fallback)
+rrt_train_options rrt_train_defaults(void)
 {
-    return asked != 0 ? asked : fallback;
-}
-
-// 0 is the default, a negative number is none.
-static double or_none(double asked, double fallback)
-{
-    return asked < 0 ? 0 : or (asked, fallback);
+    return (rrt_train_options){.kd_weight = 1,
+                               .kd_temperature = 1,
+                               .exit_weight = 0.1,
+                               .learning_rate = 3e-4,
+                               .warmup = 0.05,
+                               .least_rate = 0.1,
+                               .weight_decay = 0.1,
+                               .clip = 1,
+                               .rate_shared = 1,
+                               .rate_lora = 1,
+                               .rate_norm = 1,
+                               .rate_embedding = 1,
+                               .rate_gate = 10,
+                               .checkpoint_minutes = 10};
 }
 
 static rrt_status check_range(const char *name, double value, double least, double most, rrt_error *err)
@@ -29,6 +36,8 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     RRT__TRY(check_range("the least rate", s->least_rate, 0, 1, err));
     RRT__TRY(check_range("the weight of distillation", (double)s->step.objective.kd_weight, 0, 1, err));
     RRT__TRY(check_range("the temperature", (double)s->step.objective.temperature, 0.01, 100, err));
+    RRT__TRY(check_range("the greatest norm of the gradient", s->optimizer.clip, 0, 1e9, err));
+    RRT__TRY(check_range("the minutes between checkpoints", s->checkpoint_minutes, 1e-3, 1e7, err));
     RRT__TRY(check_range("the weight decay", s->optimizer.weight_decay, 0, 10, err));
     RRT__TRY(check_range("the weight of exits", (double)s->step.exits.early, 1e-6, 1e3, err));
     RRT__TRY(check_range("the loss of exits", (double)o->exit_loss, 0, RRT_EXIT_LOSS_WEIGHTED, err));
@@ -82,34 +91,33 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                  .context = o->context   ? o->context
                             : most < 512 ? most
                                          : 512,
-                 .recompute = o->recompute != 0,
-                 .bf16 = o->bf16 != 0,
+                 .recompute = o->recompute,
+                 .bf16 = o->bf16,
                  .threads = o->threads,
-                 .objective = {(rrt__divergence)o->divergence, taught ? (float) or (o->kd_weight, 1) : 0,
-                               (float) or (o->kd_temperature, 1)},
-                 .exits = {o->exit_loss, (float) or (o->exit_weight, 0.1), o->exit_kd != 0, o->gates != 0}},
+                 .objective = {(rrt__divergence)o->divergence, taught ? (float)o->kd_weight : 0,
+                               (float)o->kd_temperature},
+                 .exits = {o->exit_loss, (float)o->exit_weight, o->exit_kd, o->gates}},
         .optimizer = {.muon = o->optimizer == RRT_OPTIMIZER_MUON,
                       .beta1 = 0.9,
                       .beta2 = 0.95,
                       .epsilon = 1e-8,
-                      .weight_decay = or_none(o->weight_decay, 0.1),
-                      .clip = or_none(o->clip, 1),
-                      .scale = {[RRT__PARAMETER_EMBEDDING] = or_none(o->rate_embedding, 1),
-                                [RRT__PARAMETER_SHARED] = or_none(o->rate_shared, 1),
-                                [RRT__PARAMETER_LORA] = or_none(o->rate_lora, 1),
+                      .weight_decay = o->weight_decay,
+                      .clip = o->clip,
+                      .scale = {[RRT__PARAMETER_EMBEDDING] = o->rate_embedding,
+                                [RRT__PARAMETER_SHARED] = o->rate_shared,
+                                [RRT__PARAMETER_LORA] = o->rate_lora,
                                 // Folded gains are 1 and stay it.
-                                [RRT__PARAMETER_NORM] =
-                                    model->norms == RRT__NORMS_FOLDED ? 0 : or_none(o->rate_norm, 1),
-                                [RRT__PARAMETER_GATE] = o->gates ? or_none(o->rate_gate, 10) : 0}},
+                                [RRT__PARAMETER_NORM] = model->norms == RRT__NORMS_FOLDED ? 0 : o->rate_norm,
+                                [RRT__PARAMETER_GATE] = o->gates ? o->rate_gate : 0}},
         .batch = batch,
-        .learning_rate = or (o->learning_rate, 3e-4),
-        .warmup = or_none(o->warmup, 0.05),
-        .least_rate = or_none(o->least_rate, 0.1),
+        .learning_rate = o->learning_rate,
+        .warmup = o->warmup,
+        .least_rate = o->least_rate,
         .seed = o->seed,
         .match_tokens = o->match_tokens,
         .tokens = o->tokens,
         .minutes = o->minutes,
-        .checkpoint_minutes = or (o->checkpoint_minutes, 10),
+        .checkpoint_minutes = o->checkpoint_minutes,
         .checkpoint_steps = o->checkpoint_steps,
     };
     return check(s, model, o, err);

@@ -11,7 +11,6 @@
 #include "base/progress.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/tokenizer.h"
-#include "train/data.h"
 #include "train/documents.h"
 
 enum {

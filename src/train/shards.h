@@ -18,6 +18,13 @@ typedef struct rrt__shard_header {
 // Set in an id that is read but not learnt: what others than the assistant say in a conversation.
 #define RRT__UNLEARNT (UINT32_C(1) << 31)
 
+// Encodes each file (text or .jsonl, plain or .zst) into folder/0000.tokens, 0001.tokens … A shard that is
+// there already and was made from the same file (name, size, checksum) by the same tokenizer is kept; shards
+// beyond n_files are removed. The folder is created if need be. A shard appears only once it is complete.
+// FORMAT with file, line and byte offset for text that cannot be read.
+rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, const char *const *files,
+                            size_t n_files, const rrt_progress *progress, rrt_error *err);
+
 // "folder/0003.tokens".
 rrt_status rrt__shard_path(char path[4096], const char *folder, size_t index, rrt_error *err);
 

@@ -3,30 +3,34 @@
 #include <string.h>
 
 rrt_status rrt__stepper_create(rrt__stepper *s, rrt_model *model, const rrt_model *teacher,
-                               rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err)
+                               const rrt__optimizer_options *optimizer, const rrt__step_options *options,
+                               rrt_error *err)
 {
-    *s = (rrt__stepper){.model = model, .teacher = teacher, .options = *options, .optimizer = optimizer};
+    *s = (rrt__stepper){.model = model, .teacher = teacher, .options = *options};
     rrt__products products = rrt__products_f32;
     size_t rows = options->sequences * options->context,
            threads = (size_t)rrt__team_threads(options->threads);
     rrt_status status;
+    RRT__GOTO(rrt__optimizer_create(&s->optimizer, model, optimizer, options->threads, err));
     if (options->bf16 && rrt__gemm_bf16_is_available()) {
         RRT__GOTO(rrt__alloc(&s->scratch, threads, sizeof *s->scratch, "products in bf16", err));
         products = (rrt__products){RRT__PRODUCTS_BF16, s->scratch};
     }
-    RRT__GOTO(rrt__tape_create(&s->tape, model, optimizer->gradient, rows, options->context,
+    RRT__GOTO(rrt__tape_create(&s->tape, model, s->optimizer.gradient, rows, options->context,
                                options->recompute, options->threads, products, err));
-    optimizer->muon.products = products;
+    s->optimizer.muon.products = products;
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++)
-        s->tape.trains[kind] = optimizer->options.scale[kind] != 0;
-    size_t teacher_vocab = options->exits.kd ? model->shape.vocab : 0;
+        s->tape.trains[kind] = optimizer->scale[kind] != 0;
+    size_t teacher_vocab = options->exits.kd ? model->shape.vocab : 0,
+           teacher_hidden = options->exits.kd ? model->shape.hidden : 0;
     if (teacher && teacher->shape.vocab > teacher_vocab) teacher_vocab = teacher->shape.vocab;
-    RRT__GOTO(rrt__head_create(&s->head, model, teacher_vocab, options->stored_top, options->threads, err));
+    if (teacher && teacher->shape.hidden > teacher_hidden) teacher_hidden = teacher->shape.hidden;
+    RRT__GOTO(rrt__head_create(&s->head, model, teacher_vocab, teacher_hidden, options->stored_top,
+                               options->threads, err));
     RRT__GOTO(rrt__exits_create(&s->exits, &s->tape, &s->head, &options->exits, rows, err));
     if (teacher)
         RRT__GOTO(rrt__workspace_create(&s->teacher_workspace, teacher, rows, options->context,
                                         options->threads, err));
-    s->teacher_workspace.products = products;
     RRT__GOTO(rrt__alloc(&s->spans, options->sequences, sizeof *s->spans, "spans", err));
     for (size_t i = 0; i < options->sequences; i++) s->spans[i].count = options->context;
 done:
@@ -37,6 +41,7 @@ done:
 void rrt__stepper_free(rrt__stepper *s)
 {
     rrt__tape_free(&s->tape);
+    rrt__optimizer_free(&s->optimizer);
     rrt__head_free(&s->head);
     rrt__exits_free(&s->exits);
     rrt__workspace_free(&s->teacher_workspace);
@@ -45,23 +50,19 @@ void rrt__stepper_free(rrt__stepper *s)
     *s = (rrt__stepper){0};
 }
 
-typedef struct pass {
+typedef struct step {
     rrt__stepper *stepper;
     const rrt__batch *batch;
     float weight;
     double norm, learning_rate;
-} pass;
+} step;
 
-static void run_teacher(rrt__team team, const pass *p)
+static rrt__pass teacher_pass(rrt__team team, const step *p)
 {
     rrt__stepper *s = p->stepper;
-    short depths[RRT__MAX_DEPTHS];
-    int n_depths;
-    rrt__plan_depths(&s->teacher->plan, s->teacher->plan.loops, depths, &n_depths, NULL);
-    rrt__forward_embed(team, s->teacher, &s->teacher_workspace, s->spans, p->batch->n_sequences,
-                       p->batch->ids);
-    rrt__forward_depths(team, s->teacher, &s->teacher_workspace, s->spans, p->batch->n_sequences, depths,
-                        n_depths);
+    rrt__pass pass = rrt__pass_make(team, s->teacher, &s->teacher_workspace, s->spans, p->batch->n_sequences);
+    pass.products = s->tape.products;
+    return pass;
 }
 
 // Rows of the head that the student and who teaches it both have.
@@ -71,41 +72,63 @@ static size_t common_rows(const rrt__stepper *s)
     return stored && stored < rows ? stored : rows;
 }
 
-static void run_gradients(rrt__team team, void *argument)
+// What teaches the last exit; where nothing but gates is trained, nobody does.
+static rrt__teaching teaching_of(const rrt__stepper *s, const step *p)
 {
-    const pass *p = argument;
-    rrt__stepper *s = p->stepper;
+    return (rrt__teaching){.model = s->exits.only_gates ? NULL : s->teacher,
+                           .workspace = &p->stepper->teacher_workspace,
+                           .products = s->tape.products,
+                           .hidden = s->teacher_workspace.hidden,
+                           .rows = p->batch->stored,
+                           .top = s->options.stored_top,
+                           .vocab = common_rows(s)};
+}
+
+// Loops and coda, each exit's loss on the way.
+static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__question *question,
+                         const int32_t *ids)
+{
     rrt__tape *tape = &s->tape;
-    const rrt__batch *batch = p->batch;
     const rrt__plan *plan = &s->model->plan;
-    size_t n = batch->n_sequences, rows = n * batch->context, hidden = s->model->shape.hidden;
-    bool only_gates = s->exits.only_gates;
-    rrt__teaching teaching = {only_gates ? NULL : s->teacher, &s->teacher_workspace, batch->stored,
-                              s->options.stored_top, common_rows(s)};
-    rrt__question question = {.targets = batch->targets,
-                              .rows = rows,
-                              .objective = &s->options.objective,
-                              .teaching = &teaching,
-                              .weight = p->weight};
-    int depth = rrt__plan_loop_end(plan, plan->loops);
-    if (teaching.model) run_teacher(team, p);
-    rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, batch->ids);
-    for (int d = 0; d < depth; d++) rrt__tape_forward(team, tape, d, s->spans, n);
-    rrt__share share = rrt__team_share(team, rows, 1);
+    size_t hidden = s->model->shape.hidden;
+    rrt__share share = rrt__team_share(pass->team, pass->n_rows, 1);
     memset(tape->d_hidden + share.begin * hidden, 0, (share.end - share.begin) * hidden * sizeof(float));
     for (int loop = plan->loops; loop >= 1; loop--) {
-        rrt__exits_backward(team, &s->exits, loop, s->spans, n, &question, &s->head.sums[team.ith]);
-        int begin = loop > 1 ? rrt__plan_loop_end(plan, loop - 1) : 0; // the prelude goes with the first
-        while (depth-- > begin && !only_gates)
-            rrt__tape_backward(team, tape, depth, s->spans, n, depth == plan->n_depths - 1);
-        depth = begin;
+        bool is_fresh = loop == plan->loops && !plan->coda;
+        rrt__exits_backward(pass, &s->exits, loop, question, &s->head.sums[pass->team.ith]);
+        if (!s->exits.only_gates) rrt__tape_backward(pass, tape, rrt__plan_loop(plan, loop), is_fresh);
     }
-    if (!only_gates) rrt__tape_backward_embed(team, tape, batch->ids, rows);
+    if (s->exits.only_gates) return;
+    rrt__tape_backward(pass, tape, rrt__plan_prelude(plan), false);
+    rrt__tape_backward_embed(pass, tape, ids);
+}
+
+static void run_gradients(rrt__team team, void *argument)
+{
+    const step *p = argument;
+    rrt__stepper *s = p->stepper;
+    const rrt__batch *batch = p->batch;
+    const rrt__plan *plan = &s->model->plan;
+    const rrt__pass pass = rrt__tape_pass(&s->tape, team, s->spans, batch->n_sequences);
+    const rrt__teaching teaching = teaching_of(s, p);
+    const rrt__question question = {.targets = batch->targets,
+                                    .rows = pass.n_rows,
+                                    .objective = &s->options.objective,
+                                    .teaching = &teaching,
+                                    .weight = p->weight};
+    if (teaching.model) {
+        const rrt__pass teacher = teacher_pass(team, p);
+        rrt__walk(&teacher, batch->ids, s->teacher->plan.loops);
+    }
+    rrt__forward_embed(&pass, batch->ids);
+    rrt__tape_forward(&pass, &s->tape, rrt__plan_prelude(plan));
+    for (int n = 1; n <= plan->loops; n++) rrt__tape_forward(&pass, &s->tape, rrt__plan_loop(plan, n));
+    run_backward(&pass, s, &question, batch->ids);
 }
 
 // Mean over depths and rows of the squared error relative to the square of what it should be: how the next
 // norm sees it.
-static void compare_rows(rrt__team team, const pass *p, size_t rows)
+static void compare_rows(rrt__team team, const step *p, size_t rows)
 {
     rrt__stepper *s = p->stepper;
     size_t width = s->model->shape.hidden;
@@ -129,28 +152,30 @@ static void compare_rows(rrt__team team, const pass *p, size_t rows)
 // way back through more than one block.
 static void run_match(rrt__team team, void *argument)
 {
-    const pass *p = argument;
+    const step *p = argument;
     rrt__stepper *s = p->stepper;
     rrt__tape *tape = &s->tape;
-    size_t n = p->batch->n_sequences, rows = n * p->batch->context, width = s->model->shape.hidden;
-    rrt__share share = rrt__team_share(team, rows, 1);
-    size_t at = share.begin * width, bytes = (share.end - share.begin) * width * sizeof(float);
-    rrt__forward_embed(team, s->model, &tape->shared, s->spans, n, p->batch->ids); // for the rotary angles
-    rrt__forward_embed(team, s->teacher, &s->teacher_workspace, s->spans, n, p->batch->ids);
+    const rrt__pass student = rrt__tape_pass(tape, team, s->spans, p->batch->n_sequences),
+                    teacher = teacher_pass(team, p);
+    size_t width = s->model->shape.hidden;
+    rrt__forward_rotations_share(&student);
+    rrt__forward_embed(&teacher, p->batch->ids);
     for (int d = 0; d < s->model->plan.n_depths; d++) {
-        rrt__segment segment = {d, 0, rows};
-        memcpy(tape->shared.hidden + at, s->teacher_workspace.hidden + at, bytes);
-        rrt__tape_forward(team, tape, d, s->spans, n);
-        rrt__forward_block(team, s->teacher, &s->teacher_workspace, s->spans, n, &segment, 1);
-        compare_rows(team, p, rows);
-        rrt__tape_backward(team, tape, d, s->spans, n, true);
+        const rrt__depth_range depth = {d, d + 1};
+        rrt__team_copy_share(team, tape->shared.hidden, teacher.ws->hidden, student.n_rows, width);
+        rrt__team_barrier(team);
+        rrt__tape_forward(&student, tape, depth);
+        rrt__walk_range(&teacher, depth);
+        compare_rows(team, p, student.n_rows);
+        rrt__team_barrier(team);
+        rrt__tape_backward(&student, tape, depth, true);
     }
 }
 
 static void run_pass(rrt__stepper *s, const rrt__batch *batch, float weight,
                      void (*work)(rrt__team team, void *argument), rrt__loss_sums *sums)
 {
-    pass p = {.stepper = s, .batch = batch, .weight = weight};
+    step p = {.stepper = s, .batch = batch, .weight = weight};
     int threads = rrt__team_threads(s->options.threads);
     for (int t = 0; t < threads; t++) s->head.sums[t] = (rrt__loss_sums){0};
     for (size_t i = 0; i < batch->n_sequences; i++) s->spans[i].count = batch->context;
@@ -177,38 +202,38 @@ void rrt__stepper_match(rrt__stepper *s, const rrt__batch *batch, float weight, 
 
 static void run_norm(rrt__team team, void *argument)
 {
-    pass *p = argument;
-    double norm = rrt__optimizer_norm(team, p->stepper->optimizer);
+    step *p = argument;
+    double norm = rrt__optimizer_norm(team, &p->stepper->optimizer);
     if (team.ith == 0) p->norm = norm;
 }
 
 double rrt__stepper_norm(rrt__stepper *s)
 {
-    pass p = {.stepper = s};
+    step p = {.stepper = s};
     rrt__team_run(s->options.threads, run_norm, &p);
     return p.norm;
 }
 
 static void run_update(rrt__team team, void *argument)
 {
-    const pass *p = argument;
-    rrt__optimizer_update(team, p->stepper->optimizer, p->norm, p->learning_rate);
+    const step *p = argument;
+    rrt__optimizer_update(team, &p->stepper->optimizer, p->norm, p->learning_rate);
 }
 
 void rrt__stepper_update(rrt__stepper *s, double norm, double learning_rate)
 {
-    pass p = {.stepper = s, .norm = norm, .learning_rate = learning_rate};
+    step p = {.stepper = s, .norm = norm, .learning_rate = learning_rate};
     rrt__team_run(s->options.threads, run_update, &p);
-    s->optimizer->step++;
+    s->optimizer.step++;
 }
 
 static void run_discard(rrt__team team, void *argument)
 {
-    rrt__optimizer_clear(team, ((const pass *)argument)->stepper->optimizer);
+    rrt__optimizer_clear(team, &((const step *)argument)->stepper->optimizer);
 }
 
 void rrt__stepper_discard(rrt__stepper *s)
 {
-    pass p = {.stepper = s};
+    step p = {.stepper = s};
     rrt__team_run(s->options.threads, run_discard, &p);
 }

@@ -1,5 +1,9 @@
 // One step of training: gradients of batches, added up, then an update. What it computes depends on its
 // arguments and the number of threads alone.
+//
+// This is the one thing that a device or a cluster would replace: a run (run.c) and the benchmark know of a
+// step no more than what stands here. Between two steps weights are in the model, moments and the count of
+// steps in the optimizer, where checkpoints take them from and put them.
 #ifndef RRT__STEP_H
 #define RRT__STEP_H
 
@@ -26,7 +30,7 @@ typedef struct rrt__stepper {
     rrt_model *model;
     const rrt_model *teacher; // online; NULL: none
     rrt__step_options options;
-    rrt__optimizer *optimizer;
+    rrt__optimizer optimizer;
     rrt__tape tape;
     rrt__head head;
     rrt__exits exits;
@@ -35,9 +39,10 @@ typedef struct rrt__stepper {
     rrt__gemm_bf16_scratch *scratch; // of each thread
 } rrt__stepper;
 
-// All outlive the stepper. The optimizer says what is trained.
+// Models outlive the stepper. The optimizer's options say what is trained.
 rrt_status rrt__stepper_create(rrt__stepper *stepper, rrt_model *model, const rrt_model *teacher,
-                               rrt__optimizer *optimizer, const rrt__step_options *options, rrt_error *err);
+                               const rrt__optimizer_options *optimizer, const rrt__step_options *options,
+                               rrt_error *err);
 void rrt__stepper_free(rrt__stepper *stepper);
 
 // Adds the gradients of weight · (the sum of the batch's row losses, of all exits), and its sums to *sums.

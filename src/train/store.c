@@ -38,7 +38,7 @@ size_t rrt__store_row_bytes(size_t top)
     return (top * (sizeof(uint32_t) + sizeof(uint16_t)) + 7) / 8 * 8;
 }
 
-int rrt_store_exists(const char *folder)
+bool rrt_store_exists(const char *folder)
 {
     char path[4096];
     return !rrt__path_join(path, folder, file_name, NULL) && rrt__path_exists(path);

@@ -5,8 +5,9 @@
 #include "base/destination.h"
 #include "base/progress.h"
 #include "format/dtype.h"
-#include "model/forward.h"
+#include "pass/loop.h"
 #include "rrt/train.h"
+#include "train/shards.h"
 #include "train/store.h"
 #include "train/top.h"
 
@@ -25,8 +26,6 @@ typedef struct teaching {
     float *logits;          // [LOGIT_ROWS, vocab]
     int32_t *ids, *targets; // [step_windows, context]; targets are not asked for here
     unsigned char *rows;    // [step_windows, context, row_bytes]
-    short depths[RRT__MAX_DEPTHS];
-    int n_depths;
 } teaching;
 
 // Where the logits are not finite, the first log-probability is not either: write_step looks.
@@ -47,11 +46,11 @@ static void run_step(rrt__team team, void *argument)
 {
     teaching *t = argument;
     size_t n_rows = t->n_windows * t->shape.context;
-    rrt__forward_embed(team, t->model, &t->workspace, t->spans, t->n_windows, t->ids);
-    rrt__forward_depths(team, t->model, &t->workspace, t->spans, t->n_windows, t->depths, t->n_depths);
+    const rrt__pass pass = rrt__pass_make(team, t->model, &t->workspace, t->spans, t->n_windows);
+    rrt__walk(&pass, t->ids, t->model->plan.loops);
     for (size_t at = 0; at < n_rows; at += LOGIT_ROWS) {
         size_t rows = n_rows - at < LOGIT_ROWS ? n_rows - at : LOGIT_ROWS;
-        rrt__forward_logits(team, t->model, &t->workspace, at, rows, t->logits);
+        rrt__forward_logits(&pass, at, rows, t->logits);
         rrt__share share = rrt__team_share(team, rows, 1);
         for (size_t r = share.begin; r < share.end; r++)
             answer_row(t, t->logits + r * t->shape.vocab, t->rows + (at + r) * t->row_bytes);
@@ -62,7 +61,6 @@ static rrt_status allocate(teaching *t, rrt_error *err)
 {
     size_t context = t->shape.context, windows = t->step_windows, rows = windows * context;
     const rrt_model *model = t->model;
-    RRT__TRY(rrt__plan_depths(&model->plan, model->plan.loops, t->depths, &t->n_depths, err));
     RRT__TRY(rrt__workspace_create(&t->workspace, model, rows, context, t->options->threads, err));
     RRT__TRY(rrt__alloc(&t->spans, windows, sizeof *t->spans, "spans", err));
     RRT__TRY(rrt__alloc(&t->logits, LOGIT_ROWS, t->shape.vocab * sizeof *t->logits, "logits", err));

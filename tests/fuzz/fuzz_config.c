@@ -1,5 +1,5 @@
 // Fuzzes the reader of config.json, the plan in it included.
-#include "model/load.h"
+#include "checkpoint/checkpoint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
 // GGUF files: whatever the bytes are, parsing ends with a result or an error, and a result can be used.
-#include "model/load.h"
+#include "checkpoint/checkpoint.h"
 #include "use_tensors.h"
 
 enum { SMALL = 4096 }; // items of an array that is read

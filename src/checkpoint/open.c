@@ -1,0 +1,194 @@
+#include <string.h>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/quantize.h"
+#include "format/gguf.h"
+#include "format/safetensors.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+#include "tokenizer/tokenizer.h"
+
+// A tokenizer that we cannot read is no reason to refuse the weights: what needs it fails later, with what
+// was found here. One that has more ids than the embedding has rows fails where a text needs such an id.
+static rrt_status take_tokenizer(rrt_model *model, rrt_status status, const rrt_error *found, rrt_error *err)
+{
+    if (status == RRT_STATUS_MEMORY) {
+        if (err) *err = *found;
+        return status;
+    }
+    if (status) {
+        model->no_tokenizer = *found;
+        rrt__hint(&model->no_tokenizer, status, "what needs no text still works: inspect, logits, convert");
+    }
+    rrt__tokenizer_limit(model->tokenizer, model->shape.vocab);
+    return RRT_STATUS_OK;
+}
+
+static bool is_ours(const rrt__gguf *gguf)
+{
+    rrt__slice arch;
+    return !rrt__gguf_string(gguf, "general.architecture", &arch, NULL) &&
+           arch.length == strlen(RRT__GGUF_ARCHITECTURE) &&
+           memcmp(arch.data, RRT__GGUF_ARCHITECTURE, arch.length) == 0;
+}
+
+// What the model calls itself, or else the name of what it lies in.
+static rrt_status set_name(rrt_model *model, const char *name, size_t length, const char *path,
+                           rrt_error *err)
+{
+    if (!length) {
+        length = strlen(path);
+        while (length > 1 && path[length - 1] == '/') length--;
+        size_t begin = length;
+        while (begin > 0 && path[begin - 1] != '/') begin--;
+        name = path + begin;
+        length -= begin;
+    }
+    return rrt__arena_copy(&model->arena, &model->name, name, length, err);
+}
+
+static rrt_status open_gguf(rrt_model **out, const char *path, rrt_error *err)
+{
+    rrt__gguf *gguf;
+    rrt__config config;
+    rrt_error found = {0};
+    RRT__TRY(rrt__gguf_open(&gguf, path, err));
+    rrt_status status;
+    if (is_ours(gguf)) {
+        status = rrt__model_load_packed(out, gguf, err);
+    } else {
+        status = rrt__config_from_gguf(&config, gguf, err);
+        if (!status)
+            status = rrt__model_load(out, &config, rrt__gguf_tensors(gguf), &config.family->gguf, err);
+    }
+    if (status) {
+        rrt__gguf_close(gguf);
+        return status;
+    }
+    (*out)->file = gguf;
+    (*out)->file_bytes = rrt__gguf_file_bytes(gguf);
+    (*out)->dtype = rrt__tensor_table_dtype(rrt__gguf_tensors(gguf));
+    rrt__slice name = {0};
+    rrt__gguf_string(gguf, "general.name", &name, NULL);
+    RRT__TRY(set_name(*out, name.data, name.length, path, err));
+    status = rrt__tokenizer_from_gguf(&(*out)->tokenizer, gguf, &found);
+    if (status) rrt__at(&found, status, "%s", path);
+    return take_tokenizer(*out, status, &found, err);
+}
+
+static rrt_status open_weights(rrt_model **out, const rrt__config *config, const char *folder, rrt_error *err)
+{
+    rrt__safetensors *file;
+    RRT__TRY(rrt__safetensors_open(&file, folder, err));
+    const rrt__tensor_table *table = rrt__safetensors_tensors(file);
+    rrt_status status = rrt__model_load(out, config, table, &config->family->hf, err);
+    if (status) {
+        rrt__safetensors_close(file);
+        return status;
+    }
+    (*out)->folder = file;
+    (*out)->file_bytes = rrt__safetensors_file_bytes(file);
+    (*out)->dtype = rrt__tensor_table_dtype(table);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status open_configured(rrt_model **out, const json_t *json, const char *folder, rrt_error *err)
+{
+    rrt__config config;
+    const char *name;
+    rrt_status status = rrt__config_from_json(&config, json, err);
+    if (status) return rrt__at(err, status, "config.json");
+    RRT__TRY(open_weights(out, &config, folder, err));
+    if (rrt__json_string_or(json, "_name_or_path", "", &name, NULL)) name = "";
+    return set_name(*out, name, strlen(name), folder, err);
+}
+
+static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
+{
+    char path[4096];
+    json_t *json;
+    RRT__TRY(rrt__path_join(path, folder, "config.json", err));
+    RRT__TRY(rrt__json_read(&json, path, err));
+    rrt_status status = open_configured(out, json, folder, err);
+    json_decref(json);
+    if (status) return status;
+    RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
+    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    rrt_error found = {0};
+    status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
+    return take_tokenizer(*out, status, &found, err);
+}
+
+// *model becomes what it is with an adapter.
+static rrt_status adapt(rrt_model **model, const char *folder, bool merges_lora, rrt_error *err)
+{
+    rrt_model *base = *model, *adapted;
+    RRT__TRY(rrt__adapter_load(&adapted, base, folder, merges_lora, err));
+    adapted->base = base;
+    adapted->name = base->name;
+    *model = adapted;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status open_plain(rrt_model **out, const char *path, rrt_error *err)
+{
+    return rrt__path_is_folder(path) ? open_base(out, path, err) : open_gguf(out, path, err);
+}
+
+static rrt_status open_adapter(rrt_model **out, const char *folder, bool merges_lora, rrt_error *err)
+{
+    char path[4096];
+    RRT__TRY(rrt__peft_find_base(path, folder, err));
+    RRT__TRY(open_plain(out, path, err));
+    RRT__TRY(adapt(out, folder, merges_lora, err));
+    return set_name(*out, "", 0, folder, err);
+}
+
+static rrt_status open_any(rrt_model **out, const char *path, bool merges_lora, rrt_error *err)
+{
+    RRT__TRY(rrt__kernels_check(err));
+    RRT__TRY(rrt__gemm_self_test(err));
+    return rrt__peft_is_adapter(path) ? open_adapter(out, path, merges_lora, err)
+                                      : open_plain(out, path, err);
+}
+
+// Closes what was opened, and says of what it is that this went wrong.
+static rrt_status give_up(rrt_model **out, const char *path, rrt_status status, rrt_error *err)
+{
+    rrt_model_close(*out);
+    *out = NULL;
+    // A plan or rank that cannot be is not the caller's mistake here: it came from a file.
+    if (status == RRT_STATUS_ARGUMENT) status = RRT_STATUS_FORMAT;
+    if (err) err->status = status;
+    // Errors from deeper down may name the path already.
+    return err && strncmp(err->where, path, strlen(path)) == 0 ? status : rrt__at(err, status, "%s", path);
+}
+
+static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_lora, rrt_error *err)
+{
+    *out = NULL;
+    rrt_status status = open_any(out, path, merges_lora, err);
+    rrt__give_back(); // what tokenizer.json took while it was read
+    return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
+}
+
+rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err)
+{
+    return open_deferred(out, path, true, err);
+}
+
+rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_options *options, rrt_error *err)
+{
+    static const rrt_open_options defaults;
+    rrt__storage quantized = RRT__STORAGE_F32;
+    *out = NULL;
+    if (!options) options = &defaults;
+    if (options->type) RRT__TRY(rrt__quantized_parse(&quantized, options->type, err));
+    RRT__TRY(open_deferred(out, path, false, err));
+    for (size_t i = 0; i < options->n_loras; i++) {
+        rrt_status status = adapt(out, options->loras[i], false, err);
+        if (status) return give_up(out, options->loras[i], status, err);
+    }
+    rrt_status status = rrt__model_take_in(*out, quantized, options, err);
+    return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
+}

@@ -1,0 +1,214 @@
+#include "pass/exit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/locale.h"
+#include "kernels/kernels.h"
+
+// How a rule is written. The score of a falling one is minus what is measured: all leave above their limit.
+static const struct {
+    const char *name;
+    bool has_threshold, falls, reads_logits;
+    double least, most; // of the threshold
+} kinds[RRT__EXIT_KIND_COUNT] = {
+    [RRT__EXIT_LOOPS] = {"loops", true, false, false, 1, RRT__MAX_DEPTHS},
+    [RRT__EXIT_CONFIDENCE] = {"confidence", true, false, true, 0, 1},
+    [RRT__EXIT_MARGIN] = {"margin", true, false, true, 0, 1},
+    [RRT__EXIT_ENTROPY] = {"entropy", true, true, true, 0, 100},
+    [RRT__EXIT_UNCHANGED] = {"unchanged", false, false, true, 0, 0},
+    [RRT__EXIT_STATE] = {"state", true, true, false, 0, 1e6},
+    [RRT__EXIT_GATE] = {"gate", true, false, false, 0, 1},
+    [RRT__EXIT_ORACLE] = {"oracle", false, false, true, 0, 0},
+};
+
+static rrt_status fail_unknown(const char *text, rrt_error *err)
+{
+    return rrt__fail(
+        err, RRT_STATUS_ARGUMENT,
+        "the exit rule '%s' is not known: loops:N, confidence:P, margin:P, entropy:H, unchanged, "
+        "state:D, gate:P or oracle",
+        text);
+}
+
+static rrt_status check_rule(const rrt__exit_rule *rule, const rrt_model *model, rrt_error *err)
+{
+    if (rule->kind == RRT__EXIT_LOOPS) return rrt__plan_check_loops(&model->plan, (int)rule->limit, err);
+    if (!rrt__plan_has_boundary(&model->plan))
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "no token can leave early: the plan (sharing: %s, %d loops) has no loop boundary",
+                         rrt__sharing_name(model->plan.sharing), model->plan.loops);
+    if (rule->kind == RRT__EXIT_GATE && !model->gates) {
+        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no gates to leave by");
+        return rrt__hint(err, status, "rrt train MODEL --gates trains them");
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,
+                                rrt_error *err)
+{
+    size_t length = strcspn(text, ":");
+    int kind = 0;
+    while (kind < RRT__EXIT_KIND_COUNT &&
+           (strlen(kinds[kind].name) != length || strncmp(text, kinds[kind].name, length) != 0))
+        kind++;
+    if (kind == RRT__EXIT_KIND_COUNT) return fail_unknown(text, err);
+    *rule = (rrt__exit_rule){(rrt__exit_kind)kind, 1};
+    if (!kinds[kind].has_threshold)
+        return text[length] ? fail_unknown(text, err) : check_rule(rule, model, err);
+    char *end = NULL;
+    double value = text[length] ? rrt__read_real(text + length + 1, &end) : 0;
+    bool is_number = end && end != text + length + 1 && !*end;
+    if (!is_number || !(value >= kinds[kind].least && value <= kinds[kind].most) ||
+        (kind == RRT__EXIT_LOOPS && value != floor(value)))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' needs a%s number from %g to %g: %s:…",
+                         text, kind == RRT__EXIT_LOOPS ? " whole" : "", kinds[kind].least, kinds[kind].most,
+                         kinds[kind].name);
+    rule->limit = rrt__exit_threshold(rule->kind, value);
+    return check_rule(rule, model, err);
+}
+
+double rrt__exit_threshold(rrt__exit_kind kind, double score)
+{
+    return kinds[kind].falls ? -score : score;
+}
+
+const char *rrt__exit_name(rrt__exit_kind kind)
+{
+    return kinds[kind].name;
+}
+
+bool rrt__exit_has_threshold(rrt__exit_kind kind)
+{
+    return kinds[kind].has_threshold;
+}
+
+bool rrt__exit_reads_logits(rrt__exit_kind kind)
+{
+    return kinds[kind].reads_logits;
+}
+
+// The probability of the most likely token, less that of the second.
+static double margin(const float *logits, size_t vocab, size_t best, double total)
+{
+    float second = -INFINITY;
+    for (size_t i = 0; i < vocab; i++)
+        if (i != best && logits[i] > second) second = logits[i];
+    return exp(logits[best] - total) - exp(second - total);
+}
+
+static double entropy(const float *logits, size_t vocab, double total)
+{
+    double sum = 0;
+    for (size_t i = 0; i < vocab; i++) {
+        double log_p = logits[i] - total;
+        if (log_p > -80) sum -= exp(log_p) * log_p;
+    }
+    return sum;
+}
+
+// ‖h - before‖ / ‖h‖
+static double relative_change(const float *hidden, const float *before, size_t width)
+{
+    double change = 0, square = 1e-30;
+    for (size_t i = 0; i < width; i++) {
+        double difference = (double)hidden[i] - before[i];
+        change += difference * difference;
+        square += (double)hidden[i] * hidden[i];
+    }
+    return sqrt(change / square);
+}
+
+static double measure(rrt__exit_kind kind, const rrt_model *model, int32_t best, int32_t best_before,
+                      const rrt__exit_view *v)
+{
+    size_t vocab = model->shape.vocab, width = model->shape.hidden;
+    bool needs_total = kind == RRT__EXIT_CONFIDENCE || kind == RRT__EXIT_MARGIN || kind == RRT__EXIT_ENTROPY;
+    double total = needs_total ? rrt__kernels_get()->log_sum_exp(v->logits, vocab) : 0;
+    float scale;
+    switch (kind) {
+    case RRT__EXIT_LOOPS:
+        return v->n;
+    case RRT__EXIT_CONFIDENCE:
+        return exp(v->logits[best] - total);
+    case RRT__EXIT_MARGIN:
+        return margin(v->logits, vocab, (size_t)best, total);
+    case RRT__EXIT_ENTROPY:
+        return entropy(v->logits, vocab, total);
+    case RRT__EXIT_UNCHANGED:
+        return best == best_before;
+    case RRT__EXIT_STATE:
+        return relative_change(v->hidden, v->before, width);
+    case RRT__EXIT_GATE:
+        return 1 / (1 + exp(-(double)rrt__gate_logit(&model->gates[v->n - 1], v->hidden, width, &scale)));
+    default:
+        return best == v->last_best;
+    }
+}
+
+rrt__exit_view rrt__exit_look(const rrt_model *model, int n, const float *hidden, const float *before,
+                              size_t row, const float *logits)
+{
+    size_t at = row * model->shape.hidden;
+    return (rrt__exit_view){
+        .n = n, .hidden = hidden + at, .before = before + at, .logits = logits, .best = -1, .last_best = -1};
+}
+
+double rrt__exit_score(rrt__exit_kind kind, const rrt_model *model, rrt__exit_state *state,
+                       const rrt__exit_view *view)
+{
+    int32_t best = view->best, before = state->best;
+    if (best < 0 && kinds[kind].reads_logits) best = (int32_t)rrt__argmax(view->logits, model->shape.vocab);
+    state->best = best;
+    double value = measure(kind, model, best, before, view);
+    if (isnan(value)) return -INFINITY; // what is not finite stays in
+    return kinds[kind].falls ? -value : value;
+}
+
+bool rrt__exit_leaves(const rrt__exit_rule *rule, const rrt_model *model, rrt__exit_state *state,
+                      const rrt__exit_view *view)
+{
+    return rrt__exit_score(rule->kind, model, state, view) >= rule->limit;
+}
+
+rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
+                                rrt_error *err)
+{
+    static const char *const names[] = {"propagate", "copy", "recompute", "shared"};
+    int i = 0;
+    *policy = model->shares_kv ? RRT__KV_SHARED : RRT__KV_PROPAGATE;
+    if (!text) return RRT_STATUS_OK;
+    while (i < 4 && strcmp(text, names[i]) != 0) i++;
+    if (i == 4)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the K/V policy '%s' is not known: propagate, copy, recompute or shared", text);
+    *policy = (rrt__kv_policy)i;
+    if (*policy == RRT__KV_RECOMPUTE || (*policy == RRT__KV_SHARED) == model->shares_kv) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                     model->shares_kv
+                         ? "the K/V policy '%s' is for loops with keys and values of their own: the "
+                           "model's share those of the first"
+                         : "the K/V policy '%s' is for a model that was trained with --kv shared",
+                     text);
+}
+
+float rrt__gate_logit(const rrt__gate *gate, const float *hidden, size_t width, float *scale)
+{
+    float dot = 0, square = 0;
+    for (size_t i = 0; i < width; i++) {
+        dot += gate->weight[i] * hidden[i];
+        square += hidden[i] * hidden[i];
+    }
+    *scale = 1 / sqrtf(square / (float)width + 1e-12f);
+    return dot * *scale + gate->bias[0];
+}
+
+size_t rrt__argmax(const float *x, size_t count)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < count; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}

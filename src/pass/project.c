@@ -1,0 +1,167 @@
+#include "pass/project.h"
+
+// Rows as matrices read them: x itself, and its codes for those that are quantised.
+typedef struct operand {
+    const float *x;
+    rrt__codes codes;
+} operand;
+
+// The operand after so many rows of width `in`.
+static operand skip_rows(operand o, size_t rows, size_t in)
+{
+    o.x += rows * in;
+    if (o.codes.blocks) o.codes = rrt__codes_skip(o.codes, rows * o.codes.blocks);
+    return o;
+}
+
+// This thread's share of the rows' blocks becomes codes. No barrier.
+static rrt__codes quantise(const rrt__pass *p, rrt__codes room, const float *x, size_t rows, size_t in)
+{
+    room.blocks = rrt__packed_blocks(in);
+    rrt__share share = rrt__team_share(p->team, rows * room.blocks, 1);
+    for (size_t i = share.begin; i < share.end;) {
+        size_t row = i / room.blocks, block = i % room.blocks, blocks = room.blocks - block;
+        if (blocks > share.end - i) blocks = share.end - i;
+        size_t begin = block * RRT__BLOCK, end = (block + blocks) * RRT__BLOCK;
+        p->ws->kernels->quantise(rrt__codes_skip(room, i), x + row * in + begin,
+                                 (end < in ? end : in) - begin);
+        i += blocks;
+    }
+    return room;
+}
+
+// y[rows, out] = W · x, or +=; this thread's share of the outputs (or, by BLAS, of the longer side).
+static void multiply(const rrt__pass *p, float *y, operand x, const rrt__linear *w, size_t rows,
+                     int accumulate)
+{
+    if (w->storage == RRT__STORAGE_F32 && p->products.kind != RRT__PRODUCTS_BY_ROW) {
+        rrt__gemm_share(p->team, p->products, y, x.x, w->weight, rows, w->out, w->in, accumulate);
+        return;
+    }
+    rrt__share groups = rrt__team_share(p->team, rrt__linear_groups(w->out), 1);
+    if (rrt__storage_is_packed(w->storage))
+        p->ws->kernels->multiply_packed(y, w, x.codes, rows, groups.begin, groups.end, accumulate);
+    else
+        p->ws->kernels->multiply_plain(y, w, x.x, rows, groups.begin, groups.end, accumulate);
+}
+
+static const rrt__lora *lora_of(const rrt__block *b, size_t segment, rrt__matrix m)
+{
+    return &rrt__block_depth(b, segment)->lora[m];
+}
+
+static size_t rows_of(const rrt__block *b, size_t segment)
+{
+    return b->segments[segment].end - b->segments[segment].begin;
+}
+
+// Whether some of the matrices from `first` on, or of what is added to them, read codes of x.
+static bool reads_codes(const rrt__block *b, rrt__matrix first, int count)
+{
+    bool any = false;
+    for (int m = (int)first; m < (int)first + count; m++) {
+        any |= rrt__storage_is_packed(b->slot->matrix[m].storage);
+        for (size_t s = 0; s < b->n_segments; s++)
+            any |= rrt__storage_is_packed(lora_of(b, s, (rrt__matrix)m)->a.storage);
+    }
+    return any;
+}
+
+// low_rank = A·x for each segment that has a LoRA on the matrix. Segments lie one after the other there:
+// their ranks may differ. Returns whether there is one.
+static bool reduce(const rrt__block *b, rrt__matrix m, operand x)
+{
+    bool any = false;
+    float *low_rank = b->pass->ws->low_rank[m];
+    for (size_t s = 0; s < b->n_segments; s++) {
+        const rrt__lora *lora = lora_of(b, s, m);
+        if (!lora->rank) continue;
+        any = true;
+        multiply(b->pass, low_rank, skip_rows(x, b->segments[s].begin, lora->a.in), &lora->a, rows_of(b, s),
+                 0);
+        low_rank += rows_of(b, s) * lora->rank;
+    }
+    return any;
+}
+
+// Room for a segment's codes of low_rank, from what is left of the matrix's; no blocks where it needs none.
+static rrt__codes low_rank_codes(rrt__codes left, const rrt__lora *lora)
+{
+    left.blocks = rrt__storage_is_packed(lora->b.storage) ? rrt__packed_blocks(lora->rank) : 0;
+    return left;
+}
+
+static bool quantise_low_rank(const rrt__block *b, rrt__matrix m)
+{
+    bool any = false;
+    operand at = {b->pass->ws->low_rank[m], b->pass->ws->low_rank_codes[m]};
+    for (size_t s = 0; s < b->n_segments; s++) {
+        const rrt__lora *lora = lora_of(b, s, m);
+        at.codes = low_rank_codes(at.codes, lora);
+        if (at.codes.blocks) quantise(b->pass, at.codes, at.x, rows_of(b, s), lora->rank);
+        any |= at.codes.blocks > 0;
+        at = skip_rows(at, rows_of(b, s), lora->rank);
+    }
+    return any;
+}
+
+// y += B·low_rank.
+static void expand(const rrt__block *b, rrt__matrix m, float *y)
+{
+    size_t out = b->slot->matrix[m].out;
+    operand at = {b->pass->ws->low_rank[m], b->pass->ws->low_rank_codes[m]};
+    for (size_t s = 0; s < b->n_segments; s++) {
+        const rrt__lora *lora = lora_of(b, s, m);
+        if (!lora->rank) continue;
+        at.codes = low_rank_codes(at.codes, lora);
+        multiply(b->pass, y + b->segments[s].begin * out, at, &lora->b, rows_of(b, s), 1);
+        at = skip_rows(at, rows_of(b, s), lora->rank);
+    }
+}
+
+static void add_bias(const rrt__block *b, rrt__matrix m, float *y)
+{
+    size_t width = b->slot->matrix[m].out;
+    rrt__share columns = rrt__team_share(b->pass->team, width, RRT__GEMM_GRAIN);
+    for (size_t s = 0; s < b->n_segments; s++) {
+        const rrt__segment *segment = &b->segments[s];
+        const float *bias = rrt__block_depth(b, s)->bias[m];
+        for (size_t r = segment->begin; r < segment->end; r++)
+            for (size_t c = columns.begin; c < columns.end; c++) y[r * width + c] += bias[c];
+    }
+}
+
+void rrt__project_share(const rrt__block *b, rrt__matrix first, int count, const float *x, float *const *y,
+                        int accumulate)
+{
+    bool any_lora = false, any_bias = false, any_codes = false;
+    operand rows = {.x = x};
+    if (reads_codes(b, first, count)) {
+        rows.codes = quantise(b->pass, b->pass->ws->codes, x, b->n_rows, b->slot->matrix[first].in);
+        rrt__team_barrier(b->pass->team);
+    }
+    for (int i = 0; i < count; i++) {
+        any_lora |= reduce(b, first + (rrt__matrix)i, rows);
+        any_bias |= b->pass->model->shape.has_bias[first + (rrt__matrix)i];
+    }
+    for (int i = 0; i < count; i++)
+        multiply(b->pass, y[i], rows, &b->slot->matrix[first + (rrt__matrix)i], b->n_rows, accumulate);
+    if (any_lora) rrt__team_barrier(b->pass->team);
+    for (int i = 0; i < count && any_lora; i++) any_codes |= quantise_low_rank(b, first + (rrt__matrix)i);
+    if (any_codes) rrt__team_barrier(b->pass->team);
+    for (int i = 0; i < count && any_lora; i++) expand(b, first + (rrt__matrix)i, y[i]);
+    if (any_bias) rrt__team_barrier(b->pass->team);
+    for (int i = 0; i < count; i++)
+        if (b->pass->model->shape.has_bias[first + (rrt__matrix)i]) add_bias(b, first + (rrt__matrix)i, y[i]);
+}
+
+void rrt__project_head_share(const rrt__pass *p, const rrt__linear *head, const float *x, size_t rows,
+                             float *logits)
+{
+    operand in = {.x = x};
+    if (rrt__storage_is_packed(head->storage)) {
+        in.codes = quantise(p, p->ws->codes, x, rows, head->in);
+        rrt__team_barrier(p->team);
+    }
+    multiply(p, logits, in, head, rows, 0);
+}
