@@ -7,6 +7,7 @@
 
 typedef struct layout {
     int loops, layers_per_block, prelude, coda;
+    bool norms_loops;
 } layout;
 
 // With LoRA of other ranks everywhere and gates, or tied all through. Through a file, as a user would.
@@ -18,6 +19,7 @@ static inline rrt_model *build_packed(const layout *l, bool is_tied, bool shares
     rrt_model *original = open_golden("llama"), *packed;
     assert_ok(
         rrt__plan_make(&plan, RRT__SHARING_CYCLE, l->loops, l->layers_per_block, l->prelude, l->coda, &err));
+    plan.norms_loops = l->norms_loops;
     rrt_model *model = tie(original, &plan, is_tied ? RRT__NORMS_TIED : RRT__NORMS_PER_DEPTH);
     if (!is_tied) add_random_loras(model);
     assert_ok(rrt__model_add_gates(model, &err));

@@ -3,8 +3,9 @@
 #include "engines.h"
 #include "pass/decoder.h"
 
-static const layout layouts[] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
-enum { LAYOUTS = 3, PROMPT = 21, MADE = 12 };
+static const layout layouts[] = {
+    {3, 2, 1, 1, false}, {2, 2, 0, 0, false}, {3, 1, 0, 2, false}, {3, 2, 0, 1, true}};
+enum { LAYOUTS = sizeof layouts / sizeof *layouts, PROMPT = 21, MADE = 12 };
 
 // --- what a request should get
 // -----------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ enum { WINDOWS = 3, LENGTH = 14, ROWS = WINDOWS * (LENGTH - 1), MOST_WIDTH = 256
 
 typedef struct layout {
     int loops, layers_per_block, prelude, coda;
+    bool norms_loops;
 } layout;
 
-static const layout layouts[] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
+static const layout layouts[] = {
+    {3, 2, 1, 1, false}, {2, 2, 0, 0, false}, {3, 1, 0, 2, false}, {3, 2, 0, 1, true}};
+enum { LAYOUTS = sizeof layouts / sizeof *layouts };
 static const char *const rules[] = {"loops",     "confidence", "margin", "entropy",
                                     "unchanged", "state",      "gate",   "oracle"};
 static const char *const policies[] = {"propagate", "copy", "recompute", "shared"};
@@ -21,6 +24,7 @@ static rrt_model *build(const layout *l)
     rrt_model *original = open_golden("llama");
     assert_ok(
         rrt__plan_make(&plan, RRT__SHARING_CYCLE, l->loops, l->layers_per_block, l->prelude, l->coda, &err));
+    plan.norms_loops = l->norms_loops;
     rrt_model *model = tie(original, &plan, RRT__NORMS_PER_DEPTH);
     add_random_loras(model);
     assert_ok(rrt__model_add_gates(model, &err));
@@ -125,6 +129,12 @@ static void block(reference *r, int depth, double *h, size_t t)
     for (size_t i = 0; i < s->hidden; i++) h[i] += y[i];
 }
 
+// What happens to a state where a loop begins.
+static void enter(const reference *r, int n, double *h)
+{
+    if (n > 1 && r->model->plan.norms_loops) norm(r->model, &r->model->final_norm, h, h);
+}
+
 static void run_coda(reference *r, double *h, size_t t)
 {
     for (int d = r->model->plan.n_depths - r->model->plan.coda; d < r->model->plan.n_depths; d++)
@@ -194,6 +204,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
     for (int d = 0; d < plan->prelude; d++) block(r, d, h, t);
     for (int n = 1; n <= plan->loops; n++) {
         memcpy(before, h, bytes);
+        enter(r, n, h);
         for (int d = rrt__plan_loop(plan, n).begin; d < rrt__plan_loop(plan, n).end; d++) block(r, d, h, t);
         if (n == plan->loops) break;
         int best_before = best;
@@ -204,8 +215,13 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
     }
     memcpy(deep, h, bytes);
     for (int d = rrt__plan_loop(plan, out.left).end; d < rrt__plan_coda(plan).begin; d++) {
+        int n = 1 + (d - plan->prelude) / plan->layers_per_block;
+        if (d == rrt__plan_loop(plan, n).begin) {
+            if (policy == RRT__KV_PROPAGATE) memcpy(deep, h, bytes);
+            enter(r, n, deep);
+        }
         if (policy == RRT__KV_RECOMPUTE) block(r, d, deep, t);
-        if (policy == RRT__KV_PROPAGATE) store(r, d, h, t);
+        if (policy == RRT__KV_PROPAGATE) store(r, d, deep, t);
         if (policy == RRT__KV_COPY) {
             memcpy(r->k[d][t], r->k[d - plan->layers_per_block][t], sizeof r->k[d][t]);
             memcpy(r->v[d][t], r->v[d - plan->layers_per_block][t], sizeof r->v[d][t]);
@@ -266,7 +282,7 @@ static void test_every_rule_and_policy(void **state)
 {
     (void)state;
     rrt_error err = {0};
-    for (int l = 0; l < 3; l++) {
+    for (int l = 0; l < LAYOUTS; l++) {
         rrt_model *model = build(&layouts[l]);
         int32_t ids[WINDOWS * LENGTH];
         rrt__cut cut;

@@ -33,7 +33,9 @@ PLANS = {
     "sequence": ("sequence", 2, 2, 0, 0, [0, 0, 1, 1], "per-depth"),
     "ends": ("cycle", 2, 1, 1, 1, [0, 1, 1, 2], "tied"),
     "loops": ("cycle", 3, 1, 0, 1, [0, 0, 0, 1], "per-depth"),
+    "normed": ("cycle", 2, 2, 0, 0, [0, 1, 0, 1], "tied"),
 }
+NORMED = "normed"  # the final norm stands between the loops of this plan
 # Losses of exits: the main loss, the weights of the exits after loop 1, 2 …, whether they learn from the last one.
 EXITS = {
     "weighted": ("ce", lambda loops: [2 * n / (loops * (loops + 1)) for n in range(1, loops + 1)], False),
@@ -125,7 +127,7 @@ class Student:
     """Leaf tensors under the names of our files, and the unrolled model that they make."""
 
     def __init__(self, family, plan, generator):
-        self.family, self.plan = (FAMILIES | MORE)[family], PLANS[plan]
+        self.family, self.plan, self.norms_loops = (FAMILIES | MORE)[family], PLANS[plan], plan == NORMED
         self.model = AutoModelForCausalLM.from_config(self.family["config"](), attn_implementation="eager").double().eval()
         self.leaves, self.shorter = {}, {}
         gain = 0 if "gemma" in family else 1  # Gemma's files hold gains less 1
@@ -191,7 +193,9 @@ class Student:
         if loops not in self.shorter:
             config = self.family["config"]()
             config.num_hidden_layers = len(depths)
-            self.shorter[loops] = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double().eval()
+            model = self.shorter[loops] = AutoModelForCausalLM.from_config(config, attn_implementation="eager").double().eval()
+            for loop in range(1, loops if self.norms_loops else 0):
+                self.norm_before(model, prelude + loop * block)
         model, weights = self.shorter[loops], {}
         for name, _ in model.named_parameters():
             long = name
@@ -200,6 +204,11 @@ class Student:
                 long = f"{self.family['layers']}{depths[layer]}.{rest}"
             weights[name] = self.weight(long)
         return functional_call(model, weights, (ids,)).logits
+
+    def norm_before(self, model, layer):
+        norm = model.get_submodule("gpt_neox.final_layer_norm" if self.family["fused"] else "model.norm")
+        layers = model.get_submodule(self.family["layers"].rstrip("."))
+        layers[layer].register_forward_pre_hook(lambda module, arguments: (norm(arguments[0]), *arguments[1:]))
 
     def unfuse(self, tensors):
         """Biases of q, k and v of a depth stand one by one in our file."""
@@ -219,6 +228,8 @@ class Student:
         config["architectures"] = [type(self.model).__name__]
         config["rrt"] = dict(format_version=1, sharing=sharing, loops=loops, layers_per_block=block, prelude=prelude,
                              coda=coda, plan=slots, norms=norms, kv="per-depth")
+        if self.norms_loops:
+            config["rrt"]["loop_norm"] = True
         return config
 
 

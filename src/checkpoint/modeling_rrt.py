@@ -114,6 +114,13 @@ def recursive(base):
                 drop_vectors(slot)
             slots.depths = layers
             self.model.layers = slots
+            if config.rrt.get("loop_norm"):  # the final norm of what a loop has left enters the next
+                first, size = config.rrt["prelude"], max(plan) + 1 - config.rrt["prelude"] - config.rrt["coda"]
+                for loop in range(1, config.rrt["loops"]):
+                    layers[first + loop * size].register_forward_pre_hook(self.enter_loop)
+
+        def enter_loop(self, layer, arguments):
+            return self.model.norm(arguments[0]), *arguments[1:]
 
     Recursive.__name__ = Recursive.__qualname__ = "Recursive" + base.__name__
     return Recursive

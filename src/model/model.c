@@ -76,17 +76,28 @@ static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+// What a depth has wherever it stands.
+static void place_depth(rrt_model *model, int d)
+{
+    const rrt__plan *plan = &model->plan;
+    rrt__depth *depth = &model->depths[d];
+    depth->kv = d;
+    depth->input = NULL;
+    for (int n = 2; n <= plan->loops && plan->norms_loops; n++)
+        if (d == rrt__plan_loop(plan, n).begin) depth->input = &model->final_norm;
+}
+
 static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
 {
     rrt__depth *depth = &model->depths[d];
     int first = rrt__model_first_depth(model, model->plan.slot[d]);
     if (first < d && !rrt__model_owns_vectors(model)) {
         *depth = model->depths[first]; // LoRA is added later: these are the pointers to the vectors
-        depth->kv = d;
+        place_depth(model, d);
         return RRT_STATUS_OK;
     }
     depth->slot = &model->slots[model->plan.slot[d]];
-    depth->kv = d;
+    place_depth(model, d);
     for (int i = 0; i < RRT__NORM_COUNT; i++) {
         depth->norm[i].width = rrt__shape_norm(model->family, &model->shape, i);
         if (rrt__family_has_norm(model->family, i)) RRT__TRY(create_norm(model, &depth->norm[i], err));

@@ -60,6 +60,7 @@ typedef struct rrt__depth {
     rrt__slot *slot;
     int kv; // the depth whose keys and values it reads: the same layer's in the first loop where they are
             // shared, else its own
+    const struct rrt__norm *input; // of the hidden state before all else, where a loop begins; NULL: none
     rrt__norm norm[RRT__NORM_COUNT];
     float *bias[RRT__MATRIX_COUNT]; // [out], NULL where the family has none
     rrt__lora lora[RRT__MATRIX_COUNT];

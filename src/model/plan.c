@@ -130,6 +130,7 @@ rrt_status rrt__plan_to_json(const rrt__plan *plan, json_t *object, rrt_error *e
     bad |= json_object_set_new(object, "loops", json_integer(plan->loops));
     bad |= json_object_set_new(object, "prelude", json_integer(plan->prelude));
     bad |= json_object_set_new(object, "coda", json_integer(plan->coda));
+    if (plan->norms_loops) bad |= json_object_set_new(object, "loop_norm", json_true());
     return bad ? rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing the plan") : RRT_STATUS_OK;
 }
 
@@ -150,6 +151,9 @@ rrt_status rrt__plan_from_json(rrt__plan *plan, const json_t *object, rrt_error 
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"plan\" lists %zu depths: 1 to %d are possible", length,
                          RRT__MAX_DEPTHS);
     RRT__TRY(rrt__plan_divide(plan, sharing, (int)length, (int)loops, (int)prelude, (int)coda, err));
+    RRT__TRY(rrt__json_bool_or(object, "loop_norm", false, &plan->norms_loops, err));
+    if (plan->norms_loops && !rrt__plan_has_boundary(plan))
+        return rrt__fail(err, RRT_STATUS_FORMAT, "\"loop_norm\": the plan has no loops to stand between");
     for (size_t d = 0; d < length; d++) {
         const json_t *item = json_array_get(list, d);
         if (!json_is_integer(item) || json_integer_value(item) != plan->slot[d])

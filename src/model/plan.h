@@ -5,6 +5,9 @@
 //     cycle     slots of the block 1 2 3 1 2 3      has a boundary after each loop: exits, --loops
 //     sequence  slots of the block 1 1 2 2 3 3      has none
 //     none      every slot is used once (the original model, or a pruned one)
+//
+// What happens to the hidden state where a loop begins belongs to the plan, too: nothing (the paper), or the
+// final norm of what the loop before has left (Nanbeige, Ouro). pass/loop.c does it.
 #ifndef RRT__PLAN_H
 #define RRT__PLAN_H
 
@@ -20,6 +23,7 @@ typedef enum rrt__sharing { RRT__SHARING_NONE, RRT__SHARING_CYCLE, RRT__SHARING_
 typedef struct rrt__plan {
     rrt__sharing sharing;
     int loops, layers_per_block, prelude, coda;
+    bool norms_loops; // the final norm stands between loops
     int n_depths, n_slots;
     short slot[RRT__MAX_DEPTHS]; // depth → slot; prelude slots first, then the block's, then the coda's
 } rrt__plan;
@@ -72,7 +76,7 @@ rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT
 const char *rrt__sharing_name(rrt__sharing sharing);
 rrt_status rrt__sharing_parse(rrt__sharing *sharing, const char *name, rrt_error *err);
 
-// To and from the `rrt` object of config.json: plan (the list), sharing, loops, prelude, coda.
+// To and from the `rrt` object of config.json: plan (the list), sharing, loops, prelude, coda, loop_norm.
 rrt_status rrt__plan_to_json(const rrt__plan *plan, json_t *object, rrt_error *err);
 rrt_status rrt__plan_from_json(rrt__plan *plan, const json_t *object, rrt_error *err);
 

@@ -126,6 +126,9 @@ rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *dep
 {
     rrt__plan plan;
     *out = NULL;
+    if (model->plan.norms_loops)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "a norm stands between the model's loops: no plain model is the same");
     RRT__TRY(rrt__plan_make(&plan, RRT__SHARING_NONE, 1, count, 0, 0, err));
     RRT__TRY(rrt__replan(out, model, depths, &plan, RRT__NORMS_TIED, err));
     rrt_status status = merges_lora ? merge_all(*out, model, depths, threads, err) : RRT_STATUS_OK;

@@ -10,7 +10,8 @@ typedef struct back {
     rrt__pass pass; // ws: the depth's own
     rrt__tape *tape;
     int depth;
-    const float *middle; // input of the MLP's norm
+    const float *input;  // of the attention's norm
+    const float *middle; // of the MLP's
 } back;
 
 rrt__pass rrt__tape_pass(rrt__tape *tape, rrt__team team, const rrt__span *spans, size_t n_spans)
@@ -46,6 +47,7 @@ static void run(const rrt__pass *p, rrt__tape *tape, int depth, rrt__block_funct
     rrt__segment segment = {depth, 0, p->n_rows};
     size_t hidden = tape->model->shape.hidden;
     form_effective(p, tape, depth);
+    rrt__walk_enter(p, &segment, 1);
     rrt__forward_attention(p, &segment, 1);
     rrt__team_copy_share(p->team, tape->middle[depth], p->ws->hidden, p->n_rows, hidden);
     end(p, &segment, 1); // waits before it changes the hidden state
@@ -339,7 +341,7 @@ static void backward_attention(const back *b)
     const rrt__shape *shape = &tape->model->shape;
     const float *x = ws->normed[RRT__NORM_ATTENTION];
     const float *branch = backward_branch(b, RRT__NORM_ATTENTION, RRT__NORM_AFTER_ATTENTION);
-    norm_again_share(b, RRT__NORM_ATTENTION, tape->before[b->depth]);
+    norm_again_share(b, RRT__NORM_ATTENTION, b->input);
     backward_input_share(b, RRT__MATRIX_O, branch, tape->d_attended, 0);
     backward_linear_share(b, RRT__MATRIX_O, branch, ws->attended);
     clear_kv_gradient_share(b);
@@ -362,17 +364,43 @@ static void backward_attention(const back *b)
     rrt__team_barrier(b->pass.team);
 }
 
+// What the block read: the hidden state before it, or what that was where it entered a loop.
+static const float *input_of(const rrt__pass *p, rrt__tape *tape, int depth)
+{
+    const rrt__norm *norm = tape->depths[depth].input;
+    if (!norm) return tape->before[depth];
+    rrt__forward_norm_share(p, norm, tape->entered, tape->before[depth], 0, p->n_rows);
+    rrt__team_barrier(p->team);
+    return tape->entered;
+}
+
+// d_hidden goes back through the entry of a loop.
+static void backward_enter(const back *b)
+{
+    rrt__tape *tape = b->tape;
+    rrt__share share = rrt__team_share(b->pass.team, b->pass.n_rows, 1);
+    size_t width = tape->model->shape.hidden, at = share.begin * width,
+           bytes = (share.end - share.begin) * width * sizeof(float);
+    if (!tape->depths[b->depth].input) return;
+    memcpy(tape->d_entered + at, tape->d_hidden + at, bytes);
+    memset(tape->d_hidden + at, 0, bytes); // by the threads that add to it
+    rrt__tape_backward_norm(b->pass.team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
+                            tape->before[b->depth], tape->d_entered, tape->d_hidden, b->pass.n_rows);
+}
+
 static void backward_block(const rrt__pass *pass, rrt__tape *tape, int depth, bool is_fresh)
 {
     bool parallel = tape->model->shape.parallel_residual;
-    back b = {*pass, tape, depth, parallel ? tape->before[depth] : tape->middle[depth]};
+    const float *input = input_of(pass, tape, depth);
+    back b = {*pass, tape, depth, input, parallel ? input : tape->middle[depth]};
     b.pass.ws = &tape->at[depth];
     if (!is_fresh && tape->recompute) run_again(&b);
     backward_mlp(&b);
     if (!parallel) backward_input_norm(&b, RRT__NORM_MLP, b.middle);
     backward_attention(&b);
     if (parallel) backward_input_norm(&b, RRT__NORM_MLP, b.middle);
-    backward_input_norm(&b, RRT__NORM_ATTENTION, tape->before[depth]);
+    backward_input_norm(&b, RRT__NORM_ATTENTION, input);
+    backward_enter(&b);
 }
 
 void rrt__tape_backward(const rrt__pass *pass, rrt__tape *tape, rrt__depth_range range, bool is_fresh)

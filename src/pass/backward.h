@@ -24,10 +24,13 @@ typedef struct rrt__tape {
     rrt__depth
         *depths;      // [n_depths]: the model's as they run, LoRA already in the matrices of effective slots
     rrt__slot *slots; // [n_depths]: effective, where the depth has a LoRA
-    rrt__workspace shared;    // what depths need not keep
-    rrt__workspace *at;       // [n_depths]: views of shared with the depth's own buffers
-    float **before, **middle; // [n_depths] of [rows, hidden]
-    float *d_hidden;          // [rows, hidden]: gradient of the hidden state, in and out of every block
+    rrt__workspace shared; // what depths need not keep
+    rrt__workspace *at;    // [n_depths]: views of shared with the depth's own buffers
+    float **before,
+        **middle; // [n_depths] of [rows, hidden]: before a loop is entered, if the depth begins one
+    float *entered,
+        *d_entered;  // [rows, hidden], where a norm stands between loops: after it, and its gradient
+    float *d_hidden; // [rows, hidden]: gradient of the hidden state, in and out of every block
     float *d_normed[RRT__NORM_INPUTS]; // [rows, hidden]
     float *d_branch;                   // [rows, hidden]: of what a norm follows, before it is added
     float *d_q, *d_attended;           // as q, attended

@@ -14,6 +14,7 @@ rrt_status rrt__decoder_create(rrt__decoder *d, const rrt_model *model, const rr
     RRT__GOTO(rrt__arena_alloc(&d->arena, &d->kept, rows, hidden, "hidden states", err));
     RRT__GOTO(rrt__arena_alloc(&d->arena, &d->before, rows, hidden, "hidden states", err));
     RRT__GOTO(rrt__arena_alloc(&d->arena, &d->state, rows, hidden, "hidden states", err));
+    RRT__GOTO(rrt__arena_alloc(&d->arena, &d->entered, rows, hidden, "hidden states", err));
     RRT__GOTO(rrt__arena_alloc(&d->arena, &d->left, rows, sizeof *d->left, "exits", err));
     RRT__GOTO(rrt__arena_alloc(&d->arena, &d->exits, rows, sizeof *d->exits, "exits", err));
 done:
@@ -40,16 +41,26 @@ static void copy(const step *s, float *to, const float *from)
     rrt__team_barrier(s->pass.team);
 }
 
-// After a block of a loop that some tokens did not run.
-static void freeze(const step *s, int depth)
+// The tokens that have left are what they were: as they left, or as they entered this loop.
+static void restore(const step *s, const float *state)
 {
     rrt__decoder *d = s->decoder;
     size_t width = d->model->shape.hidden;
     rrt__share share = rrt__team_share(s->pass.team, s->pass.n_rows, 1);
+    for (size_t r = share.begin; r < share.end; r++)
+        if (d->left[r] && d->policy != RRT__KV_RECOMPUTE)
+            memcpy(d->workspace.hidden + r * width, state + r * width, width * sizeof(float));
+    rrt__team_barrier(s->pass.team);
+}
+
+// After a block of a loop that some tokens did not run.
+static void freeze(const step *s, int depth)
+{
+    rrt__decoder *d = s->decoder;
+    rrt__share share = rrt__team_share(s->pass.team, s->pass.n_rows, 1);
+    restore(s, d->entered);
     for (size_t r = share.begin; r < share.end; r++) {
         if (!d->left[r]) continue;
-        if (d->policy != RRT__KV_RECOMPUTE)
-            memcpy(d->workspace.hidden + r * width, d->kept + r * width, width * sizeof(float));
         if (d->policy == RRT__KV_COPY)
             rrt__sequence_copy(s->pass.spans[r].sequence, s->pass.spans[r].position, depth,
                                depth - d->model->plan.layers_per_block);
@@ -60,10 +71,14 @@ static void freeze(const step *s, int depth)
 static void run_loop(const step *s, int n)
 {
     rrt__depth_range loop = rrt__plan_loop(&s->decoder->model->plan, n);
+    rrt__segment all = {loop.begin, 0, s->pass.n_rows};
     copy(s, s->decoder->before, s->decoder->workspace.hidden);
-    for (int depth = loop.begin; depth < loop.end; depth++) {
-        rrt__walk_range(&s->pass, (rrt__depth_range){depth, depth + 1});
-        freeze(s, depth);
+    restore(s, s->decoder->kept);
+    rrt__walk_enter(&s->pass, &all, 1);
+    copy(s, s->decoder->entered, s->decoder->workspace.hidden);
+    for (; all.depth < loop.end; all.depth++) {
+        rrt__forward_block(&s->pass, &all, 1);
+        freeze(s, all.depth);
     }
 }
 

@@ -1,7 +1,8 @@
 // Decoding with exits: one token each of several sequences, until it leaves the loops by a rule.
 //
-// All rows run all depths side by side. A token that has left stays what it was: its hidden state is put back
-// after every block, so that the blocks only leave the keys and values that the policy asks for.
+// All rows run all depths side by side. A token that has left enters the loops that follow with the state
+// that it left with, which is put back after every block, so that the blocks only leave the keys and values
+// that the policy asks for.
 #ifndef RRT__DECODER_H
 #define RRT__DECODER_H
 
@@ -13,10 +14,11 @@ typedef struct rrt__decoder {
     rrt__exit_rule rule;
     rrt__kv_policy policy;
     rrt__workspace workspace;
-    float *logits;                // [rows, vocab]: after a step, those of each token's exit
-    int *left;                    // [rows]: after a step, how many loops each token ran
-    float *kept, *before, *state; // [rows, hidden]: with which it left; one loop before; at this boundary
-    rrt__exit_state *exits;       // [rows]
+    float *logits; // [rows, vocab]: after a step, those of each token's exit
+    int *left;     // [rows]: after a step, how many loops each token ran
+    // [rows, hidden]: with which it left; one loop before; at this boundary; as it entered this loop
+    float *kept, *before, *state, *entered;
+    rrt__exit_state *exits; // [rows]
     rrt__arena arena;
 } rrt__decoder;
 

@@ -5,6 +5,9 @@
 
 #include "pass/forward.h"
 
+// What happens to the hidden state of segments whose next depth begins a loop (plan.h).
+void rrt__walk_enter(const rrt__pass *pass, const rrt__segment *segments, size_t n_segments);
+
 // Each segment through `count` depths from its own on, all segments at one slot at a time.
 void rrt__walk_segments(const rrt__pass *pass, const rrt__segment *segments, size_t n_segments, int count,
                         rrt__block_function *block);

@@ -90,6 +90,10 @@ static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rr
     const rrt__shape *s = &tape->model->shape;
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     RRT__TRY(take(tape, &tape->d_hidden, rows, s->hidden, err));
+    if (tape->model->plan.norms_loops) {
+        RRT__TRY(take(tape, &tape->entered, rows, s->hidden, err));
+        RRT__TRY(take(tape, &tape->d_entered, rows, s->hidden, err));
+    }
     for (int i = 0; i < RRT__NORM_INPUTS; i++) RRT__TRY(take(tape, &tape->d_normed[i], rows, s->hidden, err));
     if (tape->shared.branch[0]) RRT__TRY(take(tape, &tape->d_branch, rows, s->hidden, err));
     if (tape->shared.plain_q) RRT__TRY(take(tape, &tape->d_plain_q, rows, q, err));
