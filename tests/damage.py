@@ -266,7 +266,7 @@ def fault_of(code, said, out):
     if REPORT.search(said): return "a sanitizer's report"
     if code not in (0, 1, 2): return f"ends by {code}"
     if code and not re.search(r"\w{3}", said): return f"ends by {code} and says nothing"
-    left = [p.name for p in out.iterdir()]
+    left = [p.name for p in out.iterdir() if not (p / "run.lock").exists()]  # a run that has begun can go on
     return f"fails and leaves {left}" if code and left else None
 
 
