@@ -30,8 +30,14 @@ tsan: ## engine, training and server under ThreadSanitizer; needs clang and libo
 	  ctest --test-dir build/tsan --output-on-failure -R 'engine|exits|train|shards|convert|quantized|serve'
 
 .PHONY: faults
-faults: build ## 40 kills of each verb that writes, and its calls fail one by one (minutes)
+faults: build ## 40 kills of each verb that writes, its calls fail one by one, its disk is full (minutes)
 	@python3 tests/test_files.py $(BUILD)/rrt $(BUILD)/tests/libfail_nth.so --kills 40 --calls 100
+
+.PHONY: damage
+damage: ## COPIES (2000) damaged files through the verbs that read them, under AddressSanitizer (a quarter of an hour)
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan --target rrt_cli
+	@python3 tests/damage.py build/asan/rrt --copies $${COPIES:-2000} --keep $(BUILD)/damaged
 
 .PHONY: mixes
 mixes: ## ten thousand random mixes of requests through the engine, under AddressSanitizer (minutes)

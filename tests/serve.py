@@ -65,8 +65,9 @@ class Server:
         raise AssertionError(name)
 
     def keeps_memory(self):
-        """AddressSanitizer does not give back what was freed."""
-        return b"__asan_init" in open(RRT, "rb").read()
+        """AddressSanitizer and ThreadSanitizer do not give back what was freed."""
+        binary = open(RRT, "rb").read()
+        return b"__asan_init" in binary or b"__tsan_init" in binary
 
     def bound_mb(self):
         """What it says that all may take."""

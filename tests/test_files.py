@@ -4,7 +4,7 @@ left over, the same bytes in the end.
 
     tests/test_files.py RRT FAIL_NTH.so [--kills N] [--calls N]     (make faults: 40 kills of each, every call)
 """
-import argparse, hashlib, os, pathlib, random, resource, shutil, signal, subprocess, sys, tempfile, time
+import argparse, ctypes, hashlib, os, pathlib, random, resource, shutil, signal, subprocess, sys, tempfile, time
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("rrt", type=lambda p: str(pathlib.Path(p).resolve()))
@@ -136,6 +136,53 @@ def test_full_disk(verb, old):
         verb.finish_after(f"with files of {limit} bytes")
 
 
+def may_mount():
+    """Whether this process may mount: it then does so where nobody else sees it."""
+    clone_newns, ms_rec, ms_private = 0x20000, 1 << 14, 1 << 18
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.unshare(clone_newns) == 0 and libc.mount(None, b"/", None, ctypes.c_ulong(ms_rec | ms_private), None) == 0
+
+
+def fill(folder, room):
+    """Leaves so many bytes free on its file system."""
+    with open(folder / "ballast", "wb") as file:
+        free = lambda: os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+        while (rest := free() - room) > 0:
+            file.write(bytes(rest))
+            file.flush()
+
+
+def test_no_room(verb, old):
+    """On a file system of its own that is full, or nearly: over an old result with --force, and over nothing."""
+    verb.reset(old)
+    free = lambda: os.statvfs(verb.folder).f_bavail
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", verb.folder], check=True)
+    try:
+        before = free()
+        (shutil.copytree if old.is_dir() else shutil.copy)(old, verb.out)
+        page, most = os.statvfs(verb.folder).f_frsize, before - free()
+        for pages in sorted({0, 1, 2, *(most * i // args.calls for i in range(args.calls)), most - 1}):
+            for there in (old, None):
+                shutil.rmtree(verb.out, ignore_errors=True) if verb.out.is_dir() else verb.out.unlink(missing_ok=True)
+                if there: (shutil.copytree if old.is_dir() else shutil.copy)(old, verb.out)
+                fill(verb.folder, pages * page)
+                when = f"with room for {pages} of {most} pages, over {'an old result' if there else 'nothing'}"
+                code, said = run(verb.force())
+                fits = verb.name == "train" and there and content(verb.out) == verb.plain  # a run that has begun frees the old one's room
+                check(code == 1 or fits, verb.name, when, "ends by", code, said)
+                check(code == 0 or "No space left on device" in said and str(verb.out) in said, verb.name, when, "says", said)
+                begun = (verb.out / "run.lock").exists() and not (there and content(verb.out) == content(old))
+                if begun: check(verb.name == "train", verb.name, when, "leaves a run")
+                elif there: check(verb.out.exists() and content(verb.out) == content(old), verb.name, when, "does not leave the old result")
+                left = [str(p) for p in verb.folder.rglob("*") if ".tmp-" in p.name or ".old-" in p.name]
+                left += [p.name for p in verb.folder.iterdir() if p.name != "ballast" and not (p == verb.out and (there or begun))]
+                check(not left, verb.name, when, "leaves", left)
+                (verb.folder / "ballast").unlink()
+                verb.finish_after(when)
+    finally:
+        subprocess.run(["umount", verb.folder], check=True)
+
+
 def test_kills(verb):
     """Of the same command, again and again, until it is done."""
     verb.reset()
@@ -161,6 +208,8 @@ def main():
         "export": ["export", model, out, "--to", "peft", "-t", 1],
         "teach": ["teach", "-m", model, "--data", text, "-o", out, "--top", 4, "-c", 16, "-t", 1],
         "train": ["train", model, "-o", out, "--data", text, "--tokens", 6400, "--batch", 2, "--ctx", 16, "-t", 1, "--checkpoint-steps", 9, "--resume", "auto"]}
+    mounts = may_mount()
+    if not mounts: print("full file systems: skipped, only root may mount one")
     try:
         for name, words in verbs.items():
             if args.only and name != args.only: continue
@@ -170,6 +219,7 @@ def main():
             test_calls(verb, old, "rename", NO_EXCHANGE=1)
             test_memory(verb, old)
             test_full_disk(verb, old)
+            if mounts: test_no_room(verb, old)
             test_kills(verb)
             print(name, "done", flush=True)
     finally:

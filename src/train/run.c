@@ -136,9 +136,10 @@ static rrt_status tell(rrt__run *r, const rrt_train_step *step, rrt_error *err)
     rrt__log_row row = {step->step,       step->tokens,        step->loss, step->cross_entropy,
                         step->divergence, step->learning_rate, step->norm, step->tokens_per_s,
                         r->now.seconds,   step->event};
-    RRT__TRY(rrt__log_write(&r->log, &row, err));
+    rrt_status status = rrt__log_write(&r->log, &row, err);
+    if (status) return rrt__at(err, status, "%s", r->folder);
     if (r->options->report) r->options->report(r->options->user, step);
-    rrt_status status = rrt__progress_report(r->options->progress, "train", share_done(r, 0), 1, err);
+    status = rrt__progress_report(r->options->progress, "train", share_done(r, 0), 1, err);
     if (!status) return RRT_STATUS_OK;
     RRT__TRY(rrt__run_save(r, err));
     return rrt__hint(err, status, "stopped at step %llu; it goes on there with --resume auto",
