@@ -33,7 +33,8 @@ enum { FORWARD_KL, CROSS_ENTROPY = 4, FIRST_OF_EXITS, EXIT_KD = 7, EXIT_KD_AND_G
 static const char *const families[] = {"llama", "neox"};
 static const char *const plans[] = {"cycle", "sequence", "ends", "normed"};
 enum { PLAN_COUNT = sizeof plans / sizeof *plans };
-static const char *const plans_with_exits[] = {"cycle", "ends", "normed", "loops"}; // the last with 3 loops and a coda
+static const char *const plans_with_exits[] = {"cycle", "ends", "normed",
+                                               "loops"}; // the last with 3 loops and a coda
 
 // The batch that the script makes for a salt.
 static void make_batch(int salt, size_t vocab, int32_t ids[ROWS], int32_t targets[ROWS])
