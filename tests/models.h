@@ -279,7 +279,7 @@ static inline rrt_model *create_like(const rrt_model *like, const rrt__plan *pla
 {
     rrt_error err = {0};
     rrt_model *model;
-    assert_ok(rrt__model_create(&model, like->family, &like->shape, plan, norms, &err));
+    assert_ok(rrt__model_allocate(&model, like->family, &like->shape, plan, norms, &err));
     size_t hidden = like->shape.hidden, embedding = like->shape.vocab * hidden;
     memcpy(model->embedding->weight, like->embedding->weight, embedding * sizeof(float));
     memcpy(model->head->weight, like->head->weight, embedding * sizeof(float));
@@ -298,7 +298,7 @@ static inline rrt_model *with_padding(const rrt_model *model, size_t extra)
     rrt_model *padded;
     rrt__shape shape = model->shape;
     shape.vocab += extra;
-    assert_ok(rrt__model_create(&padded, model->family, &shape, &model->plan, model->norms, &err));
+    assert_ok(rrt__model_allocate(&padded, model->family, &shape, &model->plan, model->norms, &err));
     size_t hidden = shape.hidden, embedding = model->shape.vocab * hidden;
     memcpy(padded->embedding->weight, model->embedding->weight, embedding * sizeof(float));
     fill_gaussian(padded->embedding->weight + embedding, extra * hidden, 7, 0, 1);

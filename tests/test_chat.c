@@ -252,7 +252,7 @@ static void assert_adapts(const char *template, const char *messages, const char
     rrt_chat *chat = open_chat(NULL, template);
     assert_ok(rrt__json_parse(&json, messages, strlen(messages), &err));
     assert_ok(rrt__chat_adapt(chat, json, true, &adapted, &err));
-    assert_ok(rrt__chat_render(chat, adapted, &(rrt__chat_options){0}, &prompt, &err));
+    assert_ok(rrt__chat_to_text(chat, adapted, &(rrt__render_options){0}, &prompt, &err));
     assert_string_equal(prompt.text, expected);
     rrt_chat_prompt_free(&prompt);
     json_decref(json);

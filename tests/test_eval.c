@@ -352,7 +352,7 @@ static void test_refusals(void **state)
     rrt__shape shape = model->shape;
     shape.vocab = 96;
     rrt_model *other;
-    assert_ok(rrt__model_create(&other, model->family, &shape, &model->plan, RRT__NORMS_TIED, &err));
+    assert_ok(rrt__model_allocate(&other, model->family, &shape, &model->plan, RRT__NORMS_TIED, &err));
     assert_fails(RRT_STATUS_MISMATCH, "96",
                  rrt_eval_kl(model, other, ids, 4, &(rrt_eval_options){.context = 4}, &kl, &err));
     rrt_model_close(other);

@@ -203,7 +203,7 @@ static double sparse_by_place(const float *x, void *context)
     float unused[VOCAB] = {0}, scratch[VOCAB];
     rrt__store_row *row = ((void **)context)[0];
     const int *kind = ((void **)context)[1];
-    return rrt__sparse_distil(truth, (rrt__divergence)*kind, unused, x, VOCAB, *row, 4, 1, scratch);
+    return rrt__sparse_distil(truth, (rrt__divergence_kind)*kind, unused, x, VOCAB, *row, 4, 1, scratch);
 }
 
 static void test_stored_teacher(void **state)
@@ -221,12 +221,13 @@ static void test_stored_teacher(void **state)
         for (uint32_t i = 0; i < VOCAB; i++) log_p[i] = rrt__f32_to_f16((float)(teacher[ids[i]] - total));
         rrt__store_row row = {ids, log_p};
         double whole = truth->distil[kind](full, student, teacher, VOCAB, 1, 0.5f);
-        double stored = rrt__sparse_distil(truth, (rrt__divergence)kind, sparse, student, VOCAB, row, VOCAB,
-                                           0.5f, scratch);
+        double stored = rrt__sparse_distil(truth, (rrt__divergence_kind)kind, sparse, student, VOCAB, row,
+                                           VOCAB, 0.5f, scratch);
         assert_near(stored, whole, 5e-3 * fabs(whole));
         assert_values("all stored", sparse, full, VOCAB, 1e-2); // f16 logarithms
         memset(sparse, 0, sizeof sparse);
-        stored = rrt__sparse_distil(truth, (rrt__divergence)kind, sparse, student, VOCAB, row, 4, 1, scratch);
+        stored =
+            rrt__sparse_distil(truth, (rrt__divergence_kind)kind, sparse, student, VOCAB, row, 4, 1, scratch);
         assert_true(stored <= whole * 1.005 && stored >= 0);
         void *context[2] = {&row, &kind};
         differentiate(sparse_by_place, context, student, VOCAB, expected);

@@ -16,7 +16,7 @@ static const float temperature = 1.7f, kd_weight = 0.7f;
 static const struct {
     const char *name;
     int divergence; // of the main loss; RRT__DIVERGENCE_COUNT: none
-    rrt__exit_options exits;
+    rrt__exit_training exits;
 } losses[] = {
     {"fkl", RRT__DIVERGENCE_FORWARD_KL, {0}},
     {"rkl", RRT__DIVERGENCE_REVERSE_KL, {0}},
@@ -91,7 +91,7 @@ static void open_training_of(training *t, const char *family, const char *plan, 
                                     .context = CONTEXT,
                                     .recompute = recompute,
                                     .threads = threads,
-                                    .objective = {plain ? 0 : (rrt__divergence)losses[loss].divergence,
+                                    .objective = {plain ? 0 : (rrt__divergence_kind)losses[loss].divergence,
                                                   plain ? 0 : kd_weight, temperature},
                                     .exits = losses[loss].exits};
     assert_ok(rrt__stepper_create(&t->stepper, t->model, plain ? NULL : t->teacher, &options, &step, &err));

@@ -331,7 +331,7 @@ static void test_tokenizer_larger_than_the_embedding(void **state)
     rrt__shape shape = llama->shape;
     shape.vocab = 50;
     rrt_model *small;
-    assert_ok(rrt__model_create(&small, llama->family, &shape, &llama->plan, RRT__NORMS_TIED, &err));
+    assert_ok(rrt__model_allocate(&small, llama->family, &shape, &llama->plan, RRT__NORMS_TIED, &err));
     temp_folder(path);
     assert_ok(rrt_model_save(small, path, &(rrt_save_options){.overwrite = 1}, &err));
     copy_file(RRT_TEST_DATA "/models/llama", path, "tokenizer.json");

@@ -135,7 +135,7 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
     rrt__plan plan;
     rrt_model *model;
     assert_ok(rrt__plan_make(&plan, RRT__SHARING_NONE, 1, 1, 0, 0, &err));
-    assert_ok(rrt__model_create(&model, family, shape, &plan, RRT__NORMS_TIED, &err));
+    assert_ok(rrt__model_allocate(&model, family, shape, &plan, RRT__NORMS_TIED, &err));
     model->depths[0].attention = shape->window ? RRT__ATTENTION_LOCAL : 0;
     rrt_model *again = round_trip(model, "f32");
     const rrt__shape *s = &again->shape;

@@ -258,7 +258,7 @@ static void test_counts_equal_a_built_model(void **state)
         rrt_model *model;
         rrt_model_info info;
         assert_ok(rrt__family_by_name(&family, i % 2 ? "llama" : "gpt_neox", &err));
-        assert_ok(rrt__model_create(&model, family, &shape, plan, norms, &err));
+        assert_ok(rrt__model_allocate(&model, family, &shape, plan, norms, &err));
         for (int d = 0; d < plan->n_depths; d++) {
             int uses = 0;
             for (int e = 0; e < plan->n_depths; e++) uses += plan->slot[e] == plan->slot[d];

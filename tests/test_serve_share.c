@@ -8,7 +8,7 @@ enum { CLIENTS = 6, STEPS = 20000, MOST = 900 };
 static void test_random(void **state)
 {
     (void)state;
-    rrt__share share = {.most_places = 18, .most_bytes = MOST};
+    rrt__fair_share share = {.most_places = 18, .most_bytes = MOST};
     rrt__client *clients[CLIENTS];
     size_t held[CLIENTS] = {0}, places[CLIENTS] = {0};
     uint64_t n_drawn = 0;
@@ -43,7 +43,7 @@ static void test_leaves_some(void **state)
 {
     (void)state;
     for (size_t most = 1; most < 300; most++) {
-        rrt__share share = {.most_places = most, .most_bytes = most};
+        rrt__fair_share share = {.most_places = most, .most_bytes = most};
         rrt__client *clients[3];
         size_t got[3] = {0}, n_bytes[3] = {0};
         for (int i = 0; i < 3; i++) {

@@ -54,7 +54,7 @@ static int stop_after(void *user, const char *stage, double done, double total)
 }
 
 // Broken off after every third step and resumed, with a teacher: the same bytes.
-static void check_stop_and_resume(rrt_optimizer optimizer, const char *whole, const char *pieces)
+static void check_stop_and_resume(rrt_optimizer_kind optimizer, const char *whole, const char *pieces)
 {
     rrt_error err = {0};
     rrt_train_result result;

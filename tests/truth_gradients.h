@@ -119,7 +119,7 @@ static double truth_d_cross_entropy(float *gradient, const float *logits, size_t
 }
 
 // Of one token: its share of the divergence, and in *slope the derivative with respect to q.
-static double truth_d_divergence(rrt__divergence kind, double log_p, double log_q, double *slope)
+static double truth_d_divergence(rrt__divergence_kind kind, double log_p, double log_q, double *slope)
 {
     double p = exp(log_p), q = exp(log_q), m = (p + q) / 2;
     switch (kind) {
@@ -139,7 +139,7 @@ static double truth_d_divergence(rrt__divergence kind, double log_p, double log_
 }
 
 // Any divergence D(q) has dD/ds[j] = q[j] (slope[j] - Σ q · slope) / T for q = truth_d_softmax(s / T).
-static double truth_d_distil(rrt__divergence kind, float *gradient, const float *student,
+static double truth_d_distil(rrt__divergence_kind kind, float *gradient, const float *student,
                              const float *teacher, size_t vocab, float temperature, float weight)
 {
     double t = temperature, q_total = truth_d_log_sum_exp(student, vocab, t), sum = 0, through = 0, slope;

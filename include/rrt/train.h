@@ -56,10 +56,10 @@ typedef enum rrt_exit_loss {
     RRT_EXIT_LOSS_WEIGHTED,   // exit n: n / (1 + 2 + … + B)
 } rrt_exit_loss;
 
-typedef enum rrt_optimizer {
+typedef enum rrt_optimizer_kind {
     RRT_OPTIMIZER_ADAMW,
     RRT_OPTIMIZER_MUON, // Muon for the matrices of layers and LoRA, AdamW for the rest
-} rrt_optimizer;
+} rrt_optimizer_kind;
 
 // What one step did.
 typedef struct rrt_train_step {
@@ -111,7 +111,7 @@ typedef struct rrt_train_options {
     bool bf16;        // round the factors of matrix products to bfloat16, sums in f32 (mixed precision):
                       // faster where the processor has AVX-512 BF16, nothing elsewhere
     bool recompute;   // hold less: make activations again on the way back
-    rrt_optimizer optimizer;
+    rrt_optimizer_kind optimizer;
     double learning_rate; // greatest; 3e-4
     double warmup;        // share of the run over which it rises; 0.05
     double least_rate;    // where the cosine ends, as a share of the greatest; 0.1

@@ -9,7 +9,7 @@
 #define RRT__SHARD_BYTES 5000000000ull // most of weights in one file: Hugging Face's for years
 
 // The same with all parameters, LoRA included, of the table. Vectors are read, matrices are deferred: the
-// table has to outlive the model, or rrt__model_unpack. names: the family's hf or gguf.
+// table has to outlive the model, or rrt__model_to_f32. names: the family's hf or gguf.
 rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt__tensor_table *table,
                            const rrt__names *names, rrt_error *err);
 
@@ -31,7 +31,7 @@ rrt_status rrt__model_take_in(rrt_model *model, rrt__storage quantized, const rr
                               rrt_error *err);
 
 // Makes an f32 model of any, in place, and closes the files that it was deferred to. threads 0: one per core.
-rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err);
+rrt_status rrt__model_to_f32(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err);
 
 // What a matrix becomes there, unless it is quantised on the way: what lies in memory, or in a mapped file of
 // ours, stays; a tensor of another file keeps its type; what is made of several becomes f32.

@@ -215,7 +215,7 @@ static void close_files(rrt_model *model)
     model->base = NULL;
 }
 
-rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err)
+rrt_status rrt__model_to_f32(rrt_model *model, int threads, const rrt_progress *progress, rrt_error *err)
 {
     taking t = {.model = model, .threads = threads, .progress = progress, .take = take_f32};
     if (model->matrices == RRT__MATRICES_F32) return RRT_STATUS_OK;
@@ -228,5 +228,5 @@ rrt_status rrt__model_unpack(rrt_model *model, int threads, const rrt_progress *
 
 rrt_status rrt_model_unpack(rrt_model *model, rrt_error *err)
 {
-    return rrt__model_unpack(model, 0, NULL, err);
+    return rrt__model_to_f32(model, 0, NULL, err);
 }

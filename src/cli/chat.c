@@ -96,9 +96,9 @@ static rrt_status ask(conversation *c, rrt_error *err)
     rrt_chat_prompt prompt;
     json_t *adapted;
     rrt__generation *g = &c->generation;
-    const rrt__chat_options options = {.arguments = c->kwargs, .add_generation_prompt = true};
+    const rrt__render_options options = {.arguments = c->kwargs, .add_generation_prompt = true};
     RRT__TRY(rrt__chat_adapt(c->chat, c->messages, true, &adapted, err));
-    rrt_status status = rrt__chat_render(c->chat, adapted, &options, &prompt, err);
+    rrt_status status = rrt__chat_to_text(c->chat, adapted, &options, &prompt, err);
     json_decref(adapted);
     if (status == RRT_STATUS_ARGUMENT)
         status = err->status = RRT_STATUS_FORMAT; // of what is said, no option's

@@ -57,7 +57,7 @@ static rrt_status choose_kinds(arguments *a, rrt_error *err)
     RRT__TRY(rrt__cli_choose("kd", a->kd, divergences, 4, &divergence, err));
     RRT__TRY(rrt__cli_choose("optimizer", a->optimizer, optimizers, 2, &optimizer, err));
     a->train.divergence = (rrt_divergence)divergence;
-    a->train.optimizer = (rrt_optimizer)optimizer;
+    a->train.optimizer = (rrt_optimizer_kind)optimizer;
     return RRT_STATUS_OK;
 }
 

@@ -185,7 +185,7 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     rrt_status status = run(out, source, &recipe, report, err);
     // A source that is in memory may be closed before the result.
     if (!status && source->matrices != RRT__MATRICES_DEFERRED)
-        status = rrt__model_unpack(*out, recipe.threads, NULL, err);
+        status = rrt__model_to_f32(*out, recipe.threads, NULL, err);
     if (status) {
         rrt_model_close(*out);
         *out = NULL;

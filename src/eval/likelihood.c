@@ -25,7 +25,7 @@ typedef struct target {
 
 typedef struct run {
     const rrt_model *model;
-    rrt__request *requests;
+    rrt__continuation *requests;
     size_t n_requests;
     int threads;
     int loops;
@@ -47,7 +47,7 @@ static size_t greater(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static bool same_context(const rrt__request *a, const rrt__request *b)
+static bool same_context(const rrt__continuation *a, const rrt__continuation *b)
 {
     return a->context == b->context && memcmp(a->ids, b->ids, a->context * sizeof *a->ids) == 0;
 }
@@ -56,7 +56,7 @@ static bool same_context(const rrt__request *a, const rrt__request *b)
 // them.
 static size_t measure_group(const run *r, size_t first, size_t *rows)
 {
-    const rrt__request *request = r->requests + first;
+    const rrt__continuation *request = r->requests + first;
     size_t count = 0;
     *rows = request->context;
     for (; first + count < r->n_requests && same_context(request, request + count); count++)
@@ -127,7 +127,7 @@ static void finish_step(run *r)
 {
     rrt__team_run(r->threads, run_step, r);
     for (size_t i = 0; i < r->n_targets; i++) {
-        rrt__request *request = &r->requests[r->targets[i].request];
+        rrt__continuation *request = &r->requests[r->targets[i].request];
         request->log_likelihood += r->targets[i].log_p;
         request->is_greedy = request->is_greedy && r->targets[i].is_greedy;
     }
@@ -155,7 +155,7 @@ static rrt_status run_continuations(run *r, size_t index, rrt_error *err)
     for (size_t i = 0; i < r->n_groups; i++) {
         group *g = &r->groups[i];
         if (index >= g->count) continue;
-        const rrt__request *request = &r->requests[g->first + index];
+        const rrt__continuation *request = &r->requests[g->first + index];
         size_t row = r->n_rows;
         add_span(r, g, request->context, request->ids + request->context,
                  request->count - request->context - 1);
@@ -203,7 +203,7 @@ static rrt_status open_run(run *r, int loops, rrt__kv_type kv_type, rrt_error *e
     const rrt_model *model = r->model;
     size_t rows = STEP_ROWS, positions = 1;
     for (size_t i = 0; i < r->n_requests; i++) {
-        rrt__request *request = &r->requests[i];
+        rrt__continuation *request = &r->requests[i];
         rows = greater(rows, greater(request->context, request->count - request->context));
         positions = greater(positions, request->count);
         request->log_likelihood = 0;
@@ -228,7 +228,7 @@ static void close_run(run *r)
     rrt__free(r->targets);
 }
 
-rrt_status rrt__likelihoods(const rrt_model *model, rrt__request *requests, size_t count, int threads,
+rrt_status rrt__likelihoods(const rrt_model *model, rrt__continuation *requests, size_t count, int threads,
                             int loops, rrt__kv_type kv_type, const rrt_progress *progress, const char *stage,
                             rrt_error *err)
 {

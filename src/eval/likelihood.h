@@ -7,16 +7,16 @@
 
 #include "pass/loop.h"
 
-typedef struct rrt__request {
+typedef struct rrt__continuation {
     const int32_t *ids;    // [count]: context, then continuation
     size_t context, count; // tokens; 1 ≤ context < count ≤ what the model can see + 1, ids of the vocabulary
     double log_likelihood; // result: Σ ln p of the continuation's tokens, each given those before it
     bool is_greedy;        // result: each of them was the most likely one, the first of equals
-} rrt__request;
+} rrt__continuation;
 
 // Keys and values are stored as kv_type. NUMERIC if the model's output is not finite. Progress is reported as
 // `stage`, in requests.
-rrt_status rrt__likelihoods(const rrt_model *model, rrt__request *requests, size_t count, int threads,
+rrt_status rrt__likelihoods(const rrt_model *model, rrt__continuation *requests, size_t count, int threads,
                             int loops, rrt__kv_type kv_type, const rrt_progress *progress, const char *stage,
                             rrt_error *err);
 

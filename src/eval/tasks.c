@@ -41,8 +41,9 @@ static rrt_status find_task(const task **out, const char *name, rrt_error *err)
 
 // The harness encodes the context on its own and the whole, and takes for the answer what the whole has
 // behind as many tokens. Special tokens in the text are special tokens, as Hugging Face's tokenizers see it.
-static rrt_status join(rrt__request *out, const rrt_model *model, rrt__arena *arena, const int32_t *context,
-                       size_t n_context, const int32_t *whole, size_t n_whole, rrt_error *err)
+static rrt_status join(rrt__continuation *out, const rrt_model *model, rrt__arena *arena,
+                       const int32_t *context, size_t n_context, const int32_t *whole, size_t n_whole,
+                       rrt_error *err)
 {
     size_t most = model->shape.context, n_answer = n_whole > n_context ? n_whole - n_context : 0;
     if (n_context == 0 || n_answer == 0)
@@ -56,11 +57,11 @@ static rrt_status join(rrt__request *out, const rrt_model *model, rrt__arena *ar
     RRT__TRY(rrt__arena_alloc(arena, &ids, n_whole - cut, sizeof *ids, "a question's tokens", err));
     memcpy(ids, context + cut, (n_context - cut) * sizeof *ids);
     memcpy(ids + n_context - cut, whole + n_context, n_answer * sizeof *ids);
-    *out = (rrt__request){.ids = ids, .context = n_context - cut, .count = n_whole - cut};
+    *out = (rrt__continuation){.ids = ids, .context = n_context - cut, .count = n_whole - cut};
     return RRT_STATUS_OK;
 }
 
-static rrt_status encode(rrt__request *out, const rrt_model *model, rrt__arena *arena,
+static rrt_status encode(rrt__continuation *out, const rrt_model *model, rrt__arena *arena,
                          const rrt__answer_text *text, rrt_error *err)
 {
     const rrt_encode_options options = {rrt_tokenizer_adds_bos(model->tokenizer), 1};
@@ -77,7 +78,7 @@ done:
     return status;
 }
 
-static rrt_status encode_question(rrt__request *requests, const rrt_model *model, rrt__arena *arena,
+static rrt_status encode_question(rrt__continuation *requests, const rrt_model *model, rrt__arena *arena,
                                   const rrt__questions *q, const rrt__question *question, rrt_error *err)
 {
     for (size_t i = question->first; i < question->first + question->count; i++)
@@ -85,7 +86,7 @@ static rrt_status encode_question(rrt__request *requests, const rrt_model *model
     return RRT_STATUS_OK;
 }
 
-static rrt_status encode_all(rrt__request *requests, const rrt_model *model, rrt__arena *arena,
+static rrt_status encode_all(rrt__continuation *requests, const rrt_model *model, rrt__arena *arena,
                              const rrt__questions *q, const char *path, rrt_error *err)
 {
     for (size_t i = 0; i < q->count; i++) {
@@ -99,7 +100,7 @@ static rrt_status encode_all(rrt__request *requests, const rrt_model *model, rrt
 static rrt_status score_answers(const rrt_model *model, rrt__questions *q, const char *stage,
                                 const char *path, const rrt_task_options *options, rrt_error *err)
 {
-    rrt__request *requests = NULL;
+    rrt__continuation *requests = NULL;
     rrt__arena arena = {0};
     rrt__kv_type kv_type;
     rrt_status status;

@@ -38,8 +38,8 @@ void rrt__answer_read(rrt_engine *e, rrt__answer *a, const float *logits, int th
     rrt__task *t = a->task;
     size_t vocab = e->model->shape.vocab;
     rrt_error err = {0};
-    a->is_finite = !rrt__sample(logits, vocab, &t->request.sampling, a->position + 1,
-                                e->candidates + (size_t)thread * vocab, &a->chosen, &err);
+    a->is_finite = !rrt__sample_at(logits, vocab, &t->request.sampling, a->position + 1,
+                                   e->candidates + (size_t)thread * vocab, &a->chosen, &err);
     const rrt__flight *f = &e->schedule.flights[a->flight];
     if (a->is_asked && t->has_rule) {
         rrt__exit_view view = rrt__exit_look(e->model, a->loop, e->states, e->before, f->row, logits);

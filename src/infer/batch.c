@@ -3,19 +3,19 @@
 
 #include "infer/engine_inside.h"
 
-static void clear(rrt__batch *b)
+static void clear(rrt__row_batch *b)
 {
     b->n_spans = b->n_segments = b->n_rows = 0;
 }
 
-static void add(rrt__batch *b, rrt__sequence *sequence, size_t position, size_t count, size_t source)
+static void add(rrt__row_batch *b, rrt__sequence *sequence, size_t position, size_t count, size_t source)
 {
     for (size_t i = 0; i < count; i++) b->source[b->n_rows++] = source + i;
     b->spans[b->n_spans++] = (rrt__span){sequence, position, count};
 }
 
 // The last rows run this depth first.
-static void add_to_segment(rrt__batch *b, int depth, size_t count)
+static void add_to_segment(rrt__row_batch *b, int depth, size_t count)
 {
     if (!b->n_segments || b->segments[b->n_segments - 1].depth != depth)
         b->segments[b->n_segments++] = (rrt__segment){depth, b->n_rows - count, 0};
@@ -36,7 +36,7 @@ static void move(rrt_engine *e, rrt__flight *f, size_t row)
 
 void rrt__batch_block(rrt_engine *e)
 {
-    rrt__batch *b = &e->block;
+    rrt__row_batch *b = &e->block;
     const rrt__schedule *s = &e->schedule;
     rrt__exit_state *last = e->exit_states;
     e->exit_states = e->last_exit_states;
@@ -87,7 +87,7 @@ void rrt__batch_coda(rrt_engine *e)
 
 void rrt__batch_fill(rrt_engine *e)
 {
-    rrt__batch *b = &e->fill;
+    rrt__row_batch *b = &e->fill;
     int loops = e->schedule.loops;
     size_t begin = e->n_filled, most = e->schedule.rows / (size_t)loops;
     clear(b);

@@ -36,7 +36,7 @@ static bool is_kv_tied(const rrt_model *model, int layers, int loops)
     return true;
 }
 
-static rrt_status create_batch(rrt_engine *e, rrt__batch *batch, size_t rows, rrt_error *err)
+static rrt_status create_batch(rrt_engine *e, rrt__row_batch *batch, size_t rows, rrt_error *err)
 {
     RRT__TRY(rrt__arena_alloc(&e->arena, &batch->spans, rows, sizeof *batch->spans, "a step's rows", err));
     RRT__TRY(

@@ -51,13 +51,13 @@ typedef struct rrt__answer {
 } rrt__answer;
 
 // Rows that run together.
-typedef struct rrt__batch {
+typedef struct rrt__row_batch {
     rrt__span *spans; // [rows], as all of these
     size_t n_spans, n_rows;
     rrt__segment *segments;
     size_t n_segments;
     size_t *source; // of each row: which of the states it is
-} rrt__batch;
+} rrt__row_batch;
 
 struct rrt_engine {
     const rrt_model *model;
@@ -78,7 +78,7 @@ struct rrt_engine {
     float *states, *before; // [rows, hidden]: at each row's boundary, and before the loop that it runs
     rrt__exit_state *exit_states,
         *last_exit_states; // [rows]: of this step, by a flight's first row; of the last
-    rrt__batch block, coda, fill;
+    rrt__row_batch block, coda, fill;
     size_t n_entering; // spans of block, the first
     int32_t *entering; // ids of their rows
     rrt__answer *answers;

@@ -73,8 +73,8 @@ static size_t count_kept(const candidate *sorted, size_t count, const rrt_sampli
     return kept;
 }
 
-rrt_status rrt__sample(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
-                       candidate *candidates, int32_t *id, rrt_error *err)
+rrt_status rrt__sample_at(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
+                          candidate *candidates, int32_t *id, rrt_error *err)
 {
     size_t greatest;
     RRT__TRY(find_greatest(logits, vocab, &greatest, err));
@@ -100,7 +100,7 @@ rrt_status rrt_sample(const float *logits, size_t vocab, const rrt_sampling *sam
     RRT__TRY(rrt__check_sampling(sampling, vocab, err));
     if (sampling->temperature != 0)
         RRT__TRY(rrt__alloc(&candidates, vocab, sizeof *candidates, "the sampler", err));
-    rrt_status status = rrt__sample(logits, vocab, sampling, position, candidates, id, err);
+    rrt_status status = rrt__sample_at(logits, vocab, sampling, position, candidates, id, err);
     rrt__free(candidates);
     return status;
 }

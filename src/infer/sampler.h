@@ -14,7 +14,7 @@ typedef struct rrt__candidate {
 rrt_status rrt__check_sampling(const rrt_sampling *sampling, size_t vocab, rrt_error *err);
 
 // As rrt_sample, of a sampling that was checked. candidates: [vocab], not needed where temperature is 0.
-rrt_status rrt__sample(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
-                       rrt__candidate *candidates, int32_t *id, rrt_error *err);
+rrt_status rrt__sample_at(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
+                          rrt__candidate *candidates, int32_t *id, rrt_error *err);
 
 #endif

@@ -11,7 +11,7 @@ static void gather_share(rrt__team team, const rrt_engine *e, float *to, const s
         memcpy(to + r * width, e->states + source[r] * width, width * sizeof(float));
 }
 
-static rrt__pass pass_of(rrt__team team, rrt_engine *e, const rrt__batch *b)
+static rrt__pass pass_of(rrt__team team, rrt_engine *e, const rrt__row_batch *b)
 {
     return rrt__pass_make(team, e->model, &e->workspace, b->spans, b->n_spans);
 }
@@ -20,7 +20,7 @@ static rrt__pass pass_of(rrt__team team, rrt_engine *e, const rrt__batch *b)
 static void run_loop(rrt__team team, rrt_engine *e)
 {
     rrt__workspace *ws = &e->workspace;
-    const rrt__batch *b = &e->block;
+    const rrt__row_batch *b = &e->block;
     const rrt__pass pass = pass_of(team, e, b), entering = rrt__pass_over(&pass, b->spans, e->n_entering);
     size_t width = e->model->shape.hidden, first = entering.n_rows;
     gather_share(team, e, ws->hidden + first * width, b->source + first, e->n_states - first);
@@ -42,7 +42,7 @@ static void run_coda(rrt__team team, rrt_engine *e)
 {
     rrt__workspace *ws = &e->workspace;
     size_t vocab = e->model->shape.vocab;
-    const rrt__batch *b = &e->coda;
+    const rrt__row_batch *b = &e->coda;
     const rrt__pass pass = pass_of(team, e, b);
     gather_share(team, e, ws->hidden, b->source, b->n_rows);
     rrt__forward_rotations_share(&pass);
@@ -80,7 +80,7 @@ static void fill_kv(rrt__team team, rrt_engine *e)
         rrt__team_barrier(team); // all have read n_filled
         if (team.ith == 0) rrt__batch_fill(e);
         rrt__team_barrier(team);
-        const rrt__batch *b = &e->fill;
+        const rrt__row_batch *b = &e->fill;
         const rrt__pass pass = pass_of(team, e, b);
         gather_share(team, e, e->workspace.hidden, b->source, b->n_rows);
         rrt__forward_rotations_share(&pass);

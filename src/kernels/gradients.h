@@ -9,13 +9,13 @@
 #include <stddef.h>
 
 // How far the student's softmax q is from the teacher's p (paper §3.6, appendix I).
-typedef enum rrt__divergence {
+typedef enum rrt__divergence_kind {
     RRT__DIVERGENCE_FORWARD_KL,      // Σ p (ln p - ln q)
     RRT__DIVERGENCE_REVERSE_KL,      // Σ q (ln q - ln p)
     RRT__DIVERGENCE_JENSEN_SHANNON,  // ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q) / 2
     RRT__DIVERGENCE_TOTAL_VARIATION, // ½ Σ |p - q|
     RRT__DIVERGENCE_COUNT
-} rrt__divergence;
+} rrt__divergence_kind;
 
 // One step of AdamW. Corrections are 1 / (1 - beta^step).
 typedef struct rrt__adam {

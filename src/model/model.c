@@ -157,8 +157,8 @@ rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, 
     return create(out, &like, err);
 }
 
-rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
+rrt_status rrt__model_allocate(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                               const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err)
 {
     return rrt__model_create_stored(out, family, shape, plan, norms, RRT__MATRICES_F32, err);
 }
@@ -246,7 +246,7 @@ rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err)
 
 rrt_status rrt__model_create_like(rrt_model **out, const rrt_model *model, rrt_error *err)
 {
-    RRT__TRY(rrt__model_create(out, model->family, &model->shape, &model->plan, model->norms, err));
+    RRT__TRY(rrt__model_allocate(out, model->family, &model->shape, &model->plan, model->norms, err));
     (*out)->shares_kv = model->shares_kv;
     for (int d = 0; d < model->plan.n_depths; d++) {
         (*out)->depths[d].attention = model->depths[d].attention;

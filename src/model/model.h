@@ -128,8 +128,8 @@ size_t rrt__shape_norm(const rrt__family *family, const rrt__shape *shape, rrt__
 rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
                                     const rrt__plan *plan, rrt__norms_mode norms, rrt__matrices matrices,
                                     rrt_error *err);
-rrt_status rrt__model_create(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
-                             const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
+rrt_status rrt__model_allocate(rrt_model **out, const rrt__family *family, const rrt__shape *shape,
+                               const rrt__plan *plan, rrt__norms_mode norms, rrt_error *err);
 
 // A model of the same plan and shapes, LoRA and gates included, all zero and without a tokenizer: room for
 // gradients and for the optimizer's moments.

@@ -46,7 +46,7 @@ static rrt_status read_tools(const json_t *body, const json_t **out, rrt_error *
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_options(const json_t *body, rrt__chat_options *o, rrt_error *err)
+static rrt_status read_options(const json_t *body, rrt__render_options *o, rrt_error *err)
 {
     RRT__TRY(read_tools(body, &o->tools, err));
     o->documents = json_object_get(body, "documents");
@@ -56,16 +56,16 @@ static rrt_status read_options(const json_t *body, rrt__chat_options *o, rrt_err
 }
 
 // Some templates want a tool call's arguments as the string that OpenAI's clients send.
-static rrt_status render(const rrt__server *server, const json_t *messages, const rrt__chat_options *o,
+static rrt_status render(const rrt__server *server, const json_t *messages, const rrt__render_options *o,
                          rrt_chat_prompt *out, rrt_error *err)
 {
     json_t *adapted;
     RRT__TRY(rrt__chat_adapt(server->chat, messages, true, &adapted, err));
-    rrt_status status = rrt__chat_render(server->chat, adapted, o, out, err);
+    rrt_status status = rrt__chat_to_text(server->chat, adapted, o, out, err);
     json_decref(adapted);
     if (status != RRT_STATUS_FORMAT) return status;
     RRT__TRY(rrt__chat_adapt(server->chat, messages, false, &adapted, err));
-    status = rrt__chat_render(server->chat, adapted, o, out, err);
+    status = rrt__chat_to_text(server->chat, adapted, o, out, err);
     json_decref(adapted);
     return status;
 }
@@ -74,8 +74,8 @@ rrt_status rrt__conversation_render(const rrt__server *server, const json_t *bod
                                     rrt_error *err)
 {
     const json_t *messages = json_object_get(body, "messages");
-    rrt__chat_options options = {.most_bytes = server->options.most_body_bytes,
-                                 .most_tokens = server->most_tokens};
+    rrt__render_options options = {.most_bytes = server->options.most_body_bytes,
+                                   .most_tokens = server->most_tokens};
     json_t *arguments = NULL;
     *out = (rrt_chat_prompt){0};
     if (!server->chat) {

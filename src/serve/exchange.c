@@ -50,7 +50,7 @@ void rrt__exchange_refund(rrt__exchange *x, size_t bytes)
 
 void rrt__exchange_identify(rrt__exchange *x, const char *name)
 {
-    rrt__share *share = &x->http->share;
+    rrt__fair_share *share = &x->http->share;
     pthread_mutex_lock(&x->http->lock);
     rrt__client *client = rrt__share_enter(share, name);
     if (client) rrt__share_leave(share, x->client);

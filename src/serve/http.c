@@ -239,7 +239,7 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
     }
     http->options = *options;
     http->patience_s = options->patience_s;
-    http->share = (rrt__share){.most_places = options->most_places, .most_bytes = options->most_bytes};
+    http->share = (rrt__fair_share){.most_places = options->most_places, .most_bytes = options->most_bytes};
     pthread_mutex_init(&http->lock, NULL);
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,

@@ -66,7 +66,7 @@ struct rrt__http {
     pthread_mutex_t lock; // of all below, and of exchanges and connections. No call that wakes libmicrohttpd
                           // is made under it: that has locks of its own
     rrt__connection *connections;
-    rrt__share share;
+    rrt__fair_share share;
     size_t n_exchanges;
     double patience_s;
     struct pollfd *polled;         // room for rrt__http_watch

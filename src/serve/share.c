@@ -7,7 +7,7 @@
 
 enum { TIMES_FREE = 8 };
 
-rrt__client *rrt__share_enter(rrt__share *share, const char *name)
+rrt__client *rrt__share_enter(rrt__fair_share *share, const char *name)
 {
     rrt__client *client = share->clients;
     while (client && strcmp(client->name, name) != 0) client = client->next;
@@ -21,7 +21,7 @@ rrt__client *rrt__share_enter(rrt__share *share, const char *name)
     return client;
 }
 
-void rrt__share_leave(rrt__share *share, rrt__client *client)
+void rrt__share_leave(rrt__fair_share *share, rrt__client *client)
 {
     if (--client->exchanges) return;
     rrt__client **at = &share->clients;
@@ -36,7 +36,7 @@ static bool may_take(size_t asked, size_t own, size_t all, size_t most)
     return asked <= left && (own + asked) / TIMES_FREE <= left - (left > 0);
 }
 
-bool rrt__share_take_place(rrt__share *share, rrt__client *client)
+bool rrt__share_take_place(rrt__fair_share *share, rrt__client *client)
 {
     if (!may_take(1, client->places, share->places, share->most_places)) return false;
     share->places++;
@@ -44,13 +44,13 @@ bool rrt__share_take_place(rrt__share *share, rrt__client *client)
     return true;
 }
 
-void rrt__share_free_place(rrt__share *share, rrt__client *client)
+void rrt__share_free_place(rrt__fair_share *share, rrt__client *client)
 {
     share->places--;
     client->places--;
 }
 
-bool rrt__share_take_bytes(rrt__share *share, rrt__client *client, size_t bytes, bool always)
+bool rrt__share_take_bytes(rrt__fair_share *share, rrt__client *client, size_t bytes, bool always)
 {
     if (!always && !may_take(bytes, client->bytes, share->bytes, share->most_bytes)) return false;
     share->bytes += bytes;
@@ -58,7 +58,7 @@ bool rrt__share_take_bytes(rrt__share *share, rrt__client *client, size_t bytes,
     return true;
 }
 
-void rrt__share_free_bytes(rrt__share *share, rrt__client *client, size_t bytes)
+void rrt__share_free_bytes(rrt__fair_share *share, rrt__client *client, size_t bytes)
 {
     share->bytes -= bytes;
     client->bytes -= bytes;

@@ -15,21 +15,21 @@ typedef struct rrt__client {
     size_t running, turn; // the worker's own (turns.c): choices in the engine, and when it last got a place
 } rrt__client;
 
-typedef struct rrt__share {
+typedef struct rrt__fair_share {
     rrt__client *clients;
     size_t places, bytes; // that are taken
     size_t most_places, most_bytes;
-} rrt__share;
+} rrt__fair_share;
 
 // One more exchange of a client, who may be new. NULL: out of memory.
-rrt__client *rrt__share_enter(rrt__share *share, const char *name);
-void rrt__share_leave(rrt__share *share, rrt__client *client);
+rrt__client *rrt__share_enter(rrt__fair_share *share, const char *name);
+void rrt__share_leave(rrt__fair_share *share, rrt__client *client);
 
-bool rrt__share_take_place(rrt__share *share, rrt__client *client);
-void rrt__share_free_place(rrt__share *share, rrt__client *client);
+bool rrt__share_take_place(rrt__fair_share *share, rrt__client *client);
+void rrt__share_free_place(rrt__fair_share *share, rrt__client *client);
 
 // `always`: for what is small and cannot be refused.
-bool rrt__share_take_bytes(rrt__share *share, rrt__client *client, size_t bytes, bool always);
-void rrt__share_free_bytes(rrt__share *share, rrt__client *client, size_t bytes);
+bool rrt__share_take_bytes(rrt__fair_share *share, rrt__client *client, size_t bytes, bool always);
+void rrt__share_free_bytes(rrt__fair_share *share, rrt__client *client, size_t bytes);
 
 #endif

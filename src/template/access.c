@@ -42,7 +42,7 @@ static rrt_status method_of(rrt__run *run, const rrt__value *of, const rrt__meth
 
 static rrt__value neighbour(const rrt__loop *loop, size_t index, const char *why)
 {
-    return index < loop->items->count ? rrt__sequence_at(loop->items, index) : rrt__undefined(why);
+    return index < loop->items->count ? rrt__value_list_at(loop->items, index) : rrt__undefined(why);
 }
 
 static bool loop_attribute(const rrt__loop *loop, const rrt__value *name, rrt__value *out)
@@ -101,7 +101,7 @@ static rrt_status find_index(const rrt__value *of, int64_t index, rrt__value *ou
     if (!*found) return RRT_STATUS_OK;
     *out = is_text ? rrt__text_slice(of, rrt__text_offset(of, (size_t)index),
                                      rrt__text_offset(of, (size_t)index + 1))
-                   : rrt__sequence_at(of->sequence, (size_t)index);
+                   : rrt__value_list_at(of->sequence, (size_t)index);
     return RRT_STATUS_OK;
 }
 
@@ -202,7 +202,7 @@ static rrt_status slice_text(rrt__run *run, const rrt__value *text, const rrt__v
                                           rrt__text_offset(text, (size_t)stop));
         return RRT_STATUS_OK;
     }
-    rrt__sequence characters;
+    rrt__value_list characters;
     RRT__TRY(rrt__items_of(run, text, &characters));
     RRT__TRY(rrt__text_copy(run, "", 0, 0, out));
     for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step)
@@ -220,13 +220,13 @@ rrt_status rrt__slice_of(rrt__run *run, const rrt__value *of, const rrt__value b
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "a slice of a %s", rrt__type_name(of));
     if (of->kind == RRT__VALUE_RANGE) return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "a slice of a range");
     RRT__TRY(read_bounds(run, bounds, (int64_t)of->sequence->count, &start, &stop, &step));
-    RRT__TRY(rrt__sequence_new(run, of->kind, 0, out));
+    RRT__TRY(rrt__value_list_new(run, of->kind, 0, out));
     if (step == 1 && stop > start) { // nothing changes a list: the part can share its items
         out->sequence->items = of->sequence->items + start;
         out->sequence->count = out->sequence->capacity = (size_t)(stop - start);
         return RRT_STATUS_OK;
     }
     for (int64_t i = start; step > 0 ? i < stop : i > stop; i += step)
-        RRT__TRY(rrt__sequence_add(run, out, of->sequence->items[i]));
+        RRT__TRY(rrt__value_list_add(run, out, of->sequence->items[i]));
     return RRT_STATUS_OK;
 }

@@ -7,11 +7,11 @@ static rrt_status spread(rrt__run *run, const rrt__node *argument, const rrt__va
                          rrt__value *named)
 {
     if (argument->op == '*') {
-        rrt__sequence sequence;
+        rrt__value_list sequence;
         RRT__TRY(rrt__check_defined(run, value));
         RRT__TRY(rrt__items_of(run, value, &sequence));
         for (size_t i = 0; i < sequence.count; i++)
-            RRT__TRY(rrt__sequence_add(run, items, sequence.items[i]));
+            RRT__TRY(rrt__value_list_add(run, items, sequence.items[i]));
         return RRT_STATUS_OK;
     }
     if (value->kind != RRT__VALUE_DICT)
@@ -29,7 +29,7 @@ rrt_status rrt__arguments_of(rrt__run *run, const rrt__node *list, rrt__argument
     rrt__value items = {0}, named = {0};
     *out = (rrt__arguments){0};
     if (!list) return RRT_STATUS_OK;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 2, &items));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, 2, &items));
     RRT__TRY(rrt__dict_new(run, &named));
     for (const rrt__node *argument = list; argument; argument = argument->next) {
         rrt__value value, key;
@@ -40,7 +40,7 @@ rrt_status rrt__arguments_of(rrt__run *run, const rrt__node *list, rrt__argument
             RRT__TRY(rrt__text_borrow(run, argument->name->text, argument->name->length, 0, &key));
             RRT__TRY(rrt__dict_set(run, named.dict, key, value));
         } else {
-            RRT__TRY(rrt__sequence_add(run, &items, value));
+            RRT__TRY(rrt__value_list_add(run, &items, value));
         }
     }
     *out = (rrt__arguments){items.sequence->items, items.sequence->count, named.dict->entries,
@@ -115,10 +115,10 @@ static rrt_status set_rest(rrt__run *run, const rrt__macro *macro, const rrt__ar
 {
     rrt__value rest, named;
     const rrt__value *caller = find_named(arguments, "caller", 6);
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_TUPLE, 0, &rest));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_TUPLE, 0, &rest));
     RRT__TRY(rrt__dict_new(run, &named));
     for (size_t i = parameters; i < arguments->count; i++)
-        RRT__TRY(rrt__sequence_add(run, &rest, arguments->items[i]));
+        RRT__TRY(rrt__value_list_add(run, &rest, arguments->items[i]));
     for (size_t i = 0; i < arguments->n_named; i++) {
         const rrt__value *key = &arguments->named[i].key;
         const rrt__node *parameter = macro->node->list;

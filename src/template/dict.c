@@ -129,12 +129,12 @@ rrt_status rrt__dict_set(rrt__run *run, rrt__dict *dict, rrt__value key, rrt__va
 rrt_status rrt__dict_items(rrt__run *run, const rrt__dict *dict, rrt__kind kind, rrt__value *out)
 {
     rrt__value pair;
-    RRT__TRY(rrt__sequence_new(run, kind, dict->count, out));
+    RRT__TRY(rrt__value_list_new(run, kind, dict->count, out));
     for (size_t i = 0; i < dict->count; i++) {
-        RRT__TRY(rrt__sequence_new(run, RRT__VALUE_TUPLE, 2, &pair));
-        RRT__TRY(rrt__sequence_add(run, &pair, dict->entries[i].key));
-        RRT__TRY(rrt__sequence_add(run, &pair, dict->entries[i].value));
-        RRT__TRY(rrt__sequence_add(run, out, pair));
+        RRT__TRY(rrt__value_list_new(run, RRT__VALUE_TUPLE, 2, &pair));
+        RRT__TRY(rrt__value_list_add(run, &pair, dict->entries[i].key));
+        RRT__TRY(rrt__value_list_add(run, &pair, dict->entries[i].value));
+        RRT__TRY(rrt__value_list_add(run, out, pair));
     }
     return RRT_STATUS_OK;
 }
@@ -176,12 +176,12 @@ static rrt_status list_of_json(rrt__run *run, const json_t *json, unsigned char 
 {
     size_t i;
     const json_t *item;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, json_array_size(json), out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, json_array_size(json), out));
     json_array_foreach(json, i, item)
     {
         rrt__value value;
         RRT__TRY(rrt__value_of_json(run, item, mark, word_key, &value));
-        RRT__TRY(rrt__sequence_add(run, out, value));
+        RRT__TRY(rrt__value_list_add(run, out, value));
     }
     return RRT_STATUS_OK;
 }

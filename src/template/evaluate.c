@@ -51,11 +51,11 @@ static rrt_status evaluate_name(rrt__run *run, const rrt__node *node, rrt__value
 
 static rrt_status evaluate_items(rrt__run *run, const rrt__node *node, rrt__kind kind, rrt__value *out)
 {
-    RRT__TRY(rrt__sequence_new(run, kind, 2, out));
+    RRT__TRY(rrt__value_list_new(run, kind, 2, out));
     for (const rrt__node *item = node->list; item; item = item->next) {
         rrt__value value;
         RRT__TRY(rrt__evaluate(run, item, &value));
-        RRT__TRY(rrt__sequence_add(run, out, value));
+        RRT__TRY(rrt__value_list_add(run, out, value));
     }
     return RRT_STATUS_OK;
 }

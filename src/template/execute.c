@@ -46,7 +46,7 @@ static rrt_status assign_member(rrt__run *run, const rrt__node *target, const rr
 
 static rrt_status assign(rrt__run *run, const rrt__node *target, const rrt__value *value)
 {
-    rrt__sequence items;
+    rrt__value_list items;
     size_t i = 0;
     if (target->kind == RRT__NODE_NAME) return rrt__scope_set(run, run->scope, target->name, *value);
     if (target->kind == RRT__NODE_MEMBER) return assign_member(run, target, value);
@@ -99,22 +99,22 @@ static rrt_status execute_with(rrt__run *run, const rrt__node *node)
 // --- loops ----------------------------------------------------------------------------------------------
 
 // Those of the items for which the loop's condition holds.
-static rrt_status filter_items(rrt__run *run, const rrt__node *node, rrt__sequence *items)
+static rrt_status filter_items(rrt__run *run, const rrt__node *node, rrt__value_list *items)
 {
     rrt__value kept;
     rrt__scope *scope, *outer = run->scope;
     rrt_status status = RRT_STATUS_OK;
     RRT__TRY(rrt__pool_alloc(&run->pool, &scope, 1, sizeof *scope, run->err));
     scope->outer = outer;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, items->count, &kept));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, items->count, &kept));
     for (size_t i = 0; !status && i < items->count; i++) {
         rrt__value holds;
         RRT__TRY(rrt__scope_again(run, &scope));
         run->scope = scope;
-        const rrt__value item = rrt__sequence_at(items, i);
+        const rrt__value item = rrt__value_list_at(items, i);
         status = assign(run, node->a, &item);
         if (!status) status = rrt__evaluate(run, node->c, &holds);
-        if (!status && rrt__is_true(&holds)) status = rrt__sequence_add(run, &kept, item);
+        if (!status && rrt__is_true(&holds)) status = rrt__value_list_add(run, &kept, item);
         run->scope = outer;
     }
     *items = *kept.sequence;
@@ -129,7 +129,7 @@ static rrt_status run_iteration(rrt__run *run, const rrt__node *node, rrt__scope
     run->scope = *scope;
     rrt_status status = RRT_STATUS_OK;
     if (name) status = rrt__scope_set(run, *scope, name, (rrt__value){.kind = RRT__VALUE_LOOP, .loop = loop});
-    const rrt__value item = rrt__sequence_at(loop->items, loop->index);
+    const rrt__value item = rrt__value_list_at(loop->items, loop->index);
     if (!status) status = assign(run, node->a, &item);
     if (!status) status = rrt__execute(run, node->body);
     run->scope = outer;
@@ -139,7 +139,7 @@ static rrt_status run_iteration(rrt__run *run, const rrt__node *node, rrt__scope
 static rrt_status execute_for(rrt__run *run, const rrt__node *node)
 {
     rrt__value over;
-    rrt__sequence *items;
+    rrt__value_list *items;
     rrt__loop *loop;
     rrt__scope *scope;
     RRT__TRY(rrt__evaluate(run, node->b, &over));

@@ -314,8 +314,8 @@ static rrt_status filter_format(rrt__run *run, const rrt__value *self, const rrt
         for (size_t i = 0; i < a->n_named; i++)
             RRT__TRY(rrt__dict_set(run, values.dict, a->named[i].key, a->named[i].value));
     } else {
-        RRT__TRY(rrt__sequence_new(run, RRT__VALUE_TUPLE, a->count, &values));
-        for (size_t i = 0; i < a->count; i++) RRT__TRY(rrt__sequence_add(run, &values, a->items[i]));
+        RRT__TRY(rrt__value_list_new(run, RRT__VALUE_TUPLE, a->count, &values));
+        for (size_t i = 0; i < a->count; i++) RRT__TRY(rrt__value_list_add(run, &values, a->items[i]));
     }
     return rrt__format_percent(run, &text, &values, out);
 }

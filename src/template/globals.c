@@ -29,7 +29,7 @@ static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt_
     uint64_t count = count_range(start, stop, step);
     if (count > MOST_RANGE)
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "a range of more than %d numbers", MOST_RANGE);
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_RANGE, 0, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_RANGE, 0, out));
     out->sequence->items = NULL;
     out->sequence->count = count;
     out->sequence->start = start;
@@ -47,7 +47,7 @@ static rrt_status fill(rrt__run *run, const rrt__arguments *a, rrt__dict *dict)
         for (size_t i = 0; i < from->count; i++)
             RRT__TRY(rrt__dict_set(run, dict, from->entries[i].key, from->entries[i].value));
     } else if (a->count) {
-        rrt__sequence items, pair;
+        rrt__value_list items, pair;
         RRT__TRY(rrt__items_of(run, &a->items[0], &items));
         for (size_t i = 0; i < items.count; i++) {
             RRT__TRY(rrt__items_of(run, &items.items[i], &pair));
@@ -130,8 +130,8 @@ static rrt_status global_cycler(rrt__run *run, const rrt__value *self, const rrt
     rrt__value items;
     (void)self;
     if (!a->count || a->n_named) return rrt__run_fail(run, RRT_STATUS_FORMAT, "cycler needs items");
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, a->count, &items));
-    for (size_t i = 0; i < a->count; i++) RRT__TRY(rrt__sequence_add(run, &items, a->items[i]));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, a->count, &items));
+    for (size_t i = 0; i < a->count; i++) RRT__TRY(rrt__value_list_add(run, &items, a->items[i]));
     RRT__TRY(make_cycler(run, RRT__VALUE_CYCLER, out));
     out->cycler->items = items.sequence;
     return RRT_STATUS_OK;

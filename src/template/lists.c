@@ -5,7 +5,7 @@
 
 static rrt_status items_for(rrt__run *run, const rrt__value *self, const rrt__arguments *a, const char *what,
                             const char *names, int needed, rrt__value given[RRT__MOST_PARAMETERS],
-                            rrt__sequence *items)
+                            rrt__value_list *items)
 {
     RRT__TRY(rrt__bind(run, a, what, names, needed, given));
     return rrt__items_of(run, self, items);
@@ -19,10 +19,10 @@ static bool is_given(const rrt__value *value)
 static rrt_status filter_list(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "list", "", 0, given, &items));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, items.count, out));
-    for (size_t i = 0; i < items.count; i++) RRT__TRY(rrt__sequence_add(run, out, items.items[i]));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, items.count, out));
+    for (size_t i = 0; i < items.count; i++) RRT__TRY(rrt__value_list_add(run, out, items.items[i]));
     return RRT_STATUS_OK;
 }
 
@@ -30,7 +30,7 @@ static rrt_status filter_first(rrt__run *run, const rrt__value *self, const rrt_
                                rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "first", "", 0, given, &items));
     // The others of an iterator are still to come.
     if (self->kind == RRT__VALUE_ITERATOR && items.count) self->sequence->next -= items.count - 1;
@@ -47,7 +47,7 @@ static rrt_status check_reversible(rrt__run *run, const rrt__value *self)
 static rrt_status filter_last(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(check_reversible(run, self));
     RRT__TRY(items_for(run, self, a, "last", "", 0, given, &items));
     *out = items.count ? items.items[items.count - 1] : rrt__undefined("no last item: the sequence is empty");
@@ -57,7 +57,7 @@ static rrt_status filter_last(rrt__run *run, const rrt__value *self, const rrt__
 static rrt_status filter_join(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS], separator;
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "join", "d attribute", 0, given, &items));
     RRT__TRY(rrt__text_copy(run, "", 0, 0, &separator));
     if (given[0].kind != RRT__VALUE_MISSING) RRT__TRY(rrt__str(run, &given[0], &separator));
@@ -75,14 +75,14 @@ static rrt_status filter_reverse(rrt__run *run, const rrt__value *self, const rr
                                  rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     bool is_text = rrt__is_text(self);
     RRT__TRY(items_for(run, self, a, "reverse", "", 0, given, &items));
     RRT__TRY(is_text ? rrt__text_copy(run, "", 0, 0, out)
-                     : rrt__sequence_new(run, RRT__VALUE_ITERATOR, items.count, out));
+                     : rrt__value_list_new(run, RRT__VALUE_ITERATOR, items.count, out));
     for (size_t i = items.count; i-- > 0;)
         RRT__TRY(is_text ? rrt__text_append(run, out, &items.items[i])
-                         : rrt__sequence_add(run, out, items.items[i]));
+                         : rrt__value_list_add(run, out, items.items[i]));
     return RRT_STATUS_OK;
 }
 
@@ -113,14 +113,14 @@ static rrt_status key_of(rrt__run *run, const rrt__value *item, const rrt__value
         return fold(run, out, cases);
     }
     const char *data = rrt__text_data(attribute);
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 2, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, 2, out));
     for (size_t at = 0, end; at <= attribute->text.length; at = end + 1) {
         const char *next = memchr(data + at, ',', attribute->text.length - at);
         end = next ? (size_t)(next - data) : attribute->text.length;
         rrt__value path = rrt__text_slice(attribute, at, end), part;
         RRT__TRY(rrt__attribute_path(run, item, &path, &part));
         RRT__TRY(fold(run, &part, cases));
-        RRT__TRY(rrt__sequence_add(run, out, part));
+        RRT__TRY(rrt__value_list_add(run, out, part));
     }
     return RRT_STATUS_OK;
 }
@@ -157,8 +157,8 @@ static rrt_status sort(rrt__run *run, keyed **items, size_t count, bool reverse)
     return RRT_STATUS_OK;
 }
 
-static rrt_status key_all(rrt__run *run, const rrt__sequence *items, const rrt__value *attribute, bool cases,
-                          keyed **out)
+static rrt_status key_all(rrt__run *run, const rrt__value_list *items, const rrt__value *attribute,
+                          bool cases, keyed **out)
 {
     RRT__TRY(rrt__pool_alloc(&run->pool, out, items->count, sizeof **out, run->err));
     for (size_t i = 0; i < items->count; i++) {
@@ -170,15 +170,15 @@ static rrt_status key_all(rrt__run *run, const rrt__sequence *items, const rrt__
 
 static rrt_status collect(rrt__run *run, const keyed *sorted, size_t count, rrt__value *out)
 {
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, count, out));
-    for (size_t i = 0; i < count; i++) RRT__TRY(rrt__sequence_add(run, out, sorted[i].item));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, count, out));
+    for (size_t i = 0; i < count; i++) RRT__TRY(rrt__value_list_add(run, out, sorted[i].item));
     return RRT_STATUS_OK;
 }
 
 static rrt_status filter_sort(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     keyed *sorted;
     RRT__TRY(items_for(run, self, a, "sort", "reverse case_sensitive attribute", 0, given, &items));
     RRT__TRY(key_all(run, &items, &given[2], rrt__is_true(&given[1]), &sorted));
@@ -215,7 +215,7 @@ static rrt_status filter_items(rrt__run *run, const rrt__value *self, const rrt_
 {
     rrt__value none[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "items", "", 0, none));
-    if (self->kind == RRT__VALUE_UNDEFINED) return rrt__sequence_new(run, RRT__VALUE_ITERATOR, 0, out);
+    if (self->kind == RRT__VALUE_UNDEFINED) return rrt__value_list_new(run, RRT__VALUE_ITERATOR, 0, out);
     return pairs_of(run, self, RRT__VALUE_ITERATOR, out);
 }
 
@@ -224,7 +224,7 @@ static rrt_status extreme(rrt__run *run, const rrt__value *self, const rrt__argu
                           rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     keyed *keys;
     size_t best = 0;
     RRT__TRY(items_for(run, self, a, is_max ? "max" : "min", "case_sensitive attribute", 0, given, &items));
@@ -253,17 +253,17 @@ static rrt_status filter_unique(rrt__run *run, const rrt__value *self, const rrt
                                 rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS], seen, *there;
-    rrt__sequence items;
+    rrt__value_list items;
     keyed *keys;
     RRT__TRY(items_for(run, self, a, "unique", "case_sensitive attribute", 0, given, &items));
     RRT__TRY(key_all(run, &items, &given[1], rrt__is_true(&given[0]), &keys));
     RRT__TRY(rrt__dict_new(run, &seen));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_ITERATOR, items.count, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_ITERATOR, items.count, out));
     for (size_t i = 0; i < items.count; i++) {
         RRT__TRY(rrt__dict_find(run, seen.dict, &keys[i].key, &there));
         if (there) continue;
         RRT__TRY(rrt__dict_set(run, seen.dict, keys[i].key, rrt__none()));
-        RRT__TRY(rrt__sequence_add(run, out, keys[i].item));
+        RRT__TRY(rrt__value_list_add(run, out, keys[i].item));
     }
     return RRT_STATUS_OK;
 }
@@ -271,7 +271,7 @@ static rrt_status filter_unique(rrt__run *run, const rrt__value *self, const rrt
 static rrt_status filter_sum(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS], item, before;
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "sum", "attribute start", 0, given, &items));
     *out = given[1].kind == RRT__VALUE_MISSING ? rrt__int(0) : given[1];
     if (rrt__is_text(out)) return rrt__run_fail(run, RRT_STATUS_FORMAT, "sum of strings");
@@ -297,10 +297,10 @@ static rrt__arguments behind(const rrt__arguments *a, size_t skipped)
 static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS] = {0}, value;
-    rrt__sequence items;
+    rrt__value_list items;
     rrt__arguments rest = {0};
     const rrt__filter *filter = NULL;
-    if (!rrt__is_true(self)) return rrt__sequence_new(run, RRT__VALUE_ITERATOR, 0, out);
+    if (!rrt__is_true(self)) return rrt__value_list_new(run, RRT__VALUE_ITERATOR, 0, out);
     RRT__TRY(rrt__items_of(run, self, &items));
     if (a->count == 0) {
         RRT__TRY(rrt__bind(run, a, "map", "attribute default", 1, given));
@@ -312,14 +312,14 @@ static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__a
             return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "a filter that map is asked for");
         rest = behind(a, 1);
     }
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_ITERATOR, items.count, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_ITERATOR, items.count, out));
     RRT__TRY(rrt__enter(run)); // the filter may be map again
     for (size_t i = 0; i < items.count; i++) {
         RRT__TRY(filter ? filter->function(run, &items.items[i], &rest, &value)
                         : rrt__attribute_path(run, &items.items[i], &given[0], &value));
         if (!filter && value.kind == RRT__VALUE_UNDEFINED && given[1].kind != RRT__VALUE_MISSING)
             value = given[1];
-        RRT__TRY(rrt__sequence_add(run, out, value));
+        RRT__TRY(rrt__value_list_add(run, out, value));
     }
     rrt__leave(run);
     return RRT_STATUS_OK;
@@ -329,10 +329,10 @@ static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__a
 static rrt_status pick(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool of_attribute,
                        bool keeps, rrt__value *out)
 {
-    rrt__sequence items;
+    rrt__value_list items;
     const rrt__test *test = NULL;
     size_t at = of_attribute ? 1 : 0;
-    if (!rrt__is_true(self)) return rrt__sequence_new(run, RRT__VALUE_ITERATOR, 0, out);
+    if (!rrt__is_true(self)) return rrt__value_list_new(run, RRT__VALUE_ITERATOR, 0, out);
     if (a->count < at) return rrt__run_fail(run, RRT_STATUS_FORMAT, "an attribute's name is missing");
     if (a->count > at) {
         const rrt__value *name = &a->items[at];
@@ -342,13 +342,13 @@ static rrt_status pick(rrt__run *run, const rrt__value *self, const rrt__argumen
     }
     const rrt__arguments rest = behind(a, a->count > at ? at + 1 : at);
     RRT__TRY(rrt__items_of(run, self, &items));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_ITERATOR, 4, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_ITERATOR, 4, out));
     for (size_t i = 0; i < items.count; i++) {
         rrt__value value = items.items[i];
         if (of_attribute) RRT__TRY(rrt__attribute_path(run, &items.items[i], &a->items[0], &value));
         bool holds = rrt__is_true(&value);
         if (test) RRT__TRY(test->function(run, &value, &rest, &holds));
-        if (holds == keeps) RRT__TRY(rrt__sequence_add(run, out, items.items[i]));
+        if (holds == keeps) RRT__TRY(rrt__value_list_add(run, out, items.items[i]));
     }
     return RRT_STATUS_OK;
 }
@@ -381,23 +381,23 @@ static rrt_status filter_batch(rrt__run *run, const rrt__value *self, const rrt_
                                rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS], batch;
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "batch", "linecount fill_with", 1, given, &items));
     if (!rrt__is_whole(&given[0]) || rrt__whole(&given[0]) < 1 || rrt__whole(&given[0]) > 1 << 20)
         return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "batch with such a count");
     size_t size = (size_t)rrt__whole(&given[0]);
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_ITERATOR, 0, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_ITERATOR, 0, out));
     for (size_t i = 0; i < items.count; i += size) {
-        RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 0, &batch));
+        RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, 0, &batch));
         for (size_t k = i; k < i + size; k++) {
             if (k < items.count)
-                RRT__TRY(rrt__sequence_add(run, &batch, items.items[k]));
+                RRT__TRY(rrt__value_list_add(run, &batch, items.items[k]));
             else if (is_given(&given[1]))
-                RRT__TRY(rrt__sequence_add(run, &batch, given[1]));
+                RRT__TRY(rrt__value_list_add(run, &batch, given[1]));
             else
                 break;
         }
-        RRT__TRY(rrt__sequence_add(run, out, batch));
+        RRT__TRY(rrt__value_list_add(run, out, batch));
     }
     return RRT_STATUS_OK;
 }

@@ -26,10 +26,10 @@ static rrt_status dict_keys(rrt__run *run, const rrt__value *self, const rrt__ar
 {
     rrt__value none[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "keys", "", 0, none));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_VIEW, self->dict->count, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_VIEW, self->dict->count, out));
     out->sequence->name = "dict_keys";
     for (size_t i = 0; i < self->dict->count; i++)
-        RRT__TRY(rrt__sequence_add(run, out, self->dict->entries[i].key));
+        RRT__TRY(rrt__value_list_add(run, out, self->dict->entries[i].key));
     return RRT_STATUS_OK;
 }
 
@@ -37,10 +37,10 @@ static rrt_status dict_values(rrt__run *run, const rrt__value *self, const rrt__
 {
     rrt__value none[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "values", "", 0, none));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_VIEW, self->dict->count, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_VIEW, self->dict->count, out));
     out->sequence->name = "dict_values";
     for (size_t i = 0; i < self->dict->count; i++)
-        RRT__TRY(rrt__sequence_add(run, out, self->dict->entries[i].value));
+        RRT__TRY(rrt__value_list_add(run, out, self->dict->entries[i].value));
     return RRT_STATUS_OK;
 }
 
@@ -58,9 +58,9 @@ static rrt_status list_copy(rrt__run *run, const rrt__value *self, const rrt__ar
 {
     rrt__value none[RRT__MOST_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "copy", "", 0, none));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, self->sequence->count, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, self->sequence->count, out));
     for (size_t i = 0; i < self->sequence->count; i++)
-        RRT__TRY(rrt__sequence_add(run, out, self->sequence->items[i]));
+        RRT__TRY(rrt__value_list_add(run, out, self->sequence->items[i]));
     return RRT_STATUS_OK;
 }
 
@@ -71,7 +71,7 @@ static rrt_status list_count(rrt__run *run, const rrt__value *self, const rrt__a
     RRT__TRY(rrt__bind(run, a, "count", "value", 1, given));
     for (size_t i = 0; i < self->sequence->count; i++) {
         bool same;
-        const rrt__value item = rrt__sequence_at(self->sequence, i);
+        const rrt__value item = rrt__value_list_at(self->sequence, i);
         RRT__TRY(rrt__equal(run, &item, &given[0], &same));
         count += same;
     }
@@ -85,7 +85,7 @@ static rrt_status list_index(rrt__run *run, const rrt__value *self, const rrt__a
     RRT__TRY(rrt__bind(run, a, "index", "value", 1, given));
     for (size_t i = 0; i < self->sequence->count; i++) {
         bool same;
-        const rrt__value item = rrt__sequence_at(self->sequence, i);
+        const rrt__value item = rrt__value_list_at(self->sequence, i);
         RRT__TRY(rrt__equal(run, &item, &given[0], &same));
         *out = rrt__int((int64_t)i);
         if (same) return RRT_STATUS_OK;
@@ -105,8 +105,8 @@ static rrt_status loop_changed(rrt__run *run, const rrt__value *self, const rrt_
 {
     rrt__value now;
     bool same = false;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_TUPLE, a->count, &now));
-    for (size_t i = 0; i < a->count; i++) RRT__TRY(rrt__sequence_add(run, &now, a->items[i]));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_TUPLE, a->count, &now));
+    for (size_t i = 0; i < a->count; i++) RRT__TRY(rrt__value_list_add(run, &now, a->items[i]));
     if (self->loop->changed.kind == RRT__VALUE_TUPLE)
         RRT__TRY(rrt__equal(run, &self->loop->changed, &now, &same));
     self->loop->changed = now;

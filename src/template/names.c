@@ -4,7 +4,7 @@
 #include "base/hash.h"
 #include "template/run.h"
 
-static size_t slot_of(const rrt__names *names, const char *text, size_t length)
+static size_t slot_of(const rrt__name_table *names, const char *text, size_t length)
 {
     size_t at = (size_t)rrt__hash(length, text, length) & (names->n_slots - 1);
     for (;; at = (at + 1) & (names->n_slots - 1)) {
@@ -13,14 +13,14 @@ static size_t slot_of(const rrt__names *names, const char *text, size_t length)
     }
 }
 
-const rrt__name *rrt__name_find(const rrt__names *names, const char *text, size_t length)
+const rrt__name *rrt__name_find(const rrt__name_table *names, const char *text, size_t length)
 {
     return names->n_slots ? names->slots[slot_of(names, text, length)] : NULL;
 }
 
-static rrt_status grow(rrt__run *run, rrt__names *names)
+static rrt_status grow(rrt__run *run, rrt__name_table *names)
 {
-    rrt__names bigger = {.count = names->count, .n_slots = names->n_slots ? names->n_slots * 2 : 64};
+    rrt__name_table bigger = {.count = names->count, .n_slots = names->n_slots ? names->n_slots * 2 : 64};
     RRT__TRY(rrt__pool_alloc(&run->pool, &bigger.slots, bigger.n_slots, sizeof(void *), run->err));
     for (size_t i = 0; i < names->n_slots; i++)
         if (names->slots[i])
@@ -29,7 +29,7 @@ static rrt_status grow(rrt__run *run, rrt__names *names)
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__name_of(rrt__run *run, rrt__names *names, const char *text, size_t length,
+rrt_status rrt__name_of(rrt__run *run, rrt__name_table *names, const char *text, size_t length,
                         const rrt__name **out)
 {
     if (names->count * 2 >= names->n_slots) RRT__TRY(grow(run, names));

@@ -125,11 +125,11 @@ static rrt_status add_text(rrt__run *run, const rrt__value *a, const rrt__value 
 
 static rrt_status add_lists(rrt__run *run, const rrt__value *a, const rrt__value *b, rrt__value *out)
 {
-    RRT__TRY(rrt__sequence_new(run, a->kind, a->sequence->count + b->sequence->count, out));
+    RRT__TRY(rrt__value_list_new(run, a->kind, a->sequence->count + b->sequence->count, out));
     for (size_t i = 0; i < a->sequence->count; i++)
-        RRT__TRY(rrt__sequence_add(run, out, a->sequence->items[i]));
+        RRT__TRY(rrt__value_list_add(run, out, a->sequence->items[i]));
     for (size_t i = 0; i < b->sequence->count; i++)
-        RRT__TRY(rrt__sequence_add(run, out, b->sequence->items[i]));
+        RRT__TRY(rrt__value_list_add(run, out, b->sequence->items[i]));
     return RRT_STATUS_OK;
 }
 
@@ -148,10 +148,10 @@ static rrt_status repeat(rrt__run *run, const rrt__value *what, int64_t times, r
         }
         return RRT_STATUS_OK;
     }
-    RRT__TRY(rrt__sequence_new(run, what->kind, 0, out));
+    RRT__TRY(rrt__value_list_new(run, what->kind, 0, out));
     for (int64_t i = 0; what->sequence->count && i < times; i++)
         for (size_t k = 0; k < what->sequence->count; k++)
-            RRT__TRY(rrt__sequence_add(run, out, what->sequence->items[k]));
+            RRT__TRY(rrt__value_list_add(run, out, what->sequence->items[k]));
     return RRT_STATUS_OK;
 }
 
@@ -193,7 +193,7 @@ rrt_status rrt__contains(rrt__run *run, const rrt__value *in, const rrt__value *
         *out = member != NULL;
         return RRT_STATUS_OK;
     }
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(rrt__items_of(run, in, &items));
     for (size_t i = 0; !*out && i < items.count; i++) RRT__TRY(rrt__equal(run, &items.items[i], item, out));
     return RRT_STATUS_OK;

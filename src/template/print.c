@@ -65,7 +65,7 @@ static rrt_status repr_text(rrt__run *run, rrt__value *out, const rrt__value *te
 static rrt_status repr_items(rrt__run *run, rrt__value *out, const rrt__value *value, const char *open,
                              const char *close)
 {
-    const rrt__sequence *s = value->sequence;
+    const rrt__value_list *s = value->sequence;
     RRT__TRY(put(run, out, open));
     for (size_t i = 0; i < s->count; i++) {
         if (i) RRT__TRY(put(run, out, ", "));
@@ -87,7 +87,7 @@ static rrt_status repr_dict(rrt__run *run, rrt__value *out, const rrt__dict *dic
     return put(run, out, "}");
 }
 
-static rrt_status repr_range(rrt__run *run, rrt__value *out, const rrt__sequence *s)
+static rrt_status repr_range(rrt__run *run, rrt__value *out, const rrt__value_list *s)
 {
     char text[96];
     if (s->step == 1)

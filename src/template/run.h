@@ -14,10 +14,10 @@ typedef struct rrt__name {
     size_t length;
 } rrt__name;
 
-typedef struct rrt__names {
+typedef struct rrt__name_table {
     const rrt__name **slots;
     size_t count, n_slots; // n_slots: a power of two
-} rrt__names;
+} rrt__name_table;
 
 typedef struct rrt__variable {
     const rrt__name *name;
@@ -61,9 +61,9 @@ static inline void rrt__leave(rrt__run *run)
 }
 
 // --- names.c --------------------------------------------------------------------------------------------
-rrt_status rrt__name_of(rrt__run *run, rrt__names *names, const char *text, size_t length,
+rrt_status rrt__name_of(rrt__run *run, rrt__name_table *names, const char *text, size_t length,
                         const rrt__name **out);
-const rrt__name *rrt__name_find(const rrt__names *names, const char *text, size_t length); // or NULL
+const rrt__name *rrt__name_find(const rrt__name_table *names, const char *text, size_t length); // or NULL
 rrt__variable *rrt__scope_find(rrt__run *run, const rrt__scope *scope, const rrt__name *name);
 rrt__scope *rrt__scope_hold(rrt__scope *scope); // and all around it
 // For another iteration: nothing is set.

@@ -101,7 +101,7 @@ typedef struct rrt__node {
 
 struct rrt__template {
     rrt__pool pool;
-    rrt__names names;
+    rrt__name_table names;
     rrt__node *body;
     bool has_generation;
 };

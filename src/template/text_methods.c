@@ -208,7 +208,7 @@ static rrt_status text_removesuffix(rrt__run *run, const rrt__value *self, const
 static rrt_status text_join(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
     rrt__value given[RRT__MOST_PARAMETERS];
-    rrt__sequence items;
+    rrt__value_list items;
     RRT__TRY(rrt__bind(run, a, "join", "iterable", 1, given));
     RRT__TRY(rrt__items_of(run, &given[0], &items));
     RRT__TRY(rrt__text_copy(run, "", 0, 0, out));

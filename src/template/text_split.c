@@ -6,7 +6,7 @@
 
 static rrt_status add_slice(rrt__run *run, const rrt__value *text, size_t begin, size_t end, rrt__value *list)
 {
-    return rrt__sequence_add(run, list, rrt__text_slice(text, begin, end));
+    return rrt__value_list_add(run, list, rrt__text_slice(text, begin, end));
 }
 
 static rrt_status split_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t most,
@@ -37,7 +37,7 @@ static rrt_status split_at_space(rrt__run *run, const rrt__value *text, int64_t 
 
 static rrt_status reverse_items(rrt__value *list)
 {
-    rrt__sequence *s = list->sequence;
+    rrt__value_list *s = list->sequence;
     for (size_t i = 0; i < s->count / 2; i++) {
         rrt__value other = s->items[i];
         s->items[i] = s->items[s->count - 1 - i];
@@ -85,7 +85,7 @@ static rrt_status split(rrt__run *run, const rrt__value *self, const rrt__argume
     RRT__TRY(rrt__bind(run, a, "split", "sep maxsplit", 0, given));
     int64_t most = rrt__is_whole(&given[1]) ? rrt__whole(&given[1]) : -1;
     RRT__TRY(rrt__work(run, self->text.length));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 0, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, 0, out));
     if (given[0].kind == RRT__VALUE_MISSING || given[0].kind == RRT__VALUE_NONE)
         return from_right ? rsplit_at_space(run, self, most, out) : split_at_space(run, self, most, out);
     RRT__TRY(rrt__need_text(run, &given[0], "split"));
@@ -120,7 +120,7 @@ rrt_status rrt__split_lines(rrt__run *run, const rrt__value *text, bool keeps, r
     const char *data = rrt__text_data(text);
     size_t begin = 0, length = text->text.length;
     RRT__TRY(rrt__work(run, length));
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, 0, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, 0, out));
     for (size_t at = 0; at < length;) {
         size_t n = break_at(data + at, length - at);
         if (n) RRT__TRY(add_slice(run, text, begin, keeps ? at + n : at, out));
@@ -157,10 +157,10 @@ static rrt_status partition(rrt__run *run, const rrt__value *self, const rrt__ar
     RRT__TRY(rrt__work(run, length * (last ? given[0].text.length : 1)));
     size_t at = last ? rrt__text_find_last(self, &given[0], length) : rrt__text_find(self, &given[0], 0);
     bool found = at != SIZE_MAX;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_TUPLE, 3, out));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_TUPLE, 3, out));
     RRT__TRY(add_slice(run, self, 0, found ? at : last ? 0 : length, out));
     if (found)
-        RRT__TRY(rrt__sequence_add(run, out, given[0]));
+        RRT__TRY(rrt__value_list_add(run, out, given[0]));
     else
         RRT__TRY(add_slice(run, self, 0, 0, out));
     return add_slice(run, self, found ? at + given[0].text.length : last ? 0 : length, length, out);

@@ -54,7 +54,7 @@ static rrt_status put_break(writer *w, int level)
     return RRT_STATUS_OK;
 }
 
-static rrt_status put_list(writer *w, const rrt__sequence *s, int level)
+static rrt_status put_list(writer *w, const rrt__value_list *s, int level)
 {
     if (!s->count) return put(w, "[]");
     RRT__TRY(put(w, "["));

@@ -56,11 +56,11 @@ static bool same_text(const rrt__value *a, const rrt__value *b)
            memcmp(rrt__text_data(a), rrt__text_data(b), a->text.length) == 0;
 }
 
-static rrt_status same_items(rrt__run *run, const rrt__sequence *a, const rrt__sequence *b, bool *out)
+static rrt_status same_items(rrt__run *run, const rrt__value_list *a, const rrt__value_list *b, bool *out)
 {
     *out = a->count == b->count;
     for (size_t i = 0; *out && i < a->count; i++) {
-        const rrt__value one = rrt__sequence_at(a, i), other = rrt__sequence_at(b, i);
+        const rrt__value one = rrt__value_list_at(a, i), other = rrt__value_list_at(b, i);
         RRT__TRY(rrt__equal(run, &one, &other, out));
     }
     return RRT_STATUS_OK;
@@ -128,7 +128,7 @@ static bool less_text(const rrt__value *a, const rrt__value *b)
     return order ? order < 0 : a->text.length < b->text.length;
 }
 
-static rrt_status less_items(rrt__run *run, const rrt__sequence *a, const rrt__sequence *b, bool *out)
+static rrt_status less_items(rrt__run *run, const rrt__value_list *a, const rrt__value_list *b, bool *out)
 {
     for (size_t i = 0; i < a->count && i < b->count; i++) {
         bool same;
@@ -164,9 +164,9 @@ rrt_status rrt__less(rrt__run *run, const rrt__value *a, const rrt__value *b, bo
 
 // --- sequences ------------------------------------------------------------------------------------------
 
-rrt_status rrt__sequence_new(rrt__run *run, rrt__kind kind, size_t capacity, rrt__value *out)
+rrt_status rrt__value_list_new(rrt__run *run, rrt__kind kind, size_t capacity, rrt__value *out)
 {
-    rrt__sequence *sequence;
+    rrt__value_list *sequence;
     RRT__TRY(rrt__pool_alloc(&run->pool, &sequence, 1, sizeof *sequence, run->err));
     RRT__TRY(rrt__pool_alloc(&run->pool, &sequence->items, capacity, sizeof *sequence->items, run->err));
     sequence->capacity = capacity;
@@ -174,9 +174,9 @@ rrt_status rrt__sequence_new(rrt__run *run, rrt__kind kind, size_t capacity, rrt
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__sequence_add(rrt__run *run, rrt__value *value, rrt__value item)
+rrt_status rrt__value_list_add(rrt__run *run, rrt__value *value, rrt__value item)
 {
-    rrt__sequence *s = value->sequence;
+    rrt__value_list *s = value->sequence;
     RRT__TRY(rrt__work(run, 1));
     if (s->count == s->capacity) {
         rrt__value *bigger;
@@ -190,33 +190,33 @@ rrt_status rrt__sequence_add(rrt__run *run, rrt__value *value, rrt__value item)
     return RRT_STATUS_OK;
 }
 
-static rrt_status characters_of(rrt__run *run, const rrt__value *text, rrt__sequence *out)
+static rrt_status characters_of(rrt__run *run, const rrt__value *text, rrt__value_list *out)
 {
     rrt__value list;
     size_t n = 1;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, rrt__text_characters(text), &list));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, rrt__text_characters(text), &list));
     for (size_t at = 0; at < text->text.length; at += n) {
         uint32_t codepoint;
         n = rrt__utf8_decode(rrt__text_data(text) + at, text->text.length - at, &codepoint);
-        RRT__TRY(rrt__sequence_add(run, &list, rrt__text_slice(text, at, at + n)));
+        RRT__TRY(rrt__value_list_add(run, &list, rrt__text_slice(text, at, at + n)));
     }
     *out = *list.sequence;
     return RRT_STATUS_OK;
 }
 
-static rrt_status list_range(rrt__run *run, rrt__sequence *s)
+static rrt_status list_range(rrt__run *run, rrt__value_list *s)
 {
     rrt__value list;
     if (s->items) return RRT_STATUS_OK;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, s->count, &list));
-    for (size_t i = 0; i < s->count; i++) RRT__TRY(rrt__sequence_add(run, &list, rrt__sequence_at(s, i)));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, s->count, &list));
+    for (size_t i = 0; i < s->count; i++) RRT__TRY(rrt__value_list_add(run, &list, rrt__value_list_at(s, i)));
     s->items = list.sequence->items;
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__items_of(rrt__run *run, const rrt__value *value, rrt__sequence *out)
+rrt_status rrt__items_of(rrt__run *run, const rrt__value *value, rrt__value_list *out)
 {
-    *out = (rrt__sequence){0};
+    *out = (rrt__value_list){0};
     if (value->kind == RRT__VALUE_UNDEFINED) return RRT_STATUS_OK;
     if (rrt__is_text(value)) return characters_of(run, value, out);
     if (rrt__is_sequence(value)) {
@@ -231,9 +231,9 @@ rrt_status rrt__items_of(rrt__run *run, const rrt__value *value, rrt__sequence *
     if (value->kind != RRT__VALUE_DICT)
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "'%s' cannot be gone through", rrt__type_name(value));
     rrt__value list;
-    RRT__TRY(rrt__sequence_new(run, RRT__VALUE_LIST, value->dict->count, &list));
+    RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, value->dict->count, &list));
     for (size_t i = 0; i < value->dict->count; i++)
-        RRT__TRY(rrt__sequence_add(run, &list, value->dict->entries[i].key));
+        RRT__TRY(rrt__value_list_add(run, &list, value->dict->entries[i].key));
     *out = *list.sequence;
     return RRT_STATUS_OK;
 }

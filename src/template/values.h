@@ -54,7 +54,7 @@ typedef struct rrt__value {
         double real;
         rrt__text text;
         const char *why; // UNDEFINED: what using it says
-        struct rrt__sequence *sequence;
+        struct rrt__value_list *sequence;
         struct rrt__dict *dict; // and of a namespace
         struct rrt__loop *loop;
         const struct rrt__macro *macro;
@@ -64,13 +64,13 @@ typedef struct rrt__value {
     };
 } rrt__value;
 
-typedef struct rrt__sequence {
+typedef struct rrt__value_list {
     rrt__value *items; // RANGE: NULL while nobody needs them all
     size_t count, capacity;
     size_t next;               // ITERATOR: what has been taken
     const char *name;          // as Python calls it, where it has a name ("dict_items")
     int64_t start, stop, step; // RANGE
-} rrt__sequence;
+} rrt__value_list;
 
 typedef struct rrt__entry {
     rrt__value key, value;
@@ -84,7 +84,7 @@ typedef struct rrt__dict { // in the order of insertion
 } rrt__dict;
 
 typedef struct rrt__loop { // the variable `loop`
-    const rrt__sequence *items;
+    const rrt__value_list *items;
     size_t begin, index, depth;
     rrt__value changed; // what loop.changed saw last
 } rrt__loop;
@@ -95,7 +95,7 @@ typedef struct rrt__bound {
 } rrt__bound;
 
 typedef struct rrt__cycler {
-    const rrt__sequence *items;
+    const rrt__value_list *items;
     rrt__value separator;
     size_t at;
 } rrt__cycler;
@@ -147,7 +147,7 @@ static inline double rrt__real(const rrt__value *value)
 {
     return value->kind == RRT__VALUE_FLOAT ? value->real : (double)rrt__whole(value);
 }
-static inline rrt__value rrt__sequence_at(const rrt__sequence *sequence, size_t i)
+static inline rrt__value rrt__value_list_at(const rrt__value_list *sequence, size_t i)
 {
     return sequence->items ? sequence->items[i] : rrt__int(sequence->start + (int64_t)i * sequence->step);
 }
@@ -168,10 +168,10 @@ rrt_status rrt__equal(struct rrt__run *run, const rrt__value *a, const rrt__valu
 rrt_status rrt__less(struct rrt__run *run, const rrt__value *a, const rrt__value *b, bool *out);
 bool rrt__text_is(const rrt__value *value, const char *text);
 
-rrt_status rrt__sequence_new(struct rrt__run *run, rrt__kind kind, size_t capacity, rrt__value *out);
-rrt_status rrt__sequence_add(struct rrt__run *run, rrt__value *sequence, rrt__value item);
+rrt_status rrt__value_list_new(struct rrt__run *run, rrt__kind kind, size_t capacity, rrt__value *out);
+rrt_status rrt__value_list_add(struct rrt__run *run, rrt__value *sequence, rrt__value item);
 // What going through a value gives: items that are not the caller's to change. An iterator is then used up.
-rrt_status rrt__items_of(struct rrt__run *run, const rrt__value *value, rrt__sequence *out);
+rrt_status rrt__items_of(struct rrt__run *run, const rrt__value *value, rrt__value_list *out);
 
 // --- dict.c ---------------------------------------------------------------------------------------------
 rrt_status rrt__dict_new(struct rrt__run *run, rrt__value *out);

@@ -34,7 +34,7 @@ static size_t longest(const rrt_tokenizer *t)
     size_t most = 4, times = shrinks(&t->normalizer); // an unknown character has up to 4 bytes
     if (removes(&t->steps) || (t->vocab.is_sentencepiece && !t->vocab.falls_back)) return 0;
     for (int32_t id = 0; id < t->vocab.count; id++) {
-        const rrt__token *token = &t->vocab.tokens[id];
+        const rrt__vocab_token *token = &t->vocab.tokens[id];
         if (token->flags & (RRT__TOKEN_LEFT | RRT__TOKEN_RIGHT)) return 0; // with any number of spaces
         if (token->bytes_length > most) most = token->bytes_length;
     }

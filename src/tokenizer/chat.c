@@ -115,7 +115,7 @@ void rrt_chat_close(rrt_chat *chat)
 
 // --- rendering ------------------------------------------------------------------------------------------
 
-static rrt_status choose(const rrt_chat *chat, const rrt__chat_options *options, const rrt__template **out,
+static rrt_status choose(const rrt_chat *chat, const rrt__render_options *options, const rrt__template **out,
                          rrt_error *err)
 {
     bool has_tools = !rrt__json_is_absent(options->tools);
@@ -129,7 +129,7 @@ static rrt_status choose(const rrt_chat *chat, const rrt__chat_options *options,
                      "the model's chat template is for conversations with tools");
 }
 
-bool rrt__chat_has_generation(const rrt_chat *chat, const rrt__chat_options *options)
+bool rrt__chat_has_generation(const rrt_chat *chat, const rrt__render_options *options)
 {
     const rrt__template *chosen;
     return !choose(chat, options, &chosen, NULL) && rrt__template_has_generation(chosen);
@@ -151,7 +151,7 @@ static rrt_status check_list(const json_t *list, const char *what, bool of_objec
 }
 
 // Variables in the order in which a later one of a name wins: those that are always there, then the caller's.
-static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *o,
+static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__render_options *o,
                       rrt__rendered *out, rrt_error *err)
 {
     enum { FIXED = 4 };
@@ -211,7 +211,7 @@ bool rrt__chat_has_bos(const rrt_tokenizer *tokenizer, const char *text, size_t 
 }
 
 rrt_status rrt__chat_encode(const rrt_tokenizer *tokenizer, const rrt__rendered *r,
-                            const rrt__chat_options *o, rrt_chat_prompt *out, rrt_error *err)
+                            const rrt__render_options *o, rrt_chat_prompt *out, rrt_error *err)
 {
     rrt__range *plain;
     size_t n_plain;
@@ -219,13 +219,13 @@ rrt_status rrt__chat_encode(const rrt_tokenizer *tokenizer, const rrt__rendered 
     const rrt_encode_options options = {.add_bos = tokenizer->adds_bos && !out->has_bos && !o->no_bos,
                                         .parse_special = 1};
     RRT__TRY(ranges_of(r, RRT__MARK_INPUT, &plain, &n_plain, err));
-    rrt_status status = rrt__encode(tokenizer, r->text.data, r->text.length, &options, plain, n_plain,
-                                    &out->ids, &out->n_ids, err);
+    rrt_status status = rrt__encode_text(tokenizer, r->text.data, r->text.length, &options, plain, n_plain,
+                                         &out->ids, &out->n_ids, err);
     rrt__free(plain);
     return status;
 }
 
-static rrt_status check_options(const json_t *messages, const rrt__chat_options *o, rrt_error *err)
+static rrt_status check_options(const json_t *messages, const rrt__render_options *o, rrt_error *err)
 {
     if (!json_is_array(messages) || !json_array_size(messages))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "messages has to be a list that is not empty");
@@ -240,7 +240,7 @@ static rrt_status check_options(const json_t *messages, const rrt__chat_options 
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *o,
+rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt__render_options *o,
                          rrt__rendered *out, rrt_error *err)
 {
     json_t *prepared;
@@ -253,7 +253,7 @@ rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt
     return status;
 }
 
-static rrt_status make_ids(const rrt_chat *chat, const rrt__rendered *r, const rrt__chat_options *o,
+static rrt_status make_ids(const rrt_chat *chat, const rrt__rendered *r, const rrt__render_options *o,
                            rrt_chat_prompt *out, rrt_error *err)
 {
     if (!chat->tokenizer || o->text_only || (o->most_bytes && r->text.length > o->most_bytes) ||
@@ -265,8 +265,8 @@ static rrt_status make_ids(const rrt_chat *chat, const rrt__rendered *r, const r
     return rrt__chat_find_replies(chat->tokenizer, r, out, err);
 }
 
-rrt_status rrt__chat_render(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *options,
-                            rrt_chat_prompt *out, rrt_error *err)
+rrt_status rrt__chat_to_text(const rrt_chat *chat, const json_t *messages, const rrt__render_options *options,
+                             rrt_chat_prompt *out, rrt_error *err)
 {
     rrt__rendered r = {0};
     *out = (rrt_chat_prompt){0};
@@ -313,13 +313,13 @@ rrt_status rrt_chat_render(const rrt_chat *chat, const char *messages, const rrt
     RRT__GOTO(parse(o->tools, "tools", &tools, err));
     RRT__GOTO(parse(o->documents, "documents", &documents, err));
     RRT__GOTO(parse(o->arguments, "the chat template's arguments", &arguments, err));
-    const rrt__chat_options inside = {.tools = tools,
-                                      .documents = documents,
-                                      .arguments = arguments,
-                                      .add_generation_prompt = o->add_generation_prompt,
-                                      .continue_final_message = o->continue_final_message,
-                                      .now = o->now};
-    status = rrt__chat_render(chat, list, &inside, out, err);
+    const rrt__render_options inside = {.tools = tools,
+                                        .documents = documents,
+                                        .arguments = arguments,
+                                        .add_generation_prompt = o->add_generation_prompt,
+                                        .continue_final_message = o->continue_final_message,
+                                        .now = o->now};
+    status = rrt__chat_to_text(chat, list, &inside, out, err);
 done:
     json_decref(list);
     json_decref(tools);

@@ -6,17 +6,17 @@
 #include "rrt/chat.h"
 
 // As rrt_chat_options; NULL is the same as null.
-typedef struct rrt__chat_options {
+typedef struct rrt__render_options {
     const json_t *tools, *documents, *arguments;
     bool add_generation_prompt, continue_final_message;
     bool text_only;                 // no ids
     bool no_bos;                    // none in front that the template does not write itself
     size_t most_bytes, most_tokens; // a text that certainly has more gets no ids; 0: any does
     long long now;
-} rrt__chat_options;
+} rrt__render_options;
 
-rrt_status rrt__chat_render(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *options,
-                            rrt_chat_prompt *out, rrt_error *err);
+rrt_status rrt__chat_to_text(const rrt_chat *chat, const json_t *messages, const rrt__render_options *options,
+                             rrt_chat_prompt *out, rrt_error *err);
 
 // Messages as OpenAI's clients send them, in the shape that this template takes: a content of text parts
 // becomes a string where the template takes no parts, and the other way round; with opens_arguments a tool
@@ -31,12 +31,12 @@ rrt_status rrt__chat_adapt(const rrt_chat *chat, const json_t *messages, bool op
 // the last one (most take out what was thought), that turn comes in a document of its own, as it is said.
 // UNSUPPORTED if the template begins a reply otherwise than its generation prompt.
 typedef rrt_status rrt__chat_taker(void *user, const rrt_chat_prompt *document, rrt_error *err);
-rrt_status rrt__chat_learn(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *options,
+rrt_status rrt__chat_learn(const rrt_chat *chat, const json_t *messages, const rrt__render_options *options,
                            rrt__chat_taker *take, void *user, rrt_error *err);
 
 // Whether a text begins with the BOS that the tokenizer would put in front of it.
 bool rrt__chat_has_bos(const rrt_tokenizer *tokenizer, const char *text, size_t length);
 
-bool rrt__chat_has_generation(const rrt_chat *chat, const rrt__chat_options *options); // {% generation %}
+bool rrt__chat_has_generation(const rrt_chat *chat, const rrt__render_options *options); // {% generation %}
 
 #endif

@@ -21,11 +21,11 @@ rrt_status rrt__chat_probe(rrt_chat *chat, rrt_error *err);
 rrt_status rrt__chat_prepare(const json_t *messages, bool continues, json_t **out, rrt_error *err);
 rrt_status rrt__chat_cut(const json_t *messages, rrt__rendered *rendered, rrt_error *err);
 // A conversation as text with its marks, by the template that fits. Free the text also after a failure.
-rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *options,
+rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt__render_options *options,
                          rrt__rendered *out, rrt_error *err);
 // Fills out->ids.
 rrt_status rrt__chat_encode(const rrt_tokenizer *tokenizer, const rrt__rendered *rendered,
-                            const rrt__chat_options *options, rrt_chat_prompt *out, rrt_error *err);
+                            const rrt__render_options *options, rrt_chat_prompt *out, rrt_error *err);
 // Fills out->replies.
 rrt_status rrt__chat_find_replies(const rrt_tokenizer *tokenizer, const rrt__rendered *rendered,
                                   rrt_chat_prompt *out, rrt_error *err);

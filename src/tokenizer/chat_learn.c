@@ -6,7 +6,7 @@
 typedef struct learning {
     const rrt_chat *chat;
     const json_t *messages;
-    const rrt__chat_options *options;
+    const rrt__render_options *options;
     rrt__chat_taker *take;
     void *user;
 } learning;
@@ -26,7 +26,7 @@ static rrt_status hand_out(const learning *l, const rrt__rendered *text, rrt_err
 static rrt_status render(const learning *l, size_t count, bool asks, rrt__rendered *out, rrt_error *err)
 {
     json_t *some = json_array();
-    rrt__chat_options options = *l->options;
+    rrt__render_options options = *l->options;
     options.add_generation_prompt = asks;
     for (size_t i = 0; i < count; i++) json_array_append(some, json_array_get(l->messages, i));
     rrt_status status = rrt__chat_run(l->chat, some, &options, out, err);
@@ -86,7 +86,7 @@ static rrt_status learn_turns(const learning *l, rrt__rendered *document, rrt_er
     return hand_out(l, document, err);
 }
 
-rrt_status rrt__chat_learn(const rrt_chat *chat, const json_t *messages, const rrt__chat_options *options,
+rrt_status rrt__chat_learn(const rrt_chat *chat, const json_t *messages, const rrt__render_options *options,
                            rrt__chat_taker *take, void *user, rrt_error *err)
 {
     const learning l = {chat, messages, options, take, user};

@@ -155,8 +155,8 @@ static bool renders(const rrt_chat *chat, json_t *content)
 {
     rrt_chat_prompt prompt;
     json_t *messages = json_pack("[{s:s, s:o}]", "role", "user", "content", content);
-    const rrt__chat_options options = {.add_generation_prompt = true, .text_only = true, .now = 1};
-    bool does = messages && !rrt__chat_render(chat, messages, &options, &prompt, NULL);
+    const rrt__render_options options = {.add_generation_prompt = true, .text_only = true, .now = 1};
+    bool does = messages && !rrt__chat_to_text(chat, messages, &options, &prompt, NULL);
     json_decref(messages);
     if (!does) return false;
     does = strstr(prompt.text, "PROBE OF TEXT") && !strstr(prompt.text, "'type'") &&

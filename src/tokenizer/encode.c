@@ -11,7 +11,7 @@ typedef struct encoder {
     const rrt__range *plain; // in order
     size_t n_plain, next_plain;
     rrt__matcher matcher;
-    rrt__stepper stepper;
+    rrt__encoding_step stepper;
     rrt__bpe bpe;
     rrt__string byte_text;
     rrt__ids ids;
@@ -148,12 +148,12 @@ static rrt_status check_limit(const rrt_tokenizer *tokenizer, const rrt__ids *id
 rrt_status rrt_encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
                       const rrt_encode_options *options, int32_t **ids, size_t *count, rrt_error *err)
 {
-    return rrt__encode(tokenizer, text, length, options, NULL, 0, ids, count, err);
+    return rrt__encode_text(tokenizer, text, length, options, NULL, 0, ids, count, err);
 }
 
-rrt_status rrt__encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
-                       const rrt_encode_options *options, const rrt__range *plain, size_t n_plain,
-                       int32_t **ids, size_t *count, rrt_error *err)
+rrt_status rrt__encode_text(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                            const rrt_encode_options *options, const rrt__range *plain, size_t n_plain,
+                            int32_t **ids, size_t *count, rrt_error *err)
 {
     *ids = NULL;
     *count = 0;
@@ -163,7 +163,7 @@ rrt_status rrt__encode(const rrt_tokenizer *tokenizer, const char *text, size_t 
                  .text = text,
                  .plain = plain,
                  .n_plain = n_plain};
-    e.stepper = (rrt__stepper){.matcher = &e.matcher, .each = encode_pretoken, .user = &e};
+    e.stepper = (rrt__encoding_step){.matcher = &e.matcher, .each = encode_pretoken, .user = &e};
     rrt_status status = check(text, length, err);
     if (!status) status = rrt__matcher_open(&e.matcher, err);
     if (!status && options && options->add_bos && tokenizer->bos >= 0)

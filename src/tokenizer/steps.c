@@ -40,7 +40,7 @@ bool rrt__steps_end_in_alphabet(const rrt__steps *steps)
     return false;
 }
 
-void rrt__stepper_close(rrt__stepper *stepper)
+void rrt__stepper_close(rrt__encoding_step *stepper)
 {
     for (size_t i = 0; i < RRT__MAX_STEPS; i++) rrt__string_free(&stepper->rewritten[i]);
 }
@@ -86,7 +86,7 @@ static rrt_status rewrite(const rrt__step *step, rrt__string *out, const char *t
 
 typedef struct run {
     const rrt__steps *steps;
-    rrt__stepper *stepper;
+    rrt__encoding_step *stepper;
 } run;
 
 static rrt_status take(const run *r, size_t index, const char *text, size_t length, bool is_first,
@@ -184,8 +184,8 @@ static rrt_status take(const run *r, size_t index, const char *text, size_t leng
     return take(r, index + 1, out->data, out->length, is_first, err);
 }
 
-rrt_status rrt__steps_run(const rrt__steps *steps, rrt__stepper *stepper, const char *text, size_t length,
-                          bool is_first, rrt_error *err)
+rrt_status rrt__steps_run(const rrt__steps *steps, rrt__encoding_step *stepper, const char *text,
+                          size_t length, bool is_first, rrt_error *err)
 {
     run r = {steps, stepper};
     return take(&r, 0, text, length, is_first, err);

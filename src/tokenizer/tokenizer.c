@@ -67,7 +67,7 @@ const char *rrt_token_bytes(const rrt_tokenizer *tokenizer, int32_t id, size_t *
 {
     *length = 0;
     if (id < 0 || id >= tokenizer->vocab.count) return NULL;
-    const rrt__token *token = &tokenizer->vocab.tokens[id];
+    const rrt__vocab_token *token = &tokenizer->vocab.tokens[id];
     *length = token->bytes_length;
     return tokenizer->vocab.pool.data + token->bytes;
 }

@@ -34,15 +34,15 @@ enum {
 
 // Both strings lie in vocab.pool. text is the source's: for tokens of the model, written in the alphabet
 // ("Ġthe", "▁the"); bytes is what it stands for (" the"). Added tokens stand for themselves.
-typedef struct rrt__token {
+typedef struct rrt__vocab_token {
     size_t text, text_length; // text_length 0: not put yet
     size_t bytes, bytes_length;
     unsigned flags;
-} rrt__token;
+} rrt__vocab_token;
 
 // Tokens by id, and a hash index of those of the BPE model by text.
 typedef struct rrt__vocab {
-    rrt__token *tokens;
+    rrt__vocab_token *tokens;
     int32_t count;
     bool is_sentencepiece; // the alphabet is characters; else byte-level
     bool falls_back;       // SentencePiece's: a character without a token becomes its bytes'
@@ -198,17 +198,17 @@ void rrt__steps_close(rrt__steps *steps);
 bool rrt__steps_end_in_alphabet(const rrt__steps *steps);
 
 // What a run over texts needs, kept from one to the next.
-typedef struct rrt__stepper {
+typedef struct rrt__encoding_step {
     const rrt__matcher *matcher;
     rrt__string rewritten[RRT__MAX_STEPS]; // by step: a piece as it left the step
     rrt_status (*each)(void *user, const char *text, size_t length, rrt_error *err);
     void *user;
-} rrt__stepper;
-void rrt__stepper_close(rrt__stepper *stepper);
+} rrt__encoding_step;
+void rrt__stepper_close(rrt__encoding_step *stepper);
 // Hands each pre-token of text[0..length), valid UTF-8, to `each` in order. is_first: it begins the whole
 // text.
-rrt_status rrt__steps_run(const rrt__steps *steps, rrt__stepper *stepper, const char *text, size_t length,
-                          bool is_first, rrt_error *err);
+rrt_status rrt__steps_run(const rrt__steps *steps, rrt__encoding_step *stepper, const char *text,
+                          size_t length, bool is_first, rrt_error *err);
 
 // What is done to a text between the two searches for added tokens.
 typedef enum rrt__normal_kind {
@@ -289,9 +289,9 @@ typedef struct rrt__range {
 } rrt__range;
 
 // rrt_encode, with parts of the text in which no special token is parsed, whatever the options say.
-rrt_status rrt__encode(const rrt_tokenizer *tokenizer, const char *text, size_t length,
-                       const rrt_encode_options *options, const rrt__range *plain, size_t n_plain,
-                       int32_t **ids, size_t *count, rrt_error *err);
+rrt_status rrt__encode_text(const rrt_tokenizer *tokenizer, const char *text, size_t length,
+                            const rrt_encode_options *options, const rrt__range *plain, size_t n_plain,
+                            int32_t **ids, size_t *count, rrt_error *err);
 
 struct rrt_tokenizer {
     atomic_int more_owners; // beside the first: a converted model shares its source's tokenizer

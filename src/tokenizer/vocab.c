@@ -116,7 +116,7 @@ static uint64_t hash_text(uint64_t seed, rrt__slice text)
 
 rrt__slice rrt__vocab_text(const rrt__vocab *vocab, int32_t id)
 {
-    const rrt__token *token = &vocab->tokens[id];
+    const rrt__vocab_token *token = &vocab->tokens[id];
     return (rrt__slice){vocab->pool.data + token->text, token->text_length};
 }
 
@@ -157,7 +157,7 @@ static rrt_status fail_used(const rrt__vocab *vocab, int64_t id, rrt_error *err)
 rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_error *err)
 {
     RRT__TRY(check(vocab, id, text, err));
-    rrt__token *token = &vocab->tokens[id];
+    rrt__vocab_token *token = &vocab->tokens[id];
     if (token->text_length) return fail_used(vocab, id, err);
     int32_t *slot = find_slot(vocab, text);
     if (*slot)
@@ -170,7 +170,7 @@ rrt_status rrt__vocab_put(rrt__vocab *vocab, int64_t id, rrt__slice text, rrt_er
                                      : rrt__alphabet_read(&vocab->pool, text, &is_byte_text, err));
     size_t bytes = is_byte_text ? start + text.length : start;
     size_t bytes_length = vocab->pool.length - bytes;
-    *token = (rrt__token){start, text.length, bytes, bytes_length, 0};
+    *token = (rrt__vocab_token){start, text.length, bytes, bytes_length, 0};
     *slot = (int32_t)id + 1;
     return RRT_STATUS_OK;
 }
@@ -183,7 +183,7 @@ rrt_status rrt__vocab_put_added(rrt__vocab *vocab, int64_t id, rrt__slice text, 
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "the added token %lld has %zu bytes: at most %d are possible", (long long)id,
                          text.length, RRT__MAX_ADDED_BYTES);
-    rrt__token *token = &vocab->tokens[id];
+    rrt__vocab_token *token = &vocab->tokens[id];
     int32_t known = rrt__vocab_find(vocab, text);
     if (known >= 0 ? known != id : token->text_length != 0)
         return fail_used(vocab, known >= 0 ? known : id, err);

@@ -11,7 +11,7 @@ enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUS
 
 static int32_t type_of(const rrt_tokenizer *t, int32_t id)
 {
-    const rrt__token *token = &t->vocab.tokens[id];
+    const rrt__vocab_token *token = &t->vocab.tokens[id];
     rrt__slice text = rrt__vocab_text(&t->vocab, id);
     if (t->vocab.is_sentencepiece && id == t->merges.unknown) return TYPE_UNKNOWN;
     if (token->flags & RRT__TOKEN_ADDED)

@@ -5,7 +5,7 @@
 
 #include "pass/exit.h"
 
-float rrt__exit_weight(const rrt__exit_options *o, int loops, int n)
+float rrt__exit_weight(const rrt__exit_training *o, int loops, int n)
 {
     switch (o->loss) {
     case RRT_EXIT_LOSS_WEIGHTED:
@@ -18,7 +18,7 @@ float rrt__exit_weight(const rrt__exit_options *o, int loops, int n)
 }
 
 rrt_status rrt__exits_create(rrt__exits *e, rrt__tape *tape, rrt__head *head,
-                             const rrt__exit_options *options, size_t rows, rrt_error *err)
+                             const rrt__exit_training *options, size_t rows, rrt_error *err)
 {
     size_t bytes = tape->model->shape.hidden * sizeof(float);
     rrt_status status = RRT_STATUS_OK;
@@ -95,7 +95,7 @@ static void go_back(const leaving *l)
 }
 
 // Binary cross-entropy of the boundary's gate against "this exit's most likely token is the last one's".
-static void learn_gate(const leaving *l, const rrt__question *question, rrt__loss_sums *sums)
+static void learn_gate(const leaving *l, const rrt__loss_inputs *question, rrt__loss_sums *sums)
 {
     const rrt__exits *e = l->exits;
     const rrt_model *model = e->tape->model;
@@ -121,7 +121,7 @@ static void learn_gate(const leaving *l, const rrt__question *question, rrt__los
     rrt__team_barrier(l->pass->team);
 }
 
-void rrt__exits_backward(const rrt__pass *pass, rrt__exits *e, int n, const rrt__question *last,
+void rrt__exits_backward(const rrt__pass *pass, rrt__exits *e, int n, const rrt__loss_inputs *last,
                          rrt__loss_sums *sums)
 {
     const rrt_model *model = e->tape->model;
@@ -132,7 +132,7 @@ void rrt__exits_backward(const rrt__pass *pass, rrt__exits *e, int n, const rrt_
                                     .workspace = &e->tape->shared,
                                     .hidden = e->taken,
                                     .vocab = model->shape.vocab};
-    rrt__question question = *last;
+    rrt__loss_inputs question = *last;
     rrt__loss_sums found = {0};
     if (weight == 0 && !e->options.gates) return;
     question.weight *= l.learns ? weight : 0;

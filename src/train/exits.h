@@ -7,18 +7,18 @@
 #include "rrt/train.h"
 #include "train/head.h"
 
-typedef struct rrt__exit_options {
+typedef struct rrt__exit_training {
     rrt_exit_loss loss;
     float early; // aggressive: the weight of each exit before the last
     bool kd;     // exits before the last learn from the last one's output
     bool gates;  // the model's gates are trained
-} rrt__exit_options;
+} rrt__exit_training;
 
 // The weight of the exit after n of the model's loops.
-float rrt__exit_weight(const rrt__exit_options *options, int loops, int n);
+float rrt__exit_weight(const rrt__exit_training *options, int loops, int n);
 
 typedef struct rrt__exits {
-    rrt__exit_options options;
+    rrt__exit_training options;
     rrt__tape *tape;
     rrt__head *head;
     float *chain;         // [rows, hidden]: the gradient of deeper loops, while an exit's coda is on the tape
@@ -31,7 +31,7 @@ typedef struct rrt__exits {
 
 // Tape and head outlive it. What the tape trains is known.
 rrt_status rrt__exits_create(rrt__exits *exits, rrt__tape *tape, rrt__head *head,
-                             const rrt__exit_options *options, size_t rows, rrt_error *err);
+                             const rrt__exit_training *options, size_t rows, rrt_error *err);
 void rrt__exits_free(rrt__exits *exits);
 
 // The exit after n loops, on the way back: its loss, and from there back to the loop boundary, where its
@@ -39,7 +39,7 @@ void rrt__exits_free(rrt__exits *exits);
 // start from what the tape kept. question: of the last exit, without its hidden state. Adds to *sums, the
 // calling thread's. The boundary's gate gets its gradient too, and none goes from it to the hidden state.
 // pass: the tape's.
-void rrt__exits_backward(const rrt__pass *pass, rrt__exits *exits, int n, const rrt__question *question,
+void rrt__exits_backward(const rrt__pass *pass, rrt__exits *exits, int n, const rrt__loss_inputs *question,
                          rrt__loss_sums *sums);
 
 #endif

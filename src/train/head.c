@@ -38,7 +38,7 @@ typedef struct chunk {
     const rrt__pass *pass;
     rrt__head *head;
     rrt__tape *tape;
-    const rrt__question *question; // of the whole batch
+    const rrt__loss_inputs *question; // of the whole batch
     rrt__loss_sums *sums;
     size_t begin, rows;
 } chunk;
@@ -115,7 +115,7 @@ static void run_chunk(const chunk *c)
 }
 
 void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
-                        const rrt__question *question, rrt__loss_sums *sums)
+                        const rrt__loss_inputs *question, rrt__loss_sums *sums)
 {
     size_t rows = question->rows;
     for (size_t begin = 0; begin < rows; begin += CHUNK_ROWS) {

@@ -8,7 +8,7 @@
 
 // loss = (1 - kd_weight) · cross-entropy + kd_weight · divergence from the teacher (paper §3.6).
 typedef struct rrt__objective {
-    rrt__divergence divergence;
+    rrt__divergence_kind divergence;
     float kd_weight;   // 0: no teacher
     float temperature; // of the divergence
 } rrt__objective;
@@ -34,7 +34,7 @@ typedef struct rrt__loss_sums {
 } rrt__loss_sums;
 
 // What the head is asked.
-typedef struct rrt__question {
+typedef struct rrt__loss_inputs {
     const float *hidden;    // [rows, hidden], before the final norm
     const int32_t *targets; // [rows], -1 for a row that is not scored
     size_t rows;
@@ -42,7 +42,7 @@ typedef struct rrt__question {
     const rrt__teaching *teaching;
     float weight;  // of a row's loss; 0: nothing is learnt from it
     int32_t *best; // [rows]: gets the most likely tokens; NULL: not asked
-} rrt__question;
+} rrt__loss_inputs;
 
 typedef struct rrt__head {
     float *logits, *teacher_logits; // [chunk, vocab], [chunk, the teacher's]
@@ -62,6 +62,6 @@ void rrt__head_free(rrt__head *head);
 // the final norm and the head to the tape's gradient. Adds to *sums, which is the calling thread's, the loss
 // before that weight. pass: the tape's.
 void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
-                        const rrt__question *question, rrt__loss_sums *sums);
+                        const rrt__loss_inputs *question, rrt__loss_sums *sums);
 
 #endif

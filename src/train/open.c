@@ -41,14 +41,14 @@ static rrt_status check_no_link(const char *out, const char *name, rrt_error *er
                    path);
 }
 
-static rrt_status set_folder(rrt__run *r, const char *folder, rrt_error *err)
+static rrt_status set_folder(rrt__training_run *r, const char *folder, rrt_error *err)
 {
     snprintf(r->folder, sizeof r->folder, "%s", folder);
     return rrt__path_join(r->checkpoints, folder, "checkpoints", err);
 }
 
 // What a run that was killed had half written is removed once nobody else can be at work.
-static rrt_status go_on(rrt__run *r, rrt_error *err)
+static rrt_status go_on(rrt__training_run *r, rrt_error *err)
 {
     char data[4096];
     if (!rrt__run_is_marked(r->out)) return fail_no_run(r->out, err);
@@ -66,7 +66,7 @@ static rrt_status go_on(rrt__run *r, rrt_error *err)
 }
 
 // A new run gets its name with its first checkpoint: what cannot begin leaves nothing, and replaces nothing.
-static rrt_status open_folder(rrt__run *r, bool *goes_on, rrt_error *err)
+static rrt_status open_folder(rrt__training_run *r, bool *goes_on, rrt_error *err)
 {
     bool exists = rrt__path_exists(r->out), is_empty = exists && rrt__path_is_empty_folder(r->out),
          overwrite = r->options->overwrite || (r->options->resume && is_empty);
@@ -78,14 +78,14 @@ static rrt_status open_folder(rrt__run *r, bool *goes_on, rrt_error *err)
     return rrt__run_mark(&r->lock, r->folder, err);
 }
 
-static rrt_status begin(rrt__run *r, rrt_error *err)
+static rrt_status begin(rrt__training_run *r, rrt_error *err)
 {
     rrt_status status = rrt__destination_commit(&r->destination, err);
     if (status == RRT_STATUS_EXISTS && rrt__run_is_marked(r->out)) return fail_exists(r->out, err);
     return status ? status : set_folder(r, r->out, err);
 }
 
-static rrt_status open_store(rrt__run *r, rrt_error *err)
+static rrt_status open_store(rrt__training_run *r, rrt_error *err)
 {
     size_t vocab = r->model->shape.vocab, context = r->settings.step.context;
     RRT__TRY(rrt__store_open(&r->store, r->options->store, err));
@@ -97,7 +97,7 @@ static rrt_status open_store(rrt__run *r, rrt_error *err)
                      rrt__store_context(r->store), context);
 }
 
-static rrt_status open_data(rrt__run *r, rrt_error *err)
+static rrt_status open_data(rrt__training_run *r, rrt_error *err)
 {
     const rrt_train_options *o = r->options;
     char folder[4096];
@@ -113,20 +113,20 @@ static rrt_status open_data(rrt__run *r, rrt_error *err)
                              rrt__model_common_rows(r->model, o->teacher), r->settings.step.context, err);
 }
 
-size_t rrt__run_windows(const rrt__run *r)
+size_t rrt__run_windows(const rrt__training_run *r)
 {
     // A store may answer only the first windows of its text.
     return r->store ? rrt__store_windows(r->store) : rrt__dataset_windows(r->dataset);
 }
 
-static rrt_status check_learnt(const rrt__run *r, rrt_error *err)
+static rrt_status check_learnt(const rrt__training_run *r, rrt_error *err)
 {
     for (size_t window = 0; window < rrt__run_windows(r); window++)
         if (rrt__dataset_learnt(r->dataset, window)) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_FORMAT, "there is nothing to learn: no assistant says anything");
 }
 
-static rrt_status open_engine(rrt__run *r, rrt_error *err)
+static rrt_status open_engine(rrt__training_run *r, rrt_error *err)
 {
     const rrt__step_options *step = &r->settings.step;
     size_t rows = step->sequences * step->context;
@@ -137,7 +137,7 @@ static rrt_status open_engine(rrt__run *r, rrt_error *err)
     return r->store ? rrt__alloc(&r->rows, rows, sizeof *r->rows, "a batch", err) : RRT_STATUS_OK;
 }
 
-rrt_status rrt__run_save(rrt__run *r, rrt_error *err)
+rrt_status rrt__run_save(rrt__training_run *r, rrt_error *err)
 {
     char data[32];
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
@@ -165,7 +165,7 @@ static rrt_status check_same(const json_t *state, const char *key, const char *n
     return rrt__hint(err, status, "pass what it had before, or start another run under another name");
 }
 
-static rrt_status read_state(rrt__run *r, const json_t *state, rrt_error *err)
+static rrt_status read_state(rrt__training_run *r, const json_t *state, rrt_error *err)
 {
     char data[32];
     int64_t windows, mean_steps;
@@ -187,7 +187,7 @@ static rrt_status read_state(rrt__run *r, const json_t *state, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__run_load(rrt__run *r, bool *found, rrt_error *err)
+rrt_status rrt__run_load(rrt__training_run *r, bool *found, rrt_error *err)
 {
     char path[4096];
     json_t *state;
@@ -199,7 +199,7 @@ rrt_status rrt__run_load(rrt__run *r, bool *found, rrt_error *err)
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
-static rrt_status check_models(const rrt__run *r, rrt_error *err)
+static rrt_status check_models(const rrt__training_run *r, rrt_error *err)
 {
     if (!r->model->tokenizer)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no tokenizer to read text with");
@@ -208,7 +208,7 @@ static rrt_status check_models(const rrt__run *r, rrt_error *err)
                                : RRT_STATUS_OK;
 }
 
-static rrt_status identify(rrt__run *r, rrt_error *err)
+static rrt_status identify(rrt__training_run *r, rrt_error *err)
 {
     int threads = r->settings.step.threads;
     RRT__TRY(rrt__model_fingerprint(r->model, threads, r->student, err));
@@ -219,7 +219,7 @@ static rrt_status identify(rrt__run *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
+rrt_status rrt__run_open(rrt__training_run *r, rrt_error *err)
 {
     bool goes_on, found = false;
     r->lock = -1;
@@ -239,7 +239,7 @@ rrt_status rrt__run_open(rrt__run *r, rrt_error *err)
     return goes_on ? RRT_STATUS_OK : begin(r, err);
 }
 
-void rrt__run_close(rrt__run *r)
+void rrt__run_close(rrt__training_run *r)
 {
     rrt__log_close(&r->log, NULL);
     rrt__stepper_free(&r->stepper);

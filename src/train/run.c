@@ -13,13 +13,13 @@
 
 enum { SETTLED = 20, MOST_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
 
-static uint64_t step_tokens(const rrt__run *r)
+static uint64_t step_tokens(const rrt__training_run *r)
 {
     return (uint64_t)r->settings.batch * r->settings.step.context;
 }
 
 // Share of the run that is done after `ahead` more steps, 0 … 1.
-static double share_done(const rrt__run *r, double ahead)
+static double share_done(const rrt__training_run *r, double ahead)
 {
     const rrt__settings *s = &r->settings;
     double steps = (double)r->stepper.optimizer.step + ahead,
@@ -31,21 +31,21 @@ static double share_done(const rrt__run *r, double ahead)
 }
 
 // A clock stops the run where that is nearest to the minutes asked for.
-static bool is_done(const rrt__run *r)
+static bool is_done(const rrt__training_run *r)
 {
     const rrt__settings *s = &r->settings;
     if (s->tokens && r->stepper.optimizer.step * step_tokens(r) >= s->tokens) return true;
     return s->minutes > 0 && r->now.seconds + r->step_seconds / 2 >= 60 * s->minutes;
 }
 
-static bool is_matching(const rrt__run *r)
+static bool is_matching(const rrt__training_run *r)
 {
     return r->stepper.optimizer.step * step_tokens(r) < r->settings.match_tokens;
 }
 
 // The next window in the shuffled order; *drawn moves on. Windows in which nobody says anything that is
 // learnt are passed over.
-static size_t next_window(const rrt__run *r, uint64_t *drawn)
+static size_t next_window(const rrt__training_run *r, uint64_t *drawn)
 {
     size_t n = rrt__run_windows(r), window;
     do window = rrt__dataset_shuffle(n, r->settings.seed, (*drawn)++);
@@ -53,7 +53,7 @@ static size_t next_window(const rrt__run *r, uint64_t *drawn)
     return window;
 }
 
-static void draw(rrt__run *r)
+static void draw(rrt__training_run *r)
 {
     size_t context = r->settings.step.context;
     for (size_t s = 0; s < r->settings.step.sequences; s++) {
@@ -65,7 +65,7 @@ static void draw(rrt__run *r)
 }
 
 // What a step is about to learn from: its loss is the mean over these tokens.
-static size_t count_learnt(const rrt__run *r)
+static size_t count_learnt(const rrt__training_run *r)
 {
     size_t learnt = 0;
     uint64_t drawn = r->now.drawn;
@@ -74,7 +74,7 @@ static size_t count_learnt(const rrt__run *r)
     return learnt;
 }
 
-static rrt_train_step compute(rrt__run *r)
+static rrt_train_step compute(rrt__training_run *r)
 {
     const rrt__step_options *step = &r->settings.step;
     rrt__loss_sums sums = {0};
@@ -95,7 +95,7 @@ static rrt_train_step compute(rrt__run *r)
                                 rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.least_rate)};
 }
 
-static const char *judge(const rrt__run *r, const rrt_train_step *step)
+static const char *judge(const rrt__training_run *r, const rrt_train_step *step)
 {
     if (!isfinite(step->loss)) return "the loss is not finite";
     if (!isfinite(step->norm)) return "the gradient is not finite";
@@ -104,9 +104,9 @@ static const char *judge(const rrt__run *r, const rrt_train_step *step)
 }
 
 // Back to the last checkpoint, and on with the text that comes next.
-static rrt_status go_back(rrt__run *r, const char *why, rrt_error *err)
+static rrt_status go_back(rrt__training_run *r, const char *why, rrt_error *err)
 {
-    rrt__place before = r->now;
+    rrt__run_state before = r->now;
     bool found;
     uint64_t step = r->stepper.optimizer.step;
     rrt__stepper_discard(&r->stepper);
@@ -122,7 +122,7 @@ static rrt_status go_back(rrt__run *r, const char *why, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static void learn(rrt__run *r, const rrt_train_step *step)
+static void learn(rrt__training_run *r, const rrt_train_step *step)
 {
     bool was_matching = is_matching(r);
     rrt__stepper_update(&r->stepper, step->norm, step->learning_rate);
@@ -131,7 +131,7 @@ static void learn(rrt__run *r, const rrt_train_step *step)
     if (was_matching && !is_matching(r)) r->now.mean_steps = 0; // the loss that follows is another one
 }
 
-static rrt_status tell(rrt__run *r, const rrt_train_step *step, rrt_error *err)
+static rrt_status tell(rrt__training_run *r, const rrt_train_step *step, rrt_error *err)
 {
     rrt__log_row row = {step->step,       step->tokens,        step->loss, step->cross_entropy,
                         step->divergence, step->learning_rate, step->norm, step->tokens_per_s,
@@ -146,7 +146,7 @@ static rrt_status tell(rrt__run *r, const rrt_train_step *step, rrt_error *err)
                      (unsigned long long)r->stepper.optimizer.step);
 }
 
-static rrt_status make_step(rrt__run *r, rrt_error *err)
+static rrt_status make_step(rrt__training_run *r, rrt_error *err)
 {
     double start = rrt__now_seconds();
     rrt_train_step step = compute(r);
@@ -163,7 +163,7 @@ static rrt_status make_step(rrt__run *r, rrt_error *err)
     return tell(r, &step, err);
 }
 
-static rrt_status keep_on(rrt__run *r, rrt_error *err)
+static rrt_status keep_on(rrt__training_run *r, rrt_error *err)
 {
     const rrt__settings *s = &r->settings;
     while (!is_done(r)) {
@@ -204,7 +204,7 @@ static rrt_status move_all(const char *from, const char *to, rrt_error *err)
 }
 
 // The trained model under the run's own name: written aside, then moved.
-static rrt_status publish(const rrt__run *r, rrt_error *err)
+static rrt_status publish(const rrt__training_run *r, rrt_error *err)
 {
     const rrt__safetensors_options whole = {RRT__DTYPE_F32, UINT64_MAX, NULL};
     char path[4096];
@@ -217,7 +217,7 @@ static rrt_status publish(const rrt__run *r, rrt_error *err)
     return status;
 }
 
-static void summarize(const rrt__run *r, rrt_train_result *result)
+static void summarize(const rrt__training_run *r, rrt_train_result *result)
 {
     uint64_t tokens = r->stepper.optimizer.step * step_tokens(r);
     *result = (rrt_train_result){.loss = r->now.mean_loss,
@@ -232,7 +232,7 @@ rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options 
                      rrt_train_result *result, rrt_error *err)
 {
     const rrt_train_options defaults = {0};
-    rrt__run r = {.model = model, .out = out, .options = options ? options : &defaults};
+    rrt__training_run r = {.model = model, .out = out, .options = options ? options : &defaults};
     RRT__TRY(rrt__settings_resolve(&r.settings, model, r.options, err));
     if (r.options->share_kv) RRT__TRY(rrt__model_share_kv(model, err));
     if (r.options->gates && !model->gates) RRT__TRY(rrt__model_add_gates(model, err));

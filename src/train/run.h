@@ -8,14 +8,14 @@
 #include "train/settings.h"
 
 // What a checkpoint keeps besides weights and moments.
-typedef struct rrt__place {
+typedef struct rrt__run_state {
     uint64_t drawn;      // windows taken from the text so far
     double seconds;      // of training so far
     double mean_loss;    // running mean, over about ten steps
     uint64_t mean_steps; // that it has seen
-} rrt__place;
+} rrt__run_state;
 
-typedef struct rrt__run {
+typedef struct rrt__training_run {
     rrt_model *model;
     const char *out;
     const rrt_train_options *options;
@@ -26,7 +26,7 @@ typedef struct rrt__run {
     rrt__log log;
     int32_t *ids, *targets; // [at a time, context]
     rrt__store_row *rows;
-    rrt__place now;
+    rrt__run_state now;
     int rollbacks;       // since the last checkpoint
     uint64_t saved_step; // of the last checkpoint
     double saved_at;     // in seconds of training
@@ -36,17 +36,17 @@ typedef struct rrt__run {
     rrt__destination destination;
     int lock;                                                  // of the folder
     char student[RRT__FINGERPRINT], teacher[RRT__FINGERPRINT]; // as they were before the first step
-} rrt__run;
+} rrt__training_run;
 
 // Folder, text, engine, and the last checkpoint of a run that is resumed; the first one of a run that is not.
-rrt_status rrt__run_open(rrt__run *run, rrt_error *err);
-void rrt__run_close(rrt__run *run);
+rrt_status rrt__run_open(rrt__training_run *run, rrt_error *err);
+void rrt__run_close(rrt__training_run *run);
 
 // Writes a checkpoint; loads the last one, or says that there is none.
-rrt_status rrt__run_save(rrt__run *run, rrt_error *err);
-rrt_status rrt__run_load(rrt__run *run, bool *found, rrt_error *err);
+rrt_status rrt__run_save(rrt__training_run *run, rrt_error *err);
+rrt_status rrt__run_load(rrt__training_run *run, bool *found, rrt_error *err);
 
 // How many windows there are to draw from.
-size_t rrt__run_windows(const rrt__run *run);
+size_t rrt__run_windows(const rrt__training_run *run);
 
 #endif

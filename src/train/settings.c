@@ -94,7 +94,7 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                  .recompute = o->recompute,
                  .bf16 = o->bf16,
                  .threads = o->threads,
-                 .objective = {(rrt__divergence)o->divergence, taught ? (float)o->kd_weight : 0,
+                 .objective = {(rrt__divergence_kind)o->divergence, taught ? (float)o->kd_weight : 0,
                                (float)o->kd_temperature},
                  .exits = {o->exit_loss, (float)o->exit_weight, o->exit_kd, o->gates}},
         .optimizer = {.muon = o->optimizer == RRT_OPTIMIZER_MUON,

@@ -152,10 +152,10 @@ static rrt_status take_conversation(void *user, const rrt_chat_prompt *document,
 static rrt_status encode_conversation(maker *m, const json_t *line, writer *w, rrt_error *err)
 {
     taking t = {w, rrt_tokenizer_eos(m->tokenizer)};
-    const rrt__chat_options options = {.tools = json_object_get(line, "tools"),
-                                       .documents = json_object_get(line, "documents"),
-                                       .arguments = json_object_get(line, "chat_template_kwargs"),
-                                       .no_bos = true}; // windows begin with it
+    const rrt__render_options options = {.tools = json_object_get(line, "tools"),
+                                         .documents = json_object_get(line, "documents"),
+                                         .arguments = json_object_get(line, "chat_template_kwargs"),
+                                         .no_bos = true}; // windows begin with it
     json_t *messages;
     if (!m->chat) RRT__TRY(rrt_chat_open(&m->chat, m->tokenizer, NULL, err));
     RRT__TRY(rrt__chat_adapt(m->chat, json_object_get(line, "messages"), true, &messages, err));

@@ -6,7 +6,7 @@
 #include "kernels/kernels.h"
 
 // An outcome's share of D(p, q), and in *slope the derivative with respect to q.
-static double outcome(rrt__divergence kind, double p, double q, double *slope)
+static double outcome(rrt__divergence_kind kind, double p, double q, double *slope)
 {
     double m = (p + q) / 2;
     switch (kind) {
@@ -42,7 +42,7 @@ static double teacher_probability(rrt__store_row teacher, size_t i)
 }
 
 // dD/ds[j] = q[j] · (slope of j's outcome - Σ q · slope).
-double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence kind, float *gradient,
+double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence_kind kind, float *gradient,
                           const float *student, size_t vocab, rrt__store_row teacher, size_t top,
                           float weight, float *scratch)
 {

@@ -9,7 +9,7 @@
 // (by the data processing inequality never more than the divergence over the whole vocabulary). Returns it
 // and adds weight times its gradient with respect to the student's logits. Temperature is 1.
 // scratch: [top].
-double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence kind, float *gradient,
+double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence_kind kind, float *gradient,
                           const float *student, size_t vocab, rrt__store_row teacher, size_t top,
                           float weight, float *scratch);
 

@@ -85,7 +85,7 @@ static rrt__teaching teaching_of(const rrt__stepper *s, const step *p)
 }
 
 // Loops and coda, each exit's loss on the way.
-static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__question *question,
+static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__loss_inputs *question,
                          const int32_t *ids)
 {
     rrt__tape *tape = &s->tape;
@@ -111,11 +111,11 @@ static void run_gradients(rrt__team team, void *argument)
     const rrt__plan *plan = &s->model->plan;
     const rrt__pass pass = rrt__tape_pass(&s->tape, team, s->spans, batch->n_sequences);
     const rrt__teaching teaching = teaching_of(s, p);
-    const rrt__question question = {.targets = batch->targets,
-                                    .rows = pass.n_rows,
-                                    .objective = &s->options.objective,
-                                    .teaching = &teaching,
-                                    .weight = p->weight};
+    const rrt__loss_inputs question = {.targets = batch->targets,
+                                       .rows = pass.n_rows,
+                                       .objective = &s->options.objective,
+                                       .teaching = &teaching,
+                                       .weight = p->weight};
     if (teaching.model) {
         const rrt__pass teacher = teacher_pass(team, p);
         rrt__walk(&teacher, batch->ids, s->teacher->plan.loops);

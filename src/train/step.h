@@ -16,7 +16,7 @@ typedef struct rrt__step_options {
     bool bf16;                 // factors of matrix products are rounded, where the processor can
     int threads;               // ≤ 0: one per core
     rrt__objective objective;
-    rrt__exit_options exits;
+    rrt__exit_training exits;
     size_t stored_top, stored_vocab; // answers per row of a stored teacher, and its vocabulary; 0: none
 } rrt__step_options;
 
