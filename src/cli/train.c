@@ -134,7 +134,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "kd", "KIND", RRT__OPTION_STRING, &a->kd, 0, 0, "fkl (default), rkl, jsd or tvd"},
         {0, "kd-weight", "W", RRT__OPTION_REAL, &a->kd_weight, 1e-6, 1,
          "loss = (1 - W) cross-entropy + W divergence (default 1)"},
-        {0, "kd-temp", "T", RRT__OPTION_REAL, &a->kd_temperature, 0.01, 100, "of both (default 1)"},
+        {0, "kd-temp", "T", RRT__OPTION_REAL, &a->kd_temperature, 0.01, 100, "temperature (default 1)"},
         {0, "exit-loss", "KIND", RRT__OPTION_STRING, &a->exit_loss, 0, 0,
          "train the exits at loop boundaries too: aggressive:0.1, weighted or none (default)"},
         {0, "exit-kd", NULL, RRT__OPTION_FLAG, &a->exit_kd, 0, 0,

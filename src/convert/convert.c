@@ -169,7 +169,7 @@ static rrt_status run(rrt_model **out, const rrt_model *source, rrt__recipe *r, 
                       rrt_error *err)
 {
     if (r->init == RRT_INIT_CALIBRATED) return calibrated(out, source, r, report, err);
-    if (r->choice == RRT__LAYERS_BY_TEXT) RRT__TRY(rrt__prune_choose(r, source, err));
+    if (r->by_text) RRT__TRY(rrt__prune_choose(r, source, err));
     return rrt__convert_make(out, source, r, NULL, report, err);
 }
 

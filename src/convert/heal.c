@@ -15,13 +15,13 @@
 
 // One of the two models on its way through the depths.
 typedef struct lane {
-    const rrt_model *model;
     rrt__workspace workspace;
     float *hidden; // [tokens, hidden]
 } lane;
 
 typedef struct healer {
     rrt_model *model;
+    const rrt_model *source;
     lane teacher, student;
     const rrt__trace *trace;
     size_t tokens;
@@ -62,14 +62,14 @@ static void embed(rrt__team team, void *argument)
     size_t hidden = h->model->shape.hidden;
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) {
         const rrt__span span = {.count = rows_at(h, at)};
-        const rrt__pass pass = rrt__pass_make(team, t->model, &t->workspace, &span, 1);
+        const rrt__pass pass = rrt__pass_make(team, h->source, &t->workspace, &span, 1);
         rrt__forward_embed(&pass, h->ids + at);
         rrt__team_copy_share(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
         rrt__team_barrier(team);
     }
     // Positions 0 … 511 for the windows to come, the last of which may be shorter.
     const rrt__span first = {.count = rows_at(h, 0)};
-    const rrt__pass teacher = rrt__pass_make(team, t->model, &t->workspace, &first, 1),
+    const rrt__pass teacher = rrt__pass_make(team, h->source, &t->workspace, &first, 1),
                     student = student_pass(team, h, &first);
     rrt__forward_rotations_share(&teacher);
     rrt__forward_rotations_share(&student);
@@ -86,7 +86,7 @@ static void run_teacher(rrt__team team, healer *h, size_t at)
         return;
     }
     const rrt__span span = {.count = rows};
-    const rrt__pass pass = rrt__pass_make(team, t->model, &t->workspace, &span, 1);
+    const rrt__pass pass = rrt__pass_make(team, h->source, &t->workspace, &span, 1);
     rrt__team_copy_share(team, t->workspace.hidden, t->hidden + row, rows, hidden);
     rrt__team_barrier(team);
     // The original's depth: every depth of a shared plan stands for one layer.
@@ -152,7 +152,7 @@ static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const floa
     }
     rrt__team_barrier(team);
     if (unshared || lora->rank) {
-        const float *original = h->teacher.model->slots[h->depth].matrix[m].weight;
+        const float *original = h->source->slots[h->depth].matrix[m].weight;
         rrt__fit_target target = {linear, unshared ? NULL : lora, original, h->merged[m],
                                   rrt__conversion_stream(h->depth, m)};
         rrt__fit_matrix(team, &h->fit, x, &target);
@@ -187,7 +187,6 @@ static void run_depth(rrt__team team, void *argument)
 static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, const rrt__depth *depths,
                             int threads, rrt_error *err)
 {
-    side->model = model;
     RRT__TRY(rrt__workspace_create_for(&side->workspace, model, depths, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW,
                                        threads, err));
     return rrt__arena_alloc(&h->arena, &side->hidden, h->tokens, model->shape.hidden * sizeof(float),
@@ -213,12 +212,12 @@ static rrt_status open_depths(healer *h, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status open_healer(healer *h, const rrt_model *source, int threads, rrt_error *err)
+static rrt_status open_healer(healer *h, int threads, rrt_error *err)
 {
-    const rrt__shape *s = &source->shape;
+    const rrt__shape *s = &h->source->shape;
     size_t q = s->heads * s->head_dim;
     RRT__TRY(open_depths(h, err));
-    RRT__TRY(open_lane(h, &h->teacher, source, source->depths, threads, err));
+    RRT__TRY(open_lane(h, &h->teacher, h->source, h->source->depths, threads, err));
     RRT__TRY(open_lane(h, &h->student, h->model, h->depths, threads, err));
     const struct {
         float **buffer;
@@ -242,8 +241,8 @@ rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rr
                              const rrt__recipe *r, rrt_error *err)
 {
     if (rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP)) return RRT_STATUS_OK;
-    healer h = {.model = model, .trace = trace, .tokens = r->n_ids, .ids = r->ids};
-    rrt_status status = open_healer(&h, source, r->threads, err);
+    healer h = {.model = model, .source = source, .trace = trace, .tokens = r->n_ids, .ids = r->ids};
+    rrt_status status = open_healer(&h, r->threads, err);
     h.fit.room.seed = r->seed;
     if (!status) rrt__team_run(r->threads, embed, &h);
     for (h.depth = 0; !status && h.depth < model->plan.n_depths; h.depth++) {

@@ -108,10 +108,8 @@ static void choose_layers(rrt__recipe *r, const rrt_convert_options *o)
 {
     int all = r->n_layers;
     r->keeps = true;
-    r->choice = o->n_keep                        ? RRT__LAYERS_NAMED
-                : r->init == RRT_INIT_CALIBRATED ? RRT__LAYERS_BY_TEXT
-                                                 : RRT__LAYERS_STEPWISE;
-    if (r->init == RRT_INIT_CALIBRATED) r->init = RRT_INIT_STEPWISE; // weights stay what they are
+    r->by_text = r->init == RRT_INIT_CALIBRATED;
+    if (r->by_text) r->init = RRT_INIT_STEPWISE; // weights stay what they are
     r->n_layers = o->n_keep ? (int)o->n_keep : o->layers ? o->layers : all;
     for (int i = 0; i < r->n_layers; i++)
         r->layer[i] = (short)(o->n_keep ? o->keep[i] : rrt__stepwise(i, r->n_layers, all));

@@ -5,22 +5,14 @@
 #include "model/model.h"
 #include "rrt/convert.h"
 
-// Which layers of the source take part.
-typedef enum rrt__layer_choice {
-    RRT__LAYERS_ALL,      // every one
-    RRT__LAYERS_NAMED,    // those that the options name
-    RRT__LAYERS_STEPWISE, // so many, at equal spacing
-    RRT__LAYERS_BY_TEXT,  // so many, those that a text needs most (prune.h)
-} rrt__layer_choice;
-
 typedef struct rrt__recipe {
     rrt__plan plan;
     rrt__norms_mode norms;
     // Layers are kept as they are, each a slot; else each stands for a depth, and those of a slot are tied.
     bool keeps;
-    rrt__layer_choice choice;
-    int n_layers;                 // that take part
-    short layer[RRT__MAX_DEPTHS]; // [n_layers] of the source, ascending; BY_TEXT: not yet known
+    bool by_text; // the layers that are kept are yet to be chosen, those that the text needs most (prune.h)
+    int n_layers; // that take part
+    short layer[RRT__MAX_DEPTHS]; // [n_layers] of the source, ascending; by_text: not yet known
     rrt_init init;                // of shared weights: how they are made of those that are tied
     rrt_lora_init lora_init;
     size_t rank;

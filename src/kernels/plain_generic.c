@@ -174,33 +174,18 @@ RRT__INLINE groups widen(float *block, groups w, size_t in, size_t k, size_t dep
     return (groups){(const unsigned char *)block, 0, RRT__STORAGE_F32_GROUPS};
 }
 
-// Up to TILE rows with one group.
-SHAPED void run_some(target to, const float *x, size_t in, groups w, size_t depth, size_t rows)
-{
-    if (rows <= FEW)
-        run_few(to, x, in, w, depth, rows, 1);
-    else if (rows == 4)
-        run_tile(to, x, in, w, depth, 4, 1);
-    else if (rows == 5)
-        run_tile(to, x, in, w, depth, 5, 1);
-    else
-        run_tile(to, x, in, w, depth, TILE, 1);
-}
-
-// Many rows with one group, DEPTH inputs at a time, in tiles of about the same size: one of two rows takes as
-// long as one of four, since each sum waits for its last.
+// Many rows with one group, DEPTH inputs at a time.
 SHAPED void run_many(target to, const float *x, size_t in, groups w, size_t rows)
 {
     _Alignas(64) float block[DEPTH * WIDTH];
     for (size_t k = 0; k < in; k += DEPTH, to.begins = false) {
-        size_t depth = in - k < DEPTH ? in - k : DEPTH;
+        size_t depth = in - k < DEPTH ? in - k : DEPTH, r = 0;
         const groups wide = widen(block, w, in, k, depth, to.outputs);
         target at = to;
-        for (size_t r = 0, tiles = (rows + TILE - 1) / TILE, n; r < rows; r += n, at.y += n * at.stride) {
-            n = (rows - r + tiles - 1) / tiles;
-            tiles--;
-            run_some(at, x + r * in + k, in, wide, depth, n);
-        }
+        for (; r + TILE <= rows; r += TILE, at.y += TILE * at.stride)
+            run_tile(at, x + r * in + k, in, wide, depth, TILE, 1);
+        for (; r < rows; r += FEW, at.y += FEW * at.stride)
+            run_few(at, x + r * in + k, in, wide, depth, rows - r, 1);
     }
 }
 

@@ -58,14 +58,11 @@ static void freeze(const step *s, int depth)
 {
     rrt__decoder *d = s->decoder;
     rrt__share share = rrt__team_share(s->pass.team, s->pass.n_rows, 1);
-    restore(s, d->entered);
-    for (size_t r = share.begin; r < share.end; r++) {
-        if (!d->left[r]) continue;
-        if (d->policy == RRT__KV_COPY)
+    for (size_t r = share.begin; r < share.end; r++)
+        if (d->left[r] && d->policy == RRT__KV_COPY)
             rrt__sequence_copy(s->pass.spans[r].sequence, s->pass.spans[r].position, depth,
                                depth - d->model->plan.layers_per_block);
-    }
-    rrt__team_barrier(s->pass.team);
+    restore(s, d->entered);
 }
 
 static void run_loop(const step *s, int n)

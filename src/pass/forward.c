@@ -163,62 +163,41 @@ static void activate(const rrt__block *b)
 
 // --- the block
 
-static void attention_input(const rrt__block *b)
-{
-    norm_attention(b);
-    rrt__attend_project(b);
-    rrt__attend_rotate(b);
-    rrt__attend(b);
-}
-
-static void attention(const rrt__block *b)
-{
-    attention_input(b);
-    add_branch(b, RRT__MATRIX_O, b->pass->ws->attended, RRT__NORM_ATTENTION, RRT__NORM_AFTER_ATTENTION);
-}
-
-static void mlp_input(const rrt__block *b)
-{
-    norm_mlp(b);
-    project_gate_and_up(b);
-    activate(b);
-}
-
-static void mlp(const rrt__block *b)
-{
-    mlp_input(b);
-    add_branch(b, RRT__MATRIX_DOWN, b->pass->ws->activated, RRT__NORM_MLP, RRT__NORM_AFTER_MLP);
-}
-
-void rrt__forward_block(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
+void rrt__forward_attention_input(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
     const rrt__block b = open_block(p, segments, n_segments);
-    attention(&b);
-    mlp(&b);
+    norm_attention(&b);
+    rrt__attend_project(&b);
+    rrt__attend_rotate(&b);
+    rrt__attend(&b);
 }
 
 void rrt__forward_attention(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
     const rrt__block b = open_block(p, segments, n_segments);
-    attention(&b);
-}
-
-void rrt__forward_attention_input(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
-{
-    const rrt__block b = open_block(p, segments, n_segments);
-    attention_input(&b);
-}
-
-void rrt__forward_mlp(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
-{
-    const rrt__block b = open_block(p, segments, n_segments);
-    mlp(&b);
+    rrt__forward_attention_input(p, segments, n_segments);
+    add_branch(&b, RRT__MATRIX_O, p->ws->attended, RRT__NORM_ATTENTION, RRT__NORM_AFTER_ATTENTION);
 }
 
 void rrt__forward_mlp_input(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
     const rrt__block b = open_block(p, segments, n_segments);
-    mlp_input(&b);
+    norm_mlp(&b);
+    project_gate_and_up(&b);
+    activate(&b);
+}
+
+void rrt__forward_mlp(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
+{
+    const rrt__block b = open_block(p, segments, n_segments);
+    rrt__forward_mlp_input(p, segments, n_segments);
+    add_branch(&b, RRT__MATRIX_DOWN, p->ws->activated, RRT__NORM_MLP, RRT__NORM_AFTER_MLP);
+}
+
+void rrt__forward_block(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
+{
+    rrt__forward_attention(p, segments, n_segments);
+    rrt__forward_mlp(p, segments, n_segments);
 }
 
 void rrt__forward_kv(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
