@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The server with a crowd for minutes: bench/soak-server.py MODEL.gguf MINUTES
+"""The server under concurrent load for minutes: bench/soak-server.py MODEL.gguf MINUTES
 
 More clients than places: readers (streams and whole replies, completions and chats), some that go while they wait or half way, slow
 readers, one that stops reading, and bad requests. Reported: the server's memory after the first minute and at the end, what is in use

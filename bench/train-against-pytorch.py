@@ -85,7 +85,7 @@ def cases_of(model, work, steps):
         "rrt, cross-entropy, --recompute": lambda: run_rrt(model, steps, "--recompute"),
         "PyTorch, online teacher": lambda: run_torch(model, steps, True),
         "rrt, online teacher": lambda: run_rrt(model, steps, "--teacher", model),
-        "rrt, layer matching": lambda: run_rrt(model, steps, "--teacher", model, "--match"),
+        "rrt, hidden-state distillation": lambda: run_rrt(model, steps, "--teacher", model, "--match"),
         "rrt, recursive 2 x 15": lambda: run_rrt(plain, steps),
         "rrt, recursive 2 x 15, rank 64": lambda: run_rrt(relaxed, steps),
     }
@@ -95,7 +95,7 @@ RATIOS = [
     ("rrt, cross-entropy", "PyTorch, cross-entropy"),
     ("rrt, cross-entropy, --recompute", "PyTorch, cross-entropy"),
     ("rrt, online teacher", "PyTorch, online teacher"),
-    ("rrt, layer matching", "rrt, online teacher"),
+    ("rrt, hidden-state distillation", "rrt, online teacher"),
     ("rrt, recursive 2 x 15, rank 64", "rrt, recursive 2 x 15"),
 ]
 

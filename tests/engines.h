@@ -36,12 +36,12 @@ static inline rrt_model *build_packed(const layout *l, bool is_tied, bool shares
     return packed;
 }
 
-enum { MOST_TOKENS = 256 };
+enum { MAX_TOKENS = 256 };
 
 typedef struct heard {
-    int32_t ids[MOST_TOKENS]; // made
-    int loops[MOST_TOKENS];
-    float logprobs[MOST_TOKENS], prompt_logprobs[MOST_TOKENS];
+    int32_t ids[MAX_TOKENS]; // made
+    int loops[MAX_TOKENS];
+    float logprobs[MAX_TOKENS], prompt_logprobs[MAX_TOKENS];
     int count, prompt_count, endings;
     rrt_finish finish;
     const rrt_engine *engine;
@@ -65,7 +65,7 @@ static int hear(void *user, uint64_t id, const rrt_token *token, rrt_finish fini
         h->prompt_logprobs[h->prompt_count++] = token->logprob;
         return 0;
     }
-    assert_true(h->count < MOST_TOKENS);
+    assert_true(h->count < MAX_TOKENS);
     h->ids[h->count] = token->id;
     h->loops[h->count] = token->loops;
     h->logprobs[h->count++] = token->logprob;

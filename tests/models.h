@@ -136,7 +136,7 @@ static inline void step_logits(float *logits, const rrt_model *model, const int3
     rrt_session_close(session);
 }
 
-static inline double greatest_difference(const float *a, const float *b, size_t count)
+static inline double max_difference(const float *a, const float *b, size_t count)
 {
     double greatest = 0;
     for (size_t i = 0; i < count; i++) {
@@ -156,7 +156,7 @@ static inline double model_difference(const rrt_model *a, int a_loops, const rrt
     float *logits = must_alloc(2 * values, sizeof *logits);
     step_logits(logits, a, ids, COUNT, &(rrt_session_options){1, a_loops});
     step_logits(logits + values, b, ids, COUNT, &(rrt_session_options){1, b_loops});
-    double difference = greatest_difference(logits, logits + values, values);
+    double difference = max_difference(logits, logits + values, values);
     free(logits);
     return difference;
 }

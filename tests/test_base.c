@@ -272,10 +272,10 @@ static void test_shares(void **state)
             }
 }
 
-enum { ROUNDS = 50, MOST_THREADS = 4 };
+enum { ROUNDS = 50, MAX_THREADS = 4 };
 
 typedef struct meeting {
-    int rounds[MOST_THREADS]; // how far each thread is; written by itself alone
+    int rounds[MAX_THREADS]; // how far each thread is; written by itself alone
     atomic_int seen, ran, wrong;
 } meeting;
 
@@ -292,13 +292,13 @@ static void meet(rrt__team team, void *argument)
         rrt__team_barrier(team);
     }
     atomic_fetch_or(&m->seen, 1 << team.ith);
-    if (team.nth > MOST_THREADS) atomic_fetch_add(&m->wrong, 1);
+    if (team.nth > MAX_THREADS) atomic_fetch_add(&m->wrong, 1);
 }
 
 static void test_team(void **state)
 {
     (void)state;
-    for (int n = 1; n <= MOST_THREADS; n++) {
+    for (int n = 1; n <= MAX_THREADS; n++) {
         meeting m = {0};
         rrt__team_run(n, meet, &m);
         assert_int_equal(m.ran, n);

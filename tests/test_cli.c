@@ -220,7 +220,7 @@ static void test_eval(void **state)
     assert_error(1, "nothere", "eval ppl -m %s -f nothere", recursive);
     write_text("bad", "the \xff cat");
     assert_error(1, "bad", "eval ppl -m %s -f bad", recursive);
-    // What a file lacks is not wrong usage; an option that the model cannot follow is.
+    // What a file lacks is not a usage error; an option that the model cannot follow is.
     write_text("empty", "");
     assert_error(1, "empty: ", "eval ppl -m %s -f empty", recursive);
     assert_error(1, "standard input: ", "eval ppl -m %s <empty", recursive);
@@ -538,7 +538,7 @@ static void test_failures(void **state)
     assert_error(1, "web page", "inspect page.gguf");
     // Control characters of a name do not reach the terminal.
     assert_error(1, "a?[31mb", "inspect $(printf 'a\\033[31mb')");
-    // What a file gets wrong is not wrong usage: 1, not 2.
+    // What a file gets wrong is not a usage error: 1, not 2.
     char path[64];
     copy_golden(path, "llama");
     update_json(path, "config.json",

@@ -106,7 +106,7 @@ static void test_stream(void **state)
         rrt_model *model = open_deferred(path);
         float *logits = must_alloc(g.count * g.vocab, sizeof *logits);
         assert_ok(rrt__stream_logits(model, g.ids, g.count, 2, logits, &err));
-        double apart = greatest_difference(logits, g.logits, g.count * g.vocab);
+        double apart = max_difference(logits, g.logits, g.count * g.vocab);
         if (!(apart <= LOGIT_TOLERANCE * 10)) fail_msg("%s: %g", families[f], apart);
         free(logits);
         rrt_model_close(model);

@@ -255,10 +255,10 @@ static void test_prefix_reuse(void **state)
     (void)state;
     rrt_model *model = build_packed(&layouts[0], false, false);
     rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 4});
-    int32_t prompt[MOST_TOKENS];
+    int32_t prompt[MAX_TOKENS];
     rrt_engine_stats stats;
     heard first = {0}, again = {0}, longer = {0}, other = {0}, reference = {0};
-    fill_prompt(prompt, MOST_TOKENS, 3, model);
+    fill_prompt(prompt, MAX_TOKENS, 3, model);
     rrt_request r = {.prompt = prompt, .prompt_tokens = 50, .max_tokens = 30, .ignore_end = 1};
     submit(engine, r, &first);
     run_engine(engine);
@@ -314,12 +314,12 @@ static void test_room_for_pages(void **state)
     rrt_engine_describe(engine, &stats);
     size_t page = stats.kv_bytes_per_token * 16, context = model->shape.context, fits;
     rrt_engine_close(engine);
-    rrt__memory_available_at_most = page * 3;
+    rrt__memory_available_max = page * 3;
     assert_ok(rrt_engine_tokens_that_fit(&fits, model, NULL, &err));
     assert_int_equal(fits, 32);
     assert_fails(RRT_STATUS_MEMORY, "keys and values of 64 tokens",
                  rrt_engine_open(&engine, model, &(rrt_engine_options){.kv_tokens = 64}, &err));
-    rrt__memory_available_at_most = SIZE_MAX;
+    rrt__memory_available_max = SIZE_MAX;
     assert_ok(rrt_engine_tokens_that_fit(&fits, model, NULL, &err));
     assert_int_equal(fits, context);
     rrt_model_close(model);
@@ -391,7 +391,7 @@ static void test_endings(void **state)
     (void)state;
     rrt_error err = {0};
     rrt_model *model = build_packed(&layouts[0], false, false);
-    rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .most_waiting = 2});
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .max_waiting = 2});
     int32_t prompt[PROMPT];
     heard runs = {0}, waits = {0}, third = {0}, leaves = {.leave_after = 3};
     bool busy;
@@ -429,7 +429,7 @@ static void test_refusals(void **state)
     (void)state;
     rrt_error err = {0};
     uint64_t id;
-    int32_t prompt[MOST_TOKENS] = {0};
+    int32_t prompt[MAX_TOKENS] = {0};
     rrt_model *model = build_packed(&layouts[0], false, false), *plain = open_golden("llama");
     rrt_engine *engine = open_engine(model, (rrt_engine_options){.kv_tokens = 32}),
                *other = open_engine(plain, (rrt_engine_options){0});
@@ -441,7 +441,7 @@ static void test_refusals(void **state)
         assert_fails(status, text, rrt_engine_submit(engine_, &r, &id, &err));                               \
     } while (0)
     assert_refused(RRT_STATUS_ARGUMENT, "empty", engine, r.prompt_tokens = 0);
-    assert_refused(RRT_STATUS_ARGUMENT, "context", engine, r.prompt_tokens = MOST_TOKENS);
+    assert_refused(RRT_STATUS_ARGUMENT, "context", engine, r.prompt_tokens = MAX_TOKENS);
     assert_refused(RRT_STATUS_ARGUMENT, "pages", engine, r.prompt_tokens = 40);
     assert_refused(RRT_STATUS_ARGUMENT, "vocabulary", engine, r.prompt = (int32_t[]){-1, 0, 0, 0});
     assert_refused(RRT_STATUS_ARGUMENT, "temperature", engine, r.sampling.temperature = -1);

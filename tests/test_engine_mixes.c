@@ -3,7 +3,7 @@
 // says how many (default 60): `make mixes` runs ten thousand under AddressSanitizer.
 #include "engines.h"
 
-enum { MOST_REQUESTS = 24, VARIANTS = 3, PROMPTS = 4 };
+enum { MAX_REQUESTS = 24, VARIANTS = 3, PROMPTS = 4 };
 
 static const layout layouts[VARIANTS] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
 static const char *const rules[] = {NULL,        "loops:1",   "loops:2", "confidence:0.05",
@@ -21,7 +21,7 @@ static size_t draw(size_t below)
 // What was asked, and what came.
 typedef struct asked {
     rrt_request request;
-    unsigned char trace[MOST_TOKENS];
+    unsigned char trace[MAX_TOKENS];
     heard heard;
     uint64_t id;
     bool is_cancelled;
@@ -75,15 +75,15 @@ static void check_alone(rrt_engine *alone, const asked *a)
 
 static void run_mix(const rrt_model *model, const char *kv_type, rrt_engine *alone, bool checks)
 {
-    static asked all[MOST_REQUESTS];
+    static asked all[MAX_REQUESTS];
     rrt_error err = {0};
-    size_t count = 1 + draw(MOST_REQUESTS), next = 0, refused = 0;
+    size_t count = 1 + draw(MAX_REQUESTS), next = 0, refused = 0;
     rrt_engine *engine =
         open_engine(model, (rrt_engine_options){.threads = 1,
                                                 .requests = 1 + draw(8),
                                                 .rows = 1 + draw(40),
                                                 .kv_tokens = 96 + 16 * draw(30),
-                                                .most_waiting = draw(3) ? 0 : 1 + draw(6),
+                                                .max_waiting = draw(3) ? 0 : 1 + draw(6),
                                                 .batching = (rrt_batching)(draw(2) ? 0 : draw(2)),
                                                 .kv_type = kv_type,
                                                 .no_prefix_reuse = draw(3) == 0});
@@ -105,7 +105,7 @@ static void run_mix(const rrt_model *model, const char *kv_type, rrt_engine *alo
         }
         assert_ok(rrt_engine_step(engine, &busy, &err));
         // The bound: all that was asked, one row at a time, with all loops and every draft wrong.
-        assert_true(++steps < (longest + 10 * MOST_REQUESTS) * 3 + 1000);
+        assert_true(++steps < (longest + 10 * MAX_REQUESTS) * 3 + 1000);
     }
     rrt_engine_stats stats;
     rrt_engine_describe(engine, &stats);

@@ -3,7 +3,7 @@
 #include "eval/exits.h"
 #include "models.h"
 
-enum { WINDOWS = 3, LENGTH = 14, ROWS = WINDOWS * (LENGTH - 1), MOST_WIDTH = 256, MOST_DEPTHS = 16 };
+enum { WINDOWS = 3, LENGTH = 14, ROWS = WINDOWS * (LENGTH - 1), MAX_WIDTH = 256, MAX_DEPTHS = 16 };
 
 typedef struct layout {
     int loops, layers_per_block, prelude, coda;
@@ -44,7 +44,7 @@ static void make_ids(const rrt_model *model, int32_t ids[WINDOWS * LENGTH])
 
 typedef struct reference {
     const rrt_model *model;
-    double k[MOST_DEPTHS][LENGTH][MOST_WIDTH], v[MOST_DEPTHS][LENGTH][MOST_WIDTH];
+    double k[MAX_DEPTHS][LENGTH][MAX_WIDTH], v[MAX_DEPTHS][LENGTH][MAX_WIDTH];
 } reference;
 
 static void norm(const rrt_model *model, const rrt__norm *with, double *out, const double *x)
@@ -67,7 +67,7 @@ static void project(const rrt_model *model, int depth, rrt__matrix m, double *y,
 {
     const rrt__linear *linear = &model->slots[model->plan.slot[depth]].matrix[m];
     const rrt__lora *lora = &model->depths[depth].lora[m];
-    double low[MOST_WIDTH] = {0};
+    double low[MAX_WIDTH] = {0};
     memset(y, 0, linear->out * sizeof *y);
     apply(y, linear->weight, x, linear->out, linear->in);
     apply(low, lora->a.weight, x, lora->rank, linear->in);
@@ -89,7 +89,7 @@ static void rotate(const rrt_model *model, double *x, size_t heads, size_t posit
 // Keys and values of one token at one depth.
 static void store(reference *r, int depth, const double *h, size_t t)
 {
-    double x[MOST_WIDTH];
+    double x[MAX_WIDTH];
     norm(r->model, &r->model->depths[depth].norm[RRT__NORM_ATTENTION], x, h);
     project(r->model, depth, RRT__MATRIX_K, r->k[depth][t], x);
     project(r->model, depth, RRT__MATRIX_V, r->v[depth][t], x);
@@ -103,7 +103,7 @@ static void block(reference *r, int depth, double *h, size_t t)
     int from = depth; // whose keys and values are read
     if (r->model->shares_kv && depth < rrt__plan_coda(plan).begin)
         while (from - plan->layers_per_block >= plan->prelude) from -= plan->layers_per_block;
-    double x[MOST_WIDTH], q[MOST_WIDTH], mixed[MOST_WIDTH] = {0}, y[MOST_WIDTH], up[MOST_WIDTH], p[LENGTH];
+    double x[MAX_WIDTH], q[MAX_WIDTH], mixed[MAX_WIDTH] = {0}, y[MAX_WIDTH], up[MAX_WIDTH], p[LENGTH];
     if (from == depth) store(r, depth, h, t);
     norm(r->model, &r->model->depths[depth].norm[RRT__NORM_ATTENTION], x, h);
     project(r->model, depth, RRT__MATRIX_Q, q, x);
@@ -142,10 +142,10 @@ static void run_coda(reference *r, double *h, size_t t)
 }
 
 // Probabilities of the exit at h; returns the most likely token.
-static int answer(reference *r, const double *h, size_t t, double *p)
+static int logits_row(reference *r, const double *h, size_t t, double *p)
 {
     size_t vocab = r->model->shape.vocab, width = r->model->shape.hidden;
-    double x[MOST_WIDTH], total = 0;
+    double x[MAX_WIDTH], total = 0;
     int best = 0;
     memcpy(x, h, sizeof x);
     run_coda(r, x, t);
@@ -196,7 +196,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
 {
     const rrt__plan *plan = &r->model->plan;
     size_t width = r->model->shape.hidden, bytes = width * sizeof(double);
-    double h[MOST_WIDTH], before[MOST_WIDTH], deep[MOST_WIDTH],
+    double h[MAX_WIDTH], before[MAX_WIDTH], deep[MAX_WIDTH],
         *p = must_alloc(r->model->shape.vocab, sizeof *p);
     outcome out = {.left = plan->loops};
     int best = -1;
@@ -208,7 +208,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
         for (int d = rrt__plan_loop(plan, n).begin; d < rrt__plan_loop(plan, n).end; d++) block(r, d, h, t);
         if (n == plan->loops) break;
         int best_before = best;
-        best = answer(r, h, t, p);
+        best = logits_row(r, h, t, p);
         if (measure(r->model, rule->kind, n, h, before, p, best, best_before, last) < rule->limit) continue;
         out.left = n;
         break;
@@ -227,7 +227,7 @@ static outcome decode(reference *r, const rrt__exit_rule *rule, int policy, int3
             memcpy(r->v[d][t], r->v[d - plan->layers_per_block][t], sizeof r->v[d][t]);
         }
     }
-    out.best = answer(r, h, t, p);
+    out.best = logits_row(r, h, t, p);
     out.loss = -log(p[target]);
     if (policy == RRT__KV_RECOMPUTE) run_coda(r, deep, t);
     free(p);

@@ -1,5 +1,5 @@
 // The training kernels: the reference against finite differences of the forward kernels, every variant
-// against the reference, the way back through attention and products, and distillation from a stored teacher.
+// against the reference, the backward pass through attention and products, and distillation from a stored teacher.
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -201,7 +201,7 @@ static void test_losses(void **state)
 static double sparse_by_place(const float *x, void *context)
 {
     float unused[VOCAB] = {0}, scratch[VOCAB];
-    rrt__store_row *row = ((void **)context)[0];
+    rrt__logits_cache_row *row = ((void **)context)[0];
     const int *kind = ((void **)context)[1];
     return rrt__sparse_distil(truth, (rrt__divergence_kind)*kind, unused, x, VOCAB, *row, 4, 1, scratch);
 }
@@ -219,7 +219,7 @@ static void test_stored_teacher(void **state)
         double total = forward->log_sum_exp(teacher, VOCAB);
         for (uint32_t i = 0; i < VOCAB; i++) ids[i] = (i * 7) % VOCAB;
         for (uint32_t i = 0; i < VOCAB; i++) log_p[i] = rrt__f32_to_f16((float)(teacher[ids[i]] - total));
-        rrt__store_row row = {ids, log_p};
+        rrt__logits_cache_row row = {ids, log_p};
         double whole = truth->distil[kind](full, student, teacher, VOCAB, 1, 0.5f);
         double stored = rrt__sparse_distil(truth, (rrt__divergence_kind)kind, sparse, student, VOCAB, row,
                                            VOCAB, 0.5f, scratch);

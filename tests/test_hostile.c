@@ -263,7 +263,7 @@ static void test_lora_in_files(void **state)
         .name = "rrt.depths.1.mlp.up_proj.lora_A.weight", .n_dims = 2, .values = zeros};
     a.shape[0] = 33, a.shape[1] = 32; // up is [40, 32]
     refuse_weights("", 0, a, RRT_STATUS_FORMAT, "rrt.depths.1.mlp.up_proj.lora_A.weight");
-    a.shape[0] = 4, a.shape[1] = 1; // promises a rank that the file does not hold
+    a.shape[0] = 4, a.shape[1] = 1; // claims a rank that the file does not hold
     refuse_weights("", 0, a, RRT_STATUS_FORMAT, "rrt.depths.1.mlp.up_proj.lora_A.weight");
     a.shape[0] = 4, a.shape[1] = 32;
     refuse_weights("", 0, a, RRT_STATUS_FORMAT, "lora_B.weight' is missing");

@@ -239,7 +239,7 @@ static void test_attention(void **state)
 // --- the same bits from every table
 // -----------------------------------------------------------------------------------
 
-enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MOST_VALUES = 100000 };
+enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MAX_VALUES = 100000 };
 
 // What stands in pages, and what attention makes of it.
 static float *run_pages(const rrt__kernels *k, float *out, const float *query, size_t head_dim,
@@ -271,9 +271,9 @@ static size_t run_all(const rrt__kernels *k, float *out)
 static void test_same_bits(void **state)
 {
     (void)state;
-    float *expected = make(MOST_VALUES, 1, 0, 0), *got = make(MOST_VALUES, 1, 0, 0);
+    float *expected = make(MAX_VALUES, 1, 0, 0), *got = make(MAX_VALUES, 1, 0, 0);
     size_t count = run_all(&rrt__kernels_reference, expected);
-    assert_true(count < MOST_VALUES);
+    assert_true(count < MAX_VALUES);
     for (size_t v = 0; v < VARIANT_COUNT; v++) {
         if (!rrt__kernels_can_run(variants[v])) continue;
         run_all(variants[v], got);

@@ -13,7 +13,7 @@ enum { NAME_COUNT = sizeof names / sizeof *names };
 
 static void assert_golden(const golden *g, const float *logits, const char *what)
 {
-    double difference = greatest_difference(logits, g->logits, g->count * g->vocab);
+    double difference = max_difference(logits, g->logits, g->count * g->vocab);
     if (!(difference <= LOGIT_TOLERANCE)) fail_msg("%s: logits are off by %g", what, difference);
 }
 
@@ -119,10 +119,10 @@ static void test_lengths_of_texts(void **state)
     for (size_t i = 0; i < SHORT * vocab; i++)
         expected[i] = (float)json_number_value(json_array_get(json_array_get(rows, i / vocab), i % vocab));
     step_logits(logits, model, g.ids, SHORT, &(rrt_session_options){.tokens = SHORT});
-    assert_true(greatest_difference(logits, expected, SHORT * vocab) <= LOGIT_TOLERANCE);
+    assert_true(max_difference(logits, expected, SHORT * vocab) <= LOGIT_TOLERANCE);
     step_logits(logits, model, g.ids, SHORT, &(rrt_session_options){.tokens = SHORT + 1});
-    assert_true(greatest_difference(logits, g.logits, SHORT * vocab) <= LOGIT_TOLERANCE);
-    assert_true(greatest_difference(logits, expected, SHORT * vocab) > 1e-3);
+    assert_true(max_difference(logits, g.logits, SHORT * vocab) <= LOGIT_TOLERANCE);
+    assert_true(max_difference(logits, expected, SHORT * vocab) > 1e-3);
     free(logits);
     free(expected);
     rrt_model_close(model);
@@ -264,7 +264,7 @@ static void test_kv_types(void **state)
         memcpy(single + (size_t)i * g.vocab, rrt_session_logits(session), g.vocab * sizeof *single);
         rrt_session_close(session);
     }
-    double difference = greatest_difference(single, half, g.vocab);
+    double difference = max_difference(single, half, g.vocab);
     assert_true(difference > 1e-5 && difference < 0.05);
     rrt_session *none;
     assert_fails(RRT_STATUS_ARGUMENT, "'q8' are not known: f16 or f32",

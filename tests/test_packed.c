@@ -16,7 +16,7 @@
 typedef struct operands {
     float *w, *x; // w NULL where blocks of a file were repacked
     rrt__linear matrix;
-    rrt__codes codes;
+    rrt__quantised quants;
 } operands;
 
 static float *make(size_t count, uint64_t stream)
@@ -27,12 +27,12 @@ static float *make(size_t count, uint64_t stream)
     return values;
 }
 
-static rrt__codes make_codes(size_t rows, size_t in)
+static rrt__quantised make_quants(size_t rows, size_t in)
 {
     size_t blocks = rrt__packed_blocks(in);
-    return (rrt__codes){malloc(rows * blocks * RRT__BLOCK), malloc(rows * blocks * sizeof(float)),
-                        malloc(rows * blocks * sizeof(int32_t)), malloc(rows * blocks * 2 * sizeof(int16_t)),
-                        blocks};
+    return (rrt__quantised){malloc(rows * blocks * RRT__BLOCK), malloc(rows * blocks * sizeof(float)),
+                            malloc(rows * blocks * sizeof(int32_t)),
+                            malloc(rows * blocks * 2 * sizeof(int16_t)), blocks};
 }
 
 static unsigned char *make_room(rrt__storage storage, size_t out, size_t in)
@@ -45,9 +45,9 @@ static unsigned char *make_room(rrt__storage storage, size_t out, size_t in)
 static void make_rows(operands *o, size_t rows, size_t in)
 {
     o->x = make(rows * in, 2);
-    o->codes = make_codes(rows, in);
+    o->quants = make_quants(rows, in);
     for (size_t r = 0; r < rows; r++)
-        truth_kernels.quantise(rrt__codes_skip(o->codes, r * o->codes.blocks), o->x + r * in, in);
+        truth_kernels.quantise(rrt__quantised_skip(o->quants, r * o->quants.blocks), o->x + r * in, in);
 }
 
 static operands open_operands(rrt__storage storage, size_t out, size_t in, size_t rows)
@@ -65,10 +65,10 @@ static void close_operands(operands *o)
     free(o->w);
     free(o->x);
     free((void *)(uintptr_t)o->matrix.data);
-    free(o->codes.codes);
-    free(o->codes.scales);
-    free(o->codes.sums);
-    free(o->codes.half_sums);
+    free(o->quants.quants);
+    free(o->quants.scales);
+    free(o->quants.sums);
+    free(o->quants.half_sums);
 }
 
 static const size_t shapes[][3] = {{16, 32, 1},  {1, 1, 1},      {17, 33, 3},
@@ -138,8 +138,8 @@ static void test_packs_to_same_bytes(void **state)
     each_case(check_same_bytes);
 }
 
-// Weights that are codes already come back as they were.
-static void check_codes_stay(rrt__storage storage, size_t out, size_t in, size_t rows)
+// Weights that are quantised values already come back as they were.
+static void check_quants_stay(rrt__storage storage, size_t out, size_t in, size_t rows)
 {
     (void)rows;
     operands o = open_operands(storage, out, in, 1), again = o;
@@ -160,10 +160,10 @@ static void check_codes_stay(rrt__storage storage, size_t out, size_t in, size_t
     close_operands(&o);
 }
 
-static void test_codes_stay(void **state)
+static void test_quants_stay(void **state)
 {
     (void)state;
-    each_case(check_codes_stay);
+    each_case(check_quants_stay);
 }
 
 static void multiply(const rrt__kernels *k, const operands *o, float *y, size_t rows, size_t parts,
@@ -171,11 +171,11 @@ static void multiply(const rrt__kernels *k, const operands *o, float *y, size_t 
 {
     size_t groups = rrt__linear_groups(o->matrix.out);
     for (size_t p = 0; p < parts; p++)
-        k->multiply_packed(y, &o->matrix, o->codes, rows, groups * p / parts, groups * (p + 1) / parts,
+        k->multiply_packed(y, &o->matrix, o->quants, rows, groups * p / parts, groups * (p + 1) / parts,
                            accumulate);
 }
 
-// Against a sum in double of what codes stand for, and all variants against the reference, bit for bit: as
+// Against a sum in double of what quantised values stand for, and all variants against the reference, bit for bit: as
 // one batch, row by row, and with outputs in three parts.
 static void check_multiply(const operands *o, size_t rows)
 {
@@ -188,8 +188,8 @@ static void check_multiply(const operands *o, size_t rows)
         for (size_t r = 0; r < rows; r++) {
             double sum = 0, size = 0;
             for (size_t k = 0; k < in; k++) {
-                size_t b = r * o->codes.blocks + k / RRT__BLOCK;
-                double x = (double)o->codes.codes[b * RRT__BLOCK + k % RRT__BLOCK] * o->codes.scales[b];
+                size_t b = r * o->quants.blocks + k / RRT__BLOCK;
+                double x = (double)o->quants.quants[b * RRT__BLOCK + k % RRT__BLOCK] * o->quants.scales[b];
                 sum += x * row[k];
                 size += fabs(x * row[k]);
             }
@@ -202,7 +202,7 @@ static void check_multiply(const operands *o, size_t rows)
         assert_memory_equal(y, expected, rows * out * sizeof *y);
         for (size_t r = 0; r < rows; r++) {
             operands single = *o;
-            single.codes = rrt__codes_skip(o->codes, r * o->codes.blocks);
+            single.quants = rrt__quantised_skip(o->quants, r * o->quants.blocks);
             multiply(variants[v], &single, y + r * out, 1, 1, true);
         }
         for (size_t i = 0; i < rows * out; i++) assert_true(y[i] == expected[i] + expected[i]);
@@ -352,7 +352,7 @@ static void test_plain_products(void **state)
 enum { VALUES = 101, VALUE_BLOCKS = 4 };
 
 typedef struct quantised {
-    int8_t codes[VALUE_BLOCKS * RRT__BLOCK];
+    int8_t quants[VALUE_BLOCKS * RRT__BLOCK];
     float scales[VALUE_BLOCKS];
     int32_t sums[VALUE_BLOCKS];
     int16_t half_sums[2 * VALUE_BLOCKS];
@@ -361,7 +361,7 @@ typedef struct quantised {
 static quantised quantise(const rrt__kernels *k, const float *x)
 {
     quantised q;
-    k->quantise((rrt__codes){q.codes, q.scales, q.sums, q.half_sums, VALUE_BLOCKS}, x, VALUES);
+    k->quantise((rrt__quantised){q.quants, q.scales, q.sums, q.half_sums, VALUE_BLOCKS}, x, VALUES);
     return q;
 }
 
@@ -374,7 +374,7 @@ static void test_variants_quantise_alike(void **state)
     for (size_t v = 0; v < VARIANT_COUNT; v++) {
         if (!rrt__kernels_can_run(variants[v])) continue;
         quantised got = quantise(variants[v], x);
-        assert_memory_equal(got.codes, expected.codes, sizeof got.codes);
+        assert_memory_equal(got.quants, expected.quants, sizeof got.quants);
         assert_memory_equal(got.scales, expected.scales, sizeof got.scales);
         assert_memory_equal(got.sums, expected.sums, sizeof got.sums);
         assert_memory_equal(got.half_sums, expected.half_sums, sizeof got.half_sums);
@@ -394,7 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packing_keeps_weights),
         cmocka_unit_test(test_packs_to_same_bytes),
-        cmocka_unit_test(test_codes_stay),
+        cmocka_unit_test(test_quants_stay),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_repacked),
         cmocka_unit_test(test_plain_products),

@@ -189,12 +189,12 @@ static void test_quantised_while_read(void **state)
         options.type = "q3";
         assert_fails(RRT_STATUS_ARGUMENT, "'q3'", rrt_model_open(&read, folder, &options, &err));
         options.type = NULL;
-        rrt__memory_available_at_most = 1000;
+        rrt__memory_available_max = 1000;
         assert_fails(RRT_STATUS_MEMORY, "0.00 GB are free", rrt_model_open(&read, folder, &options, &err));
         assert_ok(rrt_model_open_deferred(&read, folder, &err));
         assert_fails(RRT_STATUS_MEMORY, "as f32", rrt_model_unpack(read, &err));
         rrt_model_close(read);
-        rrt__memory_available_at_most = SIZE_MAX;
+        rrt__memory_available_max = SIZE_MAX;
         remove_folder(folder);
         free(got);
         free(expected);

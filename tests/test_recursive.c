@@ -280,7 +280,7 @@ static void check_two_loops(const rrt_model *model)
     for (size_t i = 0; i < 2; i++) {
         run_alone(&single, &single.sequences[i], ids + i * ROWS, segments[i].depth);
         const float *rows = both.workspace.hidden + i * ROWS * hidden;
-        assert_near(greatest_difference(single.workspace.hidden, rows, ROWS * hidden), 0, 1e-5);
+        assert_near(max_difference(single.workspace.hidden, rows, ROWS * hidden), 0, 1e-5);
     }
     close_batch(&single);
     close_batch(&both);

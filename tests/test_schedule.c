@@ -2,17 +2,17 @@
 #include "infer/schedule.h"
 #include "test.h"
 
-enum { MOST_STEPS = 64, LOOPS = 3 };
+enum { MAX_STEPS = 64, LOOPS = 3 };
 
 // Rows of each loop in each step.
 typedef struct trace {
-    int rows[MOST_STEPS][LOOPS + 1];
+    int rows[MAX_STEPS][LOOPS + 1];
     int steps;
 } trace;
 
 typedef struct queue {
     int waiting, arrivals[4];
-    bool leaves_early[64]; // by place: after two loops
+    bool leaves_early[64]; // by slot: after two loops
     int began;
 } queue;
 
@@ -26,22 +26,22 @@ static trace run_figure(rrt_batching batching, bool with_exits)
     assert_ok(rrt__schedule_create(&s, batching, 32, 32, LOOPS, &err));
     for (int step = 0; step < 4 || q.waiting || s.n_taken; step++) {
         if (step < 4) q.waiting += q.arrivals[step];
-        for (; q.waiting && rrt__schedule_has_place(&s); q.waiting--) {
+        for (; q.waiting && rrt__schedule_has_slot(&s); q.waiting--) {
             // 8 of the first 16, 8 of the next 16
             bool early = with_exits && (q.began < 8 || (q.began >= 16 && q.began < 24));
             q.leaves_early[rrt__schedule_begin(&s, 1, 0)] = early;
             q.began++;
         }
         rrt__schedule_fill(&s);
-        assert_true(step < MOST_STEPS);
+        assert_true(step < MAX_STEPS);
         bool over[32] = {false};
-        for (size_t i = 0; i < s.n_flights; i++) {
-            rrt__flight *f = &s.flights[i];
+        for (size_t i = 0; i < s.n_chunks; i++) {
+            rrt__chunk *f = &s.chunks[i];
             t.rows[step][f->loop] += (int)f->count;
-            f->leaves = f->loop == (q.leaves_early[f->place] ? 2 : LOOPS);
-            over[f->place] = f->leaves;
+            f->leaves = f->loop == (q.leaves_early[f->slot] ? 2 : LOOPS);
+            over[f->slot] = f->leaves;
         }
-        if (s.n_flights) t.steps = step + 1;
+        if (s.n_chunks) t.steps = step + 1;
         rrt__schedule_advance(&s);
         for (size_t p = 0; p < 32; p++)
             if (over[p]) rrt__schedule_end(&s, p);
@@ -85,34 +85,34 @@ static void test_what_enters(void **state)
     assert_ok(rrt__schedule_create(&s, RRT_BATCHING_DEPTH, 6, 3, 2, &err));
     size_t a = rrt__schedule_begin(&s, 1, 0), b = rrt__schedule_begin(&s, 20, 16);
     rrt__schedule_fill(&s);
-    assert_int_equal(s.n_flights, 2);
-    assert_int_equal(s.flights[1].position, 16); // what was cached does not run
-    assert_int_equal(s.flights[1].count, 4);
+    assert_int_equal(s.n_chunks, 2);
+    assert_int_equal(s.chunks[1].position, 16); // what was cached does not run
+    assert_int_equal(s.chunks[1].count, 4);
     size_t c = rrt__schedule_begin(&s, 9, 0);
     rrt__schedule_advance(&s);
     rrt__schedule_fill(&s); // one row is left
-    assert_int_equal(s.flights[0].place, c);
-    assert_int_equal(s.flights[0].count, 1);
+    assert_int_equal(s.chunks[0].slot, c);
+    assert_int_equal(s.chunks[0].count, 1);
     assert_int_equal(s.refills, 1);
-    for (size_t i = 0; i < s.n_flights; i++) s.flights[i].leaves = s.flights[i].loop == 2;
+    for (size_t i = 0; i < s.n_chunks; i++) s.chunks[i].leaves = s.chunks[i].loop == 2;
     assert_int_equal(rrt__schedule_done(&s, b), 16);
     rrt__schedule_add_token(&s, a);
     rrt__schedule_add_token(&s, b);
     rrt__schedule_advance(&s);
     assert_int_equal(rrt__schedule_done(&s, b), 20);
     rrt__schedule_fill(&s);
-    assert_int_equal(s.n_flights,
+    assert_int_equal(s.n_chunks,
                      4); // both tokens, the rest of c's prompt as far as it fits, and its beginning
-    assert_int_equal(s.flights[0].place, a);
-    assert_int_equal(s.flights[1].place, b);
-    assert_int_equal(s.flights[2].place, c);
-    assert_int_equal(s.flights[2].count, 3);
+    assert_int_equal(s.chunks[0].slot, a);
+    assert_int_equal(s.chunks[1].slot, b);
+    assert_int_equal(s.chunks[2].slot, c);
+    assert_int_equal(s.chunks[2].count, 3);
     rrt__schedule_end(&s, c);
-    assert_int_equal(s.n_flights, 2);
+    assert_int_equal(s.n_chunks, 2);
     rrt__schedule_free(&s);
 }
 
-// Whatever runs beside it, a request that runs makes a token within 2 · `loops` steps: in 32 places
+// Whatever runs beside it, a request that runs makes a token within 2 · `loops` steps: in 32 slots
 // with prompts that never end, each token enters in the step after it became known.
 static void test_nobody_starves(void **state)
 {
@@ -125,12 +125,12 @@ static void test_nobody_starves(void **state)
     for (int step = 0; step < 500; step++) {
         rrt__schedule_fill(&s);
         for (int p = 0; p < 16; p++) since[p]++;
-        for (size_t i = 0; i < s.n_flights; i++) {
-            rrt__flight *f = &s.flights[i];
+        for (size_t i = 0; i < s.n_chunks; i++) {
+            rrt__chunk *f = &s.chunks[i];
             f->leaves = f->loop == LOOPS;
-            if (!f->leaves || f->place >= 16) continue;
-            since[f->place] = 0;
-            rrt__schedule_add_token(&s, f->place);
+            if (!f->leaves || f->slot >= 16) continue;
+            since[f->slot] = 0;
+            rrt__schedule_add_token(&s, f->slot);
         }
         rrt__schedule_advance(&s);
         for (int p = 0; p < 16; p++) assert_true(since[p] < LOOPS + LOOPS);

@@ -12,7 +12,7 @@
 #include "serve/http.h"
 #include "test.h"
 
-enum { MOST_BODY = 1000, MOST_HELD = 100 << 20 };
+enum { MAX_BODY = 1000, MAX_HELD = 100 << 20 };
 
 static rrt__http *http;
 static rrt__exchange *held; // by the tests; the HTTP thread puts it here
@@ -45,10 +45,10 @@ static int set_up(void **state)
     (void)state;
     rrt_error err = {0};
     const rrt__http_options options = {.host = "127.0.0.1",
-                                       .most_body_bytes = MOST_BODY,
-                                       .most_connections = 100,
-                                       .most_places = 10,
-                                       .most_bytes = MOST_HELD,
+                                       .max_body_bytes = MAX_BODY,
+                                       .max_connections = 100,
+                                       .max_slots = 10,
+                                       .max_bytes = MAX_HELD,
                                        .patience_s = 0.3,
                                        .admit = admit,
                                        .handle = handle};
@@ -237,19 +237,19 @@ static void test_shares(void **state)
     (void)state;
     int s = request(HELD);
     rrt__exchange *x = wait_held();
-    assert_true(rrt__exchange_take_place(x));
-    assert_int_equal(rrt__http_places(http), 1);
-    assert_false(rrt__exchange_hold(x, MOST_HELD + 1));
-    assert_true(rrt__exchange_hold(x, MOST_HELD / 2));
-    assert_true(rrt__exchange_hold(x, MOST_HELD / 4));
-    assert_true(rrt__exchange_hold(x, MOST_HELD / 4 * 3));
+    assert_true(rrt__exchange_take_slot(x));
+    assert_int_equal(rrt__http_slots(http), 1);
+    assert_false(rrt__exchange_hold(x, MAX_HELD + 1));
+    assert_true(rrt__exchange_hold(x, MAX_HELD / 2));
+    assert_true(rrt__exchange_hold(x, MAX_HELD / 4));
+    assert_true(rrt__exchange_hold(x, MAX_HELD / 4 * 3));
     int other = request(HELD);
     rrt__exchange *y = wait_held();
-    assert_false(rrt__exchange_hold(y, MOST_HELD / 2));
+    assert_false(rrt__exchange_hold(y, MAX_HELD / 2));
     rrt__exchange_identify(y, "another");
-    assert_true(rrt__exchange_hold(y, MOST_HELD / 8));
+    assert_true(rrt__exchange_hold(y, MAX_HELD / 8));
     rrt__exchange_reply(x, 200, "text/plain", "x", 1);
-    assert_int_equal(rrt__http_places(http), 0);
+    assert_int_equal(rrt__http_slots(http), 0);
     assert_non_null(strstr(receive(s, 1000), "200 OK"));
     rrt__exchange_reply(y, 200, "text/plain", "y", 1);
     assert_non_null(strstr(receive(other, 1000), "200 OK"));
@@ -286,14 +286,14 @@ static void test_slow_sender(void **state)
 static void test_bodies(void **state)
 {
     (void)state;
-    char text[3 * MOST_BODY];
-    for (int bytes = MOST_BODY - 1; bytes <= MOST_BODY + 1; bytes++) {
+    char text[3 * MAX_BODY];
+    for (int bytes = MAX_BODY - 1; bytes <= MAX_BODY + 1; bytes++) {
         int head =
             snprintf(text, sizeof text, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", bytes);
         memset(text + head, 'a', (size_t)bytes);
         text[head + bytes] = '\0';
         int s = request(text);
-        assert_non_null(strstr(receive(s, 1000), bytes > MOST_BODY ? " 413 " : " 200 "));
+        assert_non_null(strstr(receive(s, 1000), bytes > MAX_BODY ? " 413 " : " 200 "));
         close(s);
     }
     int s = request("POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");

@@ -8,9 +8,9 @@ enum { CLIENTS = 6, STEPS = 20000, MOST = 900 };
 static void test_random(void **state)
 {
     (void)state;
-    rrt__fair_share share = {.most_places = 18, .most_bytes = MOST};
+    rrt__fair_share share = {.max_slots = 18, .max_bytes = MOST};
     rrt__client *clients[CLIENTS];
-    size_t held[CLIENTS] = {0}, places[CLIENTS] = {0};
+    size_t held[CLIENTS] = {0}, slots[CLIENTS] = {0};
     uint64_t n_drawn = 0;
     for (int i = 0; i < CLIENTS; i++) clients[i] = rrt__share_enter(&share, (char[]){(char)('a' + i), 0});
     for (int step = 0; step < STEPS; step++) {
@@ -18,24 +18,24 @@ static void test_random(void **state)
         size_t bytes = rrt__random_bits(1, 0, n_drawn++) % 100;
         if (rrt__random_bits(1, 0, n_drawn++) % 2) {
             if (rrt__share_take_bytes(&share, clients[i], bytes, false)) held[i] += bytes;
-            places[i] += rrt__share_take_place(&share, clients[i]);
+            slots[i] += rrt__share_take_slot(&share, clients[i]);
         } else {
             rrt__share_free_bytes(&share, clients[i], held[i]);
             held[i] = 0;
-            if (places[i]) rrt__share_free_place(&share, clients[i]);
-            places[i] -= places[i] > 0;
+            if (slots[i]) rrt__share_free_slot(&share, clients[i]);
+            slots[i] -= slots[i] > 0;
         }
-        assert_true(share.bytes <= MOST && share.places <= share.most_places);
+        assert_true(share.bytes <= MOST && share.slots <= share.max_slots);
         for (int k = 0; k < CLIENTS; k++)
-            assert_true(clients[k]->bytes == held[k] && clients[k]->places == places[k]);
+            assert_true(clients[k]->bytes == held[k] && clients[k]->slots == slots[k]);
     }
     for (int i = 0; i < CLIENTS; i++) {
         rrt__share_free_bytes(&share, clients[i], held[i]);
-        while (places[i]--) rrt__share_free_place(&share, clients[i]);
+        while (slots[i]--) rrt__share_free_slot(&share, clients[i]);
         rrt__share_leave(&share, clients[i]);
     }
     assert_null(share.clients);
-    assert_true(share.bytes == 0 && share.places == 0);
+    assert_true(share.bytes == 0 && share.slots == 0);
 }
 
 // One that takes all it can leaves something for a second, and these for a third.
@@ -43,12 +43,12 @@ static void test_leaves_some(void **state)
 {
     (void)state;
     for (size_t most = 1; most < 300; most++) {
-        rrt__fair_share share = {.most_places = most, .most_bytes = most};
+        rrt__fair_share share = {.max_slots = most, .max_bytes = most};
         rrt__client *clients[3];
         size_t got[3] = {0}, n_bytes[3] = {0};
         for (int i = 0; i < 3; i++) {
             clients[i] = rrt__share_enter(&share, (char[]){(char)('a' + i), 0});
-            while (rrt__share_take_place(&share, clients[i])) got[i]++;
+            while (rrt__share_take_slot(&share, clients[i])) got[i]++;
             while (rrt__share_take_bytes(&share, clients[i], 1, false)) n_bytes[i]++;
         }
         assert_true(got[0] >= 1 && n_bytes[0] >= 1);

@@ -229,7 +229,7 @@ static int count_shards(const char *path, uint64_t limit)
 }
 
 // Saved whole and in at least so many shards: the same files but for the cuts, and the same model again.
-static void check_model(const rrt_model *model, rrt_save_options options, int least_shards)
+static void check_model(const rrt_model *model, rrt_save_options options, int min_shards)
 {
     rrt_error err = {0};
     char folder[64], single[64];
@@ -237,7 +237,7 @@ static void check_model(const rrt_model *model, rrt_save_options options, int le
     temp_folder(single);
     options.overwrite = 1;
     assert_ok(rrt_model_save(model, folder, &options, &err));
-    assert_true(count_shards(folder, options.max_shard_bytes) >= least_shards);
+    assert_true(count_shards(folder, options.max_shard_bytes) >= min_shards);
     assert_false(exists(folder, "model.safetensors"));
     options.max_shard_bytes = 0;
     assert_ok(rrt_model_save(model, single, &options, &err));

@@ -2,12 +2,12 @@
 // files that are no questions.
 #include "texts.h"
 
-enum { MOST_SAMPLES = 256, MOST_ANSWERS = 1024 };
+enum { MAX_SAMPLES = 256, MAX_ANSWERS = 1024 };
 
 // What rrt_eval_task reported, in order.
 typedef struct record {
-    rrt_task_sample samples[MOST_SAMPLES];
-    rrt_task_answer answers[MOST_ANSWERS];
+    rrt_task_sample samples[MAX_SAMPLES];
+    rrt_task_answer answers[MAX_ANSWERS];
     size_t n_samples, n_answers;
 } record;
 
@@ -16,7 +16,7 @@ static record found;
 static void keep(void *user, const rrt_task_sample *sample)
 {
     record *r = user;
-    assert_true(r->n_samples < MOST_SAMPLES && r->n_answers + sample->n_answers <= MOST_ANSWERS);
+    assert_true(r->n_samples < MAX_SAMPLES && r->n_answers + sample->n_answers <= MAX_ANSWERS);
     assert_int_equal(sample->index, r->n_samples);
     rrt_task_sample *kept = &r->samples[r->n_samples++];
     *kept = *sample;

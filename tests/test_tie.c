@@ -144,12 +144,12 @@ static void calibrated_rounds_lower_the_error(void **state)
     rrt__tie_depth depths[N] = {{0}};
     float *shared = must_alloc(OUT * IN, sizeof *shared);
     for (int l = 0; l < N; l++) {
-        float *x = random_matrix(60, IN, 10 + (uint64_t)l), *gram = must_alloc(IN * IN, sizeof *gram);
+        float *x = random_matrix(60, IN, 10 + (uint64_t)l), *moment = must_alloc(IN * IN, sizeof *moment);
         for (size_t i = 0; i < IN * IN; i++)
-            for (size_t t = 0; t < 60; t++) gram[i] += x[t * IN + i / IN] * x[t * IN + i % IN] / 60;
+            for (size_t t = 0; t < 60; t++) moment[i] += x[t * IN + i / IN] * x[t * IN + i % IN] / 60;
         free(x);
         depths[l] = (rrt__tie_depth){.original = random_matrix(OUT, IN, 20 + (uint64_t)l),
-                                     .gram = gram,
+                                     .moment = moment,
                                      .rank = 5,
                                      .a = must_alloc(IN * IN, sizeof(float)),
                                      .b = must_alloc(OUT * IN, sizeof(float))};
@@ -174,7 +174,7 @@ static void calibrated_rounds_lower_the_error(void **state)
     }
     for (int l = 0; l < N; l++) assert_near(depths[l].kept, 1, 1e-4);
     for (int l = 0; l < N; l++)
-        free((void *)(uintptr_t)depths[l].original), free((void *)(uintptr_t)depths[l].gram),
+        free((void *)(uintptr_t)depths[l].original), free((void *)(uintptr_t)depths[l].moment),
             free(depths[l].a), free(depths[l].b);
     free(shared);
 }

@@ -480,9 +480,9 @@ static void test_exceeds(void **state)
     (void)state;
     static const char *const folders[] = {RRT_TEST_DATA "/tokenizer-smollm", RRT_TEST_DATA "/tokenizer-neox",
                                           RRT_TEST_DATA "/tokenizer-llama2"};
-    enum { PIECES = 300, MOST_BYTES = 1 << 16 };
+    enum { PIECES = 300, MAX_BYTES = 1 << 16 };
     rrt_error err = {0};
-    char *text = malloc(MOST_BYTES);
+    char *text = malloc(MAX_BYTES);
     int n_said = 0;
     for (size_t k = 0; k < 3; k++) {
         rrt_tokenizer *tokenizer;
@@ -502,7 +502,7 @@ static void test_exceeds(void **state)
                                  ? best
                                  : (int32_t)(rrt__random_bits(k, 1, n_drawn++) % (uint64_t)vocab);
                 const char *bytes = rrt_token_bytes(tokenizer, id, &length);
-                if (rrt__utf8_first_invalid(bytes, length) < length || at + length > MOST_BYTES) continue;
+                if (rrt__utf8_first_invalid(bytes, length) < length || at + length > MAX_BYTES) continue;
                 memcpy(text + at, bytes, length);
                 at += length;
             }
@@ -514,8 +514,8 @@ static void test_exceeds(void **state)
                 assert_false(said && count <= tokens);
             }
         }
-        memset(text, ' ', MOST_BYTES);
-        assert_true(rrt__tokenizer_exceeds(tokenizer, text, MOST_BYTES, 10));
+        memset(text, ' ', MAX_BYTES);
+        assert_true(rrt__tokenizer_exceeds(tokenizer, text, MAX_BYTES, 10));
         rrt_tokenizer_close(tokenizer);
     }
     assert_true(n_said > 0);

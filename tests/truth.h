@@ -139,7 +139,7 @@ static double truth_kl_divergence(const float *p, const float *q, size_t count)
     return sum;
 }
 
-static void truth_quantise(rrt__codes to, const float *x, size_t count)
+static void truth_quantise(rrt__quantised to, const float *x, size_t count)
 {
     for (size_t begin = 0, b = 0; begin < count; begin += RRT__BLOCK, b++) {
         size_t end = count - begin < RRT__BLOCK ? count : begin + RRT__BLOCK;
@@ -149,10 +149,11 @@ static void truth_quantise(rrt__codes to, const float *x, size_t count)
         to.scales[b] = largest / 127;
         to.sums[b] = to.half_sums[2 * b] = to.half_sums[2 * b + 1] = 0;
         for (size_t i = begin; i < begin + RRT__BLOCK; i++) {
-            float code = i < end && largest > 1e-30f && isfinite(largest) ? rintf(x[i] * (127 / largest)) : 0;
-            to.codes[i] = (int8_t)code;
-            to.sums[b] += to.codes[i];
-            to.half_sums[2 * b + (i - begin) / 16] += to.codes[i];
+            float quant =
+                i < end && largest > 1e-30f && isfinite(largest) ? rintf(x[i] * (127 / largest)) : 0;
+            to.quants[i] = (int8_t)quant;
+            to.sums[b] += to.quants[i];
+            to.half_sums[2 * b + (i - begin) / 16] += to.quants[i];
         }
     }
 }

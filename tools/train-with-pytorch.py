@@ -80,7 +80,7 @@ def divergence(hidden, head, teacher, teacher_head):
 
 
 def mean_divergence(hidden, head, teacher, teacher_head):
-    """Mean KL(teacher | student) of a token; logits are made again on the way back."""
+    """Mean KL(teacher | student) of a token; logits are made again in the backward pass."""
     parts = zip(hidden.flatten(0, 1).split(ROWS), teacher.flatten(0, 1).split(ROWS))
     total = sum(checkpoint(divergence, h, head, t, teacher_head, use_reentrant=False) for h, t in parts)
     return total / (hidden.shape[0] * hidden.shape[1])

@@ -18,9 +18,9 @@ typedef struct rrt_bench_options {
     size_t batch;             // sequences at a time; 0: 4
     size_t context;           // tokens of each; 0: 512, or what the model can see if that is less
     const rrt_model *teacher; // training: distillation from it by forward KL; NULL: cross-entropy
-    bool match;               // training: layer matching with the teacher
+    bool match;               // training: hidden-state distillation with the teacher
     bool bf16;                // training: matrix products in bfloat16 where the processor can
-    bool recompute;           // training: make activations again on the way back
+    bool recompute;           // training: make activations again in the backward pass
     const rrt_progress *progress;
 } rrt_bench_options;
 
@@ -44,7 +44,7 @@ RRT_API rrt_status rrt_bench_prefill(const rrt_model *model, const rrt_bench_inf
 RRT_API rrt_status rrt_bench_decode(const rrt_model *model, const rrt_bench_inference_options *options,
                                     rrt_bench_result *result, rrt_error *err);
 
-// A crowd of requests that all come at once: lengths are drawn from a geometric distribution, prompts are
+// Concurrent requests, all submitted at once: lengths are drawn from a geometric distribution, prompts are
 // random tokens. What is 0 gets the default named.
 typedef struct rrt_bench_requests_options {
     int threads; // one per core
@@ -52,7 +52,7 @@ typedef struct rrt_bench_requests_options {
     size_t concurrency;                   // that run at a time; 32
     size_t requests;                      // in all; 4 × concurrency
     size_t prompt;                        // tokens of each; 16
-    size_t mean_tokens, most_tokens;      // that each makes; 128 and 4 × the mean
+    size_t mean_tokens, max_tokens;       // that each makes; 128 and 4 × the mean
     uint64_t seed;                        // of lengths and prompts
     int loops, draft_loops, draft_tokens; // as in rrt_request, and so:
     const char *exit, *kv;
@@ -74,7 +74,7 @@ typedef struct rrt_bench_requests_result {
     // Rows of each loop, means of some steps each, over the run.
     struct {
         double seconds; // when the last of them was done
-        float rows[RRT_MOST_LOOPS + 1];
+        float rows[RRT_MAX_LOOPS + 1];
     } samples[RRT_BENCH_SAMPLES];
     size_t n_samples;
     // Steps by size, at the least 2^i rows: how many, their rows and their time.

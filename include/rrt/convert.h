@@ -18,7 +18,7 @@ typedef enum rrt_init {
     RRT_INIT_LOWER,      // the first layers
     RRT_INIT_RANDOM,     // N(0, 0.02²), vectors stepwise; prelude and coda keep their own: a baseline
     RRT_INIT_CALIBRATED, // shared weight and LoRA together minimise the output error on a text; then o and
-                         // down of each depth are fitted again to the student's own inputs (healing).
+                         // down of each depth are fitted again to the student's own inputs (layer-wise reconstruction).
                          // Where layers are kept: the others go one by one, each time the one without which
                          // the mean KL to the source, on the text, is least
 } rrt_init;
@@ -54,7 +54,7 @@ typedef struct rrt_convert_options {
     const rrt_progress *progress;
 } rrt_convert_options;
 
-// What became of one matrix at one depth. Calibrated: before healing.
+// What became of one matrix at one depth. Calibrated: before the reconstruction.
 typedef struct rrt_convert_row {
     int depth, slot;
     const char *matrix; // "q" … "down"
@@ -89,7 +89,7 @@ typedef struct rrt_convert_candidate {
     uint64_t lora_budget;
     uint64_t params_body;
     bool failed;      // converted, but its output was not finite: kl means nothing
-    double kl;        // mean KL(source ‖ candidate, healed) on text that calibration did not see
+    double kl;        // mean KL(source ‖ candidate, reconstructed) on text that calibration did not see
     bool on_frontier; // no candidate has both fewer parameters and a lower KL
 } rrt_convert_candidate;
 

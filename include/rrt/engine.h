@@ -30,11 +30,11 @@ typedef enum rrt_batching {
 } rrt_batching;
 
 typedef struct rrt_engine_options {
-    int threads;         // 0: one per core
-    size_t requests;     // that run at a time, 0: 32; further ones wait in the order they came
-    size_t rows;         // of a step, 0: requests + 128; prompts get what running tokens leave
-    size_t kv_tokens;    // that keys and values have room for, in pages of 16; 0: requests × 1,024
-    size_t most_waiting; // 0: no limit
+    int threads;        // 0: one per core
+    size_t requests;    // that run at a time, 0: 32; further ones wait in the order they came
+    size_t rows;        // of a step, 0: requests + 128; prompts get what running tokens leave
+    size_t kv_tokens;   // that keys and values have room for, in pages of 16; 0: requests × 1,024
+    size_t max_waiting; // 0: no limit
     rrt_batching batching;
     bool no_prefix_reuse; // run every prompt anew
     const char *kv_type;  // as in rrt_session_options
@@ -116,19 +116,19 @@ RRT_API void rrt_engine_cancel(rrt_engine *engine, uint64_t id);
 // Runs one step. *busy: whether there is more to do. All memory was taken before: at present it cannot fail.
 RRT_API rrt_status rrt_engine_step(rrt_engine *engine, bool *busy, rrt_error *err);
 
-enum { RRT_MOST_LOOPS = 64 }; // that statistics tell apart
+enum { RRT_MAX_LOOPS = 64 }; // that statistics tell apart
 
 // Counters since the engine was opened, and how it stands now.
 typedef struct rrt_engine_stats {
     uint64_t steps, prompt_tokens, generated_tokens, cached_tokens; // cached: prompt tokens taken from pages
-    uint64_t drafted, accepted;         // tokens by few loops, and those of them that all loops agreed with
-    uint64_t rows[RRT_MOST_LOOPS + 1];  // that ran each loop
-    uint64_t exits[RRT_MOST_LOOPS + 1]; // tokens made that left after each loop
-    uint64_t kv_filled[4];              // tokens whose deeper keys and values were made, by policy
-    uint64_t refills;                   // tokens that entered the loops beside others in deeper ones
-    size_t running, waiting, occupancy[RRT_MOST_LOOPS + 1]; // rows of the last step, by loop
-    size_t pages, pages_used;                               // used: by requests that run
-    size_t kv_bytes_per_token;                              // of keys and values, at all depths
+    uint64_t drafted, accepted;        // tokens by few loops, and those of them that all loops agreed with
+    uint64_t rows[RRT_MAX_LOOPS + 1];  // that ran each loop
+    uint64_t exits[RRT_MAX_LOOPS + 1]; // tokens made that left after each loop
+    uint64_t kv_filled[4];             // tokens whose deeper keys and values were made, by policy
+    uint64_t refills;                  // tokens that entered the loops beside others in deeper ones
+    size_t running, waiting, occupancy[RRT_MAX_LOOPS + 1]; // rows of the last step, by loop
+    size_t pages, pages_used;                              // used: by requests that run
+    size_t kv_bytes_per_token;                             // of keys and values, at all depths
 } rrt_engine_stats;
 
 RRT_API void rrt_engine_describe(const rrt_engine *engine, rrt_engine_stats *stats);

@@ -27,7 +27,7 @@ typedef enum rrt_status {
     RRT_STATUS_CANCELLED,   // a progress callback asked to stop
 } rrt_status;
 
-// What went wrong, where, and how to mend it. All strings are valid, printable UTF-8 (control characters
+// What went wrong, where, and how to fix it. All strings are valid, printable UTF-8 (control characters
 // replaced, since parts may come from hostile files). `where` names file, tensor and byte offset as far as
 // known.
 typedef struct rrt_error {

@@ -1,4 +1,4 @@
-// Training: a teacher's answers.
+// Training: a teacher logits cache.
 #ifndef RRT_TRAIN_H
 #define RRT_TRAIN_H
 
@@ -36,7 +36,7 @@ RRT_API rrt_status rrt_teach(const rrt_model *teacher, const char *const *files,
                              const char *store_path, const rrt_teach_options *options,
                              rrt_teach_result *result, rrt_error *err);
 
-// Whether a folder holds a teacher's answers.
+// Whether a folder holds a teacher logits cache.
 RRT_API bool rrt_store_exists(const char *folder);
 
 // How far the student is from the teacher (paper §3.6, appendix I).
@@ -65,7 +65,7 @@ typedef enum rrt_optimizer_kind {
 typedef struct rrt_train_step {
     uint64_t step, tokens;            // so far
     double loss;                      // of this step, in nats per token: all exits with their weights, and
-                                      // gates; of layer matching: the squared error of hidden states,
+                                      // gates; of hidden-state distillation: the squared error of hidden states,
                                       // relative to their square
     double cross_entropy, divergence; // the last exit's parts of it, before their weights
     double learning_rate;
@@ -80,7 +80,7 @@ typedef struct rrt_train_options {
     const char *const *files; // text as for rrt_teach; none where store is given
     size_t n_files;
     const rrt_model *teacher; // its outputs are learnt, computed on the way; NULL: none
-    const char *store;        // or a teacher's answers that rrt_teach wrote: with their text
+    const char *store;        // or a teacher logits cache that rrt_teach wrote: with their text
     rrt_divergence divergence;
     double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence, where there is a teacher; 1
     double kd_temperature; // 1
@@ -92,12 +92,12 @@ typedef struct rrt_train_options {
 
     bool gates; // train the gates at loop boundaries, which the model gets if it has none: the probability
                 // that the last exit finds the same token most likely, by binary cross-entropy; no gradient
-                // goes on into the model. Where all else is frozen, there is no way back at all
+                // goes on into the model. Where all else is frozen, there is no backward pass at all
 
     bool share_kv; // from here on all loops read the first one's keys and values: a property of the model,
                    // kept with it. LoRA of k and v in later loops is dropped
 
-    uint64_t match_tokens; // first so many tokens of layer matching: each depth is trained to do with the
+    uint64_t match_tokens; // first so many tokens of hidden-state distillation: each depth is trained to do with the
                            // teacher's hidden state what the teacher does with it
 
     // How long: until the first of these is reached; one has to be given.
@@ -110,11 +110,11 @@ typedef struct rrt_train_options {
     size_t at_a_time; // sequences whose activations are held at once, a divisor of batch; 0: batch
     bool bf16;        // round the factors of matrix products to bfloat16, sums in f32 (mixed precision):
                       // faster where the processor has AVX-512 BF16, nothing elsewhere
-    bool recompute;   // hold less: make activations again on the way back
+    bool recompute;   // hold less: make activations again in the backward pass
     rrt_optimizer_kind optimizer;
     double learning_rate; // greatest; 3e-4
     double warmup;        // share of the run over which it rises; 0.05
-    double least_rate;    // where the cosine ends, as a share of the greatest; 0.1
+    double min_rate;      // where the cosine ends, as a share of the greatest; 0.1
     double weight_decay;  // of matrices; 0.1
     double clip;          // greatest norm of the gradient, 0: any; 1
     // Learning rates of the parameters of one kind, as a factor; 0: frozen; 1.

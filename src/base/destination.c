@@ -67,7 +67,7 @@ static bool holds(const char *path, const char *name)
     return !rrt__path_join(inner, path, name, NULL) && rrt__path_exists(inner);
 }
 
-// Only what is a result of ours is replaced: the folder of a model, an adapter or a teacher's answers; that
+// Only what is a result of ours is replaced: the folder of a model, an adapter or a teacher logits cache; that
 // of a run by a run.
 static rrt_status check_replaceable(const char *path, rrt__destination_kind kind, rrt_error *err)
 {

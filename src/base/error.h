@@ -21,7 +21,7 @@ rrt_status rrt__fail_errno(rrt_error *err, const char *format, ...) RRT__PRINTF(
 // Puts "context: " in front of err->where and returns status.
 rrt_status rrt__at(rrt_error *err, rrt_status status, const char *format, ...) RRT__PRINTF(3, 4);
 
-// Sets the advice on how to mend it and returns status.
+// Sets the advice on how to fix it and returns status.
 rrt_status rrt__hint(rrt_error *err, rrt_status status, const char *format, ...) RRT__PRINTF(3, 4);
 
 // Returns from the calling function if the expression fails.

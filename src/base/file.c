@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_READ = 512 << 20 }; // in memory at once; a device may never end
+enum { MAX_READ = 512 << 20 }; // in memory at once; a device may never end
 
 static rrt_status fail_open(const char *path, rrt_error *err)
 {
@@ -79,8 +79,8 @@ rrt_status rrt__file_read(rrt__string *out, const char *path, rrt_error *err)
     size_t got;
     while (!status && (got = fread(block, 1, sizeof block, file)) > 0) {
         status = rrt__string_append(out, block, got, err);
-        if (!status && out->length > MOST_READ)
-            status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "it has more than %d MB", MOST_READ >> 20);
+        if (!status && out->length > MAX_READ)
+            status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "it has more than %d MB", MAX_READ >> 20);
     }
     if (!status && ferror(file)) status = rrt__fail_errno(err, "cannot read");
     if (!status) status = rrt__string_append(out, "", 0, err);

@@ -55,7 +55,7 @@ void rrt__give_back_at_once(void)
 #endif
 }
 
-size_t rrt__memory_available_at_most = SIZE_MAX;
+size_t rrt__memory_available_max = SIZE_MAX;
 
 // The first number in a file after a key, or at its beginning; SIZE_MAX without one ("max").
 static size_t read_number(const char *path, const char *key)
@@ -85,7 +85,7 @@ size_t rrt__memory_available(void)
     size_t kib = read_number("/proc/meminfo", "MemAvailable:");
     size_t limits[] = {kib < SIZE_MAX / 1024 ? kib * 1024 : SIZE_MAX, rrt__control_group_memory(),
                        address_space_left()};
-    size_t least = rrt__memory_available_at_most;
+    size_t least = rrt__memory_available_max;
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) least = limits[i] < least ? limits[i] : least;
     return least;
 }

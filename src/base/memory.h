@@ -17,7 +17,7 @@ void rrt__give_back_at_once(void); // from now on what was a megabyte or more
 
 // How many bytes could be taken without others having to leave memory; SIZE_MAX if the system does not say.
 size_t rrt__memory_available(void);
-extern size_t rrt__memory_available_at_most; // test hook
+extern size_t rrt__memory_available_max; // test hook
 
 // Test hook: the request counted down to 0 fails, and all after it. Negative: never.
 extern long rrt__memory_fail_after;

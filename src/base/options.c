@@ -126,7 +126,7 @@ static rrt_status parse_one(const rrt__option *options, int n_options, int argc,
 }
 
 rrt_status rrt__options_parse(const rrt__option *options, int n_options, int argc, char **argv,
-                              char **positional, int most_positional, int *n_positional, rrt_error *err)
+                              char **positional, int max_positional, int *n_positional, rrt_error *err)
 {
     bool ended = false;
     *n_positional = 0;
@@ -137,7 +137,7 @@ rrt_status rrt__options_parse(const rrt__option *options, int n_options, int arg
         } else if (may_be_option) {
             RRT__TRY(parse_one(options, n_options, argc, argv, &i, err));
         } else {
-            if (*n_positional == most_positional)
+            if (*n_positional == max_positional)
                 return rrt__fail(err, RRT_STATUS_ARGUMENT, "'%s' is one argument too many", argv[i]);
             positional[(*n_positional)++] = argv[i];
         }

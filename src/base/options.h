@@ -40,7 +40,7 @@ typedef struct rrt__option {
 // written to positional[0..*n_positional). ARGUMENT names the option that is wrong. Lists grow, also when
 // parsing fails; the caller frees them.
 rrt_status rrt__options_parse(const rrt__option *options, int n_options, int argc, char **argv,
-                              char **positional, int most_positional, int *n_positional, rrt_error *err);
+                              char **positional, int max_positional, int *n_positional, rrt_error *err);
 
 // What k, M or G after a number stands for; 0 for any other character.
 double rrt__size_suffix(char suffix);

@@ -47,9 +47,9 @@ rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, con
 #define RRT__GGUF_ROPE_SHORT "rope_factors_short.weight"
 #define RRT__GGUF_ROPE_LONG "rope_factors_long.weight"
 
-// Of every `local` layers the last sees all, the others a window; of every `unrotated` ones the last is not
+// Of every `local` layers the last sees all, the others a window; of every `nope` ones the last is not
 // rotated. 0: all see all, all are.
-void rrt__attention_from_pattern(rrt__config *config, int layers, int local, int unrotated);
+void rrt__attention_from_pattern(rrt__config *config, int layers, int local, int nope);
 
 // How the layers attend, and shape.window.
 rrt_status rrt__attention_from_json(rrt__config *config, const json_t *json, int layers, rrt_error *err);

@@ -226,7 +226,7 @@ static rrt_status read_pattern(const reader *r, int layers, rrt_error *err)
 
 static rrt_status read_attention(const reader *r, int64_t window, int layers, rrt_error *err)
 {
-    rrt__attention_from_pattern(r->config, layers, 0, r->family->unrotated_pattern);
+    rrt__attention_from_pattern(r->config, layers, 0, r->family->nope_pattern);
     r->shape->window = (size_t)window;
     if (!window) return RRT_STATUS_OK;
     if (r->family->window == RRT__WINDOW_PATTERN) return read_pattern(r, layers, err);

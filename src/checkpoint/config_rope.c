@@ -77,9 +77,9 @@ static rrt_status read_divisors(const reader *r, const char *key, float *out, rr
         return rrt__fail(err, RRT_STATUS_FORMAT,
                          "\"%s\" has %zu numbers: %zu are expected, one for each rotated pair", key,
                          json_array_size(list), pairs);
-    if (pairs > RRT__ROPE_MOST_PAIRS)
+    if (pairs > RRT__ROPE_MAX_PAIRS)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" for %zu pairs is not supported, at most %d are",
-                         key, pairs, RRT__ROPE_MOST_PAIRS);
+                         key, pairs, RRT__ROPE_MAX_PAIRS);
     for (size_t i = 0; i < pairs; i++) {
         const json_t *number = json_array_get(list, i);
         double value = json_is_number(number) ? json_number_value(number) : NAN;

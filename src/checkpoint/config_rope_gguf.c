@@ -41,10 +41,10 @@ static rrt_status read_kind(const reader *r, rrt_error *err)
 static rrt_status read_divisors(const reader *r, const char *name, double factor, float *out, rrt_error *err)
 {
     const rrt__tensor *tensor = rrt__tensor_table_find(rrt__gguf_tensors(r->gguf), name);
-    if (r->pairs > RRT__ROPE_MOST_PAIRS)
+    if (r->pairs > RRT__ROPE_MAX_PAIRS)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "a rope scaling of %zu pairs is not supported, at most %d are", r->pairs,
-                         RRT__ROPE_MOST_PAIRS);
+                         RRT__ROPE_MAX_PAIRS);
     if (tensor) RRT__TRY(rrt__tensor_read(tensor, r->pairs, 0, out, err));
     for (size_t i = 0; i < r->pairs; i++) {
         out[i] = (tensor ? out[i] : 1) * (float)factor;

@@ -6,12 +6,12 @@
 
 enum { MAX_WINDOW = 1 << 24 };
 
-void rrt__attention_from_pattern(rrt__config *config, int layers, int local, int unrotated)
+void rrt__attention_from_pattern(rrt__config *config, int layers, int local, int nope)
 {
     for (int i = 0; i < layers; i++) {
-        bool is_local = local && (i + 1) % local != 0, is_unrotated = unrotated && (i + 1) % unrotated == 0;
-        config->attention[i] = (unsigned char)((is_local ? RRT__ATTENTION_LOCAL : 0) |
-                                               (is_unrotated ? RRT__ATTENTION_UNROTATED : 0));
+        bool is_local = local && (i + 1) % local != 0, is_nope = nope && (i + 1) % nope == 0;
+        config->attention[i] =
+            (unsigned char)((is_local ? RRT__ATTENTION_LOCAL : 0) | (is_nope ? RRT__ATTENTION_UNROTATED : 0));
     }
 }
 
@@ -45,7 +45,7 @@ static rrt_status read_types(rrt__config *config, const json_t *json, int layers
 }
 
 // 1: the layer is rotated, in spite of the list's name.
-static rrt_status read_unrotated(rrt__config *config, const json_t *json, int layers, rrt_error *err)
+static rrt_status read_nope(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     json_t *list;
     if (rrt__json_is_absent(json_object_get(json, "no_rope_layers"))) return RRT_STATUS_OK;
@@ -136,14 +136,14 @@ static rrt_status read_window(rrt__config *config, const json_t *json, int layer
 rrt_status rrt__attention_from_json(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     int64_t interval;
-    int unrotated = config->family->unrotated_pattern;
-    RRT__TRY(rrt__json_int_or(json, "no_rope_layer_interval", 1, RRT__MAX_DEPTHS, unrotated, &interval, err));
-    rrt__attention_from_pattern(config, layers, 0, unrotated ? (int)interval : 0);
-    if (unrotated) RRT__TRY(read_unrotated(config, json, layers, err));
+    int nope = config->family->nope_pattern;
+    RRT__TRY(rrt__json_int_or(json, "no_rope_layer_interval", 1, RRT__MAX_DEPTHS, nope, &interval, err));
+    rrt__attention_from_pattern(config, layers, 0, nope ? (int)interval : 0);
+    if (nope) RRT__TRY(read_nope(config, json, layers, err));
     return read_window(config, json, layers, err);
 }
 
-static void set_unrotated(json_t *json, const rrt_model *model)
+static void set_nope(json_t *json, const rrt_model *model)
 {
     json_t *list = json_array();
     for (int d = 0; d < model->plan.n_depths; d++)
@@ -156,7 +156,7 @@ void rrt__attention_to_json(json_t *json, const rrt_model *model)
 {
     rrt__window_rule rule = model->family->window;
     size_t window = model->shape.window;
-    if (model->family->unrotated_pattern) set_unrotated(json, model);
+    if (model->family->nope_pattern) set_nope(json, model);
     if (rule == RRT__WINDOW_NEVER) return;
     // Of some families the class takes a window where the key is absent.
     json_object_set_new(json, "sliding_window", window ? json_integer((json_int_t)window) : json_null());

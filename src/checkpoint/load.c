@@ -162,7 +162,7 @@ static rrt_status add_loras(loader *load, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A config may promise any size: no memory is taken before the files are known to hold that much.
+// A config may claim any size: no memory is taken before the files are known to hold that much.
 static rrt_status check_size(const rrt__config *config, const rrt__tensor_table *table, rrt_error *err)
 {
     uint64_t held = 0;
@@ -170,13 +170,13 @@ static rrt_status check_size(const rrt__config *config, const rrt__tensor_table 
         size_t count;
         if (rrt__tensor_count(&table->tensors[i], &count)) held += count;
     }
-    uint64_t promised = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
-    if (config->has_gates) promised += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
-    if (promised <= held) return RRT_STATUS_OK;
+    uint64_t claimed = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
+    if (config->has_gates) claimed += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
+    if (claimed <= held) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_MISMATCH,
                   "the configuration describes %llu parameters, but the weight files hold only %llu",
-                  (unsigned long long)promised, (unsigned long long)held);
+                  (unsigned long long)claimed, (unsigned long long)held);
     return rrt__hint(err, status, "configuration and weights are of different models, or a file is missing");
 }
 

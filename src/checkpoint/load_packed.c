@@ -80,15 +80,15 @@ static rrt_status add_loras(rrt_model *model, const rrt__gguf *gguf, rrt_error *
     return status;
 }
 
-// A configuration may promise any size: no memory is taken before the file is known to hold half a byte per
+// A configuration may claim any size: no memory is taken before the file is known to hold half a byte per
 // parameter.
 static rrt_status check_size(const rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
 {
-    uint64_t promised = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
-    if (promised / 2 <= rrt__gguf_file_bytes(gguf)) return RRT_STATUS_OK;
+    uint64_t claimed = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
+    if (claimed / 2 <= rrt__gguf_file_bytes(gguf)) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_MISMATCH,
                      "the configuration describes %llu parameters, but the file has %zu bytes",
-                     (unsigned long long)promised, rrt__gguf_file_bytes(gguf));
+                     (unsigned long long)claimed, rrt__gguf_file_bytes(gguf));
 }
 
 static rrt_status load_parameters(rrt_model *model, const rrt__config *config, const rrt__gguf *gguf,

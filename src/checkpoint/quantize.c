@@ -21,9 +21,9 @@ typedef struct quantizer {
     rrt__storage storage; // of the layers' matrices
     rrt__gguf_writer writer;
     const rrt_quantize_options *options;
-    double done, total;   // bytes
-    unsigned char *codes; // of the rows at hand
-    size_t codes_bytes;
+    double done, total;    // bytes
+    unsigned char *quants; // of the rows at hand
+    size_t quants_bytes;
 } quantizer;
 
 enum { BATCH_VALUES = 1 << 22 }; // read and quantised at once, on all threads
@@ -55,14 +55,14 @@ static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
     rrt__storage storage = rrt__quantized_storage(q->model, p, q->storage);
     size_t bytes = rrt__packed_bytes(storage, batch_rows(p->rows, p->columns), p->columns),
            shape[] = {rrt__linear_groups(p->rows), rrt__packed_group_bytes(storage, p->columns)};
-    if (bytes > q->codes_bytes) q->codes_bytes = bytes;
+    if (bytes > q->quants_bytes) q->quants_bytes = bytes;
     snprintf(name, sizeof name, "%s.%s", p->name, rrt__storage_name(storage));
     return rrt__gguf_write_tensor(&q->writer, name, RRT__DTYPE_I8, 2, shape, err);
 }
 
 // Rows [first, …) of a matrix.
 typedef struct batch {
-    unsigned char *codes;
+    unsigned char *quants;
     size_t first, columns;
     rrt__storage storage;
 } batch;
@@ -71,16 +71,16 @@ static rrt_status pack(void *user, size_t begin, size_t end, const float *values
 {
     (void)err;
     const batch *b = user;
-    unsigned char *to = b->codes + rrt__storage_bytes(b->storage, begin - b->first, b->columns);
+    unsigned char *to = b->quants + rrt__storage_bytes(b->storage, begin - b->first, b->columns);
     rrt__pack((rrt__team){.nth = 1}, to, b->storage, values, end - begin, b->columns);
     return RRT_STATUS_OK;
 }
 
 rrt_status rrt__quantize_rows(const rrt__linear *linear, size_t begin, size_t end, rrt__storage storage,
-                              int threads, unsigned char *codes, rrt_error *err)
+                              int threads, unsigned char *quants, rrt_error *err)
 {
     const rrt__rows rows = rrt__linear_rows(linear);
-    batch b = {codes, begin, linear->in, storage};
+    batch b = {quants, begin, linear->in, storage};
     return rrt__rows_each(&rows, begin, end, linear->in, RRT__GROUP, threads, pack, &b, err);
 }
 
@@ -89,9 +89,9 @@ static rrt_status write_matrix(quantizer *q, const rrt__parameter *p, rrt_error 
     rrt__storage storage = rrt__quantized_storage(q->model, p, q->storage);
     for (size_t begin = 0, end; begin < p->rows; begin = end) {
         end = begin + batch_rows(p->rows - begin, p->columns);
-        RRT__TRY(rrt__quantize_rows(p->linear, begin, end, storage, q->options->threads, q->codes, err));
+        RRT__TRY(rrt__quantize_rows(p->linear, begin, end, storage, q->options->threads, q->quants, err));
         size_t bytes = rrt__storage_bytes(storage, end - begin, p->columns);
-        RRT__TRY(rrt__gguf_write_part(&q->writer, q->codes, bytes, err));
+        RRT__TRY(rrt__gguf_write_part(&q->writer, q->quants, bytes, err));
         q->done += (double)bytes;
         RRT__TRY(rrt__progress_report(q->options->progress, "quantize", q->done, q->total, err));
     }
@@ -130,7 +130,7 @@ static rrt_status declare_all(quantizer *q, rrt_error *err)
     RRT__TRY(rrt__model_each_parameter(model, &model->family->hf, declare, q, err));
     RRT__TRY(rrt__json_check_memory(err));
     q->total = (double)q->writer.data_bytes;
-    return rrt__alloc(&q->codes, q->codes_bytes, 1, "quantised rows", err);
+    return rrt__alloc(&q->quants, q->quants_bytes, 1, "quantised rows", err);
 }
 
 static rrt_status write_all(quantizer *q, const char *path, rrt_error *err)
@@ -175,6 +175,6 @@ rrt_status rrt_model_quantize(const rrt_model *model, const char *path, const rr
     if (!status) status = rrt__destination_commit(&destination, err);
     if (status) rrt__destination_discard(&destination);
     rrt__gguf_writer_free(&q.writer);
-    rrt__free(q.codes);
+    rrt__free(q.quants);
     return status;
 }

@@ -11,8 +11,8 @@ rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_err
 rrt__storage rrt__quantized_storage(const rrt_model *model, const rrt__parameter *parameter,
                                     rrt__storage storage);
 
-// codes = rows [begin, end), begin a multiple of RRT__GROUP, quantised. threads 0: one per core.
+// quants = rows [begin, end), begin a multiple of RRT__GROUP, quantised. threads 0: one per core.
 rrt_status rrt__quantize_rows(const rrt__linear *linear, size_t begin, size_t end, rrt__storage storage,
-                              int threads, unsigned char *codes, rrt_error *err);
+                              int threads, unsigned char *quants, rrt_error *err);
 
 #endif

@@ -6,7 +6,7 @@
 typedef struct arguments {
     rrt__cli_model model;
     const char *teacher_path, *batches;
-    rrt__bench_crowd crowd;
+    rrt__bench_serving serving;
     bool train, match, recompute, bf16;
     size_t prompt, generated, context;
     int repeats, threads;
@@ -19,10 +19,10 @@ static rrt_status parse_batches(const char *text, size_t *batches, int *count, r
     for (const char *at = text;; at++) {
         char *end;
         unsigned long value = strtoul(at, &end, 10);
-        if (end == at || value < 1 || value > 65536 || (*end && *end != ',') || *count == RRT__MOST_BATCHES)
+        if (end == at || value < 1 || value > 65536 || (*end && *end != ',') || *count == RRT__MAX_BATCHES)
             return rrt__fail(err, RRT_STATUS_ARGUMENT,
                              "--batch: '%s' is not a list of 1 to %d numbers from 1 to 65536, such as 1,8,32",
-                             text, RRT__MOST_BATCHES);
+                             text, RRT__MAX_BATCHES);
         batches[(*count)++] = value;
         if (!*end) return RRT_STATUS_OK;
         at = end;
@@ -69,7 +69,7 @@ static rrt_status bench_inference(arguments *a, const size_t *batches, int count
                                          .tokens = a->prompt,
                                          .batch = 1,
                                          .progress = rrt__cli_progress(),
-                                         .kv_type = a->crowd.options.kv_type};
+                                         .kv_type = a->serving.options.kv_type};
     RRT__TRY(rrt__cli_open_model(&model, &a->model, a->threads, err));
     rrt_status status = RRT_STATUS_OK;
     if (a->prompt) {
@@ -88,20 +88,20 @@ static rrt_status bench_inference(arguments *a, const size_t *batches, int count
     return status;
 }
 
-static rrt_status bench_crowd(arguments *a, const size_t *batches, int count, json_t *rows, rrt_error *err)
+static rrt_status bench_serving(arguments *a, const size_t *batches, int count, json_t *rows, rrt_error *err)
 {
     rrt_model *model;
-    a->crowd.options.threads = a->threads;
-    a->crowd.options.prompt = a->prompt;
-    a->crowd.options.mean_tokens = a->generated;
-    a->crowd.options.progress = rrt__cli_progress();
+    a->serving.options.threads = a->threads;
+    a->serving.options.prompt = a->prompt;
+    a->serving.options.mean_tokens = a->generated;
+    a->serving.options.progress = rrt__cli_progress();
     RRT__TRY(rrt__cli_open_model(&model, &a->model, a->threads, err));
-    rrt_status status = rrt__bench_crowd_run(&a->crowd, model, batches, count, a->repeats, rows, err);
+    rrt_status status = rrt__bench_serving_run(&a->serving, model, batches, count, a->repeats, rows, err);
     rrt_model_close(model);
     return status;
 }
 
-static void print_crowd(const json_t *rows)
+static void print_serving(const json_t *rows)
 {
     size_t i;
     const json_t *row;
@@ -141,21 +141,21 @@ static void print_rows(const json_t *rows)
 
 static rrt_status run(arguments *a, bool json, rrt_error *err)
 {
-    size_t batches[RRT__MOST_BATCHES];
+    size_t batches[RRT__MAX_BATCHES];
     int count;
-    bool is_crowd = a->crowd.batching || a->crowd.exits || a->crowd.trace_path || a->crowd.html;
-    RRT__TRY(parse_batches(a->batches ? a->batches
-                           : a->train ? "4"
-                           : is_crowd ? "32"
-                                      : "1",
+    bool is_serving = a->serving.batching || a->serving.exits || a->serving.trace_path || a->serving.html;
+    RRT__TRY(parse_batches(a->batches   ? a->batches
+                           : a->train   ? "4"
+                           : is_serving ? "32"
+                                        : "1",
                            batches, &count, err));
     json_t *rows = json_array();
     rrt_status status = RRT_STATUS_OK;
-    if (is_crowd) status = bench_crowd(a, batches, count, rows, err);
+    if (is_serving) status = bench_serving(a, batches, count, rows, err);
     for (int i = 0; !status && a->train && i < count; i++) status = bench_training(a, batches[i], rows, err);
-    if (!a->train && !is_crowd) status = bench_inference(a, batches, count, rows, err);
+    if (!a->train && !is_serving) status = bench_inference(a, batches, count, rows, err);
     if (!status && json) return rrt__cli_print_json(json_pack("{s:o}", "rows", rows), err);
-    if (!status) (is_crowd ? print_crowd : print_rows)(rows);
+    if (!status) (is_serving ? print_serving : print_rows)(rows);
     json_decref(rows);
     return status;
 }
@@ -163,8 +163,8 @@ static rrt_status run(arguments *a, bool json, rrt_error *err)
 int rrt__cli_bench(int argc, char **argv)
 {
     arguments a = {.prompt = SIZE_MAX, .generated = 128, .repeats = 5};
-    rrt_bench_requests_options *crowd = &a.crowd.options;
-    crowd->seed = 1;
+    rrt_bench_requests_options *serving = &a.serving.options;
+    serving->seed = 1;
     const rrt__option options[] = {
         RRT__CLI_MODEL_ROWS(&a.model),
         {'p', "prompt", "N", RRT__OPTION_SIZE, &a.prompt, 0, 1 << 24,
@@ -174,32 +174,32 @@ int rrt__cli_bench(int argc, char **argv)
         {'b', "batch", "LIST", RRT__OPTION_STRING, &a.batches, 0, 0,
          "sequences at a time, e.g. 1,8,32 (default 1; requests: 32; training: 4)"},
         {'r', "repeats", "N", RRT__OPTION_INT, &a.repeats, 1, 10000, "runs that are timed (default 5)"},
-        {0, "batching", "LIST", RRT__OPTION_STRING, &a.crowd.batching, 0, 0,
+        {0, "batching", "LIST", RRT__OPTION_STRING, &a.serving.batching, 0, 0,
          "requests that all come at once, by static, sequence, sequence-exit, depth: one or several"},
-        {0, "exit", "LIST", RRT__OPTION_STRING, &a.crowd.exits, 0, 0,
+        {0, "exit", "LIST", RRT__OPTION_STRING, &a.serving.exits, 0, 0,
          "requests: exit rules, e.g. gate:0.5,gate:0.9"},
-        {0, "exit-trace", "FILE", RRT__OPTION_STRING, &a.crowd.trace_path, 0, 0,
+        {0, "exit-trace", "FILE", RRT__OPTION_STRING, &a.serving.trace_path, 0, 0,
          "requests: tokens leave after the loops written in FILE, one number a token"},
-        {0, "kv", "POLICY", RRT__OPTION_STRING, &crowd->kv, 0, 0,
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &serving->kv, 0, 0,
          "requests: keys and values of loops not run: propagate, copy, recompute or shared"},
-        RRT__CLI_KV_TYPE(&crowd->kv_type),
-        {0, "loops", "N", RRT__OPTION_INT, &crowd->loops, 1, 1024, "requests: prelude, N loops, coda"},
-        {0, "draft-loops", "N", RRT__OPTION_INT, &crowd->draft_loops, 1, 1024,
+        RRT__CLI_KV_TYPE(&serving->kv_type),
+        {0, "loops", "N", RRT__OPTION_INT, &serving->loops, 1, 1024, "requests: prelude, N loops, coda"},
+        {0, "draft-loops", "N", RRT__OPTION_INT, &serving->draft_loops, 1, 1024,
          "requests: N loops draft, all verify"},
-        {0, "draft-tokens", "N", RRT__OPTION_INT, &crowd->draft_tokens, 1, 16,
+        {0, "draft-tokens", "N", RRT__OPTION_INT, &serving->draft_tokens, 1, 16,
          "requests: drafts at a time (4)"},
-        {0, "requests", "N", RRT__OPTION_SIZE, &crowd->requests, 1, 1 << 20,
+        {0, "requests", "N", RRT__OPTION_SIZE, &serving->requests, 1, 1 << 20,
          "requests: how many in all (default 4 for each at a time)"},
-        {0, "seed", "S", RRT__OPTION_SEED, &crowd->seed, 0, 0,
+        {0, "seed", "S", RRT__OPTION_SEED, &serving->seed, 0, 0,
          "requests: of lengths and prompts (default 1)"},
-        {0, "html", "PAGE", RRT__OPTION_STRING, &a.crowd.html, 0, 0, "requests: charts, in one page"},
-        {0, "force", NULL, RRT__OPTION_FLAG, &a.crowd.force, 0, 0, "replace the page if it exists"},
+        {0, "html", "PAGE", RRT__OPTION_STRING, &a.serving.html, 0, 0, "requests: charts, in one page"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a.serving.force, 0, 0, "replace the page if it exists"},
         {0, "train", NULL, RRT__OPTION_FLAG, &a.train, 0, 0, "measure a training step instead"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &a.context, 2, 1 << 24,
          "training: tokens of each sequence (default 512)"},
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &a.teacher_path, 0, 0,
          "training: distil from it (default: cross-entropy)"},
-        {0, "match", NULL, RRT__OPTION_FLAG, &a.match, 0, 0, "training: layer matching with the teacher"},
+        {0, "match", NULL, RRT__OPTION_FLAG, &a.match, 0, 0, "training: hidden-state distillation with the teacher"},
         {0, "bf16", NULL, RRT__OPTION_FLAG, &a.bf16, 0, 0,
          "training: products in bfloat16, where the processor can"},
         {0, "recompute", NULL, RRT__OPTION_FLAG, &a.recompute, 0, 0,
@@ -215,8 +215,9 @@ int rrt__cli_bench(int argc, char **argv)
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     a.threads = common.threads;
-    if (a.prompt == SIZE_MAX) a.prompt = a.crowd.batching || a.crowd.exits || a.crowd.trace_path ? 16 : 512;
-    if (crowd->draft_loops && !crowd->draft_tokens) crowd->draft_tokens = 4;
+    if (a.prompt == SIZE_MAX)
+        a.prompt = a.serving.batching || a.serving.exits || a.serving.trace_path ? 16 : 512;
+    if (serving->draft_loops && !serving->draft_tokens) serving->draft_tokens = 4;
     RRT__GOTO(run(&a, common.json, &err));
 done:
     return rrt__cli_finish(status, &err);

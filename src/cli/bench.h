@@ -4,17 +4,17 @@
 
 #include "cli/cli.h"
 
-enum { RRT__MOST_BATCHES = 16 };
+enum { RRT__MAX_BATCHES = 16 };
 
-// A crowd of requests under several ways of batching and exit rules (lists: "depth,sequence").
-typedef struct rrt__bench_crowd {
+// Concurrent requests under several ways of batching and exit rules (lists: "depth,sequence").
+typedef struct rrt__bench_serving {
     const char *batching, *exits, *trace_path, *html;
     bool force;
     rrt_bench_requests_options options; // what holds for all
-} rrt__bench_crowd;
+} rrt__bench_serving;
 
 // Adds a row for each batch size, way of batching and rule, measured in turns.
-rrt_status rrt__bench_crowd_run(rrt__bench_crowd *crowd, const rrt_model *model, const size_t *batches,
-                                int n_batches, int repeats, json_t *rows, rrt_error *err);
+rrt_status rrt__bench_serving_run(rrt__bench_serving *serving, const rrt_model *model, const size_t *batches,
+                                  int n_batches, int repeats, json_t *rows, rrt_error *err);
 
 #endif

@@ -48,7 +48,7 @@ typedef struct rrt__cli_usage {
         0, "kv-type", "TYPE", RRT__OPTION_STRING, value, 0, 0, "keys and values as f16 (default) or f32"     \
     }
 
-// Parses, or prints help and exits with 0. Fails with ARGUMENT on wrong usage.
+// Parses, or prints help and exits with 0. Fails with ARGUMENT on a usage error.
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
                           char **positional, rrt_error *err);
 
@@ -56,7 +56,7 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
 rrt_status rrt__cli_choose(const char *option, const char *word, const char *const *words, int count,
                            int *chosen, rrt_error *err);
 
-// Prints the one line for a failure and returns the exit code: 2 for wrong usage, 1 for the rest. OK gives 0,
+// Prints the one line for a failure and returns the exit code: 2 for a usage error, 1 for the rest. OK gives 0,
 // after stdout was flushed without error.
 int rrt__cli_finish(rrt_status status, const rrt_error *err);
 
@@ -116,7 +116,7 @@ rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const ch
 rrt_status rrt__cli_read_template(rrt__string *text, const char *file, const char **chat_template,
                                   rrt_error *err);
 
-// What is wrong in a file is not wrong usage: names the file (NULL and "-": standard input), and turns
+// What is wrong in a file is not a usage error: names the file (NULL and "-": standard input), and turns
 // ARGUMENT into FORMAT. With what files hold checked where they are read, the library's ARGUMENT is about an
 // option.
 rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path);
@@ -128,7 +128,7 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t le
 
 // The fewest tokens that a text to measure a model on may have: the first of a window is not scored, but it
 // may be BOS.
-size_t rrt__cli_least_tokens(const rrt_model *model);
+size_t rrt__cli_min_tokens(const rrt_model *model);
 
 // Prints one JSON object on stdout and frees it.
 rrt_status rrt__cli_print_json(json_t *object, rrt_error *err);

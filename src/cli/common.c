@@ -116,7 +116,7 @@ rrt_status rrt__cli_read_template(rrt__string *text, const char *file, const cha
                    "%s", file);
 }
 
-size_t rrt__cli_least_tokens(const rrt_model *model)
+size_t rrt__cli_min_tokens(const rrt_model *model)
 {
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
     return tokenizer && rrt_tokenizer_adds_bos(tokenizer) ? 1 : 2;

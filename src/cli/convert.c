@@ -8,9 +8,9 @@
 enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
     CHOOSING_TOKENS = 1024,    // the same to choose layers by, where a token takes longer
-    LEAST_TOKENS = 2,
-    MOST_LAYERS = 1024,      // that --keep can name
-    LEAST_SEARCH_TOKENS = 8, // a search judges by a quarter of them
+    MIN_TOKENS = 2,
+    MAX_LAYERS = 1024,     // that --keep can name
+    MIN_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
 
 static const char *plan_text(const rrt_model_info *i)
@@ -66,7 +66,7 @@ static rrt_status print_json(const rrt_model_info *before, const rrt_model_info 
 static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
 {
     if (frontier->n_candidates)
-        printf("prelude + loops x layers + coda    body (of it)     LoRA budget   mean KL, healed\n");
+        printf("prelude + loops x layers + coda    body (of it)     LoRA budget   mean KL\n");
     for (size_t i = 0; i < frontier->n_candidates; i++) {
         const rrt_convert_candidate *c = &frontier->candidates[i];
         char kl[32];
@@ -106,7 +106,7 @@ typedef struct arguments {
     rrt_convert_options convert;
     rrt_save_options save;
     const char *init, *lora_init, *calibration, *target_params, *keep;
-    int kept[MOST_LAYERS];
+    int kept[MAX_LAYERS];
     size_t calibration_tokens, lora_budget, max_shard_size;
     bool force;
     char *paths[2];
@@ -160,10 +160,10 @@ static rrt_status parse_kept(arguments *a, rrt_error *err)
         long first = strtol(at, &end, 10), last = first;
         bool is_number = isdigit((unsigned char)*at);
         if (is_number && *end == '-' && isdigit((unsigned char)end[1])) last = strtol(end + 1, &end, 10);
-        if (!is_number || last < first || last >= MOST_LAYERS || (*end && *end != ','))
+        if (!is_number || last < first || last >= MAX_LAYERS || (*end && *end != ','))
             return rrt__fail(err, RRT_STATUS_ARGUMENT,
                              "--keep: '%s' is not a list of layers such as 0-2,6-11,27", a->keep);
-        for (long i = first; i <= last && o->n_keep < MOST_LAYERS; i++) a->kept[o->n_keep++] = (int)i;
+        for (long i = first; i <= last && o->n_keep < MAX_LAYERS; i++) a->kept[o->n_keep++] = (int)i;
         if (!*end) break;
         at = end + 1;
     }
@@ -195,7 +195,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "norms", "KIND", RRT__OPTION_STRING, &o->norms, 0, 0,
          "tied (default, the paper), per-depth or folded"},
         {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
-        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, LEAST_TOKENS, 1e15,
+        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, MIN_TOKENS, 1e15,
          "how much of it (default 8192; 1024 to choose layers)"},
         {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
          "search plan and ranks for a body of N parameters at most: 60%, 64M"},
@@ -284,7 +284,7 @@ int rrt__cli_convert(int argc, char **argv)
     bool runs_source = a.convert.init == RRT_INIT_CALIBRATED || a.target_params;
     RRT__GOTO(runs_source ? rrt__cli_open_f32(&source, a.paths[0], &err)
                           : rrt_model_open_deferred(&source, a.paths[0], &err));
-    size_t least = a.target_params ? LEAST_SEARCH_TOKENS : LEAST_TOKENS;
+    size_t least = a.target_params ? MIN_SEARCH_TOKENS : MIN_TOKENS;
     if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
     bool chooses = a.convert.layers || (a.convert.sharing && strcmp(a.convert.sharing, "none") == 0);
     size_t most = a.calibration_tokens ? a.calibration_tokens

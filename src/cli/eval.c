@@ -23,7 +23,7 @@ static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *er
                                              rrt__cli_number(r->ppl), "teacher_ppl",
                                              rrt__cli_number(r->teacher_ppl)),
                                    err);
-    printf("mean KL %.6f nats  (the same most likely token at %.2f %%, %llu tokens)\n", r->kl,
+    printf("mean KL %.6f nats  (the top-1 agreement at %.2f %%, %llu tokens)\n", r->kl,
            100 * r->top1_agreement, (unsigned long long)r->tokens);
     printf("perplexity %.4f, teacher's %.4f\n", r->ppl, r->teacher_ppl);
     return RRT_STATUS_OK;
@@ -63,7 +63,7 @@ static int run(int argc, char **argv, bool is_kl)
     eval.threads = common.threads;
     if (is_kl && !teacher_path) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--teacher MODEL is missing"));
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
-    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_least_tokens(model), &ids, &count, &err));
+    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_min_tokens(model), &ids, &count, &err));
     if (is_kl) {
         rrt_eval_kl_result result;
         RRT__GOTO(

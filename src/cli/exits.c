@@ -105,7 +105,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
                             exits.kv ? "kv" : "kv-type"));
     eval.threads = common.threads;
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
-    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_least_tokens(model), &ids, &count, &err));
+    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_min_tokens(model), &ids, &count, &err));
     RRT__GOTO(rrt_eval_exits(model, ids, count, &eval, &exits, &result, &err));
     if (common.json)
         RRT__GOTO(print_json(&result, &err));

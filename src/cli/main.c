@@ -23,7 +23,7 @@ static const struct {
     {"quantize", rrt__cli_quantize, "one small file, used as it lies there: q8_0, q4_1, q4_0"},
     {"export", rrt__cli_export, "for other programs: Hugging Face folder, PEFT adapter, GGUF for llama.cpp"},
     {"serve", rrt__cli_serve, "an OpenAI-compatible server: completions, chat, metrics, a page"},
-    {"bench", rrt__cli_bench, "speed: prompt, decoding, crowds of requests, a training step"},
+    {"bench", rrt__cli_bench, "speed: prompt, decoding, concurrent requests, a training step"},
     {"simulate", rrt__cli_simulate, "batching on machines that we do not have, from their timings"},
 };
 

@@ -3,10 +3,10 @@
 
 int rrt__cli_report(int argc, char **argv)
 {
-    enum { MOST_RUNS = 64 };
+    enum { MAX_RUNS = 64 };
     const char *out = NULL;
     bool force = false;
-    char *runs[MOST_RUNS] = {0};
+    char *runs[MAX_RUNS] = {0};
     const rrt__option options[] = {
         {'o', "out", "PAGE", RRT__OPTION_STRING, &out, 0, 0, "the page to write, e.g. runs.html"},
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace it if it exists"},
@@ -15,8 +15,8 @@ int rrt__cli_report(int argc, char **argv)
                                   "Curves of one or several training runs in one self-contained page.",
                                   options,
                                   sizeof options / sizeof *options,
-                                  MOST_RUNS,
-                                  MOST_RUNS - 1};
+                                  MAX_RUNS,
+                                  MAX_RUNS - 1};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_status status;
@@ -24,7 +24,7 @@ int rrt__cli_report(int argc, char **argv)
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, runs, &err));
     if (!out) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "-o PAGE is missing"));
-    while (n_runs < MOST_RUNS && runs[n_runs]) n_runs++;
+    while (n_runs < MAX_RUNS && runs[n_runs]) n_runs++;
     for (size_t i = 0; i < n_runs; i++) {
         char log[4096];
         RRT__GOTO(rrt__path_join(log, runs[i], "log.jsonl", &err));

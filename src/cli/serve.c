@@ -18,9 +18,9 @@ typedef struct arguments {
     rrt__string template_text;
 } arguments;
 
-enum { MOST_OPTIONS = 30 };
+enum { MAX_OPTIONS = 30 };
 
-static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
+static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
 {
     rrt__server_options *s = &a->server;
     const rrt__option options[] = {
@@ -36,8 +36,8 @@ static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
          "requests that run at a time (default 32)"},
         {0, "kv-tokens", "N", RRT__OPTION_SIZE, &s->engine.kv_tokens, 16, 1e9,
          "tokens that there is room for, of all requests together (default 1024 for each)"},
-        {0, "queue", "N", RRT__OPTION_SIZE, &s->most_waiting, 0, 1e6,
-         "requests that may wait for a place (default 256)"},
+        {0, "queue", "N", RRT__OPTION_SIZE, &s->max_waiting, 0, 1e6,
+         "requests that may wait for a batch slot (default 256)"},
         {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0,
          "where tokens leave the loops, unless a request says so (default: nowhere)"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0,
@@ -49,11 +49,11 @@ static int list_options(rrt__option out[MOST_OPTIONS], arguments *a)
          "the same from a file"},
         {0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, &s->chat_arguments, 0, 0,
          "more variables for the template of every chat ('{\"enable_thinking\": false}')"},
-        {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->most_body_bytes, 1024, 1e9,
+        {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->max_body_bytes, 1024, 1e9,
          "largest request (default 4M)"},
-        {0, "max-held", "BYTES", RRT__OPTION_SIZE, &s->most_bytes, 1e6, 1e12,
+        {0, "max-held", "BYTES", RRT__OPTION_SIZE, &s->max_bytes, 1e6, 1e12,
          "memory for all requests together, from their bodies to their replies (default 256M)"},
-        {0, "connections", "N", RRT__OPTION_SIZE, &s->most_connections, 1, 1e5,
+        {0, "connections", "N", RRT__OPTION_SIZE, &s->max_connections, 1, 1e5,
          "clients at a time (default 4096, or as files may be open)"},
         {0, "timeout", "SECONDS", RRT__OPTION_REAL, &s->patience_s, 1, 86400,
          "for a client that sends or reads too slowly (default 60)"},
@@ -87,7 +87,7 @@ static rrt_status from_environment(const rrt__option *option, rrt__arena *arena,
 // Parses the environment before the arguments, which so have the last word.
 static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 {
-    rrt__option options[MOST_OPTIONS];
+    rrt__option options[MAX_OPTIONS];
     int count = 1, n_options = list_options(options, a);
     char **all;
     RRT__TRY(rrt__arena_alloc(&a->arena, &all, (size_t)(argc + n_options), sizeof *all, "arguments", err));
@@ -140,10 +140,10 @@ int rrt__cli_serve(int argc, char **argv)
     arguments a = {.server = {.host = "127.0.0.1",
                               .port = 8080,
                               .engine.requests = 32,
-                              .most_waiting = 256,
-                              .most_body_bytes = 4000000,
-                              .most_bytes = 256000000,
-                              .most_connections = 4096,
+                              .max_waiting = 256,
+                              .max_body_bytes = 4000000,
+                              .max_bytes = 256000000,
+                              .max_connections = 4096,
                               .patience_s = 60,
                               .drain_s = 600,
                               .log = log_line}};

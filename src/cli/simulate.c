@@ -6,14 +6,14 @@
 #include "cli/exit_trace.h"
 
 static const char *const ways[] = {"depth", "sequence-exit", "sequence", "static"};
-enum { MOST_TIMES = 64 };
+enum { MAX_TIMES = 64 };
 
 // A case of the timings: an object of the file.
 typedef struct timing {
     const char *name;
     int loops;
     size_t batch;
-    double step_ms[MOST_TIMES][2];
+    double step_ms[MAX_TIMES][2];
     size_t n_step_ms;
     const json_t *exits; // shares of tokens that leave after each loop, in the place of the trace's
 } timing;
@@ -27,7 +27,7 @@ static rrt_status read_times(timing *c, const json_t *list, rrt_error *err)
 {
     size_t i;
     const json_t *pair;
-    if (!json_array_size(list) || json_array_size(list) > MOST_TIMES)
+    if (!json_array_size(list) || json_array_size(list) > MAX_TIMES)
         return fail_case(err, c, "\"step_ms\" is not a list of 1 to 64 pairs [rows, ms]");
     json_array_foreach(list, i, pair)
     {
@@ -52,7 +52,7 @@ static rrt_status read_case(timing *c, const json_t *json, rrt_error *err)
     if (batch < 1 || batch > 1 << 20) return fail_case(err, c, "\"batch\" is not 1 to 1048576");
     c->batch = (size_t)batch;
     c->loops = loops ? (int)loops : (int)json_array_size(c->exits); // as rrt bench writes it
-    if (c->loops < 1 || c->loops > RRT_MOST_LOOPS) return fail_case(err, c, "\"loops\" is not 1 to 64");
+    if (c->loops < 1 || c->loops > RRT_MAX_LOOPS) return fail_case(err, c, "\"loops\" is not 1 to 64");
     if (c->exits && json_array_size(c->exits) != (size_t)c->loops)
         return fail_case(err, c, "\"exits\" needs a share for each loop");
     return read_times(c, json_object_get(json, "step_ms"), err);
@@ -91,13 +91,13 @@ static rrt_status simulate_case(json_t *rows, const timing *c, const rrt__exit_t
         s.batching = (rrt_batching)way;
         status = rrt_simulate(&s, &r, err);
         if (status) break;
-        double steps = (double)r.steps, made = (double)r.tokens;
+        double steps = (double)r.steps, generated = (double)r.tokens;
         json_array_append_new(rows,
                               json_pack("{s:s, s:s, s:I, s:i, s:f, s:f, s:f, s:I, s:I}", "name", c->name,
                                         "batching", ways[way], "batch", (json_int_t)c->batch, "loops",
-                                        c->loops, "tokens_per_s", made / r.seconds, "mean_loops",
-                                        (double)r.rows / made, "mean_rows", (double)r.rows / steps, "steps",
-                                        (json_int_t)r.steps, "tokens", (json_int_t)r.tokens));
+                                        c->loops, "tokens_per_s", generated / r.seconds, "mean_loops",
+                                        (double)r.rows / generated, "mean_rows", (double)r.rows / steps,
+                                        "steps", (json_int_t)r.steps, "tokens", (json_int_t)r.tokens));
     }
     rrt__free(exits);
     return status;

@@ -7,12 +7,12 @@
 #include "base/file.h"
 #include "cli/cli.h"
 
-enum { MOST_TASKS = 16 };
+enum { MAX_TASKS = 16 };
 
 // The tasks to run, each once, and what came of them.
 typedef struct selection {
-    const char *names[MOST_TASKS];
-    rrt_task_result results[MOST_TASKS];
+    const char *names[MAX_TASKS];
+    rrt_task_result results[MAX_TASKS];
     size_t count;
 } selection;
 

@@ -2,16 +2,16 @@
 #ifndef RRT__CONVERSION_H
 #define RRT__CONVERSION_H
 
-#include "convert/gram.h"
+#include "convert/moments.h"
 #include "convert/recipe.h"
 
 typedef struct rrt__conversion {
     const rrt_model *source;
     rrt_model *model; // the result
     const rrt__recipe *recipe;
-    const rrt__grams *grams; // NULL where ties are not calibrated
-    size_t *rank;            // [n_depths · RRT__MATRIX_COUNT]
-    rrt_convert_row *rows;   // [n_depths · RRT__MATRIX_COUNT], matrix NULL where there is nothing to tell
+    const rrt__moments *moments; // NULL where ties are not calibrated
+    size_t *rank;                // [n_depths · RRT__MATRIX_COUNT]
+    rrt_convert_row *rows; // [n_depths · RRT__MATRIX_COUNT], matrix NULL where there is nothing to tell
 } rrt__conversion;
 
 static inline size_t rrt__conversion_at(int depth, int matrix)

@@ -1,5 +1,5 @@
 // The conversion reads like the method: recipe → calibration, or the choice of layers → model (ranks → norms
-// → weights and LoRA) → healing.
+// → weights and LoRA) → reconstruction.
 #include "convert/convert.h"
 
 #include <string.h>
@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "checkpoint/checkpoint.h"
 #include "convert/conversion.h"
-#include "convert/heal.h"
 #include "convert/prune.h"
+#include "convert/reconstruct.h"
 #include "model/read.h"
 #include "tokenizer/tokenizer.h"
 
@@ -127,12 +127,12 @@ static rrt_status hand_over_report(rrt__conversion *c, rrt_convert_report *repor
 }
 
 rrt_status rrt__convert_make(rrt_model **out, const rrt_model *source, const rrt__recipe *recipe,
-                             const rrt__grams *grams, rrt_convert_report *report, rrt_error *err)
+                             const rrt__moments *moments, rrt_convert_report *report, rrt_error *err)
 {
-    rrt__conversion c = {.source = source, .recipe = recipe, .grams = grams};
+    rrt__conversion c = {.source = source, .recipe = recipe, .moments = moments};
     *out = NULL;
     RRT__TRY(rrt__model_create_stored(&c.model, source->family, &source->shape, &recipe->plan, recipe->norms,
-                                      grams ? RRT__MATRICES_F32 : RRT__MATRICES_DEFERRED, err));
+                                      moments ? RRT__MATRICES_F32 : RRT__MATRICES_DEFERRED, err));
     rrt_status status = convert(&c, err);
     if (!status && report) status = hand_over_report(&c, report, err);
     rrt__free(c.rank);
@@ -154,13 +154,13 @@ size_t rrt__convert_seen(size_t tokens)
 static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt__recipe *r,
                              rrt_convert_report *report, rrt_error *err)
 {
-    rrt__grams grams;
+    rrt__moments moments;
     rrt__trace trace;
     RRT__TRY(rrt__trace_open(&trace, source, rrt__convert_seen(r->n_ids), err));
-    rrt_status status = rrt__grams_collect(&grams, &trace, source, r->ids, r->threads, r->progress, err);
-    if (!status) status = rrt__convert_make(out, source, r, &grams, report, err);
-    rrt__grams_free(&grams);
-    if (!status) status = rrt__convert_heal(*out, source, &trace, r, err);
+    rrt_status status = rrt__moments_collect(&moments, &trace, source, r->ids, r->threads, r->progress, err);
+    if (!status) status = rrt__convert_make(out, source, r, &moments, report, err);
+    rrt__moments_free(&moments);
+    if (!status) status = rrt__convert_reconstruct(*out, source, &trace, r, err);
     rrt__trace_free(&trace);
     return status;
 }

@@ -9,7 +9,7 @@
 typedef struct rrt__fit {
     size_t tokens;
     float *missing;  // [tokens, out]: what the matrix should give
-    float *gram;     // [in, in]
+    float *moment;   // [in, in]
     float *cross;    // [out, in]
     float *energies; // [out]
     float damping;

@@ -15,7 +15,7 @@ rrt_status rrt__low_rank_open(rrt__low_rank_room *room, size_t out, size_t in, r
 {
     size_t n = least(out, in);
     *room = (rrt__low_rank_room){0};
-    rrt_status status = rrt__alloc(&room->gram, n * n, sizeof(float), "SVD room", err);
+    rrt_status status = rrt__alloc(&room->moment, n * n, sizeof(float), "SVD room", err);
     if (!status) status = rrt__alloc(&room->vectors, n * n, sizeof(float), "SVD room", err);
     if (!status) status = rrt__alloc(&room->values, n, sizeof(float), "SVD room", err);
     if (!status) status = rrt__alloc(&room->sketch, n * in, sizeof(float), "SVD room", err);
@@ -26,7 +26,7 @@ rrt_status rrt__low_rank_open(rrt__low_rank_room *room, size_t out, size_t in, r
 
 void rrt__low_rank_close(rrt__low_rank_room *room)
 {
-    rrt__free(room->gram);
+    rrt__free(room->moment);
     rrt__free(room->vectors);
     rrt__free(room->values);
     rrt__free(room->sketch);
@@ -50,7 +50,7 @@ static void swap(float *a, float *b)
 // The `rank` greatest eigenvalues, falling, and their vectors as rows of room->vectors [rank, n].
 static rrt_status top_eigenvectors(rrt__low_rank_room *room, size_t n, size_t rank, rrt_error *err)
 {
-    int code = rrt__algebra_eigenvectors(room->gram, n, rank, room->values, room->vectors, room->support);
+    int code = rrt__algebra_eigenvectors(room->moment, n, rank, room->values, room->vectors, room->support);
     if (code != 0) return solver_failed(code, err);
     for (size_t i = 0; i < rank / 2; i++) {
         size_t j = rank - 1 - i;
@@ -86,7 +86,7 @@ rrt_status rrt__low_rank(rrt__low_rank_room *room, const float *weighed, size_t 
                          const float *l, size_t rank, float *b, float *a, float *energies, rrt_error *err)
 {
     const rrt__operand matrix = {weighed, in, false};
-    rrt__algebra_square(room->gram, weighed, out, in);
+    rrt__algebra_square(room->moment, weighed, out, in);
     RRT__TRY(top_eigenvectors(room, least(out, in), rank, err));
     for (size_t i = 0; i < rank; i++) energies[i] = room->values[i] > 0 ? room->values[i] : 0;
     if (out <= in) { // b = U, a = Uᵀ·M·L⁻¹
@@ -105,8 +105,8 @@ rrt_status rrt__low_rank_energies(rrt__low_rank_room *room, const float *weighed
                                   float *energies, rrt_error *err)
 {
     size_t side = least(out, in);
-    rrt__algebra_square(room->gram, weighed, out, in);
-    int code = rrt__algebra_eigenvalues(room->gram, side, room->values);
+    rrt__algebra_square(room->moment, weighed, out, in);
+    int code = rrt__algebra_eigenvalues(room->moment, side, room->values);
     if (code != 0) return solver_failed(code, err);
     for (size_t i = 0; i < side; i++) {
         float value = room->values[side - 1 - i];

@@ -6,7 +6,7 @@
 
 // Room for matrices up to [out, in] and ranks up to min(out, in); used by one thread.
 typedef struct rrt__low_rank_room {
-    float *gram, *vectors, *values, *sketch;
+    float *moment, *vectors, *values, *sketch;
     int *support;
     uint64_t seed, stream; // of random rows, set before a call
 } rrt__low_rank_room;

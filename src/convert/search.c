@@ -1,5 +1,5 @@
-// The search for a plan: convert and heal, measure the KL, keep the best (ours; the paper fixes its plans by
-// hand). What the ties lose before healing is no guide: of SmolLM2's plans at 60 % the one that loses least
+// The search for a plan: convert and reconstruct, measure the KL, keep the best (ours; the paper fixes its plans by
+// hand). What the ties lose before the reconstruction is no guide: of SmolLM2's plans at 60 % the one that loses least
 // (3 x 10, 7.6 %) has a KL of 4.3, the best (1 + 3 x 9 + 2, 8.2 %) one of 2.9, and 1 + 2 x 14 + 1 (8.4
 // %) 7.0.
 #include <math.h>
@@ -8,14 +8,14 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "convert/convert.h"
-#include "convert/heal.h"
+#include "convert/reconstruct.h"
 #include "model/parameters.h"
 #include "rrt/eval.h"
 
 enum {
     MAX_CANDIDATES = 64,
     SEARCH_ROUNDS = 3,    // the order of plans shows early
-    LEAST_TOKENS = 8,     // a quarter of them has to be a text
+    MIN_TOKENS = 8,       // a quarter of them has to be a text
     JUDGE_TOKENS = 1024,  // held back from calibration
     MAX_SEARCH_LOOPS = 3, // without --loops
 };
@@ -26,7 +26,7 @@ typedef struct search {
     int loops;          // 0: 2 and 3
     rrt__sharing sharing;
     uint64_t target;
-    rrt__grams grams;
+    rrt__moments moments;
     rrt__trace trace;
     const int32_t *judge_ids;
     size_t judge_count;
@@ -54,7 +54,7 @@ static bool is_known(const search *s, const rrt_convert_candidate *c)
     return false;
 }
 
-// Converts by a candidate, healing on the first `tokens` tokens of the text.
+// Converts by a candidate, reconstructing on the first `tokens` tokens of the text.
 static rrt_status convert(const search *s, const rrt_convert_candidate *c, size_t tokens, int rounds,
                           const rrt_progress *progress, rrt_model **out, rrt_convert_report *report,
                           rrt_error *err)
@@ -65,8 +65,8 @@ static rrt_status convert(const search *s, const rrt_convert_candidate *c, size_
     r.n_ids = tokens;
     r.rounds = rounds;
     RRT__TRY(rrt__plan_make(&r.plan, s->sharing, c->loops, c->layers_per_block, c->prelude, c->coda, err));
-    RRT__TRY(rrt__convert_make(out, s->source, &r, &s->grams, report, err));
-    rrt_status status = rrt__convert_heal(*out, s->source, &s->trace, &r, err);
+    RRT__TRY(rrt__convert_make(out, s->source, &r, &s->moments, report, err));
+    rrt_status status = rrt__convert_reconstruct(*out, s->source, &s->trace, &r, err);
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
     *out = NULL;
@@ -219,15 +219,15 @@ static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error
     RRT__TRY(rrt__sharing_parse(&s->sharing, o->sharing ? o->sharing : "cycle", err));
     if (s->sharing == RRT__SHARING_NONE)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a search is over shared plans: cycle or sequence");
-    if (r->n_ids < LEAST_TOKENS)
+    if (r->n_ids < MIN_TOKENS)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the calibration text has %zu tokens: a search needs at least %d", r->n_ids,
-                         LEAST_TOKENS);
+                         MIN_TOKENS);
     s->judge_count = r->n_ids / 4 < JUDGE_TOKENS ? r->n_ids / 4 : JUDGE_TOKENS;
     size_t left = r->n_ids - s->judge_count, seen = rrt__convert_seen(left);
     s->judge_ids = r->ids + left;
     RRT__TRY(rrt__trace_open(&s->trace, s->source, seen, err));
-    return rrt__grams_collect(&s->grams, &s->trace, s->source, r->ids, r->threads, r->progress, err);
+    return rrt__moments_collect(&s->moments, &s->trace, s->source, r->ids, r->threads, r->progress, err);
 }
 
 rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
@@ -245,7 +245,7 @@ rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rr
     if (!status)
         status = convert(&s, best_of(&s), s.recipe.n_ids, RRT__CONVERT_ROUNDS, s.recipe.progress, out, report,
                          err);
-    rrt__grams_free(&s.grams);
+    rrt__moments_free(&s.moments);
     rrt__trace_free(&s.trace);
     if (!status && report) report->seconds = rrt__now_seconds() - start;
     if (!status && frontier)

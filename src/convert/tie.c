@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "convert/gram.h"
+#include "convert/moments.h"
 #include "kernels/algebra.h"
 
 enum { FIRST_STEPS = 4 }; // of the search for low-rank parts, from anywhere
@@ -34,7 +34,7 @@ static void room_close(room *r)
 
 static rrt_status room_open(room *r, const rrt__tie *tie, rrt_error *err)
 {
-    size_t side = tie->out < tie->in ? tie->out : tie->in, square = tie->depths[0].gram ? tie->in : 0;
+    size_t side = tie->out < tie->in ? tie->out : tie->in, square = tie->depths[0].moment ? tie->in : 0;
     bool reads = false;
     for (int l = 0; l < tie->n; l++) reads = reads || !tie->depths[l].original;
     *r = (room){0};
@@ -72,9 +72,9 @@ static void subtract_shared(room *r, const rrt__tie *tie, const rrt__tie_depth *
 static rrt_status weigh(room *r, const rrt__tie *tie, const rrt__tie_depth *t, rrt_error *err)
 {
     subtract_shared(r, tie, t);
-    if (!t->gram) return RRT_STATUS_OK;
-    memcpy(r->factor, t->gram, tie->in * tie->in * sizeof(float));
-    RRT__TRY(rrt__gram_factor(r->factor, tie->in, err));
+    if (!t->moment) return RRT_STATUS_OK;
+    memcpy(r->factor, t->moment, tie->in * tie->in * sizeof(float));
+    RRT__TRY(rrt__moment_factor(r->factor, tie->in, err));
     rrt__algebra_multiply_lower(r->difference, r->factor, tie->out, tie->in);
     return RRT_STATUS_OK;
 }
@@ -88,7 +88,7 @@ static rrt_status solve_depth(room *r, const rrt__tie *tie, int l, rrt_error *er
     r->low_rank.seed = tie->seed;
     r->low_rank.stream = t->stream;
     if (t->rank > 0)
-        RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, t->gram ? r->factor : NULL,
+        RRT__TRY(rrt__low_rank(&r->low_rank, r->difference, tie->out, tie->in, t->moment ? r->factor : NULL,
                                t->rank, t->b, t->a, r->energies, err));
     for (size_t i = 0; i < t->rank; i++) kept += r->energies[i];
     t->residual = total * r->weight[l];
@@ -103,14 +103,14 @@ static rrt_status solve_alone(room *r, const rrt__tie *tie, rrt_error *err)
     size_t size = tie->out * tie->in, square = tie->in * tie->in;
     for (int l = 0; l < tie->n; l++) {
         const rrt__tie_depth *t = &tie->depths[l];
-        rrt__algebra_multiply_symmetric(r->difference, t->original, t->gram, tie->out, tie->in, 1);
+        rrt__algebra_multiply_symmetric(r->difference, t->original, t->moment, tie->out, tie->in, 1);
         double norm = dot(t->original, r->difference, tie->out, tie->in);
         r->weight[l] = norm > 0 ? 1 / norm : 0;
         for (size_t i = 0; i < size; i++) r->alone[i] += (float)r->weight[l] * r->difference[i];
-        for (size_t i = 0; i < square; i++) r->system[i] += (float)r->weight[l] * t->gram[i];
+        for (size_t i = 0; i < square; i++) r->system[i] += (float)r->weight[l] * t->moment[i];
     }
-    RRT__TRY(rrt__gram_factor(r->system, tie->in, err));
-    rrt__gram_solve(r->alone, tie->out, r->system, tie->in);
+    RRT__TRY(rrt__moment_factor(r->system, tie->in, err));
+    rrt__moment_solve(r->alone, tie->out, r->system, tie->in);
     memcpy(tie->shared, r->alone, tie->out * tie->in * sizeof(float));
     return RRT_STATUS_OK;
 }
@@ -123,7 +123,7 @@ static rrt_status improve_low_rank(room *r, const rrt__tie *tie, int steps, rrt_
         rrt__tie_depth *t = &tie->depths[l];
         subtract_shared(r, tie, t);
         for (int i = 0; i < steps && t->rank > 0; i++)
-            RRT__TRY(rrt__low_rank_step(&r->low_rank, r->difference, tie->out, tie->in, t->gram, t->rank,
+            RRT__TRY(rrt__low_rank_step(&r->low_rank, r->difference, tie->out, tie->in, t->moment, t->rank,
                                         t->b, t->a, err));
     }
     return RRT_STATUS_OK;
@@ -137,8 +137,8 @@ static void improve_shared(room *r, const rrt__tie *tie)
     for (int l = 0; l < tie->n; l++) {
         const rrt__tie_depth *t = &tie->depths[l];
         if (t->rank == 0) continue;
-        rrt__algebra_multiply_symmetric(r->update, t->a, t->gram, t->rank, tie->in, (float)r->weight[l]);
-        rrt__gram_solve(r->update, t->rank, r->system, tie->in);
+        rrt__algebra_multiply_symmetric(r->update, t->a, t->moment, t->rank, tie->in, (float)r->weight[l]);
+        rrt__moment_solve(r->update, t->rank, r->system, tie->in);
         rrt__algebra_multiply(tie->shared, tie->in, (rrt__operand){t->b, tie->out, true},
                               (rrt__operand){r->update, tie->in, false}, tie->out, tie->in, t->rank, -STRIDE,
                               1);

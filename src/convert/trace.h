@@ -1,4 +1,4 @@
-// The original on its way through the calibration text: what its grams are made from and healing steers
+// The original on its way through the calibration text: what its moments are made from and the reconstruction steers
 // towards.
 #ifndef RRT__TRACE_H
 #define RRT__TRACE_H

@@ -40,7 +40,7 @@ static rrt_status original_weight(job *j, int layer, rrt__tie_depth *t, rrt_erro
     put_layer(j->conversion, j->matrix, made, 0, layer);
     t->from = rrt__made_rows(made);
     if (!made->gain[0]) t->original = made->source[0].weight;
-    if (t->original || !j->conversion->grams) return RRT_STATUS_OK;
+    if (t->original || !j->conversion->moments) return RRT_STATUS_OK;
     RRT__TRY(
         rrt__arena_alloc(&j->arena, &values, j->tie.out * j->tie.in, sizeof *values, "a folded weight", err));
     t->original = values;
@@ -48,19 +48,19 @@ static rrt_status original_weight(job *j, int layer, rrt__tie_depth *t, rrt_erro
 }
 
 // E[x·xᵀ] of what the matrix reads, damped; where norms are folded it reads the value before the gain.
-static rrt_status input_gram(job *j, int layer, const float **out, rrt_error *err)
+static rrt_status input_moment(job *j, int layer, const float **out, rrt_error *err)
 {
-    rrt__gram_place place = rrt__gram_of(j->matrix);
+    rrt__input place = rrt__matrix_input(j->matrix);
     size_t width = j->tie.in;
-    float *gram;
-    RRT__TRY(rrt__arena_alloc(&j->arena, &gram, width * width, sizeof(float), "a gram", err));
-    memcpy(gram, rrt__grams_at(j->conversion->grams, layer, place), width * width * sizeof(float));
+    float *moment;
+    RRT__TRY(rrt__arena_alloc(&j->arena, &moment, width * width, sizeof(float), "a moment", err));
+    memcpy(moment, rrt__moments_at(j->conversion->moments, layer, place), width * width * sizeof(float));
     const float *gain = folded_gain(j->conversion, j->matrix, layer);
     for (size_t r = 0; gain && r < width; r++)
         for (size_t c = 0; c <= r; c++)
-            gram[r * width + c] = gain[r] * gain[c] != 0 ? gram[r * width + c] / (gain[r] * gain[c]) : 0;
-    rrt__gram_damp(gram, width);
-    *out = gram;
+            moment[r * width + c] = gain[r] * gain[c] != 0 ? moment[r * width + c] / (gain[r] * gain[c]) : 0;
+    rrt__moment_damp(moment, width);
+    *out = moment;
     return RRT_STATUS_OK;
 }
 
@@ -86,7 +86,7 @@ static rrt_status job_open(job *j, rrt__conversion *c, int slot, rrt__matrix mat
         t->a = lora->a.weight;
         t->b = lora->b.weight;
         t->energies = energies ? energies[rrt__conversion_at(d, matrix)] : NULL;
-        if (c->grams) RRT__TRY(input_gram(j, layer, &t->gram, err));
+        if (c->moments) RRT__TRY(input_moment(j, layer, &t->moment, err));
     }
     return RRT_STATUS_OK;
 }
@@ -165,8 +165,8 @@ static rrt_status solve(job *j, rrt_error *err)
 {
     const rrt__conversion *c = j->conversion;
     bool keeps = keeps_layer(c, j->slot);
-    if (c->grams && !keeps) return rrt__tie_calibrated(&j->tie, c->recipe->rounds, err);
-    if (c->grams) memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
+    if (c->moments && !keeps) return rrt__tie_calibrated(&j->tie, c->recipe->rounds, err);
+    if (c->moments) memcpy(j->tie.shared, j->tie.depths[0].original, j->tie.out * j->tie.in * sizeof(float));
     if (keeps) return RRT_STATUS_OK;
     RRT__TRY(read_shared(j, err));
     RRT__TRY(rrt__tie_plain(&j->tie, err));
@@ -238,7 +238,7 @@ static rrt_status run(rrt__conversion *c, float *const *energies, rrt_error *err
 
 rrt_status rrt__conversion_weights(rrt__conversion *c, rrt_error *err)
 {
-    if (!c->grams) RRT__TRY(defer_all(c, err));
+    if (!c->moments) RRT__TRY(defer_all(c, err));
     return run(c, NULL, err);
 }
 

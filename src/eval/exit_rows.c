@@ -4,8 +4,8 @@
 #include "eval/exits.h"
 #include "pass/decoder.h"
 
-enum { STEP_ROWS = 512, LOGIT_ROWS = 64, MOST_SEQUENCES = 32 };
-static const size_t most_kv_bytes = (size_t)1 << 30; // of the windows that are decoded at once
+enum { STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_SEQUENCES = 32 };
+static const size_t max_kv_bytes = (size_t)1 << 30; // of the windows that are decoded at once
 
 rrt_status rrt__exit_rows_create(rrt__exit_rows *r, const rrt_model *model, const rrt__cut *cut,
                                  rrt_error *err)
@@ -204,7 +204,7 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
 static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, const rrt__cut *cut)
 {
     size_t bytes = rrt__page_bytes(model, kv_type) * (cut->length / RRT__PAGE_TOKENS + 1);
-    size_t most = most_kv_bytes / bytes < MOST_SEQUENCES ? most_kv_bytes / bytes : MOST_SEQUENCES;
+    size_t most = max_kv_bytes / bytes < MAX_SEQUENCES ? max_kv_bytes / bytes : MAX_SEQUENCES;
     most = most > 0 ? most : 1;
     return cut->n_windows < most ? cut->n_windows : most;
 }

@@ -31,7 +31,7 @@ static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
                                   p->columns ? 2 : 1, shape, err);
 }
 
-// Rows of q and k with those that are rotated together, i and i + head_dim/2, side by side: the way back of
+// Rows of q and k with those that are rotated together, i and i + head_dim/2, side by side: the inverse of
 // what loading does.
 typedef struct paired {
     rrt__linear plain;
@@ -139,10 +139,10 @@ static rrt_status write_all(rrt__gguf_export *to, rrt_error *err)
 // What llama.cpp's looped architecture is: the layers of a Llama, all of them, several times, and no more.
 static rrt_status check_looped(const rrt_model *model, rrt_error *err)
 {
-    enum { MOST_LAYERS = 512 };
+    enum { MAX_LAYERS = 512 };
     const rrt__plan *plan = &model->plan;
     bool fits = strcmp(model->family->name, "llama") == 0 && rrt__plan_has_boundary(plan) && !plan->prelude &&
-                !plan->coda && !rrt__model_owns_vectors(model) && plan->n_depths <= MOST_LAYERS;
+                !plan->coda && !rrt__model_owns_vectors(model) && plan->n_depths <= MAX_LAYERS;
     for (int i = 0; i < plan->n_depths * RRT__MATRIX_COUNT; i++)
         fits = fits && !model->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank;
     if (fits) return RRT_STATUS_OK;
@@ -150,7 +150,7 @@ static rrt_status check_looped(const rrt_model *model, rrt_error *err)
         rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                   "llama.cpp loops only a llama that is one cycle of at most %d layers, with tied"
                   " norms and without LoRA, prelude and coda",
-                  MOST_LAYERS);
+                  MAX_LAYERS);
     return rrt__hint(err, status, "leave --looped out: the model is then unrolled");
 }
 

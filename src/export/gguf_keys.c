@@ -46,7 +46,7 @@ rrt_status rrt__gguf_declare_divisors(rrt__gguf_export *to, rrt_error *err)
 rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err)
 {
     const rrt__shape *s = &to->plain->shape;
-    float plain[RRT__ROPE_MOST_PAIRS], by[RRT__ROPE_MOST_PAIRS];
+    float plain[RRT__ROPE_MAX_PAIRS], by[RRT__ROPE_MAX_PAIRS];
     size_t pairs = s->rotary / 2;
     divisors kind = divisors_of(to->plain);
     if (kind == DIVISORS_NONE) return RRT_STATUS_OK;
@@ -66,7 +66,7 @@ static rrt_status check_layers(const rrt_model *model, rrt_error *err)
 {
     const rrt__family *family = model->family;
     rrt__config usual;
-    rrt__attention_from_pattern(&usual, model->plan.n_depths, 0, family->unrotated_pattern);
+    rrt__attention_from_pattern(&usual, model->plan.n_depths, 0, family->nope_pattern);
     bool said = family->window == RRT__WINDOW_PATTERN || family->window == RRT__WINDOW_ALL;
     for (int d = 0; d < model->plan.n_depths; d++) {
         unsigned kind = model->depths[d].attention;
@@ -110,7 +110,7 @@ rrt_status rrt__gguf_check(const rrt_model *model, rrt_error *err)
     if (family->gguf_head == RRT__GGUF_HEAD_IS_TIED && !s->tied_head)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "GGUF files of %s have no head of their own",
                          family->name);
-    if (s->rotary / 2 > RRT__ROPE_MOST_PAIRS && divisors_of(model) != DIVISORS_NONE)
+    if (s->rotary / 2 > RRT__ROPE_MAX_PAIRS && divisors_of(model) != DIVISORS_NONE)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a rope scaling of %zu pairs is not supported",
                          s->rotary / 2);
     return check_rope(model, err);

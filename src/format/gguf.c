@@ -9,8 +9,8 @@
 enum {
     MAX_NAME_BYTES = 64, // ggml's limit
     DEFAULT_ALIGNMENT = 32,
-    LEAST_ENTRY_BYTES = 8 + 1 + 4 + 1,     // key, type, value
-    LEAST_TENSOR_BYTES = 8 + 1 + 4 + 4 + 8 // name, n_dims, type, offset
+    MIN_ENTRY_BYTES = 8 + 1 + 4 + 1,     // key, type, value
+    MIN_TENSOR_BYTES = 8 + 1 + 4 + 4 + 8 // name, n_dims, type, offset
 };
 
 typedef struct header {
@@ -41,11 +41,11 @@ static rrt_status check_version(uint32_t version, rrt_error *err)
 
 // A count is believed only as far as the rest of the file could hold that many, so memory is bounded by its
 // size.
-static rrt_status take_count(rrt__gguf_reader *reader, size_t least_bytes, uint64_t *count, const char *what,
+static rrt_status take_count(rrt__gguf_reader *reader, size_t min_bytes, uint64_t *count, const char *what,
                              rrt_error *err)
 {
     RRT__TRY(rrt__gguf_take_u64(reader, count, what, err));
-    size_t possible = (reader->size_bytes - reader->at) / least_bytes;
+    size_t possible = (reader->size_bytes - reader->at) / min_bytes;
     if (*count <= possible) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_FORMAT, "%s is %llu (byte %zu), but the file has room for %zu at most",
@@ -61,8 +61,8 @@ static rrt_status take_header(rrt__gguf_reader *reader, header *out, rrt_error *
     if (memcmp(magic, "GGUF", 4) != 0) return fail_magic(magic, err);
     RRT__TRY(rrt__gguf_take_u32(reader, &version, "the version", err));
     RRT__TRY(check_version(version, err));
-    RRT__TRY(take_count(reader, LEAST_TENSOR_BYTES, &out->n_tensors, "the number of tensors", err));
-    return take_count(reader, LEAST_ENTRY_BYTES, &out->n_entries, "the number of metadata entries", err);
+    RRT__TRY(take_count(reader, MIN_TENSOR_BYTES, &out->n_tensors, "the number of tensors", err));
+    return take_count(reader, MIN_ENTRY_BYTES, &out->n_entries, "the number of metadata entries", err);
 }
 
 static rrt_status take_entries(rrt__gguf *gguf, rrt__gguf_reader *reader, uint64_t count, rrt_error *err)

@@ -7,7 +7,7 @@
 
 #include "format/gguf_inside.h"
 
-enum { MOST_PARTS = 65535, SUFFIX_BYTES = 20 }; // "-00001-of-00003.gguf"
+enum { MAX_PARTS = 65535, SUFFIX_BYTES = 20 }; // "-00001-of-00003.gguf"
 
 typedef struct split {
     int64_t no, count; // from 0
@@ -15,7 +15,7 @@ typedef struct split {
 
 static rrt_status read_split(const rrt__gguf *gguf, split *s, rrt_error *err)
 {
-    RRT__TRY(rrt__gguf_int_or(gguf, "split.count", 0, MOST_PARTS, 1, &s->count, err));
+    RRT__TRY(rrt__gguf_int_or(gguf, "split.count", 0, MAX_PARTS, 1, &s->count, err));
     if (s->count <= 1) return RRT_STATUS_OK;
     return rrt__gguf_int(gguf, "split.no", 0, s->count - 1, &s->no, err);
 }
@@ -61,7 +61,7 @@ static rrt_status open_part(rrt__gguf **out, const char *path, const split *s, i
 
 static rrt_status add_parts(rrt__gguf *first, const char *path, const split *s, rrt_error *err)
 {
-    int64_t promised;
+    int64_t claimed;
     rrt__gguf *last = first;
     for (int64_t no = 1; no < s->count; no++) {
         char other[4096];
@@ -72,11 +72,11 @@ static rrt_status add_parts(rrt__gguf *first, const char *path, const split *s, 
             RRT__TRY(rrt__tensor_table_add(&first->table, &last->table.tensors[i], err));
     }
     RRT__TRY(rrt__gguf_int_or(first, "split.tensors.count", 0, INT64_MAX, (int64_t)first->table.count,
-                              &promised, err));
-    if ((size_t)promised != first->table.count)
+                              &claimed, err));
+    if ((size_t)claimed != first->table.count)
         return rrt__fail(err, RRT_STATUS_FORMAT,
                          "%s: the parts have %zu tensors together, %lld are expected (split.tensors.count)",
-                         first->path, first->table.count, (long long)promised);
+                         first->path, first->table.count, (long long)claimed);
     return rrt__tensor_table_seal(&first->table, err);
 }
 

@@ -93,7 +93,7 @@ rrt_status rrt__gguf_write_item(rrt__gguf_writer *w, const char *text, size_t le
     return put_text(&w->entries, text, length, err);
 }
 
-enum { MOST_ALIGNMENT = 64 };
+enum { MAX_ALIGNMENT = 64 };
 
 static size_t alignment_of(const rrt__gguf_writer *w)
 {
@@ -131,7 +131,7 @@ static rrt_status write_bytes(rrt__gguf_writer *w, const void *bytes, size_t cou
 
 static rrt_status write_padding(rrt__gguf_writer *w, size_t after, rrt_error *err)
 {
-    static const char zeros[MOST_ALIGNMENT];
+    static const char zeros[MAX_ALIGNMENT];
     return write_bytes(w, zeros, padding(w, after), err);
 }
 

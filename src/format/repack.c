@@ -4,14 +4,14 @@
 
 #include "format/dequant.h"
 
-// A block of 32 values of one row, in words of four codes: nibbles of inputs 4c … 4c + 3 (low) and those 16
+// A block of 32 values of one row, in words of four quantised values: nibbles of inputs 4c … 4c + 3 (low) and those 16
 // after them (high), then the bits above, as packed.h has them for one output.
 typedef struct block {
     uint32_t low[4];  // a word per quarter 0 to 3
     uint32_t high[4]; // 5 bits: the first word only, quarter c as bit c; 6 bits: two words
 } block;
 
-enum { WORD_STRIDE = 4 * RRT__GROUP }; // from one quarter's codes to the next
+enum { WORD_STRIDE = 4 * RRT__GROUP }; // from one quarter's quantised values to the next
 
 static uint32_t word_at(const uint8_t *bytes)
 {
@@ -31,11 +31,11 @@ static void put_word(unsigned char *at, uint32_t word)
     memcpy(at, &word, sizeof word);
 }
 
-// The codes of a block in a group's place; `output` is the row's number in it.
-static void put_codes(unsigned char *codes, rrt__storage storage, size_t output, const block *b)
+// The quantised values of a block in a group's place; `output` is the row's number in it.
+static void put_quants(unsigned char *quants, rrt__storage storage, size_t output, const block *b)
 {
     int bits = rrt__storage_bits(storage), words = bits == 6 ? 2 : bits == 5 ? 1 : 0;
-    unsigned char *to = codes + 4 * output;
+    unsigned char *to = quants + 4 * output;
     for (size_t c = 0; c < 4; c++) put_word(to + c * WORD_STRIDE, b->low[c]);
     for (int i = 0; i < words; i++) put_word(to + (4 + (size_t)i) * WORD_STRIDE, b->high[i]);
 }
@@ -47,14 +47,14 @@ static bool is_finite_half(const uint8_t bytes[2])
 
 // Where a row's scales go.
 typedef struct place {
-    unsigned char *halves, *pairs, *codes; // of the block; pairs of the types with blocks of 256
+    unsigned char *halves, *pairs, *quants; // of the block; pairs of the types with blocks of 256
     size_t output;
 } place;
 
 static place place_of(unsigned char *group, rrt__storage storage, size_t in, size_t b, size_t output)
 {
     return (place){group + rrt__storage_halves_at(storage, b), group + rrt__storage_pairs_at(storage, b),
-                   group + rrt__packed_scale_bytes(storage, in) + b * rrt__storage_code_bytes(storage),
+                   group + rrt__packed_scale_bytes(storage, in) + b * rrt__storage_quant_bytes(storage),
                    output};
 }
 
@@ -73,7 +73,7 @@ static bool put_q8_0(place p, const rrt__block_q8_0 *from)
 {
     for (size_t c = 0; c < RRT__BLOCK / 4; c++) {
         uint32_t word = word_at((const uint8_t *)from->qs + 4 * c) ^ 0x80808080u; // 128 more
-        put_word(p.codes + c * WORD_STRIDE + 4 * p.output, word);
+        put_word(p.quants + c * WORD_STRIDE + 4 * p.output, word);
     }
     return put_half(p, 0, from->d);
 }
@@ -111,7 +111,7 @@ static bool put_nibbles(place p, rrt__storage storage, const uint8_t *from)
         from += 4;
     }
     take_nibbles(&b, from);
-    put_codes(p.codes, storage, p.output, &b);
+    put_quants(p.quants, storage, p.output, &b);
     return is_finite;
 }
 
@@ -139,7 +139,7 @@ static bool put_q4_k(place p, const rrt__block_q4_k *from, size_t k)
 {
     block b = {0};
     gather_nibbles(&b, from->qs + k / 2 * 32, (int)(k % 2) * 4);
-    put_codes(p.codes, RRT__STORAGE_Q4_K, p.output, &b);
+    put_quants(p.quants, RRT__STORAGE_Q4_K, p.output, &b);
     return put_scales(p, from->scales, k, from->d, from->dmin);
 }
 
@@ -148,7 +148,7 @@ static bool put_q5_k(place p, const rrt__block_q5_k *from, size_t k)
     block b = {0};
     gather_nibbles(&b, from->qs + k / 2 * 32, (int)(k % 2) * 4);
     for (int c = 0; c < 8; c++) b.high[0] |= bit_of(word_at(from->qh + 4 * c), (int)k) << c;
-    put_codes(p.codes, RRT__STORAGE_Q5_K, p.output, &b);
+    put_quants(p.quants, RRT__STORAGE_Q5_K, p.output, &b);
     return put_scales(p, from->scales, k, from->d, from->dmin);
 }
 
@@ -159,7 +159,7 @@ static bool put_q6_k(place p, const rrt__block_q6_k *from, size_t k)
     gather_nibbles(&b, from->ql + 64 * half + 32 * (part & 1), (int)(part / 2) * 4);
     for (size_t c = 0; c < 8; c++)
         b.high[c / 4] |= (word_at(from->qh + 32 * half + 4 * c) >> 2 * part & 0x03030303u) << c % 4 * 2;
-    put_codes(p.codes, RRT__STORAGE_Q6_K, p.output, &b);
+    put_quants(p.quants, RRT__STORAGE_Q6_K, p.output, &b);
     put_pair(p, 0, (uint8_t)from->scales[2 * k]);
     put_pair(p, 1, (uint8_t)from->scales[2 * k + 1]);
     return put_half(p, 0, from->d);

@@ -1,4 +1,4 @@
-// The rows of a step: spans for the forward pass, made of flights.
+// The rows of a step: spans for the forward pass, made of chunks.
 #include <string.h>
 
 #include "infer/engine_inside.h"
@@ -27,11 +27,11 @@ static int first_depth(const rrt_engine *e, int loop)
     return rrt__plan_prelude(&e->model->plan).end + (loop - 1) * e->layers;
 }
 
-// The row at which a flight's states lie from now on.
-static void move(rrt_engine *e, rrt__flight *f, size_t row)
+// The row at which a chunk's states lie from now on.
+static void move(rrt_engine *e, rrt__chunk *c, size_t row)
 {
-    e->exit_states[row] = f->loop > 1 ? e->last_exit_states[f->row] : rrt__exit_entered;
-    f->row = row;
+    e->exit_states[row] = c->loop > 1 ? e->last_exit_states[c->row] : rrt__exit_entered;
+    c->row = row;
 }
 
 void rrt__batch_block(rrt_engine *e)
@@ -45,25 +45,25 @@ void rrt__batch_block(rrt_engine *e)
     e->n_entering = 0;
     memset(e->stats.occupancy, 0, sizeof e->stats.occupancy);
     for (size_t i = 0; i < s->n_running; i++) {
-        rrt__flight *f = &s->flights[i];
-        rrt__task *t = rrt__flight_task(e, f);
-        while (t->sequence.n_pages * RRT__PAGE_TOKENS < f->position + f->count)
-            rrt__pages_append(&e->pages, &t->sequence);
-        if (f->loop == 1) {
-            memcpy(e->entering + b->n_rows, t->ids + f->position, f->count * sizeof *t->ids);
+        rrt__chunk *c = &s->chunks[i];
+        rrt__engine_request *r = rrt__chunk_request(e, c);
+        while (r->sequence.n_pages * RRT__PAGE_TOKENS < c->position + c->count)
+            rrt__pages_append(&e->pages, &r->sequence);
+        if (c->loop == 1) {
+            memcpy(e->entering + b->n_rows, r->ids + c->position, c->count * sizeof *r->ids);
             e->n_entering++;
         }
-        add(b, &t->sequence, f->position, f->count, f->row);
-        add_to_segment(b, first_depth(e, f->loop), f->count);
-        move(e, f, b->n_rows - f->count);
-        e->stats.occupancy[rrt__counted_loop(f->loop)] += f->count;
-        e->stats.rows[rrt__counted_loop(f->loop)] += f->count;
+        add(b, &r->sequence, c->position, c->count, c->row);
+        add_to_segment(b, first_depth(e, c->loop), c->count);
+        move(e, c, b->n_rows - c->count);
+        e->stats.occupancy[rrt__counted_loop(c->loop)] += c->count;
+        e->stats.rows[rrt__counted_loop(c->loop)] += c->count;
     }
     e->n_states = b->n_rows;
-    for (size_t i = s->n_running; i < s->n_flights; i++) { // held: their states are only kept
-        rrt__flight *f = &s->flights[i];
-        b->source[e->n_states] = f->row;
-        move(e, f, e->n_states++);
+    for (size_t i = s->n_running; i < s->n_chunks; i++) { // held: their states are only kept
+        rrt__chunk *c = &s->chunks[i];
+        b->source[e->n_states] = c->row;
+        move(e, c, e->n_states++);
     }
 }
 
@@ -71,16 +71,16 @@ void rrt__batch_coda(rrt_engine *e)
 {
     const rrt__schedule *s = &e->schedule;
     clear(&e->coda);
-    for (size_t i = 0; i < e->n_answers; i++) {
-        const rrt__answer *a = &e->answers[i];
-        const rrt__flight *f = &s->flights[a->flight];
-        add(&e->coda, &a->task->sequence, a->position, 1, f->row + (a->position - f->position));
+    for (size_t i = 0; i < e->n_logits_rows; i++) {
+        const rrt__logits_row *a = &e->logits_rows[i];
+        const rrt__chunk *c = &s->chunks[a->chunk];
+        add(&e->coda, &a->request->sequence, a->position, 1, c->row + (a->position - c->position));
     }
     for (size_t i = 0; i < s->n_running && e->model->plan.coda; i++) {
-        const rrt__flight *f = &s->flights[i];
-        rrt__task *t = rrt__flight_task(e, f);
-        size_t count = f->loop == t->loops ? rrt__flight_first_answer(t, f) - f->position : 0;
-        if (count) add(&e->coda, &t->sequence, f->position, count, f->row);
+        const rrt__chunk *c = &s->chunks[i];
+        rrt__engine_request *r = rrt__chunk_request(e, c);
+        size_t count = c->loop == r->loops ? rrt__chunk_first_logits(r, c) - c->position : 0;
+        if (count) add(&e->coda, &r->sequence, c->position, count, c->row);
     }
     if (e->coda.n_rows) add_to_segment(&e->coda, rrt__plan_coda(&e->model->plan).begin, e->coda.n_rows);
 }
@@ -95,11 +95,11 @@ void rrt__batch_fill(rrt_engine *e)
     for (int loop = 2; loop <= loops; loop++) {
         size_t count = b->n_rows;
         for (size_t i = begin; i < e->n_filled; i++) {
-            const rrt__flight *f = &e->schedule.flights[e->exits[i]];
-            rrt__task *t = rrt__flight_task(e, f);
-            bool wanted = e->is_kv_tied ? loop == f->loop + 1 : loop > f->loop;
-            if (t->policy == RRT__KV_PROPAGATE && wanted && loop <= t->loops)
-                add(b, &t->sequence, f->position, 1, f->row);
+            const rrt__chunk *c = &e->schedule.chunks[e->exits[i]];
+            rrt__engine_request *r = rrt__chunk_request(e, c);
+            bool wanted = e->is_kv_tied ? loop == c->loop + 1 : loop > c->loop;
+            if (r->policy == RRT__KV_PROPAGATE && wanted && loop <= r->loops)
+                add(b, &r->sequence, c->position, 1, c->row);
         }
         count = b->n_rows - count;
         if (count) add_to_segment(b, first_depth(e, loop), count);

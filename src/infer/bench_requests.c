@@ -1,4 +1,4 @@
-// A crowd of requests through the engine: what batching and early exits are worth.
+// Concurrent requests through the engine: what batching and early exits are worth.
 #include <math.h>
 #include <string.h>
 
@@ -10,19 +10,19 @@
 #include "pass/forward.h"
 #include "rrt/bench.h"
 
-typedef struct crowd {
+typedef struct serving {
     const rrt_model *model;
     rrt_bench_requests_options options;
     rrt_bench_requests_result *result;
-    int32_t **ids;        // [requests][prompt + most_tokens]: prompt, then what was made
-    size_t *n_made;       // [requests]
+    int32_t **ids;        // [requests][prompt + max_tokens]: prompt, then what was made
+    size_t *n_generated;  // [requests]
     size_t *lengths;      // [requests]
-    unsigned char *trace; // [most_tokens]: of a request that is submitted
+    unsigned char *trace; // [max_tokens]: of a request that is submitted
     uint64_t agreed, judged, loops;
     size_t sample_every, sampled; // steps
     bool failed;                  // a request, by logits that are no numbers
     rrt__arena arena;
-} crowd;
+} serving;
 
 static void set_defaults(rrt_bench_requests_options *o)
 {
@@ -30,7 +30,7 @@ static void set_defaults(rrt_bench_requests_options *o)
     if (!o->requests) o->requests = 4 * o->concurrency;
     if (!o->prompt) o->prompt = 16;
     if (!o->mean_tokens) o->mean_tokens = 128;
-    if (!o->most_tokens) o->most_tokens = 4 * o->mean_tokens;
+    if (!o->max_tokens) o->max_tokens = 4 * o->mean_tokens;
 }
 
 // Geometric: each token is the last with the same probability.
@@ -38,21 +38,22 @@ static size_t draw_length(const rrt_bench_requests_options *o, size_t request)
 {
     double u = rrt__random_uniform(o->seed, 1, request);
     double length = 1 + floor(log1p(-u) / log1p(-1 / (double)o->mean_tokens));
-    return length < (double)o->most_tokens ? (size_t)length : o->most_tokens;
+    return length < (double)o->max_tokens ? (size_t)length : o->max_tokens;
 }
 
-static rrt_status open_crowd(crowd *c, rrt_error *err)
+static rrt_status open_serving(serving *c, rrt_error *err)
 {
     const rrt_bench_requests_options *o = &c->options;
-    size_t room = o->prompt + o->most_tokens;
+    size_t room = o->prompt + o->max_tokens;
     if (room > c->model->shape.context)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "%zu tokens of prompt and up to %zu made: the model can see %zu", o->prompt,
-                         o->most_tokens, c->model->shape.context);
+                         o->max_tokens, c->model->shape.context);
     RRT__TRY(rrt__arena_alloc(&c->arena, &c->ids, o->requests, sizeof *c->ids, "requests", err));
-    RRT__TRY(rrt__arena_alloc(&c->arena, &c->n_made, o->requests, sizeof *c->n_made, "requests", err));
+    RRT__TRY(
+        rrt__arena_alloc(&c->arena, &c->n_generated, o->requests, sizeof *c->n_generated, "requests", err));
     RRT__TRY(rrt__arena_alloc(&c->arena, &c->lengths, o->requests, sizeof *c->lengths, "requests", err));
-    RRT__TRY(rrt__arena_alloc(&c->arena, &c->trace, o->most_tokens, 1, "requests", err));
+    RRT__TRY(rrt__arena_alloc(&c->arena, &c->trace, o->max_tokens, 1, "requests", err));
     for (size_t i = 0; i < o->requests; i++) {
         RRT__TRY(rrt__arena_alloc(&c->arena, &c->ids[i], room, sizeof **c->ids, "requests", err));
         c->lengths[i] = draw_length(o, i);
@@ -63,18 +64,18 @@ static rrt_status open_crowd(crowd *c, rrt_error *err)
 }
 
 typedef struct listener {
-    crowd *crowd;
+    serving *serving;
     size_t request;
 } listener;
 
 static int take(void *user, uint64_t id, const rrt_token *token, rrt_finish finish)
 {
     const listener *l = user;
-    crowd *c = l->crowd;
+    serving *c = l->serving;
     (void)id;
     c->failed |= finish == RRT_FINISH_ERROR;
     if (!token) return 0;
-    c->ids[l->request][c->options.prompt + c->n_made[l->request]++] = token->id;
+    c->ids[l->request][c->options.prompt + c->n_generated[l->request]++] = token->id;
     c->loops += (uint64_t)token->loops;
     return 0;
 }
@@ -86,13 +87,13 @@ static int judge(void *user, uint64_t id, const rrt_token *token, rrt_finish fin
     const listener *l = user;
     (void)id;
     (void)finish;
-    if (!token || token->index <= l->crowd->options.prompt) return 0;
-    l->crowd->judged++;
-    l->crowd->agreed += token->top[0].id == token->id;
+    if (!token || token->index <= l->serving->options.prompt) return 0;
+    l->serving->judged++;
+    l->serving->agreed += token->top[0].id == token->id;
     return 0;
 }
 
-static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_request_callback *callback,
+static rrt_status submit(serving *c, rrt_engine *engine, listener *listeners, rrt_request_callback *callback,
                          rrt_error *err)
 {
     const rrt_bench_requests_options *o = &c->options;
@@ -102,7 +103,7 @@ static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_
         rrt_request r = {
             .prompt = c->ids[i], .prompt_tokens = o->prompt, .callback = callback, .user = &listeners[i]};
         if (callback == judge) {
-            r.prompt_tokens += c->n_made[i];
+            r.prompt_tokens += c->n_generated[i];
             r.wants_prompt_logprobs = true;
             r.top_logprobs = 1;
         } else {
@@ -114,7 +115,7 @@ static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_
             r.draft_loops = o->draft_loops;
             r.draft_tokens = o->draft_tokens;
             for (size_t t = 0; o->trace && t < r.max_tokens; t++)
-                c->trace[t] = o->trace[(i * o->most_tokens + t) % o->trace_tokens];
+                c->trace[t] = o->trace[(i * o->max_tokens + t) % o->trace_tokens];
             r.exit_trace = o->trace ? c->trace : NULL;
         }
         RRT__TRY(rrt_engine_submit(engine, &r, &id, err));
@@ -123,7 +124,7 @@ static rrt_status submit(crowd *c, rrt_engine *engine, listener *listeners, rrt_
 }
 
 // Of every sample_every steps; when there is no room for more, two become one.
-static void sample(crowd *c, const rrt_engine_stats *stats, double seconds)
+static void sample(serving *c, const rrt_engine_stats *stats, double seconds)
 {
     rrt_bench_requests_result *r = c->result;
     if (c->sampled == c->sample_every) {
@@ -133,29 +134,29 @@ static void sample(crowd *c, const rrt_engine_stats *stats, double seconds)
             c->sample_every *= 2;
             for (size_t i = 0; i < r->n_samples; i++) {
                 r->samples[i].seconds = r->samples[2 * i + 1].seconds;
-                for (int l = 0; l <= RRT_MOST_LOOPS; l++)
+                for (int l = 0; l <= RRT_MAX_LOOPS; l++)
                     r->samples[i].rows[l] = (r->samples[2 * i].rows[l] + r->samples[2 * i + 1].rows[l]) / 2;
             }
         }
         memset(r->samples[r->n_samples].rows, 0, sizeof r->samples->rows);
     }
     r->samples[r->n_samples].seconds = seconds;
-    for (int l = 0; l <= RRT_MOST_LOOPS; l++)
+    for (int l = 0; l <= RRT_MAX_LOOPS; l++)
         r->samples[r->n_samples].rows[l] += (float)stats->occupancy[l] / (float)c->sample_every;
     c->sampled++;
 }
 
-static void add_step(crowd *c, const rrt_engine_stats *stats, double seconds)
+static void add_step(serving *c, const rrt_engine_stats *stats, double seconds)
 {
     size_t rows = 0, size = 0;
-    for (int l = 0; l <= RRT_MOST_LOOPS; l++) rows += stats->occupancy[l];
+    for (int l = 0; l <= RRT_MAX_LOOPS; l++) rows += stats->occupancy[l];
     while (size + 1 < RRT_BENCH_SIZES && rows >> (size + 1)) size++;
     c->result->sizes[size].steps++;
     c->result->sizes[size].rows += rows;
     c->result->sizes[size].seconds += seconds;
 }
 
-static rrt_status run(crowd *c, rrt_engine *engine, rrt_error *err)
+static rrt_status run(serving *c, rrt_engine *engine, rrt_error *err)
 {
     rrt_engine_stats stats = {0};
     double start = rrt__now_seconds(), before = start;
@@ -177,14 +178,14 @@ static rrt_status run(crowd *c, rrt_engine *engine, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error *err)
+static rrt_status run_engine(serving *c, rrt_request_callback *callback, rrt_error *err)
 {
     const rrt_bench_requests_options *o = &c->options;
     rrt_engine *engine = NULL;
     listener *listeners;
     const rrt_engine_options options = {.threads = o->threads,
                                         .requests = o->concurrency,
-                                        .kv_tokens = o->concurrency * (o->prompt + o->most_tokens + 16),
+                                        .kv_tokens = o->concurrency * (o->prompt + o->max_tokens + 16),
                                         .batching = callback == judge ? RRT_BATCHING_DEPTH : o->batching,
                                         .no_prefix_reuse = 1,
                                         .kv_type = o->kv_type};
@@ -202,10 +203,10 @@ static rrt_status run_engine(crowd *c, rrt_request_callback *callback, rrt_error
 rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
                               rrt_bench_requests_result *result, rrt_error *err)
 {
-    crowd c = {.model = model, .options = *options, .result = result, .sample_every = 4};
+    serving c = {.model = model, .options = *options, .result = result, .sample_every = 4};
     *result = (rrt_bench_requests_result){.agreement = NAN};
     set_defaults(&c.options);
-    rrt_status status = open_crowd(&c, err);
+    rrt_status status = open_serving(&c, err);
     if (!status) status = run_engine(&c, take, err);
     if (!status && options->measures_agreement) status = run_engine(&c, judge, err);
     if (!status && c.judged) result->agreement = (double)c.agreed / (double)c.judged;

@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 #include "infer/engine_inside.h"
-#include "infer/task.h"
+#include "infer/engine_request.h"
 
 enum { DEFAULT_REQUESTS = 32, PROMPT_ROWS = 128, TOKENS_PER_REQUEST = 1024 };
 
@@ -59,8 +59,8 @@ static rrt_status create_step(rrt_engine *e, size_t rows, rrt_error *err)
     RRT__TRY(create_batch(e, &e->coda, rows, err));
     RRT__TRY(create_batch(e, &e->fill, rows, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->entering, rows, sizeof *e->entering, what, err));
-    RRT__TRY(rrt__arena_alloc(&e->arena, &e->answers, rows, sizeof *e->answers, what, err));
-    RRT__TRY(rrt__arena_alloc(&e->arena, &e->tops, rows, RRT__MOST_TOP * sizeof *e->tops, what, err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->logits_rows, rows, sizeof *e->logits_rows, what, err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->tops, rows, RRT__MAX_TOP * sizeof *e->tops, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->exits, rows, sizeof *e->exits, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->logits, logit_rows, vocab * sizeof(float), "logits", err));
     return rrt__arena_alloc(&e->arena, &e->candidates, threads, vocab * sizeof *e->candidates, "samplers",
@@ -70,12 +70,12 @@ static rrt_status create_step(rrt_engine *e, size_t rows, rrt_error *err)
 // What is 0 gets its default.
 static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loops)
 {
-    size_t least_rows = (size_t)loops;
+    size_t min_rows = (size_t)loops;
     o->threads = rrt__team_threads(o->threads);
     if (!o->requests) o->requests = DEFAULT_REQUESTS;
     if (!o->rows) o->rows = o->requests + PROMPT_ROWS;
     if (o->rows < o->requests) o->rows = o->requests;
-    if (o->rows < least_rows) o->rows = least_rows; // deeper keys and values of one token fit
+    if (o->rows < min_rows) o->rows = min_rows; // deeper keys and values of one token fit
     size_t longest = model->shape.context < TOKENS_PER_REQUEST ? model->shape.context : TOKENS_PER_REQUEST;
     if (!o->kv_tokens) o->kv_tokens = o->requests * longest;
 }
@@ -118,7 +118,7 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
                                   loops, err));
     RRT__TRY(rrt__pages_create(&e->pages, model, kv_type, pages_for(e->options.kv_tokens), err));
-    RRT__TRY(rrt__arena_alloc(&e->arena, &e->running, e->options.requests, sizeof(void *), "places", err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->running, e->options.requests, sizeof(void *), "slots", err));
     return create_step(e, e->options.rows, err);
 }
 
@@ -141,10 +141,10 @@ rrt_status rrt_engine_open(rrt_engine **out, const rrt_model *model, const rrt_e
 void rrt_engine_close(rrt_engine *e)
 {
     if (!e) return;
-    for (size_t i = 0; e->running && i < e->options.requests; i++) rrt__task_free(e->running[i]);
-    for (rrt__task *next; e->first; e->first = next) {
+    for (size_t i = 0; e->running && i < e->options.requests; i++) rrt__engine_request_free(e->running[i]);
+    for (rrt__engine_request *next; e->first; e->first = next) {
         next = e->first->next;
-        rrt__task_free(e->first);
+        rrt__engine_request_free(e->first);
     }
     rrt__workspace_free(&e->workspace);
     rrt__schedule_free(&e->schedule);
@@ -155,24 +155,24 @@ void rrt_engine_close(rrt_engine *e)
 
 rrt_status rrt_engine_submit(rrt_engine *e, const rrt_request *request, uint64_t *id, rrt_error *err)
 {
-    rrt__task *task;
+    rrt__engine_request *queued;
     *id = 0;
-    RRT__TRY(rrt__task_create(&task, e->model, e->pages.type, request, err));
-    if (task->n_promised > e->pages.count) {
+    RRT__TRY(rrt__engine_request_create(&queued, e->model, e->pages.type, request, err));
+    if (queued->n_reserved > e->pages.count) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_ARGUMENT,
                       "%zu tokens of prompt and %zu to make need %zu pages of keys and values: there are %zu",
-                      request->prompt_tokens, request->max_tokens, task->n_promised, e->pages.count);
-        rrt__task_free(task);
+                      request->prompt_tokens, request->max_tokens, queued->n_reserved, e->pages.count);
+        rrt__engine_request_free(queued);
         return rrt__hint(err, status, "ask for fewer tokens, or give the engine room for more (kv_tokens)");
     }
-    if (e->options.most_waiting && e->stats.waiting >= e->options.most_waiting) {
-        rrt__task_free(task);
+    if (e->options.max_waiting && e->stats.waiting >= e->options.max_waiting) {
+        rrt__engine_request_free(queued);
         return RRT_STATUS_OK;
     }
-    *id = task->id = ++e->next_id;
-    *(e->first ? &e->last->next : &e->first) = task;
-    e->last = task;
+    *id = queued->id = ++e->next_id;
+    *(e->first ? &e->last->next : &e->first) = queued;
+    e->last = queued;
     e->stats.waiting++;
     return RRT_STATUS_OK;
 }
@@ -185,66 +185,66 @@ static void take_first(rrt_engine *e)
 
 // Pages that hold the beginning of the prompt already. Its last token runs in any case: its logits are
 // wanted.
-static size_t share_pages(rrt_engine *e, rrt__task *t)
+static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
 {
     const rrt__rope *rope = &e->model->shape.rope;
-    int64_t kind[] = {t->loops, (int64_t)rrt__rope_length_class(rope, t->sequence.tokens)};
-    t->key = rrt__hash(e->key, kind, sizeof kind);
-    if (e->options.no_prefix_reuse || t->request.wants_prompt_logprobs) return 0;
-    while ((t->n_keyed + 1) * RRT__PAGE_TOKENS < t->request.prompt_tokens) {
-        const int32_t *tokens = t->ids + t->n_keyed * RRT__PAGE_TOKENS;
-        if (!rrt__pages_share(&e->pages, &t->sequence, t->key, tokens)) break;
-        t->key = rrt__pages_key(t->key, tokens);
-        t->n_keyed++;
+    int64_t kind[] = {r->loops, (int64_t)rrt__rope_length_class(rope, r->sequence.tokens)};
+    r->key = rrt__hash(e->key, kind, sizeof kind);
+    if (e->options.no_prefix_reuse || r->spec.wants_prompt_logprobs) return 0;
+    while ((r->n_keyed + 1) * RRT__PAGE_TOKENS < r->spec.prompt_tokens) {
+        const int32_t *tokens = r->ids + r->n_keyed * RRT__PAGE_TOKENS;
+        if (!rrt__pages_share(&e->pages, &r->sequence, r->key, tokens)) break;
+        r->key = rrt__pages_key(r->key, tokens);
+        r->n_keyed++;
     }
-    return t->n_keyed * RRT__PAGE_TOKENS;
+    return r->n_keyed * RRT__PAGE_TOKENS;
 }
 
 // In the order they came: who waits begins at the latest when all before it have ended.
 static void admit(rrt_engine *e)
 {
-    while (e->first && rrt__schedule_has_place(&e->schedule) &&
-           e->n_promised + e->first->n_promised <= e->pages.count) {
-        rrt__task *t = e->first;
+    while (e->first && rrt__schedule_has_slot(&e->schedule) &&
+           e->n_reserved + e->first->n_reserved <= e->pages.count) {
+        rrt__engine_request *r = e->first;
         take_first(e);
-        size_t cached = share_pages(e, t);
-        e->running[rrt__schedule_begin(&e->schedule, t->request.prompt_tokens, cached)] = t;
-        t->stats.cached_tokens = cached;
-        e->n_promised += t->n_promised;
+        size_t cached = share_pages(e, r);
+        e->running[rrt__schedule_begin(&e->schedule, r->spec.prompt_tokens, cached)] = r;
+        r->stats.cached_tokens = cached;
+        e->n_reserved += r->n_reserved;
         e->stats.running++;
-        e->stats.prompt_tokens += t->request.prompt_tokens;
+        e->stats.prompt_tokens += r->spec.prompt_tokens;
         e->stats.cached_tokens += cached;
     }
 }
 
 // Pages whose tokens have run all their loops can serve others from here on.
-static void publish(rrt_engine *e, size_t place)
+static void publish(rrt_engine *e, size_t slot)
 {
-    rrt__task *t = e->running[place];
-    size_t done = rrt__schedule_done(&e->schedule, place);
-    while (t->is_exact && (t->n_keyed + 1) * RRT__PAGE_TOKENS <= done) {
-        const int32_t *tokens = t->ids + t->n_keyed * RRT__PAGE_TOKENS;
-        rrt__pages_publish(&e->pages, &t->sequence, t->n_keyed, t->key, tokens);
-        t->key = rrt__pages_key(t->key, tokens);
-        t->n_keyed++;
+    rrt__engine_request *r = e->running[slot];
+    size_t done = rrt__schedule_done(&e->schedule, slot);
+    while (r->is_exact && (r->n_keyed + 1) * RRT__PAGE_TOKENS <= done) {
+        const int32_t *tokens = r->ids + r->n_keyed * RRT__PAGE_TOKENS;
+        rrt__pages_publish(&e->pages, &r->sequence, r->n_keyed, r->key, tokens);
+        r->key = rrt__pages_key(r->key, tokens);
+        r->n_keyed++;
     }
 }
 
-static void say_goodbye(const rrt__task *t)
+static void say_goodbye(const rrt__engine_request *r)
 {
-    if (t->request.callback && !t->is_silent) t->request.callback(t->request.user, t->id, NULL, t->finish);
+    if (r->spec.callback && !r->is_silent) r->spec.callback(r->spec.user, r->id, NULL, r->finish);
 }
 
-static void end(rrt_engine *e, size_t place)
+static void end(rrt_engine *e, size_t slot)
 {
-    rrt__task *t = e->running[place];
-    rrt__schedule_end(&e->schedule, place);
-    rrt__pages_release(&e->pages, &t->sequence, 0);
-    e->n_promised -= t->n_promised;
+    rrt__engine_request *r = e->running[slot];
+    rrt__schedule_end(&e->schedule, slot);
+    rrt__pages_release(&e->pages, &r->sequence, 0);
+    e->n_reserved -= r->n_reserved;
     e->stats.running--;
-    say_goodbye(t);
-    e->running[place] = NULL;
-    rrt__task_free(t);
+    say_goodbye(r);
+    e->running[slot] = NULL;
+    rrt__engine_request_free(r);
 }
 
 void rrt_engine_cancel(rrt_engine *e, uint64_t id)
@@ -255,15 +255,15 @@ void rrt_engine_cancel(rrt_engine *e, uint64_t id)
         end(e, i);
         return;
     }
-    rrt__task *before = NULL, *t = e->first;
-    for (; t && t->id != id; t = t->next) before = t;
-    if (!t) return;
-    *(before ? &before->next : &e->first) = t->next;
-    if (t == e->last) e->last = before;
+    rrt__engine_request *before = NULL, *r = e->first;
+    for (; r && r->id != id; r = r->next) before = r;
+    if (!r) return;
+    *(before ? &before->next : &e->first) = r->next;
+    if (r == e->last) e->last = before;
     e->stats.waiting--;
-    t->finish = RRT_FINISH_CANCELLED;
-    say_goodbye(t);
-    rrt__task_free(t);
+    r->finish = RRT_FINISH_CANCELLED;
+    say_goodbye(r);
+    rrt__engine_request_free(r);
 }
 
 rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
@@ -274,7 +274,7 @@ rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
     if (e->schedule.n_running) {
         rrt__batch_block(e);
         rrt__team_run(e->options.threads, rrt__engine_run, e);
-        rrt__answers_report(e);
+        rrt__logits_rows_report(e);
         e->stats.steps++;
     }
     rrt__schedule_advance(&e->schedule);

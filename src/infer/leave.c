@@ -7,122 +7,121 @@ typedef enum fate {
     LEAVES,   // this is its exit
 } fate;
 
-size_t rrt__flight_first_answer(const rrt__task *t, const rrt__flight *f)
+size_t rrt__chunk_first_logits(const rrt__engine_request *r, const rrt__chunk *c)
 {
-    size_t end = f->position + f->count, prompt = t->request.prompt_tokens;
-    if (f->is_answered) return end;
-    if (f->position < prompt && t->request.wants_prompt_logprobs) return f->position;
+    size_t end = c->position + c->count, prompt = r->spec.prompt_tokens;
+    if (c->has_left) return end;
+    if (c->position < prompt && r->spec.wants_prompt_logprobs) return c->position;
     return end < prompt ? end : end - 1;
 }
 
-static bool leaves_by_state(const rrt_engine *e, const rrt__task *t, const rrt__flight *f)
+static bool leaves_by_state(const rrt_engine *e, const rrt__engine_request *r, const rrt__chunk *c)
 {
-    const rrt__exit_view view = rrt__exit_look(e->model, f->loop, e->states, e->before, f->row, NULL);
-    return rrt__exit_leaves(&t->rule, e->model, &e->exit_states[f->row], &view);
+    const rrt__exit_view view = rrt__exit_look(e->model, c->loop, e->states, e->before, c->row, NULL);
+    return rrt__exit_leaves(&r->rule, e->model, &e->exit_states[c->row], &view);
 }
 
-// How many drafts may follow a sure token: verifying n of them makes n + 1 tokens.
-static size_t most_drafts(const rrt__task *t)
+// How many drafts may follow an accepted token: verifying n of them makes n + 1 tokens.
+static size_t max_drafts(const rrt__engine_request *r)
 {
-    size_t left = t->request.max_tokens - t->n_made - 1;
-    size_t wanted = (size_t)t->request.draft_tokens;
+    size_t left = r->spec.max_tokens - r->n_generated - 1;
+    size_t wanted = (size_t)r->spec.draft_tokens;
     return wanted < left ? wanted : left;
 }
 
-static fate fate_of_draft(const rrt__task *t, const rrt__flight *f)
+static fate fate_of_draft(const rrt__engine_request *r, const rrt__chunk *c)
 {
-    bool wants_more = f->loop == t->request.draft_loops && f->position + 1 - t->n_sure < most_drafts(t);
+    bool wants_more = c->loop == r->spec.draft_loops && c->position + 1 - r->n_accepted < max_drafts(r);
     return wants_more ? IS_ASKED : GOES_ON;
 }
 
-static fate fate_of(const rrt_engine *e, const rrt__task *t, const rrt__flight *f)
+static fate fate_of(const rrt_engine *e, const rrt__engine_request *r, const rrt__chunk *c)
 {
-    size_t prompt = t->request.prompt_tokens;
-    if (f->loop == t->loops) return LEAVES;
-    if (f->position < prompt || f->is_answered || e->options.batching >= RRT_BATCHING_SEQUENCE)
-        return GOES_ON;
-    if (t->request.draft_loops) return fate_of_draft(t, f);
-    if (t->request.exit_trace)
-        return f->loop >= t->request.exit_trace[f->position + 1 - prompt] ? LEAVES : GOES_ON;
-    if (!t->has_rule || f->loop < t->least_loops) return GOES_ON;
-    if (rrt__exit_reads_logits(t->rule.kind)) return IS_ASKED;
-    return leaves_by_state(e, t, f) ? LEAVES : GOES_ON;
+    size_t prompt = r->spec.prompt_tokens;
+    if (c->loop == r->loops) return LEAVES;
+    if (c->position < prompt || c->has_left || e->options.batching >= RRT_BATCHING_SEQUENCE) return GOES_ON;
+    if (r->spec.draft_loops) return fate_of_draft(r, c);
+    if (r->spec.exit_trace) return c->loop >= r->spec.exit_trace[c->position + 1 - prompt] ? LEAVES : GOES_ON;
+    if (!r->has_rule || c->loop < r->min_loops) return GOES_ON;
+    if (rrt__exit_reads_logits(r->rule.kind)) return IS_ASKED;
+    return leaves_by_state(e, r, c) ? LEAVES : GOES_ON;
 }
 
 // Drafts that waited for more go on together.
-static void release_drafts(rrt_engine *e, size_t place)
+static void release_drafts(rrt_engine *e, size_t slot)
 {
-    for (size_t i = 0; i < e->schedule.n_flights; i++)
-        if (e->schedule.flights[i].place == place) e->schedule.flights[i].is_held = false;
+    for (size_t i = 0; i < e->schedule.n_chunks; i++)
+        if (e->schedule.chunks[i].slot == slot) e->schedule.chunks[i].is_held = false;
 }
 
-static void add_answers(rrt_engine *e, size_t flight, bool is_exit)
+static void add_answers(rrt_engine *e, size_t chunk, bool is_exit)
 {
-    const rrt__flight *f = &e->schedule.flights[flight];
-    rrt__task *t = rrt__flight_task(e, f);
-    size_t position = is_exit ? rrt__flight_first_answer(t, f) : f->position;
-    for (; position < f->position + f->count; position++) {
-        e->answers[e->n_answers] = (rrt__answer){.task = t,
-                                                 .flight = flight,
-                                                 .position = position,
-                                                 .loop = f->loop,
-                                                 .is_asked = !is_exit,
-                                                 .is_exit = is_exit,
-                                                 .top = e->tops + e->n_answers * RRT__MOST_TOP};
-        e->n_answers++;
+    const rrt__chunk *c = &e->schedule.chunks[chunk];
+    rrt__engine_request *r = rrt__chunk_request(e, c);
+    size_t position = is_exit ? rrt__chunk_first_logits(r, c) : c->position;
+    for (; position < c->position + c->count; position++) {
+        e->logits_rows[e->n_logits_rows] =
+            (rrt__logits_row){.request = r,
+                              .chunk = chunk,
+                              .position = position,
+                              .loop = c->loop,
+                              .is_asked = !is_exit,
+                              .is_exit = is_exit,
+                              .top = e->tops + e->n_logits_rows * RRT__MAX_TOP};
+        e->n_logits_rows++;
     }
 }
 
 // A token leaves before its last loop: what becomes of the keys and values of the others?
-static void leave_early(rrt_engine *e, size_t flight)
+static void leave_early(rrt_engine *e, size_t chunk)
 {
-    rrt__flight *f = &e->schedule.flights[flight];
-    rrt__task *t = rrt__flight_task(e, f);
-    e->stats.kv_filled[t->policy]++;
-    if (t->policy == RRT__KV_RECOMPUTE) {
-        f->is_answered = true;
-        f->leaves = false;
+    rrt__chunk *c = &e->schedule.chunks[chunk];
+    rrt__engine_request *r = rrt__chunk_request(e, c);
+    e->stats.kv_filled[r->policy]++;
+    if (r->policy == RRT__KV_RECOMPUTE) {
+        c->has_left = true;
+        c->leaves = false;
         // What follows sees the coda's keys and values of the last loop: it must not come there before.
-        if (e->model->plan.coda) e->schedule.places[f->place].delay = t->loops - f->loop;
+        if (e->model->plan.coda) e->schedule.slots[c->slot].delay = r->loops - c->loop;
         return;
     }
-    f->leaves = true;
-    t->is_exact = false;
-    if (t->policy != RRT__KV_SHARED) e->exits[e->n_exits++] = flight;
+    c->leaves = true;
+    r->is_exact = false;
+    if (r->policy != RRT__KV_SHARED) e->exits[e->n_exits++] = chunk;
 }
 
 void rrt__leave_by_states(rrt_engine *e)
 {
-    e->n_answers = e->n_exits = e->n_filled = 0;
+    e->n_logits_rows = e->n_exits = e->n_filled = 0;
     for (size_t i = 0; i < e->schedule.n_running; i++) {
-        rrt__flight *f = &e->schedule.flights[i];
-        const rrt__task *t = rrt__flight_task(e, f);
-        fate now = fate_of(e, t, f);
-        f->leaves = now == LEAVES;
+        rrt__chunk *c = &e->schedule.chunks[i];
+        const rrt__engine_request *r = rrt__chunk_request(e, c);
+        fate now = fate_of(e, r, c);
+        c->leaves = now == LEAVES;
         if (now != GOES_ON) add_answers(e, i, now == LEAVES);
-        if (now == LEAVES && f->loop < t->loops) leave_early(e, i);
-        if (now == GOES_ON && t->request.draft_loops && f->loop == t->request.draft_loops)
-            release_drafts(e, f->place);
+        if (now == LEAVES && c->loop < r->loops) leave_early(e, i);
+        if (now == GOES_ON && r->spec.draft_loops && c->loop == r->spec.draft_loops)
+            release_drafts(e, c->slot);
     }
 }
 
-// The draft is a token that is known but not sure; the one that made it waits for it.
-static void take_draft(rrt_engine *e, const rrt__answer *a)
+// The draft is a token that is known but not accepted; the one that made it waits for it.
+static void take_draft(rrt_engine *e, const rrt__logits_row *a)
 {
-    rrt__flight *f = &e->schedule.flights[a->flight];
-    f->is_held = true;
-    a->task->ids[a->position + 1] = a->chosen;
-    rrt__schedule_add_token(&e->schedule, f->place);
+    rrt__chunk *c = &e->schedule.chunks[a->chunk];
+    c->is_held = true;
+    a->request->ids[a->position + 1] = a->chosen;
+    rrt__schedule_add_token(&e->schedule, c->slot);
     e->stats.drafted++;
-    a->task->stats.drafted++;
+    a->request->stats.drafted++;
 }
 
-void rrt__leave_by_answers(rrt_engine *e)
+void rrt__leave_by_logits(rrt_engine *e)
 {
-    for (size_t i = 0; i < e->n_answers; i++) {
-        rrt__answer *a = &e->answers[i];
+    for (size_t i = 0; i < e->n_logits_rows; i++) {
+        rrt__logits_row *a = &e->logits_rows[i];
         if (!a->is_asked) continue;
-        if (a->is_exit) leave_early(e, a->flight);
-        if (a->task->request.draft_loops) take_draft(e, a);
+        if (a->is_exit) leave_early(e, a->chunk);
+        if (a->request->spec.draft_loops) take_draft(e, a);
     }
 }

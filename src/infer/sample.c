@@ -25,8 +25,8 @@ static rrt_status fail_infinite(const float *logits, size_t vocab, rrt_error *er
     return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a finite number", i);
 }
 
-// The greatest logit by blocks, for the vectoriser, then its first place in the block.
-static rrt_status find_greatest(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
+// The greatest logit by blocks, for the vectoriser, then its first slot in the block.
+static rrt_status find_max(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
 {
     float largest = -INFINITY, wrong = 0;
     *greatest = 0;
@@ -77,7 +77,7 @@ rrt_status rrt__sample_at(const float *logits, size_t vocab, const rrt_sampling 
                           candidate *candidates, int32_t *id, rrt_error *err)
 {
     size_t greatest;
-    RRT__TRY(find_greatest(logits, vocab, &greatest, err));
+    RRT__TRY(find_max(logits, vocab, &greatest, err));
     *id = (int32_t)greatest;
     if (sampling->temperature == 0) return RRT_STATUS_OK;
     for (size_t i = 0; i < vocab; i++)

@@ -5,9 +5,9 @@
 typedef struct simulation {
     const rrt_simulation *asked;
     rrt__schedule schedule;
-    size_t *request; // [places]
-    size_t *made;    // [places]: tokens
-    size_t *first;   // [requests]: of its exits
+    size_t *request;   // [slots]
+    size_t *generated; // [slots]: tokens
+    size_t *first;     // [requests]: of its exits
     rrt__arena arena;
 } simulation;
 
@@ -21,46 +21,46 @@ static double step_ms(const rrt_simulation *s, double rows)
     return a[1] + (b[1] - a[1]) * (rows - a[0]) / (b[0] - a[0]);
 }
 
-// The loop after which the next token of a place leaves.
-static int exit_of(const simulation *s, size_t place)
+// The loop after which the next token of a slot leaves.
+static int exit_of(const simulation *s, size_t slot)
 {
     const rrt_simulation *asked = s->asked;
     bool all = asked->batching == RRT_BATCHING_SEQUENCE || asked->batching == RRT_BATCHING_STATIC;
-    int loops = asked->exits[s->first[s->request[place]] + s->made[place]];
+    int loops = asked->exits[s->first[s->request[slot]] + s->generated[slot]];
     return all || loops > asked->loops ? asked->loops : loops;
 }
 
 static void run_step(simulation *s, rrt_simulation_result *result)
 {
     rrt__schedule *schedule = &s->schedule;
-    for (size_t i = 0; i < schedule->n_flights; i++) {
-        rrt__flight *f = &schedule->flights[i];
-        f->leaves = f->loop == exit_of(s, f->place);
+    for (size_t i = 0; i < schedule->n_chunks; i++) {
+        rrt__chunk *c = &schedule->chunks[i];
+        c->leaves = c->loop == exit_of(s, c->slot);
     }
-    for (size_t i = 0; i < schedule->n_flights; i++) {
-        const rrt__flight *f = &schedule->flights[i];
-        if (!f->leaves) continue;
+    for (size_t i = 0; i < schedule->n_chunks; i++) {
+        const rrt__chunk *c = &schedule->chunks[i];
+        if (!c->leaves) continue;
         result->tokens++;
-        if (++s->made[f->place] < s->asked->lengths[s->request[f->place]])
-            rrt__schedule_add_token(schedule, f->place);
+        if (++s->generated[c->slot] < s->asked->lengths[s->request[c->slot]])
+            rrt__schedule_add_token(schedule, c->slot);
     }
     result->steps++;
-    result->rows += schedule->n_flights;
-    result->seconds += step_ms(s->asked, (double)schedule->n_flights) / 1000;
+    result->rows += schedule->n_chunks;
+    result->seconds += step_ms(s->asked, (double)schedule->n_chunks) / 1000;
     rrt__schedule_advance(schedule);
-    for (size_t p = 0; p < schedule->n_places; p++)
-        if (schedule->places[p].is_taken && s->made[p] == s->asked->lengths[s->request[p]])
+    for (size_t p = 0; p < schedule->n_slots; p++)
+        if (schedule->slots[p].is_taken && s->generated[p] == s->asked->lengths[s->request[p]])
             rrt__schedule_end(schedule, p);
 }
 
 static void run(simulation *s, rrt_simulation_result *result)
 {
     for (size_t next = 0; next < s->asked->requests || s->schedule.n_taken;) {
-        for (; next < s->asked->requests && rrt__schedule_has_place(&s->schedule); next++) {
+        for (; next < s->asked->requests && rrt__schedule_has_slot(&s->schedule); next++) {
             if (!s->asked->lengths[next]) continue;
-            size_t place = rrt__schedule_begin(&s->schedule, 1, 0);
-            s->request[place] = next;
-            s->made[place] = 0;
+            size_t slot = rrt__schedule_begin(&s->schedule, 1, 0);
+            s->request[slot] = next;
+            s->generated[slot] = 0;
         }
         rrt__schedule_fill(&s->schedule);
         run_step(s, result);
@@ -74,8 +74,8 @@ rrt_status rrt_simulate(const rrt_simulation *asked, rrt_simulation_result *resu
     *result = (rrt_simulation_result){0};
     RRT__GOTO(
         rrt__schedule_create(&s.schedule, asked->batching, asked->rows, asked->rows, asked->loops, err));
-    RRT__GOTO(rrt__arena_alloc(&s.arena, &s.request, asked->rows, sizeof *s.request, "places", err));
-    RRT__GOTO(rrt__arena_alloc(&s.arena, &s.made, asked->rows, sizeof *s.made, "places", err));
+    RRT__GOTO(rrt__arena_alloc(&s.arena, &s.request, asked->rows, sizeof *s.request, "slots", err));
+    RRT__GOTO(rrt__arena_alloc(&s.arena, &s.generated, asked->rows, sizeof *s.generated, "slots", err));
     RRT__GOTO(rrt__arena_alloc(&s.arena, &s.first, asked->requests, sizeof *s.first, "requests", err));
     for (size_t i = 1; i < asked->requests; i++) s.first[i] = s.first[i - 1] + asked->lengths[i - 1];
     run(&s, result);

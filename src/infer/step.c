@@ -49,11 +49,11 @@ static void run_coda(rrt__team team, rrt_engine *e)
     rrt__team_barrier(team);
     if (b->n_rows)
         rrt__walk_segments(&pass, b->segments, b->n_segments, e->model->plan.coda, rrt__forward_block);
-    for (size_t at = 0; at < e->n_answers; at += RRT__LOGIT_ROWS) {
-        size_t count = e->n_answers - at < RRT__LOGIT_ROWS ? e->n_answers - at : RRT__LOGIT_ROWS;
+    for (size_t at = 0; at < e->n_logits_rows; at += RRT__LOGIT_ROWS) {
+        size_t count = e->n_logits_rows - at < RRT__LOGIT_ROWS ? e->n_logits_rows - at : RRT__LOGIT_ROWS;
         rrt__forward_logits(&pass, at, count, e->logits);
         for (size_t i = (size_t)team.ith; i < count; i += (size_t)team.nth)
-            rrt__answer_read(e, &e->answers[at + i], e->logits + i * vocab, team.ith);
+            rrt__logits_row_read(e, &e->logits_rows[at + i], e->logits + i * vocab, team.ith);
         rrt__team_barrier(team);
     }
 }
@@ -64,13 +64,13 @@ static void copy_kv(rrt__team team, rrt_engine *e)
 {
     const rrt__plan *plan = &e->model->plan;
     for (size_t i = (size_t)team.ith; i < e->n_exits; i += (size_t)team.nth) {
-        const rrt__flight *f = &e->schedule.flights[e->exits[i]];
-        rrt__task *t = rrt__flight_task(e, f);
-        int from = t->policy == RRT__KV_COPY ? f->loop : f->loop + 1;
-        if (t->policy == RRT__KV_PROPAGATE && !e->is_kv_tied) continue;
-        for (int loop = from + 1; loop <= t->loops; loop++)
+        const rrt__chunk *c = &e->schedule.chunks[e->exits[i]];
+        rrt__engine_request *r = rrt__chunk_request(e, c);
+        int from = r->policy == RRT__KV_COPY ? c->loop : c->loop + 1;
+        if (r->policy == RRT__KV_PROPAGATE && !e->is_kv_tied) continue;
+        for (int loop = from + 1; loop <= r->loops; loop++)
             for (int d = rrt__plan_loop(plan, loop).begin; d < rrt__plan_loop(plan, loop).end; d++)
-                rrt__sequence_copy(&t->sequence, f->position, d, d - (loop - from) * e->layers);
+                rrt__sequence_copy(&r->sequence, c->position, d, d - (loop - from) * e->layers);
     }
 }
 
@@ -100,7 +100,7 @@ void rrt__engine_run(rrt__team team, void *engine)
     }
     rrt__team_barrier(team);
     run_coda(team, e);
-    if (team.ith == 0) rrt__leave_by_answers(e);
+    if (team.ith == 0) rrt__leave_by_logits(e);
     rrt__team_barrier(team);
     fill_kv(team, e);
 }

@@ -76,7 +76,7 @@ static float dot(const float *a, const float *b, size_t count)
     return sum;
 }
 
-// What the way back goes through, with the kernels it uses.
+// What the backward pass goes through, with the kernels it uses.
 typedef struct back {
     const rrt__kernels *kernels;
     const rrt__gradient_kernels *gradients;

@@ -20,7 +20,7 @@ typedef struct rrt__causal {
 // Floats of scratch that each thread needs.
 size_t rrt__causal_scratch(size_t tokens);
 
-// out[tokens, head, head_dim] of one query head; log_sums[tokens, head] = ln Σ exp(scores), for the way back.
+// out[tokens, head, head_dim] of one query head; log_sums[tokens, head] = ln Σ exp(scores), for the backward pass.
 // out and log_sums are those of all heads.
 void rrt__causal_forward(const rrt__kernels *kernels, const rrt__causal *attention, size_t head, float *out,
                          float *log_sums, float *scratch);

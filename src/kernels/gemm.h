@@ -32,7 +32,7 @@ static const rrt__products rrt__products_f32 = {.kind = RRT__PRODUCTS_F32};
 void rrt__gemm_share(rrt__team team, rrt__products products, float *y, const float *x, const float *w,
                      size_t rows, size_t out, size_t in, int accumulate);
 
-// The way back through it: dx[rows, in] = dy[rows, out] · w[out, in], or +=; dw[out, in] = dyᵀ · x[rows, in],
+// Its backward pass: dx[rows, in] = dy[rows, out] · w[out, in], or +=; dw[out, in] = dyᵀ · x[rows, in],
 // or +=.
 void rrt__gemm_input_gradient_share(rrt__team team, rrt__products products, float *dx, const float *dy,
                                     const float *w, size_t rows, size_t out, size_t in, int accumulate);

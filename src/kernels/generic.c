@@ -89,9 +89,9 @@ static float softmax(float *restrict x, size_t count)
 }
 
 // Block b of a row.
-static void quantise_block(rrt__codes to, size_t b, const float *restrict x)
+static void quantise_block(rrt__quantised to, size_t b, const float *restrict x)
 {
-    int8_t *restrict codes = to.codes + b * RRT__BLOCK;
+    int8_t *restrict quants = to.quants + b * RRT__BLOCK;
     float largest = 0, finite = 0;
 #pragma omp simd reduction(max : largest) reduction(+ : finite)
     for (size_t i = 0; i < RRT__BLOCK; i++) {
@@ -106,9 +106,9 @@ static void quantise_block(rrt__codes to, size_t b, const float *restrict x)
 #pragma omp simd reduction(+ : total)
         for (size_t i = h * RRT__BLOCK / 2; i < (h + 1) * RRT__BLOCK / 2; i++) {
             float rounded = rintf(x[i] * inverse);
-            int32_t code = (int32_t)(rounded >= -127 ? rounded : -127); // NaN too
-            codes[i] = (int8_t)code;
-            total += code;
+            int32_t quant = (int32_t)(rounded >= -127 ? rounded : -127); // NaN too
+            quants[i] = (int8_t)quant;
+            total += quant;
         }
         totals[h] = total;
         to.half_sums[2 * b + h] = (int16_t)total;
@@ -117,7 +117,7 @@ static void quantise_block(rrt__codes to, size_t b, const float *restrict x)
     to.sums[b] = totals[0] + totals[1];
 }
 
-static void quantise(rrt__codes to, const float *x, size_t count)
+static void quantise(rrt__quantised to, const float *x, size_t count)
 {
     size_t b = 0;
     for (; (b + 1) * RRT__BLOCK <= count; b++) quantise_block(to, b, x + b * RRT__BLOCK);

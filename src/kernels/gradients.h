@@ -1,4 +1,4 @@
-// The kernels of training: the way back through the element-wise primitives of kernels.h, the losses, and the
+// The kernels of training: the backward pass through the element-wise primitives of kernels.h, the losses, and the
 // optimizer's update. The same contract: row-major and dense, one thread on its share of rows,
 // gradients_generic.c compiled once per instruction set.
 //

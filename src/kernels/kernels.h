@@ -53,10 +53,10 @@ typedef struct rrt__kernels {
     rrt__kv_copy *kv_copy;
     rrt__kv_attend *attention;
 
-    // `count` values become codes of one row in blocks of 32, the last one filled up with zeros: a scale is
-    // the block's greatest |x| / 127 (not finite if a value is not), codes are x / scale rounded to nearest
+    // `count` values become quantised values of one row in blocks of 32, the last one filled up with zeros: a scale is
+    // the block's greatest |x| / 127 (not finite if a value is not), quantised values are x / scale rounded to nearest
     // even.
-    void (*quantise)(rrt__codes to, const float *x, size_t count);
+    void (*quantise)(rrt__quantised to, const float *x, size_t count);
 
     // Products with quantised matrices, and with others.
     rrt__packed_multiply *multiply_packed;

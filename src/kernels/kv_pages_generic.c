@@ -10,7 +10,6 @@ enum {
 };
 
 // --- one token's
-// ---------------------------------------------------------------------------------------------------
 
 typedef struct token {
     unsigned char *key, *value; // in its lane of the keys; its row of the values

@@ -1,4 +1,4 @@
-// Quantisation of a group of outputs: which scales and codes stand for its weights. Compiled once per
+// Quantisation of a group of outputs: which scales and quantised values stand for its weights. Compiled once per
 // instruction set to the same bits: outputs are the lanes of vectors, and each has its own search.
 #include <stdbool.h>
 #if defined(__AVX2__)
@@ -26,11 +26,11 @@ typedef int32_t ints __attribute__((vector_size(OUTPUTS * sizeof(float))));
 // digits.
 typedef struct block {
     floats w[RRT__BLOCK], base;
-    float least, most; // codes, of which 0 stands for 0 (or for the minimum)
+    float least, most; // quantised values, of which 0 stands for 0 (or for the minimum)
     bool has_minimum;
 } block;
 
-// What stands for it: w = scale · code + minimum, the latter less the base.
+// What stands for it: w = scale · quant + minimum, the latter less the base.
 typedef struct choice {
     floats scale, minimum;
     floats gain; // Σ w² - Σ (w - what stands for it)²: the more the better
@@ -85,7 +85,7 @@ static inline floats to_half_and_back(floats value)
     return (floats)(rounded | (bits & ~0x7fffffff));
 }
 
-static inline floats round_codes(const block *b, floats value)
+static inline floats round_quants(const block *b, floats value)
 {
     const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no room for a fraction
     const floats least = (floats){0} + b->least, most = (floats){0} + b->most;
@@ -98,16 +98,16 @@ static inline floats invert(floats scale)
     return pick(scale != 0, 1 / scale, (floats){0});
 }
 
-// The scales (and minima) that fit best, by least squares, the codes that are best for these.
+// The scales (and minima) that fit best, by least squares, the quantised values that are best for these.
 static inline choice fit(const block *b, floats scale, floats minimum)
 {
     floats inverse = invert(scale), zero = {0}, q = zero, qq = zero, x = zero, xq = zero;
     for (size_t i = 0; i < RRT__BLOCK; i++) {
-        floats w = b->w[i], code = round_codes(b, (w - minimum) * inverse);
-        qq += code * code;
-        xq += w * code;
+        floats w = b->w[i], quant = round_quants(b, (w - minimum) * inverse);
+        qq += quant * quant;
+        xq += w * quant;
         if (!b->has_minimum) continue;
-        q += code;
+        q += quant;
         x += w;
     }
     const float n = RRT__BLOCK;
@@ -153,32 +153,32 @@ static inline choice choose(block *b, rrt__storage storage)
     return best;
 }
 
-// codes[i] = what stands for input i, counted from 0, from this output on, by scales as halves hold them.
-static inline void encode(const block *b, floats scale, floats minimum, int zero, uint8_t codes[][RRT__GROUP],
-                          size_t output)
+// quants[i] = what stands for input i, counted from 0, from this output on, by scales as halves hold them.
+static inline void encode(const block *b, floats scale, floats minimum, int zero,
+                          uint8_t quants[][RRT__GROUP], size_t output)
 {
     floats m = minimum - b->base, inverse = invert(scale);
     for (size_t i = 0; i < RRT__BLOCK; i++) {
         float rounded[OUTPUTS];
-        floats code = round_codes(b, (b->w[i] - m) * inverse);
-        memcpy(rounded, &code, sizeof rounded);
-        for (size_t l = 0; l < OUTPUTS; l++) codes[i][output + l] = (uint8_t)((int)rounded[l] + zero);
+        floats quant = round_quants(b, (b->w[i] - m) * inverse);
+        memcpy(rounded, &quant, sizeof rounded);
+        for (size_t l = 0; l < OUTPUTS; l++) quants[i][output + l] = (uint8_t)((int)rounded[l] + zero);
     }
 }
 
-static void put_codes(unsigned char *to, rrt__storage storage, uint8_t codes[][RRT__GROUP], size_t rows)
+static void put_quants(unsigned char *to, rrt__storage storage, uint8_t quants[][RRT__GROUP], size_t rows)
 {
     for (size_t i = 0; i < RRT__BLOCK; i++)
         for (size_t l = 0; l < rows; l++) {
             size_t quarter = i / 4, at = l * 4 + i % 4;
-            unsigned code = codes[i][l];
+            unsigned quant = quants[i][l];
             if (storage == RRT__STORAGE_Q8_0) {
-                to[quarter * 64 + at] = (unsigned char)code;
+                to[quarter * 64 + at] = (unsigned char)quant;
                 continue;
             }
-            to[quarter % 4 * 64 + at] |= (unsigned char)((code & 15) << quarter / 4 * 4);
+            to[quarter % 4 * 64 + at] |= (unsigned char)((quant & 15) << quarter / 4 * 4);
             if (storage == RRT__STORAGE_Q6_0)
-                to[256 + quarter / 4 * 64 + at] |= (unsigned char)(code >> 4 << quarter % 4 * 2);
+                to[256 + quarter / 4 * 64 + at] |= (unsigned char)(quant >> 4 << quarter % 4 * 2);
         }
 }
 
@@ -196,28 +196,28 @@ static inline void put_halves(unsigned char *to, floats values)
 static void pack_block(unsigned char *scales, unsigned char *to, rrt__storage storage, float w[][RRT__GROUP],
                        size_t rows)
 {
-    uint8_t codes[RRT__BLOCK][RRT__GROUP];
+    uint8_t quants[RRT__BLOCK][RRT__GROUP];
     int zero = rrt__storage_zero(storage);
     for (size_t output = 0; output < RRT__GROUP; output += OUTPUTS) {
-        // 8-bit codes are symmetric, as products of signed bytes want them.
+        // 8-bit quantised values are symmetric, as products of signed bytes want them.
         block b = {.least = (float)((storage == RRT__STORAGE_Q8_0) - zero),
                    .most = (float)((1 << rrt__storage_bits(storage)) - 1 - zero),
                    .has_minimum = rrt__storage_has_minimum(storage)};
         for (size_t i = 0; i < RRT__BLOCK; i++) memcpy(&b.w[i], &w[i][output], sizeof b.w[i]);
         const choice best = choose(&b, storage);
         const floats scale = to_half_and_back(best.scale), minimum = to_half_and_back(best.minimum + b.base);
-        encode(&b, scale, minimum, zero, codes, output);
+        encode(&b, scale, minimum, zero, quants, output);
         unsigned char *halves = scales + output * sizeof(uint16_t);
         put_halves(halves, scale);
         if (b.has_minimum) put_halves(halves + RRT__GROUP * sizeof(uint16_t), minimum);
     }
-    put_codes(to, storage, codes, rows);
+    put_quants(to, storage, quants, rows);
 }
 
 void RRT__VARIANT_NAME(rrt__pack_group_)(unsigned char *group, rrt__storage storage, const float *weights,
                                          size_t rows, size_t in)
 {
-    unsigned char *codes = group + rrt__packed_scale_bytes(storage, in);
+    unsigned char *quants = group + rrt__packed_scale_bytes(storage, in);
     memset(group, 0, rrt__packed_group_bytes(storage, in));
     for (size_t at = 0, k = 0; at < in; at += RRT__BLOCK, k++) {
         float w[RRT__BLOCK][RRT__GROUP] = {0};
@@ -225,6 +225,6 @@ void RRT__VARIANT_NAME(rrt__pack_group_)(unsigned char *group, rrt__storage stor
         for (size_t l = 0; l < rows; l++)
             for (size_t i = 0; i < count; i++) w[i][l] = weights[l * in + at + i];
         pack_block(group + k * rrt__storage_halves_bytes(storage),
-                   codes + k * rrt__storage_code_bytes(storage), storage, w, rows);
+                   quants + k * rrt__storage_quant_bytes(storage), storage, w, rows);
     }
 }

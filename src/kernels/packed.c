@@ -16,7 +16,7 @@ size_t rrt__packed_scale_bytes(rrt__storage storage, size_t in)
 
 size_t rrt__packed_group_bytes(rrt__storage storage, size_t in)
 {
-    return rrt__packed_scale_bytes(storage, in) + rrt__packed_blocks(in) * rrt__storage_code_bytes(storage);
+    return rrt__packed_scale_bytes(storage, in) + rrt__packed_blocks(in) * rrt__storage_quant_bytes(storage);
 }
 
 size_t rrt__packed_bytes(rrt__storage storage, size_t out, size_t in)
@@ -26,7 +26,7 @@ size_t rrt__packed_bytes(rrt__storage storage, size_t out, size_t in)
 
 // A block of one output: a weight is scale[of its half] · (code - zero) + minimum.
 typedef struct block {
-    const unsigned char *codes; // of the group
+    const unsigned char *quants; // of the group
     float d, minimum;
     int scales[2]; // times d; 1 where a block has no more than d
 } block;
@@ -45,7 +45,7 @@ static block find(const rrt__linear *w, size_t output, size_t b)
     const unsigned char *halves = group + rrt__storage_halves_at(w->storage, b);
     bool has_minimum = rrt__storage_has_minimum(w->storage);
     block found = {group + rrt__packed_scale_bytes(w->storage, w->in) +
-                       b * rrt__storage_code_bytes(w->storage),
+                       b * rrt__storage_quant_bytes(w->storage),
                    half_at(halves, lane),
                    has_minimum ? half_at(halves, RRT__GROUP + lane) : 0,
                    {1, 1}};
@@ -61,16 +61,16 @@ static block find(const rrt__linear *w, size_t output, size_t b)
 }
 
 // The code of input i of the block.
-static int code_at(rrt__storage storage, const unsigned char *codes, size_t lane, size_t i)
+static int quant_at(rrt__storage storage, const unsigned char *quants, size_t lane, size_t i)
 {
     size_t quarter = i / 4, at = lane * 4 + i % 4;
-    if (storage == RRT__STORAGE_Q8_0) return codes[quarter * 64 + at];
-    int low = codes[quarter % 4 * 64 + at] >> quarter / 4 * 4 & 15;
+    if (storage == RRT__STORAGE_Q8_0) return quants[quarter * 64 + at];
+    int low = quants[quarter % 4 * 64 + at] >> quarter / 4 * 4 & 15;
     switch (rrt__storage_bits(storage)) {
     case 6:
-        return low | (codes[256 + quarter / 4 * 64 + at] >> quarter % 4 * 2 & 3) << 4;
+        return low | (quants[256 + quarter / 4 * 64 + at] >> quarter % 4 * 2 & 3) << 4;
     case 5:
-        return low | (codes[256 + at] >> quarter & 1) << 4;
+        return low | (quants[256 + at] >> quarter & 1) << 4;
     default:
         return low;
     }
@@ -83,13 +83,13 @@ void rrt__packed_row(const rrt__linear *w, size_t row, float *values)
         block k = find(w, row, b);
         size_t left = w->in - b * RRT__BLOCK, count = left < RRT__BLOCK ? left : RRT__BLOCK;
         for (size_t i = 0; i < count; i++) {
-            int code = code_at(w->storage, k.codes, row % RRT__GROUP, i) - zero, scale = k.scales[i / 16];
-            values[b * RRT__BLOCK + i] = (float)(code * scale) * k.d + k.minimum;
+            int quant = quant_at(w->storage, k.quants, row % RRT__GROUP, i) - zero, scale = k.scales[i / 16];
+            values[b * RRT__BLOCK + i] = (float)(quant * scale) * k.d + k.minimum;
         }
     }
 }
 
-static float multiply_row(const rrt__linear *w, rrt__codes x, size_t row, size_t output)
+static float multiply_row(const rrt__linear *w, rrt__quantised x, size_t row, size_t output)
 {
     float total = 0;
     int zero = rrt__storage_zero(w->storage);
@@ -100,7 +100,8 @@ static float multiply_row(const rrt__linear *w, rrt__codes x, size_t row, size_t
         for (size_t h = 0; h < 2; h++) {
             int32_t half = -zero * x.half_sums[2 * at + h];
             for (size_t i = 16 * h; i < 16 * (h + 1); i++)
-                half += code_at(w->storage, k.codes, output % RRT__GROUP, i) * x.codes[at * RRT__BLOCK + i];
+                half +=
+                    quant_at(w->storage, k.quants, output % RRT__GROUP, i) * x.quants[at * RRT__BLOCK + i];
             product += half * k.scales[h];
         }
         total = fmaf((float)product, k.d * x.scales[at], total);
@@ -110,8 +111,8 @@ static float multiply_row(const rrt__linear *w, rrt__codes x, size_t row, size_t
     return total;
 }
 
-void rrt__packed_multiply_reference(float *y, const rrt__linear *w, rrt__codes x, size_t rows, size_t begin,
-                                    size_t end, bool accumulate)
+void rrt__packed_multiply_reference(float *y, const rrt__linear *w, rrt__quantised x, size_t rows,
+                                    size_t begin, size_t end, bool accumulate)
 {
     size_t last = end * RRT__GROUP < w->out ? end * RRT__GROUP : w->out;
     for (size_t r = 0; r < rows; r++)

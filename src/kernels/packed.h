@@ -1,12 +1,12 @@
 // Quantised matrices, packed the way their kernels read them, and the rows that are multiplied with them.
 //
 // A matrix is cut into groups of 16 outputs and these into blocks of 32 inputs. Within a block each output
-// has a scale d (and, where there is one, a minimum m) and unsigned codes q: a weight is d · (q - zero) + m.
+// has a scale d (and, where there is one, a minimum m) and unsigned quantised values q: a weight is d · (q - zero) + m.
 // The 16 outputs are the lanes of a vector, so that a lane's sum runs along its own row in one order,
 // whatever the instruction set, the batch or the number of threads: integer sums within a block are exact,
 // and blocks are added in f32 by fused multiply-adds, first to last.
 //
-// A group in memory, at a multiple of 64 bytes: scales, filled up to 64 bytes, then codes.
+// A group in memory, at a multiple of 64 bytes: scales, filled up to 64 bytes, then quantised values.
 //
 // Scales: per block [d: 16] in half precision, and [m: 16] where there are minima. The types with blocks of
 // 256 (…_K) have for every 8 blocks of ours [d: 16], and [dmin: 16] where there are minima, in half
@@ -18,7 +18,7 @@
 // 64 bytes [output: 16][t: 4] with the fifth bit of quarter c as bit c. 6 bits are 4 and the upper two bits,
 // quarters 0 to 3 beside each other in 64 bytes and 4 to 7 in the next 64.
 //
-// Outputs and inputs beyond the matrix have scale 0 and codes 0.
+// Outputs and inputs beyond the matrix have scale 0 and quantised values 0.
 #ifndef RRT__PACKED_H
 #define RRT__PACKED_H
 
@@ -83,7 +83,7 @@ static inline int rrt__storage_zero(rrt__storage storage)
     return rrt__storage_has_minimum(storage) ? 0 : 1 << (rrt__storage_bits(storage) - 1);
 }
 
-static inline size_t rrt__storage_code_bytes(rrt__storage storage) // of a block in a group
+static inline size_t rrt__storage_quant_bytes(rrt__storage storage) // of a block in a group
 {
     return (size_t)rrt__storage_bits(storage) * RRT__GROUP * RRT__BLOCK / 8;
 }
@@ -110,21 +110,21 @@ static inline size_t rrt__storage_pairs_at(rrt__storage storage, size_t block)
            block % RRT__SUPER_BLOCKS * RRT__SCALE_PAIR_BYTES;
 }
 
-// Rows x: [rows, in] as 8-bit codes: x = scale · code in blocks of 32; where `in` is no multiple, zeros
+// Rows x: [rows, in] as 8-bit values: x = scale · quant in blocks of 32; where `in` is no multiple, zeros
 // follow.
-typedef struct rrt__codes {
-    int8_t *codes;      // [rows, 32 · blocks]
+typedef struct rrt__quantised {
+    int8_t *quants;     // [rows, 32 · blocks]
     float *scales;      // [rows, blocks]
-    int32_t *sums;      // [rows, blocks]: of a block's codes
+    int32_t *sums;      // [rows, blocks]: of a block's quantised values
     int16_t *half_sums; // [rows, blocks, 2]: of its first and of its last 16
     size_t blocks;
-} rrt__codes;
+} rrt__quantised;
 
 // The same from a block on, counted over all rows.
-static inline rrt__codes rrt__codes_skip(rrt__codes c, size_t blocks)
+static inline rrt__quantised rrt__quantised_skip(rrt__quantised c, size_t blocks)
 {
-    return (rrt__codes){c.codes + blocks * RRT__BLOCK, c.scales + blocks, c.sums + blocks,
-                        c.half_sums + 2 * blocks, c.blocks};
+    return (rrt__quantised){c.quants + blocks * RRT__BLOCK, c.scales + blocks, c.sums + blocks,
+                            c.half_sums + 2 * blocks, c.blocks};
 }
 
 static inline size_t rrt__packed_blocks(size_t in)
@@ -138,7 +138,7 @@ size_t rrt__packed_group_bytes(rrt__storage storage, size_t in);
 size_t rrt__packed_bytes(rrt__storage storage, size_t out, size_t in);
 
 // Quantises a matrix to q8_0, q6_0, q4_1 or q4_0; the team shares its groups, no barrier. Where a matrix came
-// from codes of the same kind (Q4_1 or Q8_0 of a GGUF file), the same codes come out.
+// from quantised values of the same kind (Q4_1 or Q8_0 of a GGUF file), the same quantised values come out.
 void rrt__pack(rrt__team team, unsigned char *data, rrt__storage storage, const float *weights, size_t out,
                size_t in);
 
@@ -157,7 +157,7 @@ void rrt__packed_row(const rrt__linear *matrix, size_t row, float *values);
 
 // y[rows, out] = x · Wᵀ, or +=, for the groups [begin, end) of outputs: what a kernel table has as
 // `multiply`.
-typedef void rrt__packed_multiply(float *y, const rrt__linear *w, rrt__codes x, size_t rows, size_t begin,
+typedef void rrt__packed_multiply(float *y, const rrt__linear *w, rrt__quantised x, size_t rows, size_t begin,
                                   size_t end, bool accumulate);
 
 rrt__packed_multiply rrt__packed_multiply_reference;

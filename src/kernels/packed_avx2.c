@@ -1,4 +1,4 @@
-// Products with quantised matrices by AVX2: 32 products of codes in one instruction, their sums in more.
+// Products with quantised matrices by AVX2: 32 products of quantised values in one instruction, their sums in more.
 #include "kernels/packed.h"
 
 #if defined(__x86_64__)
@@ -17,14 +17,14 @@ enum {
     TILE = 4,                  // rows whose sums fit into registers, with two vectors each
     QUARTERS = RRT__BLOCK / 4, // of a block: 4 inputs of 16 outputs
     HALF = RRT__GROUP / 2,     // outputs of a vector
-    STRIDE = 4 * RRT__GROUP,   // from one quarter's codes to the next
+    STRIDE = 4 * RRT__GROUP,   // from one quarter's quantised values to the next
 };
 
 // A group of outputs, and where up to TILE rows of x stand.
 typedef struct strip {
-    const unsigned char *scales, *codes;
-    rrt__codes x;  // from the first row on
-    bool is_first; // of those that read these weights
+    const unsigned char *scales, *quants;
+    rrt__quantised x; // from the first row on
+    bool is_first;    // of those that read these weights
 } strip;
 
 INLINE __m256i load(const unsigned char *at)
@@ -32,10 +32,10 @@ INLINE __m256i load(const unsigned char *at)
     return _mm256_load_si256((const __m256i *)at);
 }
 
-// Bits 4 and 5 of the codes of quarter c, where 6-bit codes keep them.
-INLINE __m256i upper_bits(const unsigned char *codes, int c)
+// Bits 4 and 5 of the quantised values of quarter c, where 6-bit quantised values keep them.
+INLINE __m256i upper_bits(const unsigned char *quants, int c)
 {
-    __m256i top = load(codes + (4 + c / 4) * STRIDE);
+    __m256i top = load(quants + (4 + c / 4) * STRIDE);
     switch (c % 4) {
     case 0:
         top = _mm256_slli_epi16(top, 4);
@@ -52,26 +52,26 @@ INLINE __m256i upper_bits(const unsigned char *codes, int c)
     return _mm256_and_si256(top, _mm256_set1_epi8(0x30));
 }
 
-// Bit 4, where 5-bit codes keep it.
-INLINE __m256i fifth_bit(const unsigned char *codes, int c)
+// Bit 4, where 5-bit quantised values keep it.
+INLINE __m256i fifth_bit(const unsigned char *quants, int c)
 {
-    __m256i top = load(codes + 4 * STRIDE);
+    __m256i top = load(quants + 4 * STRIDE);
     top = c < 4 ? _mm256_slli_epi16(top, 4 - c) : _mm256_srli_epi16(top, c - 4);
     return _mm256_and_si256(top, _mm256_set1_epi8(0x10));
 }
 
-// Quarter c of 8 outputs. 8-bit codes come out signed, less their zero; others unsigned.
-INLINE __m256i unpack(const unsigned char *codes, int c, rrt__storage storage)
+// Quarter c of 8 outputs. 8-bit quantised values come out signed, less their zero; others unsigned.
+INLINE __m256i unpack(const unsigned char *quants, int c, rrt__storage storage)
 {
     if (storage == RRT__STORAGE_Q8_0)
-        return _mm256_xor_si256(load(codes + c * STRIDE), _mm256_set1_epi8((char)0x80));
-    __m256i both = load(codes + c % 4 * STRIDE);
+        return _mm256_xor_si256(load(quants + c * STRIDE), _mm256_set1_epi8((char)0x80));
+    __m256i both = load(quants + c % 4 * STRIDE);
     __m256i low = _mm256_and_si256(c < 4 ? both : _mm256_srli_epi16(both, 4), _mm256_set1_epi8(15));
     switch (rrt__storage_bits(storage)) {
     case 6:
-        return _mm256_or_si256(low, upper_bits(codes, c));
+        return _mm256_or_si256(low, upper_bits(quants, c));
     case 5:
-        return _mm256_or_si256(low, fifth_bit(codes, c));
+        return _mm256_or_si256(low, fifth_bit(quants, c));
     default:
         return low;
     }
@@ -132,7 +132,7 @@ INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
     return found;
 }
 
-// Σ of block b, per row and output; of Q6_K, times its scales. How many products of codes 16 bits hold: a
+// Σ of block b, per row and output; of Q6_K, times its scales. How many products of quantised values 16 bits hold: a
 // pair of 8-bit ones (2 · 128 · 127), two pairs of 6-bit ones (4 · 63 · 127), four of 5-bit ones (8 · 31 ·
 // 127), and a block's 4-bit ones (16 · 15 · 127).
 INLINE void dot(__m256i sums[TILE][2], const strip *s, size_t b, const block_scales *scales,
@@ -140,17 +140,17 @@ INLINE void dot(__m256i sums[TILE][2], const strip *s, size_t b, const block_sca
 {
     const __m256i ones = _mm256_set1_epi16(1);
     const int bits = rrt__storage_bits(storage), together = bits == 8 ? 1 : bits == 6 ? 2 : bits == 5 ? 4 : 8;
-    const unsigned char *codes = s->codes + b * rrt__storage_code_bytes(storage);
+    const unsigned char *quants = s->quants + b * rrt__storage_quant_bytes(storage);
     const bool is_scaled = storage == RRT__STORAGE_Q6_K;
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm256_setzero_si256();
     __m256i pairs[TILE][2];
 #pragma GCC unroll 8
     for (int c = 0; c < QUARTERS; c++) {
         __m256i w[2];
-        for (int h = 0; h < 2; h++) w[h] = unpack(codes + 4 * HALF * h, c, storage);
+        for (int h = 0; h < 2; h++) w[h] = unpack(quants + 4 * HALF * h, c, storage);
 #pragma GCC unroll 8
         for (int i = 0; i < 2 * rows; i++) {
-            const int8_t *x = s->x.codes + ((size_t)(i / 2) * s->x.blocks + b) * RRT__BLOCK + 4 * c;
+            const int8_t *x = s->x.quants + ((size_t)(i / 2) * s->x.blocks + b) * RRT__BLOCK + 4 * c;
             __m256i four = multiply(w[i % 2], x, storage), *pair = &pairs[i / 2][i % 2];
             *pair = c % together ? _mm256_add_epi16(*pair, four) : four;
             SETTLE(*pair);
@@ -168,8 +168,8 @@ INLINE void prefetch(const unsigned char *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + i, _MM_HINT_T1);
 }
 
-// What the codes' zero adds to Σ, for a row's block and 8 outputs.
-INLINE __m256i zero_sum(const rrt__codes *x, size_t at, const block_scales *scales, int h,
+// What the quantised values' zero adds to Σ, for a row's block and 8 outputs.
+INLINE __m256i zero_sum(const rrt__quantised *x, size_t at, const block_scales *scales, int h,
                         rrt__storage storage)
 {
     const int zero_log2 = rrt__storage_bits(storage) - 1;
@@ -183,12 +183,12 @@ INLINE __m256i zero_sum(const rrt__codes *x, size_t at, const block_scales *scal
 INLINE void multiply_tile(__m256 out[TILE][2], strip s, rrt__storage storage, int rows)
 {
     const bool has_minimum = rrt__storage_has_minimum(storage), is_signed = storage == RRT__STORAGE_Q8_0;
-    const size_t code_bytes = rrt__storage_code_bytes(storage);
+    const size_t quant_bytes = rrt__storage_quant_bytes(storage);
     __m256 totals[TILE][2];
     for (int r = 0; r < rows; r++) totals[r][0] = totals[r][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < s.x.blocks; b++) {
         if (s.is_first) {
-            prefetch(s.codes + b * code_bytes + AHEAD, code_bytes);
+            prefetch(s.quants + b * quant_bytes + AHEAD, quant_bytes);
             prefetch(s.scales + rrt__storage_halves_at(storage, b) + AHEAD,
                      rrt__storage_halves_bytes(storage));
         }
@@ -239,8 +239,8 @@ TARGET static void store(float *y, size_t stride, __m256 out[TILE][2], int rows,
     }
 }
 
-TARGET void rrt__packed_multiply_avx2(float *y, const rrt__linear *w, rrt__codes x, size_t rows, size_t begin,
-                                      size_t end, bool accumulate)
+TARGET void rrt__packed_multiply_avx2(float *y, const rrt__linear *w, rrt__quantised x, size_t rows,
+                                      size_t begin, size_t end, bool accumulate)
 {
     static void (*const tiles[RRT__STORAGE_COUNT])(__m256[TILE][2], strip, int) = {RRT__EACH_PACKED(ENTRY)};
     size_t group_bytes = rrt__packed_group_bytes(w->storage, w->in),
@@ -250,7 +250,7 @@ TARGET void rrt__packed_multiply_avx2(float *y, const rrt__linear *w, rrt__codes
         for (size_t r = 0; r < rows; r += TILE) {
             int tile = rows - r < TILE ? (int)(rows - r) : TILE;
             __m256 out[TILE][2];
-            strip s = {group, group + scale_bytes, rrt__codes_skip(x, r * x.blocks), r == 0};
+            strip s = {group, group + scale_bytes, rrt__quantised_skip(x, r * x.blocks), r == 0};
             tiles[w->storage](out, s, tile);
             store(y + r * w->out + g * RRT__GROUP, w->out, out, tile, w->out - g * RRT__GROUP, accumulate);
         }

@@ -1,4 +1,4 @@
-// Products with quantised matrices by AVX-512 VNNI: 64 products of codes per instruction.
+// Products with quantised matrices by AVX-512 VNNI: 64 products of quantised values per instruction.
 #include "kernels/packed.h"
 
 #if defined(__x86_64__)
@@ -9,31 +9,31 @@
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 enum {
-    MOST_ROWS = 16,
+    MAX_ROWS = 16,
     AHEAD = 12288,             // bytes; where memory is far, the second-level cache has to be filled early
     QUARTERS = RRT__BLOCK / 4, // vectors of a block: 16 outputs x 4 inputs each
 };
 
 // A group of outputs, and where rows of x stand.
 typedef struct strip {
-    const unsigned char *scales, *codes;
-    rrt__codes x; // from the first row on
+    const unsigned char *scales, *quants;
+    rrt__quantised x; // from the first row on
 } strip;
 
-INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__storage storage)
+INLINE void unpack(__m512i w[QUARTERS], const unsigned char *quants, rrt__storage storage)
 {
     const __m512i nibble = _mm512_set1_epi8(15), high = _mm512_set1_epi8(0x30);
     if (storage == RRT__STORAGE_Q8_0) {
-        for (int c = 0; c < QUARTERS; c++) w[c] = _mm512_load_si512(codes + c * 64);
+        for (int c = 0; c < QUARTERS; c++) w[c] = _mm512_load_si512(quants + c * 64);
         return;
     }
     for (int c = 0; c < QUARTERS / 2; c++) {
-        __m512i both = _mm512_load_si512(codes + c * 64);
+        __m512i both = _mm512_load_si512(quants + c * 64);
         w[c] = _mm512_and_si512(both, nibble);
         w[c + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
     }
     if (rrt__storage_bits(storage) == 5) {
-        const __m512i fifth = _mm512_set1_epi8(16), top = _mm512_load_si512(codes + 256);
+        const __m512i fifth = _mm512_set1_epi8(16), top = _mm512_load_si512(quants + 256);
         for (unsigned c = 0; c < QUARTERS / 2; c++) {
             w[c] = _mm512_or_si512(w[c], _mm512_and_si512(_mm512_slli_epi16(top, 4 - c), fifth));
             w[c + 4] = _mm512_or_si512(w[c + 4], _mm512_and_si512(_mm512_srli_epi16(top, c), fifth));
@@ -41,7 +41,7 @@ INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__storage
     }
     if (rrt__storage_bits(storage) != 6) return;
     for (int half = 0; half < 2; half++) {
-        __m512i top = _mm512_load_si512(codes + 256 + half * 64), *to = w + half * 4;
+        __m512i top = _mm512_load_si512(quants + 256 + half * 64), *to = w + half * 4;
         to[0] = _mm512_or_si512(to[0], _mm512_and_si512(_mm512_slli_epi16(top, 4), high));
         to[1] = _mm512_or_si512(to[1], _mm512_and_si512(_mm512_slli_epi16(top, 2), high));
         to[2] = _mm512_or_si512(to[2], _mm512_and_si512(top, high));
@@ -49,10 +49,10 @@ INLINE void unpack(__m512i w[QUARTERS], const unsigned char *codes, rrt__storage
     }
 }
 
-INLINE __m512i broadcast(const int8_t *codes)
+INLINE __m512i broadcast(const int8_t *quants)
 {
     int32_t four;
-    memcpy(&four, codes, sizeof four);
+    memcpy(&four, quants, sizeof four);
     return _mm512_set1_epi32(four);
 }
 
@@ -86,20 +86,20 @@ INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
     return found;
 }
 
-// Σ of a row's block for each output, the codes' zero taken off; of Q6_K, times its scales. Two chains of
+// Σ of a row's block for each output, the quantised values' zero taken off; of Q6_K, times its scales. Two chains of
 // sums, so that neither waits for the other.
-INLINE __m512 dot(const __m512i w[QUARTERS], const rrt__codes *x, size_t at, const block_scales *scales,
+INLINE __m512 dot(const __m512i w[QUARTERS], const rrt__quantised *x, size_t at, const block_scales *scales,
                   rrt__storage storage)
 {
     const unsigned zero_log2 = (unsigned)rrt__storage_bits(storage) - 1;
-    const int8_t *codes = x->codes + at * RRT__BLOCK;
+    const int8_t *quants = x->quants + at * RRT__BLOCK;
     __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     if (storage == RRT__STORAGE_Q6_K) {
         for (int i = 0; i < 2; i++) {
             __m512i part = _mm512_set1_epi32(x->half_sums[2 * at + (size_t)i]);
             sums[i] = _mm512_sub_epi32(sums[i], _mm512_slli_epi32(part, zero_log2));
             for (int c = 4 * i; c < 4 * i + 4; c++)
-                sums[i] = _mm512_dpbusd_epi32(sums[i], w[c], broadcast(codes + 4 * c));
+                sums[i] = _mm512_dpbusd_epi32(sums[i], w[c], broadcast(quants + 4 * c));
         }
         // Below 2^24, so that it is exact.
         __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[0]), scales->parts[0]);
@@ -108,7 +108,7 @@ INLINE __m512 dot(const __m512i w[QUARTERS], const rrt__codes *x, size_t at, con
     if (!rrt__storage_has_minimum(storage))
         sums[1] = _mm512_sub_epi32(sums[1], _mm512_slli_epi32(_mm512_set1_epi32(x->sums[at]), zero_log2));
     for (int c = 0; c < QUARTERS; c++)
-        sums[c % 2] = _mm512_dpbusd_epi32(sums[c % 2], w[c], broadcast(codes + 4 * c));
+        sums[c % 2] = _mm512_dpbusd_epi32(sums[c % 2], w[c], broadcast(quants + 4 * c));
     return _mm512_cvtepi32_ps(_mm512_add_epi32(sums[0], sums[1]));
 }
 
@@ -121,15 +121,15 @@ INLINE void prefetch(const unsigned char *at, size_t bytes)
 INLINE void multiply_tile(__m512 *totals, strip s, rrt__storage storage, const int rows)
 {
     const bool has_minimum = rrt__storage_has_minimum(storage);
-    const size_t code_bytes = rrt__storage_code_bytes(storage);
-    __m512 sums[MOST_ROWS]; // in registers
+    const size_t quant_bytes = rrt__storage_quant_bytes(storage);
+    __m512 sums[MAX_ROWS]; // in registers
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) sums[r] = _mm512_setzero_ps();
-    for (size_t b = 0; b < s.x.blocks; b++, s.codes += code_bytes) {
+    for (size_t b = 0; b < s.x.blocks; b++, s.quants += quant_bytes) {
         __m512i w[QUARTERS];
-        prefetch(s.codes + AHEAD, code_bytes);
+        prefetch(s.quants + AHEAD, quant_bytes);
         prefetch(s.scales + rrt__storage_halves_at(storage, b) + AHEAD, rrt__storage_halves_bytes(storage));
-        unpack(w, s.codes, storage);
+        unpack(w, s.quants, storage);
         const block_scales found = find_scales(&s, b, storage);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
@@ -146,7 +146,7 @@ INLINE void multiply_tile(__m512 *totals, strip s, rrt__storage storage, const i
     for (int r = 0; r < rows; r++) totals[r] = sums[r];
 }
 
-// Sizes of tiles: 16 totals and 8 vectors of codes still fit the registers.
+// Sizes of tiles: 16 totals and 8 vectors of quantised values still fit the registers.
 #define TILE(ROWS, STORAGE)                                                                                  \
     case ROWS:                                                                                               \
         multiply_tile(totals, s, STORAGE, ROWS);                                                             \
@@ -176,7 +176,7 @@ TARGET static void store(float *y, size_t stride, const __m512 *totals, int rows
     }
 }
 
-TARGET void rrt__packed_multiply_avx512(float *y, const rrt__linear *w, rrt__codes x, size_t rows,
+TARGET void rrt__packed_multiply_avx512(float *y, const rrt__linear *w, rrt__quantised x, size_t rows,
                                         size_t begin, size_t end, bool accumulate)
 {
     static void (*const tiles[RRT__STORAGE_COUNT])(__m512 *, strip, int) = {RRT__EACH_PACKED(ENTRY)};
@@ -187,10 +187,10 @@ TARGET void rrt__packed_multiply_avx512(float *y, const rrt__linear *w, rrt__cod
         size_t left = w->out - g * RRT__GROUP;
         __mmask16 lanes = (__mmask16)(left >= RRT__GROUP ? 0xffff : (1u << left) - 1);
         for (size_t r = 0; r < rows;) {
-            int tile = MOST_ROWS;
+            int tile = MAX_ROWS;
             while ((size_t)tile > rows - r) tile /= 2;
-            __m512 totals[MOST_ROWS];
-            strip s = {group, group + scale_bytes, rrt__codes_skip(x, r * x.blocks)};
+            __m512 totals[MAX_ROWS];
+            strip s = {group, group + scale_bytes, rrt__quantised_skip(x, r * x.blocks)};
             tiles[w->storage](totals, s, tile);
             store(y + r * w->out + g * RRT__GROUP, w->out, totals, tile, lanes, accumulate);
             r += (size_t)tile;

@@ -79,7 +79,7 @@ static const rrt__family families[] = {
         .window = RRT__WINDOW_UNROTATED,
         .ties_head = true,
         .pairs_rope_in_gguf = true,
-        .unrotated_pattern = 4,
+        .nope_pattern = 4,
         .absent = {.heads = 16,
                    .kv_heads = 4,
                    .vocab = 128256,

@@ -125,8 +125,8 @@ typedef struct rrt__family {
     bool names_pattern;      // config.json may name another
     rrt__gguf_head gguf_head;
     rrt__gguf_biases gguf_biases;
-    bool gguf_divisors;    // llama.cpp reads divisors of the rotation's angles
-    int unrotated_pattern; // where files do not say, every so manieth layer is not rotated; 0: all are
+    bool gguf_divisors; // llama.cpp reads divisors of the rotation's angles
+    int nope_pattern;   // where files do not say, every so manieth layer has no rope (NoPE); 0: none
     rrt__absent absent;
     rrt__names hf, gguf;
 } rrt__family;

@@ -16,7 +16,7 @@ typedef enum rrt__rope_kind {
     RRT__ROPE_KIND_COUNT
 } rrt__rope_kind;
 
-enum { RRT__ROPE_MOST_PAIRS = 256 }; // of the kinds that need a table
+enum { RRT__ROPE_MAX_PAIRS = 256 }; // of the kinds that need a table
 
 typedef struct rrt__rope {
     rrt__rope_kind kind;
@@ -25,7 +25,7 @@ typedef struct rrt__rope {
     double attention_factor; // cosine and sine are multiplied by it; 0: they stay
     double slow, fast;       // yarn: turns (beta_slow, beta_fast); llama3: low_, high_freq_factor
     bool exact_ramp;         // yarn: the ramp's ends are not rounded
-    float short_divisors[RRT__ROPE_MOST_PAIRS], long_divisors[RRT__ROPE_MOST_PAIRS]; // longrope: [rotary / 2]
+    float short_divisors[RRT__ROPE_MAX_PAIRS], long_divisors[RRT__ROPE_MAX_PAIRS]; // longrope: [rotary / 2]
 } rrt__rope;
 
 // The name that transformers' configurations have for a kind; NULL for none of that name.

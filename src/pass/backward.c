@@ -5,7 +5,7 @@
 #include "kernels/gemm.h"
 #include "pass/attend.h"
 
-// A block on the way back.
+// A block in the backward pass.
 typedef struct back {
     rrt__pass pass; // ws: the depth's own
     rrt__tape *tape;
@@ -76,7 +76,7 @@ static void add_rows(const back *b, float *dx, const float *dy, size_t width)
     rrt__team_barrier(b->pass.team);
 }
 
-// Runs the block again, from what was before it, up to what the way back needs: the input of down, or its
+// Runs the block again, from what was before it, up to what the backward pass needs: the input of down, or its
 // output where a norm follows.
 static void run_again(const back *b)
 {

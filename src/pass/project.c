@@ -1,21 +1,22 @@
 #include "pass/project.h"
 
-// Rows as matrices read them: x itself, and its codes for those that are quantised.
+// Rows as matrices read them: x itself, and its quantised values for those that are quantised.
 typedef struct operand {
     const float *x;
-    rrt__codes codes;
+    rrt__quantised quantised;
 } operand;
 
 // The operand after so many rows of width `in`.
 static operand skip_rows(operand o, size_t rows, size_t in)
 {
     o.x += rows * in;
-    if (o.codes.blocks) o.codes = rrt__codes_skip(o.codes, rows * o.codes.blocks);
+    if (o.quantised.blocks) o.quantised = rrt__quantised_skip(o.quantised, rows * o.quantised.blocks);
     return o;
 }
 
-// This thread's share of the rows' blocks becomes codes. No barrier.
-static rrt__codes quantise(const rrt__pass *p, rrt__codes room, const float *x, size_t rows, size_t in)
+// This thread's share of the rows' blocks becomes quantised values. No barrier.
+static rrt__quantised quantise(const rrt__pass *p, rrt__quantised room, const float *x, size_t rows,
+                               size_t in)
 {
     room.blocks = rrt__packed_blocks(in);
     rrt__share share = rrt__team_share(p->team, rows * room.blocks, 1);
@@ -23,7 +24,7 @@ static rrt__codes quantise(const rrt__pass *p, rrt__codes room, const float *x, 
         size_t row = i / room.blocks, block = i % room.blocks, blocks = room.blocks - block;
         if (blocks > share.end - i) blocks = share.end - i;
         size_t begin = block * RRT__BLOCK, end = (block + blocks) * RRT__BLOCK;
-        p->ws->kernels->quantise(rrt__codes_skip(room, i), x + row * in + begin,
+        p->ws->kernels->quantise(rrt__quantised_skip(room, i), x + row * in + begin,
                                  (end < in ? end : in) - begin);
         i += blocks;
     }
@@ -40,7 +41,7 @@ static void multiply(const rrt__pass *p, float *y, operand x, const rrt__linear 
     }
     rrt__share groups = rrt__team_share(p->team, rrt__linear_groups(w->out), 1);
     if (rrt__storage_is_packed(w->storage))
-        p->ws->kernels->multiply_packed(y, w, x.codes, rows, groups.begin, groups.end, accumulate);
+        p->ws->kernels->multiply_packed(y, w, x.quantised, rows, groups.begin, groups.end, accumulate);
     else
         p->ws->kernels->multiply_plain(y, w, x.x, rows, groups.begin, groups.end, accumulate);
 }
@@ -55,8 +56,8 @@ static size_t rows_of(const rrt__block *b, size_t segment)
     return b->segments[segment].end - b->segments[segment].begin;
 }
 
-// Whether some of the matrices from `first` on, or of what is added to them, read codes of x.
-static bool reads_codes(const rrt__block *b, rrt__matrix first, int count)
+// Whether some of the matrices from `first` on, or of what is added to them, read quantised values of x.
+static bool reads_quantised(const rrt__block *b, rrt__matrix first, int count)
 {
     bool any = false;
     for (int m = (int)first; m < (int)first + count; m++) {
@@ -84,8 +85,8 @@ static bool reduce(const rrt__block *b, rrt__matrix m, operand x)
     return any;
 }
 
-// Room for a segment's codes of low_rank, from what is left of the matrix's; no blocks where it needs none.
-static rrt__codes low_rank_codes(rrt__codes left, const rrt__lora *lora)
+// Room for a segment's quantised values of low_rank, from what is left of the matrix's; no blocks where it needs none.
+static rrt__quantised low_rank_quantised(rrt__quantised left, const rrt__lora *lora)
 {
     left.blocks = rrt__storage_is_packed(lora->b.storage) ? rrt__packed_blocks(lora->rank) : 0;
     return left;
@@ -94,12 +95,12 @@ static rrt__codes low_rank_codes(rrt__codes left, const rrt__lora *lora)
 static bool quantise_low_rank(const rrt__block *b, rrt__matrix m)
 {
     bool any = false;
-    operand at = {b->pass->ws->low_rank[m], b->pass->ws->low_rank_codes[m]};
+    operand at = {b->pass->ws->low_rank[m], b->pass->ws->low_rank_quantised[m]};
     for (size_t s = 0; s < b->n_segments; s++) {
         const rrt__lora *lora = lora_of(b, s, m);
-        at.codes = low_rank_codes(at.codes, lora);
-        if (at.codes.blocks) quantise(b->pass, at.codes, at.x, rows_of(b, s), lora->rank);
-        any |= at.codes.blocks > 0;
+        at.quantised = low_rank_quantised(at.quantised, lora);
+        if (at.quantised.blocks) quantise(b->pass, at.quantised, at.x, rows_of(b, s), lora->rank);
+        any |= at.quantised.blocks > 0;
         at = skip_rows(at, rows_of(b, s), lora->rank);
     }
     return any;
@@ -109,11 +110,11 @@ static bool quantise_low_rank(const rrt__block *b, rrt__matrix m)
 static void expand(const rrt__block *b, rrt__matrix m, float *y)
 {
     size_t out = b->slot->matrix[m].out;
-    operand at = {b->pass->ws->low_rank[m], b->pass->ws->low_rank_codes[m]};
+    operand at = {b->pass->ws->low_rank[m], b->pass->ws->low_rank_quantised[m]};
     for (size_t s = 0; s < b->n_segments; s++) {
         const rrt__lora *lora = lora_of(b, s, m);
         if (!lora->rank) continue;
-        at.codes = low_rank_codes(at.codes, lora);
+        at.quantised = low_rank_quantised(at.quantised, lora);
         multiply(b->pass, y + b->segments[s].begin * out, at, &lora->b, rows_of(b, s), 1);
         at = skip_rows(at, rows_of(b, s), lora->rank);
     }
@@ -134,10 +135,10 @@ static void add_bias(const rrt__block *b, rrt__matrix m, float *y)
 void rrt__project_share(const rrt__block *b, rrt__matrix first, int count, const float *x, float *const *y,
                         int accumulate)
 {
-    bool any_lora = false, any_bias = false, any_codes = false;
+    bool any_lora = false, any_bias = false, any_quantised = false;
     operand rows = {.x = x};
-    if (reads_codes(b, first, count)) {
-        rows.codes = quantise(b->pass, b->pass->ws->codes, x, b->n_rows, b->slot->matrix[first].in);
+    if (reads_quantised(b, first, count)) {
+        rows.quantised = quantise(b->pass, b->pass->ws->quantised, x, b->n_rows, b->slot->matrix[first].in);
         rrt__team_barrier(b->pass->team);
     }
     for (int i = 0; i < count; i++) {
@@ -147,8 +148,8 @@ void rrt__project_share(const rrt__block *b, rrt__matrix first, int count, const
     for (int i = 0; i < count; i++)
         multiply(b->pass, y[i], rows, &b->slot->matrix[first + (rrt__matrix)i], b->n_rows, accumulate);
     if (any_lora) rrt__team_barrier(b->pass->team);
-    for (int i = 0; i < count && any_lora; i++) any_codes |= quantise_low_rank(b, first + (rrt__matrix)i);
-    if (any_codes) rrt__team_barrier(b->pass->team);
+    for (int i = 0; i < count && any_lora; i++) any_quantised |= quantise_low_rank(b, first + (rrt__matrix)i);
+    if (any_quantised) rrt__team_barrier(b->pass->team);
     for (int i = 0; i < count && any_lora; i++) expand(b, first + (rrt__matrix)i, y[i]);
     if (any_bias) rrt__team_barrier(b->pass->team);
     for (int i = 0; i < count; i++)
@@ -160,7 +161,7 @@ void rrt__project_head_share(const rrt__pass *p, const rrt__linear *head, const 
 {
     operand in = {.x = x};
     if (rrt__storage_is_packed(head->storage)) {
-        in.codes = quantise(p, p->ws->codes, x, rows, head->in);
+        in.quantised = quantise(p, p->ws->quantised, x, rows, head->in);
         rrt__team_barrier(p->team);
     }
     multiply(p, logits, in, head, rows, 0);

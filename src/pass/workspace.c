@@ -24,15 +24,16 @@ static rrt_status allocate(rrt__workspace *ws, float **buffer, size_t rows, size
 }
 
 // Codes of rows of so many values at most.
-static rrt_status allocate_codes(rrt__workspace *ws, rrt__codes *codes, size_t rows, size_t width,
-                                 rrt_error *err)
+static rrt_status allocate_quantised(rrt__workspace *ws, rrt__quantised *quantised, size_t rows, size_t width,
+                                     rrt_error *err)
 {
     size_t blocks = rrt__packed_blocks(width);
-    const char *what = "the forward pass's codes";
-    RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->codes, rows, blocks * RRT__BLOCK, what, err));
-    RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->scales, rows, blocks * sizeof(float), what, err));
-    RRT__TRY(rrt__arena_alloc(&ws->arena, &codes->half_sums, rows, 2 * blocks * sizeof(int16_t), what, err));
-    return rrt__arena_alloc(&ws->arena, &codes->sums, rows, blocks * sizeof(int32_t), what, err);
+    const char *what = "the forward pass's quantised rows";
+    RRT__TRY(rrt__arena_alloc(&ws->arena, &quantised->quants, rows, blocks * RRT__BLOCK, what, err));
+    RRT__TRY(rrt__arena_alloc(&ws->arena, &quantised->scales, rows, blocks * sizeof(float), what, err));
+    RRT__TRY(
+        rrt__arena_alloc(&ws->arena, &quantised->half_sums, rows, 2 * blocks * sizeof(int16_t), what, err));
+    return rrt__arena_alloc(&ws->arena, &quantised->sums, rows, blocks * sizeof(int32_t), what, err);
 }
 
 static bool has_packed(const needs *n)
@@ -47,16 +48,16 @@ static bool has_packed(const needs *n)
     return found;
 }
 
-static rrt_status allocate_all_codes(rrt__workspace *ws, const needs *n, rrt_error *err)
+static rrt_status allocate_all_quantised(rrt__workspace *ws, const needs *n, rrt_error *err)
 {
     size_t widest = n->model->shape.hidden;
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         size_t out, in;
         rrt__shape_matrix(&n->model->shape, m, &out, &in);
         widest = in > widest ? in : widest;
-        RRT__TRY(allocate_codes(ws, &ws->low_rank_codes[m], n->rows, max_rank(n, m), err));
+        RRT__TRY(allocate_quantised(ws, &ws->low_rank_quantised[m], n->rows, max_rank(n, m), err));
     }
-    return allocate_codes(ws, &ws->codes, n->rows, widest, err);
+    return allocate_quantised(ws, &ws->quantised, n->rows, widest, err);
 }
 
 rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_model *model, size_t rows,
@@ -129,7 +130,7 @@ rrt_status rrt__workspace_create_for(rrt__workspace *ws, const rrt_model *model,
             status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);
     for (int m = 0; !status && m < RRT__MATRIX_COUNT; m++)
         status = allocate(ws, &ws->low_rank[m], rows, max_rank(&needed, m), err);
-    if (!status && has_packed(&needed)) status = allocate_all_codes(ws, &needed, err);
+    if (!status && has_packed(&needed)) status = allocate_all_quantised(ws, &needed, err);
     if (!status) status = rrt__kv_rows_create(&ws->arena, &ws->kv, model, rows, err);
     if (!status) rrt__rope_frequencies(&s->rope, s->rotary, 0, ws->frequency);
     if (!status && ws->local_frequency)

@@ -26,8 +26,8 @@ typedef struct rrt__workspace {
     float *gate, *up;                // [rows, ffn]; gate only where the family has one
     float *activated;                // [rows, ffn]: input of down
     float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
-    rrt__codes codes; // where matrices are quantised: the rows that they are multiplied with
-    rrt__codes low_rank_codes[RRT__MATRIX_COUNT];
+    rrt__quantised quantised; // where matrices are quantised: the rows that they are multiplied with
+    rrt__quantised low_rank_quantised[RRT__MATRIX_COUNT];
     float *cos_sin, *local_cos_sin; // [rows, rotary]; the latter where local layers differ
     float *frequency;       // [1 + threads, rotary / 2]: angle per position; the threads' for long texts
     float *local_frequency; // [rotary / 2]

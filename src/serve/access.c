@@ -71,14 +71,15 @@ bool rrt__access_check(const rrt__server *server, rrt__exchange *exchange, bool 
     const char *host = rrt__exchange_header(exchange, "Host");
     const char *origin = rrt__exchange_header(exchange, "Origin");
     if (host && !is_our_name(server, host)) {
-        rrt__answer_error(
+        rrt__respond_error(
             exchange, 403, "permission_error", NULL, "host_not_allowed",
             "the Host of this request is not a name of this server (--allow-host NAME adds one)");
         return false;
     }
     if (origin && !may_come_from(server, origin, host ? host : "")) {
-        rrt__answer_error(exchange, 403, "permission_error", NULL, "origin_not_allowed",
-                          "pages from this Origin may not use this server (--allow-origin ORIGIN lets them)");
+        rrt__respond_error(
+            exchange, 403, "permission_error", NULL, "origin_not_allowed",
+            "pages from this Origin may not use this server (--allow-origin ORIGIN lets them)");
         return false;
     }
     if (origin && is_listed(&server->options.origins, origin, strlen(origin))) {
@@ -89,8 +90,8 @@ bool rrt__access_check(const rrt__server *server, rrt__exchange *exchange, bool 
     }
     if (needs_key && !has_key(server, exchange)) {
         rrt__exchange_set(exchange, "WWW-Authenticate", "Bearer");
-        rrt__answer_error(exchange, 401, "authentication_error", NULL, "invalid_api_key",
-                          "the API key is missing or wrong (Authorization: Bearer KEY)");
+        rrt__respond_error(exchange, 401, "authentication_error", NULL, "invalid_api_key",
+                           "the API key is missing or wrong (Authorization: Bearer KEY)");
         return false;
     }
     return true;

@@ -5,7 +5,7 @@
 
 #include "serve/server_inside.h"
 
-void rrt__answer_json(rrt__exchange *exchange, int status, json_t *json)
+void rrt__respond_json(rrt__exchange *exchange, int status, json_t *json)
 {
     static const char failed[] = "{\"error\":{\"message\":\"out of memory\",\"type\":\"unavailable_error\","
                                  "\"param\":null,\"code\":\"no_room\"}}";
@@ -24,34 +24,35 @@ json_t *rrt__error_json(const char *type, const char *param, const char *code, c
                      "code", code);
 }
 
-void rrt__answer_error(rrt__exchange *exchange, int status, const char *type, const char *param,
-                       const char *code, const char *message)
+void rrt__respond_error(rrt__exchange *exchange, int status, const char *type, const char *param,
+                        const char *code, const char *message)
 {
-    rrt__answer_json(exchange, status, rrt__error_json(type, param, code, message));
+    rrt__respond_json(exchange, status, rrt__error_json(type, param, code, message));
 }
 
-void rrt__answer_unavailable(rrt__exchange *exchange, const char *code, const char *message)
+void rrt__respond_unavailable(rrt__exchange *exchange, const char *code, const char *message)
 {
     rrt__exchange_set(exchange, "Retry-After", "1");
-    rrt__answer_error(exchange, 503, "unavailable_error", NULL, code, message);
+    rrt__respond_error(exchange, 503, "unavailable_error", NULL, code, message);
 }
 
-void rrt__answer_busy(rrt__exchange *exchange, const char *code, const char *why)
+void rrt__respond_busy(rrt__exchange *exchange, const char *code, const char *why)
 {
     char message[128];
     snprintf(message, sizeof message, "%s: try again in a second", why);
     rrt__exchange_set(exchange, "Retry-After", "1");
-    rrt__answer_error(exchange, 429, "rate_limit_error", NULL, code, message);
+    rrt__respond_error(exchange, 429, "rate_limit_error", NULL, code, message);
 }
 
-void rrt__answer_too_long(const rrt__server *server, rrt__exchange *exchange, const char *param, size_t bytes)
+void rrt__respond_too_long(const rrt__server *server, rrt__exchange *exchange, const char *param,
+                           size_t bytes)
 {
     char message[256];
     snprintf(message, sizeof message,
              "this model's maximum context length is %zu tokens, and the prompt's %zu bytes are more than so "
              "many can be (shorten the prompt)",
-             server->most_tokens, bytes);
-    rrt__answer_error(exchange, 400, "exceed_context_size_error", param, "context_length_exceeded", message);
+             server->max_tokens, bytes);
+    rrt__respond_error(exchange, 400, "exceed_context_size_error", param, "context_length_exceeded", message);
 }
 
 json_t *rrt__failure_json(const rrt_error *err, int *http_status)
@@ -74,19 +75,19 @@ json_t *rrt__failure_json(const rrt_error *err, int *http_status)
     return rrt__error_json(type, err->where[0] ? err->where : NULL, NULL, message);
 }
 
-void rrt__answer_failure(rrt__exchange *exchange, const rrt_error *err)
+void rrt__respond_failure(rrt__exchange *exchange, const rrt_error *err)
 {
     int http_status;
     json_t *json = rrt__failure_json(err, &http_status);
-    rrt__answer_json(exchange, http_status, json);
+    rrt__respond_json(exchange, http_status, json);
 }
 
 // What JSON takes as a tree depends on what is in it, from one byte for each of its text to seventy: many
 // small values are refused before they are read. A list or an object weighs as much as 8 numbers.
-static rrt_status check_weight(const char *text, size_t length, size_t most_body_bytes, rrt_error *err)
+static rrt_status check_weight(const char *text, size_t length, size_t max_body_bytes, rrt_error *err)
 {
     enum { CONTAINER = 8 };
-    size_t weight = 0, most = most_body_bytes / RRT__BODY_BYTES_PER_WEIGHT;
+    size_t weight = 0, most = max_body_bytes / RRT__BODY_BYTES_PER_WEIGHT;
     bool is_string = false;
     for (size_t i = 0; i < length; i++) {
         if (is_string && text[i] == '\\')
@@ -102,18 +103,18 @@ static rrt_status check_weight(const char *text, size_t length, size_t most_body
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "the body holds too many values (--max-body says how many)");
 }
 
-bool rrt__answer_unless_object(const rrt__server *server, rrt__exchange *exchange, json_t **body)
+bool rrt__respond_unless_object(const rrt__server *server, rrt__exchange *exchange, json_t **body)
 {
     rrt_error err = {0};
     size_t length;
     const char *text = rrt__exchange_body(exchange, &length);
-    rrt_status status = check_weight(text, length, server->options.most_body_bytes, &err);
+    rrt_status status = check_weight(text, length, server->options.max_body_bytes, &err);
     if (!status) status = rrt__json_parse(body, text, length, &err);
     if (!status && !json_is_object(*body)) {
         json_decref(*body);
         status = rrt__fail(&err, RRT_STATUS_ARGUMENT, "the body has to be a JSON object");
     }
     rrt__exchange_drop_body(exchange);
-    if (status) rrt__answer_failure(exchange, &err);
+    if (status) rrt__respond_failure(exchange, &err);
     return !status;
 }

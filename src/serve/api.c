@@ -15,8 +15,8 @@ static bool has_model(rrt__server_state state)
 static void health(rrt__server *server, rrt__exchange *exchange)
 {
     rrt__server_state state = rrt__server_state_now(server);
-    rrt__answer_json(exchange, state == RRT__SERVER_READY ? 200 : 503,
-                     json_pack("{s:s}", "status", state_names[state]));
+    rrt__respond_json(exchange, state == RRT__SERVER_READY ? 200 : 503,
+                      json_pack("{s:s}", "status", state_names[state]));
 }
 
 static void metrics(rrt__server *server, rrt__exchange *exchange)
@@ -27,7 +27,7 @@ static void metrics(rrt__server *server, rrt__exchange *exchange)
     rrt_status status =
         rrt__metrics_print(&server->metrics, rrt__server_model_name(server), loops, &text, &err);
     if (status)
-        rrt__answer_failure(exchange, &err);
+        rrt__respond_failure(exchange, &err);
     else
         rrt__exchange_reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,
                             text.length);
@@ -44,8 +44,8 @@ static void models(rrt__server *server, rrt__exchange *exchange)
         info->params_gate != 0, "exit", server->options.exit, "exit_rule", server->exit_rule);
     json_t *model = json_pack("{s:s, s:s, s:I, s:s, s:I, s:o}", "id", rrt__server_model_name(server),
                               "object", "model", "created", (json_int_t)server->created, "owned_by", "rrt",
-                              "max_model_len", (json_int_t)server->most_tokens, "rrt", ours);
-    rrt__answer_json(exchange, 200, json_pack("{s:s, s:[o]}", "object", "list", "data", model));
+                              "max_model_len", (json_int_t)server->max_tokens, "rrt", ours);
+    rrt__respond_json(exchange, 200, json_pack("{s:s, s:[o]}", "object", "list", "data", model));
 }
 
 static void page(rrt__server *server, rrt__exchange *exchange)
@@ -67,7 +67,7 @@ typedef struct endpoint {
     bool is_open;     // without a key
     bool needs_model; // 503 until it is there
     bool is_work;     // 503 while draining
-    bool has_body;    // it is read aside, and needs a place
+    bool has_body;    // it is read aside, and needs a slot
 } endpoint;
 
 static const endpoint routes[] = {
@@ -117,11 +117,11 @@ static bool answers_missing(rrt__exchange *exchange, const endpoint *route, bool
 {
     if (route) return false;
     if (path_exists)
-        rrt__answer_error(exchange, 405, "invalid_request_error", NULL, "method_not_allowed",
-                          "this method is not for this path");
+        rrt__respond_error(exchange, 405, "invalid_request_error", NULL, "method_not_allowed",
+                           "this method is not for this path");
     else
-        rrt__answer_error(exchange, 404, "not_found_error", NULL, "not_found",
-                          "there is nothing at this path");
+        rrt__respond_error(exchange, 404, "not_found_error", NULL, "not_found",
+                           "there is nothing at this path");
     return true;
 }
 
@@ -131,15 +131,15 @@ static bool answers_body(rrt__exchange *exchange)
     if (state == RRT__BODY_OK) return false;
     if (state == RRT__BODY_AMBIGUOUS) {
         rrt__exchange_set(exchange, "Connection", "close"); // what follows may be meant as its body
-        rrt__answer_error(exchange, 400, "invalid_request_error", NULL, "ambiguous_length",
-                          "the length of the body is said twice (Content-Length, Transfer-Encoding)");
+        rrt__respond_error(exchange, 400, "invalid_request_error", NULL, "ambiguous_length",
+                           "the length of the body is said twice (Content-Length, Transfer-Encoding)");
         return true;
     }
     if (state == RRT__BODY_TOO_LARGE)
-        rrt__answer_error(exchange, 413, "invalid_request_error", NULL, "body_too_large",
-                          "the body is larger than this server takes (--max-body says how much that is)");
+        rrt__respond_error(exchange, 413, "invalid_request_error", NULL, "body_too_large",
+                           "the body is larger than this server takes (--max-body says how much that is)");
     else
-        rrt__answer_busy(exchange, "no_room", "requests fill the memory set aside for them");
+        rrt__respond_busy(exchange, "no_room", "requests fill the memory set aside for them");
     return true;
 }
 
@@ -149,9 +149,9 @@ static bool answers_unavailable(rrt__server *server, rrt__exchange *exchange, co
     bool lacks = route->needs_model && !has_model(state);
     if (!lacks && !(route->is_work && state == RRT__SERVER_DRAINING)) return false;
     if (lacks)
-        rrt__answer_unavailable(exchange, "loading", "the model is being loaded");
+        rrt__respond_unavailable(exchange, "loading", "the model is being loaded");
     else
-        rrt__answer_unavailable(exchange, "draining", "the server is about to stop");
+        rrt__respond_unavailable(exchange, "draining", "the server is about to stop");
     return true;
 }
 
@@ -191,9 +191,9 @@ static void read_aside(rrt__work *work)
     reading r = *(reading *)work;
     rrt__free(work);
     if (rrt__exchange_is_gone(r.exchange))
-        rrt__answer_unavailable(r.exchange, "gone", "nobody waits for this");
+        rrt__respond_unavailable(r.exchange, "gone", "nobody waits for this");
     else if (rrt__server_stops(r.server))
-        rrt__answer_unavailable(r.exchange, "draining", "the server is about to stop");
+        rrt__respond_unavailable(r.exchange, "draining", "the server is about to stop");
     else
         r.route->answer(r.server, r.exchange);
 }
@@ -204,13 +204,13 @@ static void put_aside(rrt__server *server, rrt__exchange *exchange, const endpoi
     size_t length;
     reading *r;
     rrt_error err = {0};
-    if (!rrt__exchange_take_place(exchange)) {
+    if (!rrt__exchange_take_slot(exchange)) {
         rrt__metrics_count(&server->metrics, &server->metrics.refused, 1);
-        rrt__answer_busy(exchange, "queue_full", "too many requests are waiting");
+        rrt__respond_busy(exchange, "queue_full", "too many requests are waiting");
         return;
     }
     if (rrt__alloc(&r, 1, sizeof *r, "a request", &err)) {
-        rrt__answer_failure(exchange, &err);
+        rrt__respond_failure(exchange, &err);
         return;
     }
     *r = (reading){{.run = read_aside}, server, exchange, route};
@@ -218,7 +218,7 @@ static void put_aside(rrt__server *server, rrt__exchange *exchange, const endpoi
     if (rrt__aside_put(&server->aside, length > LONG_BYTES ? RRT__LANE_LONG : RRT__LANE_SHORT, &r->work))
         return;
     rrt__free(r);
-    rrt__answer_unavailable(exchange, "draining", "the server is about to stop");
+    rrt__respond_unavailable(exchange, "draining", "the server is about to stop");
 }
 
 void rrt__api_handle(void *user, rrt__exchange *exchange)

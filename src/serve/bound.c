@@ -10,7 +10,7 @@ enum {
     TREE_BYTES_PER_BYTE = 64, // of a body: its JSON, its text and the tokens, at the worst
     SHORT_BODY_BYTES = 64000, // of those that are read beside a long one
     CONNECTION_BYTES = 51200, // libmicrohttpd's room for a head, and a reply that is small
-    KV_TOKEN_BYTES = 64,      // of a token that a request was promised, beside its keys and values
+    KV_TOKEN_BYTES = 64,      // of a token reserved for a request, beside its keys and values
     SPARE_BYTES = 64000000,   // what malloc keeps of what was freed, and threads' stacks
 };
 
@@ -44,11 +44,11 @@ void rrt__bound_memory(rrt__server *server)
     size_t tokens = o->engine.kv_tokens + o->engine.requests * 16;
     size_t model = measure() + SPARE_BYTES;
     size_t kv = tokens * (stats.kv_bytes_per_token + KV_TOKEN_BYTES);
-    size_t reading = (o->most_body_bytes + SHORT_BODY_BYTES) * TREE_BYTES_PER_BYTE;
-    size_t connections = o->most_connections * CONNECTION_BYTES;
+    size_t reading = (o->max_body_bytes + SHORT_BODY_BYTES) * TREE_BYTES_PER_BYTE;
+    size_t connections = o->max_connections * CONNECTION_BYTES;
     snprintf(server->memory, sizeof server->memory,
              "memory at most %.0f MB (%.0f the model and the program, %.0f keys and values, %.0f requests, "
              "%.0f reading them, %.0f connections)",
-             megabytes(model + kv + o->most_bytes + reading + connections), megabytes(model), megabytes(kv),
-             megabytes(o->most_bytes), megabytes(reading), megabytes(connections));
+             megabytes(model + kv + o->max_bytes + reading + connections), megabytes(model), megabytes(kv),
+             megabytes(o->max_bytes), megabytes(reading), megabytes(connections));
 }

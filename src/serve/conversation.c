@@ -74,8 +74,8 @@ rrt_status rrt__conversation_render(const rrt__server *server, const json_t *bod
                                     rrt_error *err)
 {
     const json_t *messages = json_object_get(body, "messages");
-    rrt__render_options options = {.most_bytes = server->options.most_body_bytes,
-                                   .most_tokens = server->most_tokens};
+    rrt__render_options options = {.max_bytes = server->options.max_body_bytes,
+                                   .max_tokens = server->max_tokens};
     json_t *arguments = NULL;
     *out = (rrt_chat_prompt){0};
     if (!server->chat) {
@@ -104,15 +104,15 @@ void rrt__api_apply_template(rrt__server *server, rrt__exchange *exchange)
     rrt_error err = {0};
     rrt_chat_prompt prompt;
     json_t *body;
-    if (!rrt__answer_unless_object(server, exchange, &body)) return;
+    if (!rrt__respond_unless_object(server, exchange, &body)) return;
     rrt_status status = rrt__conversation_render(server, body, &prompt, &err);
     if (status && !err.where[0]) rrt__at(&err, status, "messages");
     if (status)
-        rrt__answer_failure(exchange, &err);
+        rrt__respond_failure(exchange, &err);
     else if (!prompt.ids && prompt.length)
-        rrt__answer_too_long(server, exchange, "messages", prompt.length);
+        rrt__respond_too_long(server, exchange, "messages", prompt.length);
     else
-        rrt__answer_json(exchange, 200, reply_of(&prompt));
+        rrt__respond_json(exchange, 200, reply_of(&prompt));
     rrt_chat_prompt_free(&prompt);
     json_decref(body);
 }

@@ -63,12 +63,12 @@ rrt__client *rrt__exchange_client(const rrt__exchange *x)
     return x->client;
 }
 
-bool rrt__exchange_take_place(rrt__exchange *x)
+bool rrt__exchange_take_slot(rrt__exchange *x)
 {
     pthread_mutex_lock(&x->http->lock);
-    x->has_place = rrt__share_take_place(&x->http->share, x->client);
+    x->has_slot = rrt__share_take_slot(&x->http->share, x->client);
     pthread_mutex_unlock(&x->http->lock);
-    return x->has_place;
+    return x->has_slot;
 }
 
 bool rrt__exchange_hold(rrt__exchange *x, size_t bytes)
@@ -85,7 +85,7 @@ bool rrt__exchange_hold(rrt__exchange *x, size_t bytes)
 
 void rrt__exchange_set(rrt__exchange *x, const char *name, const char *value)
 {
-    if (x->n_set == RRT__MOST_SET) return;
+    if (x->n_set == RRT__MAX_SET) return;
     x->set[x->n_set].name = name;
     copy_text(&x->set[x->n_set].value, value);
     if (x->set[x->n_set].value) x->n_set++;
@@ -117,21 +117,21 @@ static bool append(rrt__exchange *x, const char *text, size_t length)
         memmove(x->out.data, x->out.data + x->taken, x->out.length);
         x->taken = 0;
     }
-    if (unread > RRT__MOST_UNREAD_BYTES || rrt__string_append(&x->out, text, length, NULL)) return false;
+    if (unread > RRT__MAX_UNREAD_BYTES || rrt__string_append(&x->out, text, length, NULL)) return false;
     size_t more = x->out.capacity - before;
     return !more || rrt__exchange_charge(x, more, unread <= RRT__SMALL_BYTES);
 }
 
-static void free_place(rrt__exchange *x)
+static void free_slot(rrt__exchange *x)
 {
-    if (x->has_place) rrt__share_free_place(&x->http->share, x->client);
-    x->has_place = false;
+    if (x->has_slot) rrt__share_free_slot(&x->http->share, x->client);
+    x->has_slot = false;
 }
 
-void rrt__exchange_leave_place(rrt__exchange *x)
+void rrt__exchange_leave_slot(rrt__exchange *x)
 {
     pthread_mutex_lock(&x->http->lock);
-    free_place(x);
+    free_slot(x);
     pthread_mutex_unlock(&x->http->lock);
 }
 
@@ -145,7 +145,7 @@ static bool apply(rrt__exchange *x, change c)
     if (x->connection && x->taken == x->out.length - c.length) x->connection->since = rrt__now_seconds();
     x->state = c.state;
     bool wakes = rrt__exchange_wake(x);
-    if (c.is_last) free_place(x);
+    if (c.is_last) free_slot(x);
     if (c.is_last) rrt__exchange_release(x);
     pthread_mutex_unlock(&http->lock);
     // While it is suspended the connection cannot end, and only one wakes it.

@@ -112,7 +112,7 @@ static void note_announced_bytes(rrt__exchange *x)
     MHD_get_connection_values(x->handle, MHD_HEADER_KIND, count_lengths, &count);
     if (count > 1)
         x->body_state = RRT__BODY_AMBIGUOUS;
-    else if (bytes > x->http->options.most_body_bytes)
+    else if (bytes > x->http->options.max_body_bytes)
         x->body_state = RRT__BODY_TOO_LARGE;
     else if (bytes && rrt__array_reserve(&x->body.data, &x->body.capacity, bytes + 1, 1, NULL))
         x->body_state = RRT__BODY_NO_ROOM;
@@ -124,7 +124,7 @@ static void receive(rrt__exchange *x, const char *bytes, size_t count)
     enum { GROWTH = 3 }; // a growing string's old and new memory
     rrt__http *http = x->http;
     if (x->state != RRT__EXCHANGE_READING || x->body_state) return;
-    if (count > http->options.most_body_bytes - x->body.length) {
+    if (count > http->options.max_body_bytes - x->body.length) {
         x->body_state = RRT__BODY_TOO_LARGE;
         return;
     }
@@ -211,10 +211,10 @@ size_t rrt__http_open_exchanges(rrt__http *http)
     return count;
 }
 
-size_t rrt__http_places(rrt__http *http)
+size_t rrt__http_slots(rrt__http *http)
 {
     pthread_mutex_lock(&http->lock);
-    size_t count = http->share.places;
+    size_t count = http->share.slots;
     pthread_mutex_unlock(&http->lock);
     return count;
 }
@@ -239,12 +239,12 @@ rrt_status rrt__http_open(rrt__http **out, const rrt__http_options *options, rrt
     }
     http->options = *options;
     http->patience_s = options->patience_s;
-    http->share = (rrt__fair_share){.most_places = options->most_places, .most_bytes = options->most_bytes};
+    http->share = (rrt__fair_share){.max_slots = options->max_slots, .max_bytes = options->max_bytes};
     pthread_mutex_init(&http->lock, NULL);
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
         MHD_OPTION_LISTEN_SOCKET, listening, MHD_OPTION_CONNECTION_LIMIT,
-        rrt__listen_limit(options->most_connections), MHD_OPTION_CONNECTION_TIMEOUT,
+        rrt__listen_limit(options->max_connections), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)options->patience_s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, rrt__connection_notified, http,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);

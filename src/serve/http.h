@@ -16,10 +16,10 @@ typedef struct rrt__exchange rrt__exchange;
 typedef struct rrt__http_options {
     const char *host; // an address, or a name that stands for one
     int port;         // 0: any that is free
-    size_t most_body_bytes, most_connections;
-    size_t most_places; // requests that are not answered yet, of those that ask for a place
-    size_t most_bytes;  // that requests hold together: bodies, what is held for them, replies on their way
-    double patience_s;  // for a client that sends a request, or takes a reply, too slowly
+    size_t max_body_bytes, max_connections;
+    size_t max_slots;  // requests that are not answered yet, of those that ask for a place
+    size_t max_bytes;  // that requests hold together: bodies, what is held for them, replies on their way
+    double patience_s; // for a client that sends a request, or takes a reply, too slowly
     // Both are called by the HTTP thread: `admit` when the head of a request is there, and, unless that has
     // replied, `handle` when all of it is. After that the exchange has to be answered: by _reply, or by
     // _begin and _end.
@@ -40,13 +40,13 @@ bool rrt__http_is_local(const rrt__http *http);
 // Exchanges that are open.
 size_t rrt__http_open_exchanges(rrt__http *http);
 // Places that are taken.
-size_t rrt__http_places(rrt__http *http);
+size_t rrt__http_slots(rrt__http *http);
 // Cuts off what is open. All exchanges have to be answered by now, or never to be touched again.
 void rrt__http_close(rrt__http *http);
 
 typedef enum rrt__body_state {
     RRT__BODY_OK,
-    RRT__BODY_TOO_LARGE, // more than most_body_bytes; known from the head on where that says it
+    RRT__BODY_TOO_LARGE, // more than max_body_bytes; known from the head on where that says it
     RRT__BODY_NO_ROOM,   // there is no memory left for it, or for this client
     RRT__BODY_AMBIGUOUS, // its length is said twice: a proxy in front may have read another request
 } rrt__body_state;
@@ -65,8 +65,8 @@ void rrt__exchange_identify(rrt__exchange *exchange, const char *client);
 rrt__client *rrt__exchange_client(const rrt__exchange *exchange);
 // A place until it is answered; memory, beside body and reply, until the reply has been sent. A later call
 // replaces what is held. False: there is not as much, or not for this client.
-bool rrt__exchange_take_place(rrt__exchange *exchange);
-void rrt__exchange_leave_place(rrt__exchange *exchange); // before it is answered: nobody waits for that
+bool rrt__exchange_take_slot(rrt__exchange *exchange);
+void rrt__exchange_leave_slot(rrt__exchange *exchange); // before it is answered: nobody waits for that
 bool rrt__exchange_hold(rrt__exchange *exchange, size_t bytes);
 
 // A header of the reply, before that begins. At most 8; name is kept, value copied.

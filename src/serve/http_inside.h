@@ -10,9 +10,9 @@
 #include "serve/http.h"
 
 enum {
-    RRT__MOST_UNREAD_BYTES = 1 << 20, // that a client may leave of a reply in pieces
-    RRT__SMALL_BYTES = 16 << 10,      // of a reply, that are there for every connection
-    RRT__MOST_SET = 8,
+    RRT__MAX_UNREAD_BYTES = 1 << 20, // that a client may leave of a reply in pieces
+    RRT__SMALL_BYTES = 16 << 10,     // of a reply, that are there for every connection
+    RRT__MAX_SET = 8,
 };
 
 // A client. The socket stays open, and its number its own, until the connection is taken off the list.
@@ -44,7 +44,7 @@ struct rrt__exchange {
     size_t charged;      // bytes of its share, of which are
     size_t body_charged; // … the body's
     size_t held;         // … what was asked for
-    bool has_place;
+    bool has_slot;
     rrt__string body;
     rrt__body_state body_state;
     rrt__exchange_state state;
@@ -53,7 +53,7 @@ struct rrt__exchange {
     struct {
         const char *name;
         char *value;
-    } set[RRT__MOST_SET];
+    } set[RRT__MAX_SET];
     int n_set;
     rrt__string out; // the reply, or pieces of it
     size_t taken;    // bytes of out that are sent

@@ -61,7 +61,7 @@ static rrt_status load(rrt__server *server, rrt_error *err)
     RRT__TRY(open_chat(server, err));
     choose_exit_rule(server);
     RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
-    server->most_tokens = least((size_t)server->info.context, o->engine.kv_tokens);
+    server->max_tokens = least((size_t)server->info.context, o->engine.kv_tokens);
     rrt__bound_memory(server);
     return RRT_STATUS_OK;
 }

@@ -30,7 +30,7 @@ static json_t *logprob_json(float logprob)
 
 static const char *bytes_of(const rrt__choice *c, int32_t id, size_t *length)
 {
-    const char *bytes = rrt_token_bytes(c->job->server->tokenizer, id, length);
+    const char *bytes = rrt_token_bytes(c->completion->server->tokenizer, id, length);
     if (!bytes) *length = 0; // of a padded vocabulary
     return bytes ? bytes : "";
 }
@@ -104,7 +104,7 @@ static void note_logprobs(rrt__choice *c, const rrt_token *token)
 void rrt__logprobs_note(rrt__choice *c, const rrt_token *token)
 {
     if (!c->logprobs) c->logprobs = json_object();
-    if (c->job->is_chat)
+    if (c->completion->is_chat)
         note_chat_logprobs(c, token);
     else
         note_logprobs(c, token);

@@ -7,11 +7,11 @@
 const char *const rrt__outcome_names[RRT__OUTCOMES] = {"stop", "length", "abort", "error"};
 
 // vLLM's buckets, so that its boards fit.
-static const double request_bounds[RRT__MOST_BUCKETS] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
-                                                         30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
+static const double request_bounds[RRT__MAX_BUCKETS] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
+                                                        30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
 static const struct {
     const char *name, *help;
-    double bounds[RRT__MOST_BUCKETS]; // rising; 0 behind the last. None: request_bounds
+    double bounds[RRT__MAX_BUCKETS]; // rising; 0 behind the last. None: request_bounds
 } latencies[RRT__LATENCIES] = {
     [RRT__LATENCY_FIRST_TOKEN] = {"time_to_first_token_seconds",
                                   "From a request's arrival to its first token.",
@@ -22,8 +22,8 @@ static const struct {
                                   {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5,
                                    7.5, 10, 20, 40, 80}},
     [RRT__LATENCY_REQUEST] = {"e2e_request_latency_seconds", "From a request's arrival to its end.", {0}},
-    [RRT__LATENCY_QUEUE] = {"request_queue_time_seconds", "That a request waited for a place.", {0}},
-    [RRT__LATENCY_PREFILL] = {"request_prefill_time_seconds", "From its place to its first token.", {0}},
+    [RRT__LATENCY_QUEUE] = {"request_queue_time_seconds", "That a request waited for a batch slot.", {0}},
+    [RRT__LATENCY_PREFILL] = {"request_prefill_time_seconds", "From its batch slot to its first token.", {0}},
     [RRT__LATENCY_DECODE] = {"request_decode_time_seconds", "From its first token to its last.", {0}},
 };
 
@@ -47,7 +47,7 @@ void rrt__metrics_observe(rrt__metrics *m, rrt__latency latency, double seconds)
 {
     const double *bounds = bounds_of(latency);
     size_t bucket = 0;
-    while (bucket < RRT__MOST_BUCKETS && bounds[bucket] > 0 && seconds > bounds[bucket]) bucket++;
+    while (bucket < RRT__MAX_BUCKETS && bounds[bucket] > 0 && seconds > bounds[bucket]) bucket++;
     pthread_mutex_lock(&m->lock);
     m->latencies[latency].buckets[bucket]++;
     m->latencies[latency].count++;
@@ -128,7 +128,7 @@ static void latency(printer *p, const rrt__metrics *m, rrt__latency which)
     const double *bounds = bounds_of(which);
     uint64_t sum = 0;
     head(p, name, "histogram", latencies[which].help);
-    for (size_t i = 0; i < RRT__MOST_BUCKETS && bounds[i] > 0; i++) {
+    for (size_t i = 0; i < RRT__MAX_BUCKETS && bounds[i] > 0; i++) {
         sum += m->latencies[which].buckets[i];
         print(p, "rrt_%s_bucket{%s,le=\"%g\"} %" PRIu64 "\n", name, p->model, bounds[i], sum);
     }
@@ -154,7 +154,7 @@ static void exit_depth(printer *p, const rrt_engine_stats *e, int loops)
 static void requests(printer *p, const rrt__metrics *m)
 {
     const rrt_engine_stats *e = &m->engine;
-    single(p, "num_requests_running", "gauge", "Requests that have a place.", (double)e->running);
+    single(p, "num_requests_running", "gauge", "Requests that have a batch slot.", (double)e->running);
     single(p, "num_requests_waiting", "gauge", "Requests that wait for one.", (double)e->waiting);
     single(p, "kv_cache_usage_perc", "gauge", "Part of the pages of keys and values in use, 0 to 1.",
            e->pages ? (double)e->pages_used / (double)e->pages : 0);
@@ -207,7 +207,7 @@ rrt_status rrt__metrics_print(rrt__metrics *m, const char *model_name, int loops
 {
     printer p = {.out = out, .err = err};
     label_model(&p, model_name);
-    if (loops > RRT_MOST_LOOPS) loops = RRT_MOST_LOOPS;
+    if (loops > RRT_MAX_LOOPS) loops = RRT_MAX_LOOPS;
     pthread_mutex_lock(&m->lock);
     requests(&p, m);
     for (int i = 0; i < RRT__LATENCIES; i++) latency(&p, m, i);

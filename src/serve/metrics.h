@@ -29,12 +29,12 @@ typedef enum rrt__outcome {
 // The word that replies and metrics use.
 extern const char *const rrt__outcome_names[RRT__OUTCOMES];
 
-enum { RRT__MOST_BUCKETS = 24 };
+enum { RRT__MAX_BUCKETS = 24 };
 
 typedef struct rrt__metrics {
     pthread_mutex_t lock;
     struct {
-        uint64_t buckets[RRT__MOST_BUCKETS + 1], count;
+        uint64_t buckets[RRT__MAX_BUCKETS + 1], count;
         double sum;
     } latencies[RRT__LATENCIES];
     uint64_t outcomes[RRT__OUTCOMES];

@@ -140,12 +140,12 @@ static rrt_status read_stops(rrt__stops *stops, const json_t *body, rrt_error *e
     const json_t *stop = json_object_get(body, "stop");
     if (rrt__json_is_absent(stop)) return RRT_STATUS_OK;
     size_t count = json_is_array(stop) ? json_array_size(stop) : 1;
-    if (count > RRT__MOST_STOPS) return wrong("stop", "at most 4 strings", err);
+    if (count > RRT__MAX_STOPS) return wrong("stop", "at most 4 strings", err);
     for (size_t i = 0; i < count; i++) {
         const json_t *text = json_is_array(stop) ? json_array_get(stop, i) : stop;
         if (!json_is_string(text) || json_string_length(text) == 0)
             return wrong("stop", "a string that is not empty, or several", err);
-        if (json_string_length(text) > RRT__MOST_STOP_BYTES) return wrong("stop", "at most 1024 bytes", err);
+        if (json_string_length(text) > RRT__MAX_STOP_BYTES) return wrong("stop", "at most 1024 bytes", err);
         stops->lengths[i] = json_string_length(text);
         RRT__TRY(rrt__alloc(&stops->texts[i], stops->lengths[i], 1, "a stop string", err));
         memcpy(stops->texts[i], json_string_value(text), stops->lengths[i]);

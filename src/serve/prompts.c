@@ -5,7 +5,7 @@
 #include "tokenizer/chat.h"
 #include "tokenizer/tokenizer.h"
 
-enum { MOST_PROMPTS = 4096 }; // in one request
+enum { MAX_PROMPTS = 4096 }; // in one request
 
 static rrt_status take_ids(rrt__choice *c, const int32_t *ids, size_t count, rrt_error *err)
 {
@@ -22,8 +22,8 @@ static rrt_status read_text(rrt__choice *c, const rrt__server *server, const jso
 {
     const rrt_tokenizer *tokenizer = server->tokenizer;
     if (rrt__tokenizer_exceeds(tokenizer, json_string_value(text), json_string_length(text),
-                               server->most_tokens)) {
-        c->job->excess_bytes = json_string_length(text);
+                               server->max_tokens)) {
+        c->completion->excess_bytes = json_string_length(text);
         return RRT_STATUS_OK;
     }
     bool has_bos = rrt__chat_has_bos(tokenizer, json_string_value(text), json_string_length(text));
@@ -32,7 +32,7 @@ static rrt_status read_text(rrt__choice *c, const rrt__server *server, const jso
     int32_t *ids;
     size_t count;
     if (has_bos)
-        rrt__server_log(server, "%s: the prompt begins with BOS: no second one is added", c->job->id);
+        rrt__server_log(server, "%s: the prompt begins with BOS: no second one is added", c->completion->id);
     RRT__TRY(rrt_encode(tokenizer, json_string_value(text), json_string_length(text), &options, &ids, &count,
                         err));
     rrt_status status = take_ids(c, ids, count, err);
@@ -69,16 +69,16 @@ static rrt_status read_prompt(rrt__choice *c, const rrt__server *server, const j
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "prompt has to be a string, token ids, or a list of these");
 }
 
-static rrt_status open_choices(rrt__job *job, size_t count, rrt_error *err)
+static rrt_status open_choices(rrt__completion *completion, size_t count, rrt_error *err)
 {
-    if (count > MOST_PROMPTS)
+    if (count > MAX_PROMPTS)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu prompts: at most %d fit into one request", count,
-                         MOST_PROMPTS);
-    RRT__TRY(rrt__alloc(&job->choices, count, sizeof *job->choices, "choices", err));
-    job->n_choices = job->n_open = count;
+                         MAX_PROMPTS);
+    RRT__TRY(rrt__alloc(&completion->choices, count, sizeof *completion->choices, "choices", err));
+    completion->n_choices = completion->n_open = count;
     for (size_t i = 0; i < count; i++) {
-        job->choices[i].job = job;
-        job->choices[i].index = i;
+        completion->choices[i].completion = completion;
+        completion->choices[i].index = i;
     }
     return RRT_STATUS_OK;
 }
@@ -95,31 +95,31 @@ static rrt_status make_echo(rrt__choice *c, const rrt_tokenizer *tokenizer, rrt_
     return status;
 }
 
-rrt_status rrt__prompts_read(rrt__job *job, const json_t *body, rrt_error *err)
+rrt_status rrt__prompts_read(rrt__completion *completion, const json_t *body, rrt_error *err)
 {
-    const rrt__server *server = job->server;
+    const rrt__server *server = completion->server;
     const json_t *prompt = json_object_get(body, "prompt");
     bool is_list = json_is_array(prompt) && !json_is_integer(json_array_get(prompt, 0));
-    RRT__TRY(open_choices(job, is_list ? json_array_size(prompt) : 1, err));
-    if (!job->n_choices) return rrt__fail(err, RRT_STATUS_ARGUMENT, "prompt is an empty list");
-    for (size_t i = 0; i < job->n_choices && !job->excess_bytes; i++) {
-        rrt__choice *c = &job->choices[i];
+    RRT__TRY(open_choices(completion, is_list ? json_array_size(prompt) : 1, err));
+    if (!completion->n_choices) return rrt__fail(err, RRT_STATUS_ARGUMENT, "prompt is an empty list");
+    for (size_t i = 0; i < completion->n_choices && !completion->excess_bytes; i++) {
+        rrt__choice *c = &completion->choices[i];
         RRT__TRY(read_prompt(c, server, is_list ? json_array_get(prompt, i) : prompt, err));
-        if (job->parameters.echo && c->prompt) RRT__TRY(make_echo(c, server->tokenizer, err));
+        if (completion->parameters.echo && c->prompt) RRT__TRY(make_echo(c, server->tokenizer, err));
     }
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__messages_read(rrt__job *job, const json_t *body, rrt_error *err)
+rrt_status rrt__messages_read(rrt__completion *completion, const json_t *body, rrt_error *err)
 {
     rrt_chat_prompt prompt;
-    RRT__TRY(open_choices(job, 1, err));
-    RRT__TRY(rrt__conversation_render(job->server, body, &prompt, err));
+    RRT__TRY(open_choices(completion, 1, err));
+    RRT__TRY(rrt__conversation_render(completion->server, body, &prompt, err));
     rrt_status status = RRT_STATUS_OK;
     if (!prompt.ids && prompt.length)
-        job->excess_bytes = prompt.length;
+        completion->excess_bytes = prompt.length;
     else
-        status = take_ids(job->choices, prompt.ids, prompt.n_ids, err);
+        status = take_ids(completion->choices, prompt.ids, prompt.n_ids, err);
     rrt_chat_prompt_free(&prompt);
     return status;
 }

@@ -14,7 +14,7 @@ void rrt__reply_note(rrt__choice *c, const rrt_token *token)
         if (!c->depths) c->depths = json_array();
         json_array_append_new(c->depths, json_integer(token->loops));
     }
-    if (c->job->parameters.logprobs != RRT__NO_LOGPROBS) rrt__logprobs_note(c, token);
+    if (c->completion->parameters.logprobs != RRT__NO_LOGPROBS) rrt__logprobs_note(c, token);
 }
 
 // --- parts of replies -----------------------------------------------------------------------------------
@@ -27,23 +27,23 @@ static json_t *take(json_t **noted)
     return json;
 }
 
-static json_t *frame(const rrt__job *job, const char *object, json_t *choices)
+static json_t *frame(const rrt__completion *completion, const char *object, json_t *choices)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", job->id, "object", object, "created",
-                     (json_int_t)job->created, "model", rrt__server_model_name(job->server), "choices",
-                     choices);
+    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "id", completion->id, "object", object, "created",
+                     (json_int_t)completion->created, "model", rrt__server_model_name(completion->server),
+                     "choices", choices);
 }
 
-static json_t *usage(const rrt__job *job)
+static json_t *usage(const rrt__completion *completion)
 {
-    json_int_t prompt = 0, cached = 0, made = 0;
-    for (size_t i = 0; i < job->n_choices; i++) {
-        prompt += (json_int_t)job->choices[i].prompt_tokens;
-        cached += (json_int_t)job->choices[i].stats.cached_tokens;
-        made += (json_int_t)job->choices[i].n_tokens;
+    json_int_t prompt = 0, cached = 0, generated = 0;
+    for (size_t i = 0; i < completion->n_choices; i++) {
+        prompt += (json_int_t)completion->choices[i].prompt_tokens;
+        cached += (json_int_t)completion->choices[i].stats.cached_tokens;
+        generated += (json_int_t)completion->choices[i].n_tokens;
     }
-    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", prompt, "completion_tokens", made,
-                     "total_tokens", prompt + made, "prompt_tokens_details", "cached_tokens", cached);
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", prompt, "completion_tokens", generated,
+                     "total_tokens", prompt + generated, "prompt_tokens_details", "cached_tokens", cached);
 }
 
 // To the microsecond.
@@ -60,13 +60,13 @@ static json_t *rate(size_t count, double seconds)
 // As llama-server has them.
 static json_t *timings(const rrt__choice *c)
 {
-    double prompt = c->n_tokens ? c->first - c->started : 0, made = c->n_tokens ? c->last - c->first : 0;
+    double prompt = c->n_tokens ? c->first - c->started : 0, generated = c->n_tokens ? c->last - c->first : 0;
     size_t after_first = c->n_tokens ? c->n_tokens - 1 : 0, cached = c->stats.cached_tokens;
     size_t run = c->prompt_tokens - cached;
     return json_pack("{s:I, s:I, s:o, s:o, s:I, s:o, s:o}", "cache_n", (json_int_t)cached, "prompt_n",
                      (json_int_t)run, "prompt_ms", milliseconds(prompt), "prompt_per_second",
                      rate(run, prompt), "predicted_n", (json_int_t)c->n_tokens, "predicted_ms",
-                     milliseconds(made), "predicted_per_second", rate(after_first, made));
+                     milliseconds(generated), "predicted_per_second", rate(after_first, generated));
 }
 
 static json_t *mean_depth(const rrt__choice *c)
@@ -87,7 +87,7 @@ static json_t *recursion(rrt__choice *c)
     json_t *json = json_pack("{s:o}", "exit_depths", depths_json(c));
     if (!c->is_over) return json;
     json_object_set_new(json, "mean_depth", mean_depth(c));
-    if (!c->job->parameters.draft_loops) return json;
+    if (!c->completion->parameters.draft_loops) return json;
     json_object_set_new(json, "drafted", json_integer((json_int_t)c->stats.drafted));
     json_object_set_new(json, "accepted", json_integer((json_int_t)c->stats.accepted));
     return json;
@@ -102,7 +102,7 @@ static json_t *finish_reason(const rrt__choice *c)
 static json_t *text_json(rrt__choice *c)
 {
     const char *bytes;
-    size_t length = rrt__reply_text_take(&c->text, &c->job->parameters.stops, c->is_over, &bytes);
+    size_t length = rrt__reply_text_take(&c->text, &c->completion->parameters.stops, c->is_over, &bytes);
     if (!c->echo.length) return rrt__json_text(bytes, length);
     json_t *json = rrt__string_append(&c->echo, bytes, length, NULL)
                        ? NULL
@@ -118,7 +118,7 @@ static json_t *choice_json(rrt__choice *c)
     json_t *json = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)c->index, "logprobs", take(&c->logprobs),
                              "finish_reason", finish_reason(c));
     json_t *text = text_json(c);
-    if (c->job->is_chat)
+    if (c->completion->is_chat)
         json_object_set_new(json, "message", json_pack("{s:s, s:o}", "role", "assistant", "content", text));
     else
         json_object_set_new(json, "text", text);
@@ -126,24 +126,25 @@ static json_t *choice_json(rrt__choice *c)
     return json;
 }
 
-void rrt__reply_whole(rrt__job *job)
+void rrt__reply_whole(rrt__completion *completion)
 {
-    if (job->error.status) {
-        rrt__answer_failure(job->exchange, &job->error);
+    if (completion->error.status) {
+        rrt__respond_failure(completion->exchange, &completion->error);
         return;
     }
-    if (rrt__exchange_is_gone(job->exchange)) {
-        rrt__answer_unavailable(job->exchange, "gone", "nobody waits for this");
+    if (rrt__exchange_is_gone(completion->exchange)) {
+        rrt__respond_unavailable(completion->exchange, "gone", "nobody waits for this");
         return;
     }
     json_t *choices = json_array();
-    for (size_t i = 0; i < job->n_choices; i++) json_array_append_new(choices, choice_json(&job->choices[i]));
-    json_t *json = frame(job, job->is_chat ? "chat.completion" : "text_completion", choices);
-    json_object_set_new(json, "usage", usage(job));
-    json_object_set_new(json, "timings", timings(&job->choices[0]));
-    if (job->n_choices == 1) // where it is said in the request, too
+    for (size_t i = 0; i < completion->n_choices; i++)
+        json_array_append_new(choices, choice_json(&completion->choices[i]));
+    json_t *json = frame(completion, completion->is_chat ? "chat.completion" : "text_completion", choices);
+    json_object_set_new(json, "usage", usage(completion));
+    json_object_set_new(json, "timings", timings(&completion->choices[0]));
+    if (completion->n_choices == 1) // where it is said in the request, too
         json_object_set(json, "rrt", json_object_get(json_array_get(choices, 0), "rrt"));
-    rrt__answer_json(job->exchange, 200, json);
+    rrt__respond_json(completion->exchange, 200, json);
 }
 
 // --- events ---------------------------------------------------------------------------------------------
@@ -164,13 +165,13 @@ static bool send_event(rrt__exchange *exchange, json_t *json)
 
 // With the first event: until then a failure has a status of its own, and it is seen whether the client is
 // still there.
-static void begin(rrt__job *job)
+static void begin(rrt__completion *completion)
 {
-    if (job->has_begun) return;
-    job->has_begun = true;
-    rrt__exchange_set(job->exchange, "Cache-Control", "no-store");
-    rrt__exchange_set(job->exchange, "X-Accel-Buffering", "no"); // nginx would collect the events
-    rrt__exchange_begin(job->exchange, "text/event-stream; charset=utf-8");
+    if (completion->has_begun) return;
+    completion->has_begun = true;
+    rrt__exchange_set(completion->exchange, "Cache-Control", "no-store");
+    rrt__exchange_set(completion->exchange, "X-Accel-Buffering", "no"); // nginx would collect the events
+    rrt__exchange_begin(completion->exchange, "text/event-stream; charset=utf-8");
 }
 
 static json_t *delta(rrt__choice *c, json_t *text)
@@ -182,35 +183,37 @@ static json_t *delta(rrt__choice *c, json_t *text)
 
 bool rrt__reply_send(rrt__choice *c)
 {
-    rrt__job *job = c->job;
+    rrt__completion *completion = c->completion;
     json_t *text = text_json(c);
     if (!c->is_over && json_string_length(text) == 0) {
         json_decref(text);
         return true;
     }
-    json_t *choice = json_pack("{s:I, s:o, s:o, s:o}", "index", (json_int_t)c->index,
-                               job->is_chat ? "delta" : "text", job->is_chat ? delta(c, text) : text,
-                               "logprobs", take(&c->logprobs), "finish_reason", finish_reason(c));
-    json_t *json =
-        frame(job, job->is_chat ? "chat.completion.chunk" : "text_completion", json_pack("[o]", choice));
+    json_t *choice =
+        json_pack("{s:I, s:o, s:o, s:o}", "index", (json_int_t)c->index,
+                  completion->is_chat ? "delta" : "text", completion->is_chat ? delta(c, text) : text,
+                  "logprobs", take(&c->logprobs), "finish_reason", finish_reason(c));
+    json_t *json = frame(completion, completion->is_chat ? "chat.completion.chunk" : "text_completion",
+                         json_pack("[o]", choice));
     if (c->is_over) json_object_set_new(json, "timings", timings(c));
     json_object_set_new(json, "rrt", recursion(c));
     c->has_begun = true;
-    begin(job);
-    return send_event(job->exchange, json);
+    begin(completion);
+    return send_event(completion->exchange, json);
 }
 
-void rrt__reply_end(rrt__job *job)
+void rrt__reply_end(rrt__completion *completion)
 {
-    if (job->error.status) {
+    if (completion->error.status) {
         int http_status;
-        send_event(job->exchange, rrt__failure_json(&job->error, &http_status));
-    } else if (job->parameters.include_usage) {
-        json_t *json = frame(job, job->is_chat ? "chat.completion.chunk" : "text_completion", json_array());
-        json_object_set_new(json, "usage", usage(job));
-        send_event(job->exchange, json);
+        send_event(completion->exchange, rrt__failure_json(&completion->error, &http_status));
+    } else if (completion->parameters.include_usage) {
+        json_t *json = frame(completion, completion->is_chat ? "chat.completion.chunk" : "text_completion",
+                             json_array());
+        json_object_set_new(json, "usage", usage(completion));
+        send_event(completion->exchange, json);
     }
     static const char done[] = "data: [DONE]\n\n";
-    rrt__exchange_write(job->exchange, done, sizeof done - 1);
-    rrt__exchange_end(job->exchange);
+    rrt__exchange_write(completion->exchange, done, sizeof done - 1);
+    rrt__exchange_end(completion->exchange);
 }

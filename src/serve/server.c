@@ -70,10 +70,10 @@ static rrt_status start(rrt__server *server, rrt_error *err)
     snprintf(server->id, sizeof server->id, "%012" PRIx64, random >> 16);
     const rrt__http_options http = {.host = o->host,
                                     .port = o->port,
-                                    .most_body_bytes = o->most_body_bytes,
-                                    .most_connections = o->most_connections,
-                                    .most_places = o->engine.requests + o->most_waiting,
-                                    .most_bytes = o->most_bytes,
+                                    .max_body_bytes = o->max_body_bytes,
+                                    .max_connections = o->max_connections,
+                                    .max_slots = o->engine.requests + o->max_waiting,
+                                    .max_bytes = o->max_bytes,
                                     .patience_s = o->patience_s,
                                     .admit = rrt__api_admit,
                                     .handle = rrt__api_handle,
@@ -128,7 +128,7 @@ typedef struct throughput {
 static double mean_loops(const rrt_engine_stats *stats)
 {
     uint64_t count = 0, sum = 0;
-    for (int i = 1; i <= RRT_MOST_LOOPS; i++) {
+    for (int i = 1; i <= RRT_MAX_LOOPS; i++) {
         count += stats->exits[i];
         sum += stats->exits[i] * (uint64_t)i;
     }
@@ -174,7 +174,7 @@ static void take_signal(rrt__server *server)
         rrt__server_log(server, "stopping at once");
     else
         rrt__server_log(server, "stopping: %zu replies are to be finished (a second signal stops at once)",
-                        rrt__http_places(server->http));
+                        rrt__http_slots(server->http));
 }
 
 static bool goes_on(rrt__server *server)
@@ -182,7 +182,7 @@ static bool goes_on(rrt__server *server)
     pthread_mutex_lock(&server->lock);
     bool drains = server->state == RRT__SERVER_DRAINING;
     bool done =
-        server->stops || server->state == RRT__SERVER_FAILED || (drains && !rrt__http_places(server->http));
+        server->stops || server->state == RRT__SERVER_FAILED || (drains && !rrt__http_slots(server->http));
     bool is_late = !done && drains && rrt__now_seconds() > server->drains_until;
     pthread_mutex_unlock(&server->lock);
     if (is_late) rrt__server_log(server, "stopping at once: replies are not finished after --drain-timeout");

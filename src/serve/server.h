@@ -1,6 +1,6 @@
 // An OpenAI-compatible server. Its threads: HTTP (http.h) takes requests and sends replies; two aside
-// (aside.h) turn requests into jobs and make replies of them; the worker owns model and engine and runs the
-// jobs; who calls rrt__server_run watches clients and signals.
+// (aside.h) turn requests into completions and make replies of them; the worker owns model and engine and
+// runs the completions; who calls rrt__server_run watches clients and signals.
 #ifndef RRT__SERVE_SERVER_H
 #define RRT__SERVE_SERVER_H
 
@@ -21,9 +21,9 @@ typedef struct rrt__server_options {
     const char *chat_arguments; // for the template of every conversation, a JSON object; NULL: none
     rrt_open_options open;      // how the model is read; threads are the engine's
     rrt_engine_options engine;  // requests and kv_tokens are not 0
-    size_t most_waiting;        // requests; further ones are refused
-    size_t most_body_bytes, most_connections;
-    size_t most_bytes; // that requests hold together until they are answered
+    size_t max_waiting;         // requests; further ones are refused
+    size_t max_body_bytes, max_connections;
+    size_t max_bytes;  // that requests hold together until they are answered
     double patience_s; // for a client that sends or reads too slowly
     double drain_s;    // that replies get to be finished in after a signal
     bool logs_prompts;

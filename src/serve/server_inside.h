@@ -8,8 +8,8 @@
 #include "rrt/chat.h"
 #include "rrt/model.h"
 #include "serve/aside.h"
+#include "serve/completion.h"
 #include "serve/http.h"
-#include "serve/job.h"
 #include "serve/metrics.h"
 #include "serve/server.h"
 
@@ -40,7 +40,7 @@ struct rrt__server {
     rrt_error error; // of loading
     bool stops;      // at once
     double drains_until;
-    rrt__job *incoming;
+    rrt__completion *incoming;
 
     // Set by the worker before the state is READY, and read-only from then on.
     rrt_model *model;
@@ -49,16 +49,16 @@ struct rrt__server {
     rrt_chat *chat;         // NULL: the model is not for chats, and chat_error says why
     json_t *chat_arguments; // of every conversation; NULL: none
     rrt_error chat_error;
-    size_t most_tokens; // of a request, prompt and reply together
+    size_t max_tokens;  // of a request, prompt and reply together
     char exit_rule[32]; // that a threshold alone is for
     char memory[256];   // how much all may take, in words
 
     // The worker's own.
     rrt_engine *engine;
-    rrt__job *jobs;       // that are not over, the oldest first
-    rrt__choice *choices; // in the engine, the oldest first: it begins them in this order
-    size_t n_waiting;     // choices that are not in the engine yet
-    size_t n_turns;       // places given
+    rrt__completion *completions; // that are not over, the oldest first
+    rrt__choice *choices;         // in the engine, the oldest first: it begins them in this order
+    size_t n_waiting;             // choices that are not in the engine yet
+    size_t n_turns;               // places given
     double step_began;
 };
 
@@ -70,12 +70,12 @@ void rrt__server_log(const rrt__server *server, const char *format, ...) RRT__PR
 // --- worker.c: the thread that owns model and engine (pthread_create's kind of function) ---
 void *rrt__worker_run(void *server);
 int rrt__worker_take_token(void *choice, uint64_t request, const rrt_token *token, rrt_finish finish);
-// Ends what is left of a job, which with that is gone.
-void rrt__job_cancel(rrt__job *job);
+// Ends what is left of a completion, which with that is gone.
+void rrt__completion_cancel(rrt__completion *completion);
 
 // --- turns.c: the worker's choice of what goes into the engine ---
-void rrt__jobs_take(rrt__server *server, rrt__job *incoming);
-void rrt__jobs_submit(rrt__server *server);
+void rrt__completions_take(rrt__server *server, rrt__completion *incoming);
+void rrt__completions_submit(rrt__server *server);
 
 // --- load.c: loads, and tells the others how that went. False: it failed ---
 bool rrt__load(rrt__server *server);
@@ -105,22 +105,22 @@ bool rrt__access_check(const rrt__server *server, rrt__exchange *exchange, bool 
 
 // --- answer.c ---
 // Answers with JSON, which is freed; NULL is an answer of 500.
-void rrt__answer_json(rrt__exchange *exchange, int status, json_t *json);
+void rrt__respond_json(rrt__exchange *exchange, int status, json_t *json);
 // Answers with an error as OpenAI writes it. param, the parameter at fault, and code may be NULL.
-void rrt__answer_error(rrt__exchange *exchange, int status, const char *type, const char *param,
-                       const char *code, const char *message);
+void rrt__respond_error(rrt__exchange *exchange, int status, const char *type, const char *param,
+                        const char *code, const char *message);
 // The same with 503 and the advice to try again.
-void rrt__answer_unavailable(rrt__exchange *exchange, const char *code, const char *message);
+void rrt__respond_unavailable(rrt__exchange *exchange, const char *code, const char *message);
 // The same for a failure of ours or of the request; where is the parameter.
-void rrt__answer_failure(rrt__exchange *exchange, const rrt_error *err);
+void rrt__respond_failure(rrt__exchange *exchange, const rrt_error *err);
 json_t *rrt__failure_json(const rrt_error *err, int *http_status);
 json_t *rrt__error_json(const char *type, const char *param, const char *code, const char *message);
 // The same for a prompt whose bytes alone are too many.
-void rrt__answer_too_long(const rrt__server *server, rrt__exchange *exchange, const char *param,
-                          size_t bytes);
+void rrt__respond_too_long(const rrt__server *server, rrt__exchange *exchange, const char *param,
+                           size_t bytes);
 // The same with 429 and the advice to try again.
-void rrt__answer_busy(rrt__exchange *exchange, const char *code, const char *why);
+void rrt__respond_busy(rrt__exchange *exchange, const char *code, const char *why);
 // The body as an object; its text is forgotten. False: it was none, and that is answered.
-bool rrt__answer_unless_object(const rrt__server *server, rrt__exchange *exchange, json_t **body);
+bool rrt__respond_unless_object(const rrt__server *server, rrt__exchange *exchange, json_t **body);
 
 #endif

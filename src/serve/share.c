@@ -36,23 +36,23 @@ static bool may_take(size_t asked, size_t own, size_t all, size_t most)
     return asked <= left && (own + asked) / TIMES_FREE <= left - (left > 0);
 }
 
-bool rrt__share_take_place(rrt__fair_share *share, rrt__client *client)
+bool rrt__share_take_slot(rrt__fair_share *share, rrt__client *client)
 {
-    if (!may_take(1, client->places, share->places, share->most_places)) return false;
-    share->places++;
-    client->places++;
+    if (!may_take(1, client->slots, share->slots, share->max_slots)) return false;
+    share->slots++;
+    client->slots++;
     return true;
 }
 
-void rrt__share_free_place(rrt__fair_share *share, rrt__client *client)
+void rrt__share_free_slot(rrt__fair_share *share, rrt__client *client)
 {
-    share->places--;
-    client->places--;
+    share->slots--;
+    client->slots--;
 }
 
 bool rrt__share_take_bytes(rrt__fair_share *share, rrt__client *client, size_t bytes, bool always)
 {
-    if (!always && !may_take(bytes, client->bytes, share->bytes, share->most_bytes)) return false;
+    if (!always && !may_take(bytes, client->bytes, share->bytes, share->max_bytes)) return false;
     share->bytes += bytes;
     client->bytes += bytes;
     return true;

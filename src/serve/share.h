@@ -1,4 +1,4 @@
-// Who holds how much of what the server has: places for requests, and memory for what comes with them. A
+// Who holds how much of what the server has: slots for requests, and memory for what comes with them. A
 // client is an API key or an address. One alone may take most of it, but always leaves something for others:
 // at most eight times what is free. Nothing here locks.
 #ifndef RRT__SERVE_SHARE_H
@@ -11,22 +11,22 @@ typedef struct rrt__client {
     struct rrt__client *next;
     char name[64];
     size_t exchanges; // with the last it is forgotten
-    size_t places, bytes;
-    size_t running, turn; // the worker's own (turns.c): choices in the engine, and when it last got a place
+    size_t slots, bytes;
+    size_t running, turn; // the worker's own (turns.c): choices in the engine, and when it last got a slot
 } rrt__client;
 
 typedef struct rrt__fair_share {
     rrt__client *clients;
-    size_t places, bytes; // that are taken
-    size_t most_places, most_bytes;
+    size_t slots, bytes; // that are taken
+    size_t max_slots, max_bytes;
 } rrt__fair_share;
 
 // One more exchange of a client, who may be new. NULL: out of memory.
 rrt__client *rrt__share_enter(rrt__fair_share *share, const char *name);
 void rrt__share_leave(rrt__fair_share *share, rrt__client *client);
 
-bool rrt__share_take_place(rrt__fair_share *share, rrt__client *client);
-void rrt__share_free_place(rrt__fair_share *share, rrt__client *client);
+bool rrt__share_take_slot(rrt__fair_share *share, rrt__client *client);
+void rrt__share_free_slot(rrt__fair_share *share, rrt__client *client);
 
 // `always`: for what is small and cannot be refused.
 bool rrt__share_take_bytes(rrt__fair_share *share, rrt__client *client, size_t bytes, bool always);

@@ -7,13 +7,13 @@
 #include "base/memory.h"
 
 enum {
-    RRT__MOST_STOPS = 4,
-    RRT__MOST_STOP_BYTES = 1024, // of each: every token made is compared with them
+    RRT__MAX_STOPS = 4,
+    RRT__MAX_STOP_BYTES = 1024, // of each: every token made is compared with them
 };
 
 typedef struct rrt__stops {
-    char *texts[RRT__MOST_STOPS]; // not empty
-    size_t lengths[RRT__MOST_STOPS];
+    char *texts[RRT__MAX_STOPS]; // not empty
+    size_t lengths[RRT__MAX_STOPS];
     size_t count;
 } rrt__stops;
 

@@ -40,7 +40,7 @@ static rrt_status tokenize(const rrt__server *server, const json_t *body, json_t
     for (size_t i = 0; i < count; i++) json_array_append_new(tokens, json_integer(ids[i]));
     rrt_ids_free(ids);
     *out = json_pack("{s:o, s:I, s:I}", "tokens", tokens, "count", (json_int_t)count, "max_model_len",
-                     (json_int_t)server->most_tokens);
+                     (json_int_t)server->max_tokens);
     return RRT_STATUS_OK;
 }
 
@@ -80,12 +80,12 @@ static void answer(rrt__server *server, rrt__exchange *exchange, rrt__tokens_fun
 {
     rrt_error err = {0};
     json_t *body, *reply = NULL;
-    if (!rrt__answer_unless_object(server, exchange, &body)) return;
+    if (!rrt__respond_unless_object(server, exchange, &body)) return;
     rrt_status status = function(server, body, &reply, &err);
     if (status)
-        rrt__answer_failure(exchange, &err);
+        rrt__respond_failure(exchange, &err);
     else
-        rrt__answer_json(exchange, 200, reply);
+        rrt__respond_json(exchange, 200, reply);
     json_decref(body);
 }
 
@@ -110,10 +110,10 @@ void rrt__api_tokenizer_info(rrt__server *server, rrt__exchange *exchange)
 {
     const rrt_tokenizer *t = server->tokenizer;
     json_t *eos = special(t, rrt_tokenizer_eos(t));
-    rrt__answer_json(exchange, 200,
-                     json_pack("{s:s, s:o, s:O, s:o, s:s?, s:b, s:i, s:I}", "tokenizer_class", "rrt",
-                               "bos_token", special(t, rrt_tokenizer_bos(t)), "eos_token", eos, "pad_token",
-                               eos, "chat_template", rrt__tokenizer_chat_template(t), "add_bos_token",
-                               rrt_tokenizer_adds_bos(t), "vocab_size", rrt_tokenizer_vocab(t),
-                               "model_max_length", (json_int_t)server->most_tokens));
+    rrt__respond_json(exchange, 200,
+                      json_pack("{s:s, s:o, s:O, s:o, s:s?, s:b, s:i, s:I}", "tokenizer_class", "rrt",
+                                "bos_token", special(t, rrt_tokenizer_bos(t)), "eos_token", eos, "pad_token",
+                                eos, "chat_template", rrt__tokenizer_chat_template(t), "add_bos_token",
+                                rrt_tokenizer_adds_bos(t), "vocab_size", rrt_tokenizer_vocab(t),
+                                "model_max_length", (json_int_t)server->max_tokens));
 }

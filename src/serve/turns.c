@@ -1,13 +1,14 @@
-// Whose turn it is: choices wait here, not in the engine, and each place that falls free goes to the client
-// that has the fewest, or got its last one longest ago, then to the job of which the same is true, then to
-// the oldest. So the prompts of one request do not keep others waiting until all of them have run. Who is new
-// counts as if it had just got a place: else who always comes anew would always be first.
+// Whose turn it is: choices wait here, not in the engine, and each batch slot that falls free goes to the
+// client that has the fewest, or got its last one longest ago, then to the completion of which the same is
+// true, then to the oldest. So the prompts of one request do not keep others waiting until all of them have
+// run. Who is new counts as if it had just got a batch slot: else who always comes anew would always be
+// first.
 #include "serve/server_inside.h"
 
 static rrt_request request_of(const rrt__choice *c)
 {
-    const rrt__parameters *p = &c->job->parameters;
-    const rrt__server *server = c->job->server;
+    const rrt__parameters *p = &c->completion->parameters;
+    const rrt__server *server = c->completion->server;
     bool wants = p->logprobs != RRT__NO_LOGPROBS;
     return (rrt_request){
         .prompt = c->prompt,
@@ -27,46 +28,46 @@ static rrt_request request_of(const rrt__choice *c)
     };
 }
 
-// What the engine cannot do is known at once, and not when it is the job's turn: the longest prompt is put
-// into it, and taken back.
-static rrt_status check(rrt__job *job, rrt_error *err)
+// What the engine cannot do is known at once, and not when it is the completion's turn: the longest prompt is
+// put into it, and taken back.
+static rrt_status check(rrt__completion *completion, rrt_error *err)
 {
-    const rrt__choice *longest = job->choices;
+    const rrt__choice *longest = completion->choices;
     uint64_t id;
-    for (size_t i = 1; i < job->n_choices; i++)
-        if (job->choices[i].prompt_tokens > longest->prompt_tokens) longest = &job->choices[i];
+    for (size_t i = 1; i < completion->n_choices; i++)
+        if (completion->choices[i].prompt_tokens > longest->prompt_tokens) longest = &completion->choices[i];
     const rrt_request request = request_of(longest);
-    RRT__TRY(rrt_engine_submit(job->server->engine, &request, &id, err));
-    rrt_engine_cancel(job->server->engine, id);
+    RRT__TRY(rrt_engine_submit(completion->server->engine, &request, &id, err));
+    rrt_engine_cancel(completion->server->engine, id);
     return RRT_STATUS_OK;
 }
 
-static void take(rrt__server *server, rrt__job *job)
+static void take(rrt__server *server, rrt__completion *completion)
 {
     rrt_error err = {0};
-    rrt__job **last = &server->jobs;
+    rrt__completion **last = &server->completions;
     while (*last) last = &(*last)->next;
-    job->next = NULL;
-    *last = job;
-    server->n_waiting += job->n_choices;
-    rrt__client *client = rrt__exchange_client(job->exchange);
-    job->turn = server->n_turns;
+    completion->next = NULL;
+    *last = completion;
+    server->n_waiting += completion->n_choices;
+    rrt__client *client = rrt__exchange_client(completion->exchange);
+    completion->turn = server->n_turns;
     if (!client->turn) client->turn = server->n_turns;
-    if (check(job, &err)) {
-        job->error = err;
-        rrt__job_cancel(job);
+    if (check(completion, &err)) {
+        completion->error = err;
+        rrt__completion_cancel(completion);
     }
 }
 
-void rrt__jobs_take(rrt__server *server, rrt__job *incoming)
+void rrt__completions_take(rrt__server *server, rrt__completion *incoming)
 {
-    for (rrt__job *job = incoming, *next; job; job = next) {
-        next = job->next;
-        take(server, job);
+    for (rrt__completion *completion = incoming, *next; completion; completion = next) {
+        next = completion->next;
+        take(server, completion);
     }
 }
 
-static bool comes_before(const rrt__job *a, const rrt__job *b)
+static bool comes_before(const rrt__completion *a, const rrt__completion *b)
 {
     const rrt__client *of_a = rrt__exchange_client(a->exchange), *of_b = rrt__exchange_client(b->exchange);
     if (of_a->running != of_b->running) return of_a->running < of_b->running;
@@ -74,32 +75,33 @@ static bool comes_before(const rrt__job *a, const rrt__job *b)
     return a->n_running != b->n_running ? a->n_running < b->n_running : a->turn < b->turn;
 }
 
-static rrt__job *next_job(const rrt__server *server)
+static rrt__completion *next_completion(const rrt__server *server)
 {
-    rrt__job *next = NULL;
-    for (rrt__job *job = server->jobs; job; job = job->next)
-        if (job->n_submitted < job->n_choices && (!next || comes_before(job, next))) next = job;
+    rrt__completion *next = NULL;
+    for (rrt__completion *completion = server->completions; completion; completion = completion->next)
+        if (completion->n_submitted < completion->n_choices && (!next || comes_before(completion, next)))
+            next = completion;
     return next;
 }
 
-static void submit(rrt__server *server, rrt__job *job)
+static void submit(rrt__server *server, rrt__completion *completion)
 {
     rrt_error err = {0};
-    rrt__choice *c = &job->choices[job->n_submitted];
+    rrt__choice *c = &completion->choices[completion->n_submitted];
     rrt_request request = request_of(c);
     request.callback = rrt__worker_take_token;
     request.user = c;
     if (rrt_engine_submit(server->engine, &request, &c->request, &err)) {
-        job->error = err;
-        rrt__job_cancel(job);
+        completion->error = err;
+        rrt__completion_cancel(completion);
         return;
     }
-    job->n_submitted++;
+    completion->n_submitted++;
     server->n_waiting--;
-    job->n_running++;
-    rrt__client *client = rrt__exchange_client(job->exchange);
+    completion->n_running++;
+    rrt__client *client = rrt__exchange_client(completion->exchange);
     client->running++;
-    job->turn = client->turn = ++server->n_turns;
+    completion->turn = client->turn = ++server->n_turns;
     rrt__free(c->prompt); // the engine has its own
     c->prompt = NULL;
     rrt__choice **last = &server->choices;
@@ -108,13 +110,13 @@ static void submit(rrt__server *server, rrt__job *job)
     *last = c;
 }
 
-void rrt__jobs_submit(rrt__server *server)
+void rrt__completions_submit(rrt__server *server)
 {
     rrt_engine_stats stats;
-    rrt__job *job;
+    rrt__completion *completion;
     if (!server->n_waiting) return;
     rrt_engine_describe(server->engine, &stats);
     if (stats.waiting) return; // for pages, and nobody may overtake it
     size_t free = server->options.engine.requests - stats.running;
-    while (free-- && (job = next_job(server))) submit(server, job);
+    while (free-- && (completion = next_completion(server))) submit(server, completion);
 }

@@ -68,9 +68,9 @@ static size_t count_in(const char *names)
 }
 
 rrt_status rrt__bind(rrt__run *run, const rrt__arguments *arguments, const char *what, const char *names,
-                     int needed, rrt__value out[RRT__MOST_PARAMETERS])
+                     int needed, rrt__value out[RRT__MAX_PARAMETERS])
 {
-    for (int i = 0; i < RRT__MOST_PARAMETERS; i++) out[i] = (rrt__value){0};
+    for (int i = 0; i < RRT__MAX_PARAMETERS; i++) out[i] = (rrt__value){0};
     if (arguments->count > count_in(names))
         return rrt__run_fail(run, RRT_STATUS_FORMAT, "'%s' takes %zu arguments, not %zu", what,
                              count_in(names), arguments->count);
@@ -187,7 +187,7 @@ static rrt_status call_joiner(rrt__cycler *joiner, rrt__value *out)
 rrt_status rrt__call(rrt__run *run, const rrt__value *callee, const rrt__arguments *arguments,
                      rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     switch (callee->kind) {
     case RRT__VALUE_MACRO:
         return rrt__call_macro(run, callee->macro, arguments, out);

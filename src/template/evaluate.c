@@ -6,15 +6,15 @@
 rrt_status rrt__work(rrt__run *run, size_t bytes)
 {
     run->work += 1 + bytes / 64;
-    if (run->work <= RRT__TEMPLATE_MOST_WORK) return RRT_STATUS_OK;
+    if (run->work <= RRT__TEMPLATE_MAX_WORK) return RRT_STATUS_OK;
     return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "the template does not come to an end in time");
 }
 
 rrt_status rrt__enter(rrt__run *run)
 {
-    if (++run->depth <= RRT__TEMPLATE_MOST_DEPTH) return RRT_STATUS_OK;
+    if (++run->depth <= RRT__TEMPLATE_MAX_DEPTH) return RRT_STATUS_OK;
     return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "the template goes deeper than %d levels",
-                         RRT__TEMPLATE_MOST_DEPTH);
+                         RRT__TEMPLATE_MAX_DEPTH);
 }
 
 rrt_status rrt__check_defined(rrt__run *run, const rrt__value *value)

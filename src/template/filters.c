@@ -9,7 +9,7 @@
 static rrt_status filter_case(rrt__run *run, const rrt__value *self, const rrt__arguments *arguments,
                               rrt__case to, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS], text;
+    rrt__value none[RRT__MAX_PARAMETERS], text;
     RRT__TRY(rrt__bind(run, arguments, "a filter", "", 0, none));
     RRT__TRY(rrt__str(run, self, &text));
     return rrt__text_case(run, &text, to, out);
@@ -37,7 +37,7 @@ static rrt_status filter_capitalize(rrt__run *run, const rrt__value *self, const
 static rrt_status filter_title(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS], text, piece;
+    rrt__value none[RRT__MAX_PARAMETERS], text, piece;
     bool begins = true;
     RRT__TRY(rrt__bind(run, a, "title", "", 0, none));
     RRT__TRY(rrt__str(run, self, &text));
@@ -59,7 +59,7 @@ static rrt_status filter_title(rrt__run *run, const rrt__value *self, const rrt_
 
 static rrt_status filter_trim(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], text;
+    rrt__value given[RRT__MAX_PARAMETERS], text;
     RRT__TRY(rrt__bind(run, a, "trim", "chars", 0, given));
     RRT__TRY(rrt__str(run, self, &text));
     bool has = rrt__is_text(&given[0]);
@@ -71,7 +71,7 @@ static rrt_status filter_trim(rrt__run *run, const rrt__value *self, const rrt__
 static rrt_status filter_string(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                 rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "string", "", 0, none));
     return rrt__str(run, self, out);
 }
@@ -94,7 +94,7 @@ static rrt_status filter_escape(rrt__run *run, const rrt__value *self, const rrt
 static rrt_status filter_default(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                  rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "default", "default_value boolean", 0, given));
     bool takes = self->kind == RRT__VALUE_UNDEFINED || (rrt__is_true(&given[1]) && !rrt__is_true(self));
     *out = takes ? given[0] : *self;
@@ -104,7 +104,7 @@ static rrt_status filter_default(rrt__run *run, const rrt__value *self, const rr
 static rrt_status filter_length(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                 rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "length", "", 0, none));
     size_t length = 0;
     if (rrt__is_text(self)) {
@@ -124,7 +124,7 @@ static rrt_status filter_length(rrt__run *run, const rrt__value *self, const rrt
 static rrt_status filter_replace(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                  rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], text, old, fresh;
+    rrt__value given[RRT__MAX_PARAMETERS], text, old, fresh;
     RRT__TRY(rrt__bind(run, a, "replace", "old new count", 2, given));
     RRT__TRY(rrt__str(run, self, &text));
     RRT__TRY(rrt__str(run, &given[0], &old));
@@ -188,7 +188,7 @@ static rrt_status text_to_int(rrt__run *run, const rrt__value *text, int base, r
 
 static rrt_status filter_int(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     bool is = false;
     RRT__TRY(rrt__bind(run, a, "int", "default base", 0, given));
     RRT__TRY(rrt__check_defined(run, self));
@@ -210,7 +210,7 @@ static rrt_status filter_int(rrt__run *run, const rrt__value *self, const rrt__a
 static rrt_status filter_float(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     double real;
     RRT__TRY(rrt__bind(run, a, "float", "default", 0, given));
     RRT__TRY(rrt__check_defined(run, self));
@@ -232,7 +232,7 @@ static rrt_status need_number(rrt__run *run, const rrt__value *self, const char 
 
 static rrt_status filter_abs(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "abs", "", 0, none));
     RRT__TRY(need_number(run, self, "abs"));
     const rrt__value zero = rrt__int(0);
@@ -246,7 +246,7 @@ static rrt_status filter_abs(rrt__run *run, const rrt__value *self, const rrt__a
 static rrt_status filter_round(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     char digits[400];
     RRT__TRY(rrt__bind(run, a, "round", "precision method", 0, given));
     RRT__TRY(need_number(run, self, "round"));
@@ -273,7 +273,7 @@ static rrt_status filter_round(rrt__run *run, const rrt__value *self, const rrt_
 static rrt_status filter_indent(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                 rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], lines, indent, newline;
+    rrt__value given[RRT__MAX_PARAMETERS], lines, indent, newline;
     RRT__TRY(rrt__bind(run, a, "indent", "width first blank", 0, given));
     RRT__TRY(rrt__check_defined(run, self));
     if (!rrt__is_text(self) || self->is_markup)

@@ -4,7 +4,7 @@
 
 #include "template/methods.h"
 
-enum { MOST_RANGE = 100000 }; // Jinja's sandbox
+enum { MAX_RANGE = 100000 }; // Jinja's sandbox
 
 static uint64_t count_range(int64_t start, int64_t stop, int64_t step)
 {
@@ -17,7 +17,7 @@ static uint64_t count_range(int64_t start, int64_t stop, int64_t step)
 static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     (void)self;
     RRT__TRY(rrt__bind(run, a, "range", "start stop step", 1, given));
     for (size_t i = 0; i < a->count; i++)
@@ -27,8 +27,8 @@ static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt_
     int64_t stop = rrt__whole(&given[a->count > 1 ? 1 : 0]);
     if (!step) return rrt__run_fail(run, RRT_STATUS_FORMAT, "range with a step of 0");
     uint64_t count = count_range(start, stop, step);
-    if (count > MOST_RANGE)
-        return rrt__run_fail(run, RRT_STATUS_FORMAT, "a range of more than %d numbers", MOST_RANGE);
+    if (count > MAX_RANGE)
+        return rrt__run_fail(run, RRT_STATUS_FORMAT, "a range of more than %d numbers", MAX_RANGE);
     RRT__TRY(rrt__value_list_new(run, RRT__VALUE_RANGE, 0, out));
     out->sequence->items = NULL;
     out->sequence->count = count;
@@ -83,7 +83,7 @@ static rrt_status global_namespace(rrt__run *run, const rrt__value *self, const 
 static rrt_status global_raise(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], text;
+    rrt__value given[RRT__MAX_PARAMETERS], text;
     (void)self;
     (void)out;
     RRT__TRY(rrt__bind(run, a, "raise_exception", "message", 1, given));
@@ -95,7 +95,7 @@ static rrt_status global_raise(rrt__run *run, const rrt__value *self, const rrt_
 static rrt_status global_strftime(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                   rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     char format[256], text[1024];
     struct tm local;
     (void)self;
@@ -140,7 +140,7 @@ static rrt_status global_cycler(rrt__run *run, const rrt__value *self, const rrt
 static rrt_status global_joiner(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                 rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     (void)self;
     RRT__TRY(rrt__bind(run, a, "joiner", "sep", 0, given));
     if (given[0].kind == RRT__VALUE_MISSING) RRT__TRY(rrt__text_copy(run, ", ", 2, 0, &given[0]));

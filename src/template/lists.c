@@ -4,7 +4,7 @@
 #include "template/run.h"
 
 static rrt_status items_for(rrt__run *run, const rrt__value *self, const rrt__arguments *a, const char *what,
-                            const char *names, int needed, rrt__value given[RRT__MOST_PARAMETERS],
+                            const char *names, int needed, rrt__value given[RRT__MAX_PARAMETERS],
                             rrt__value_list *items)
 {
     RRT__TRY(rrt__bind(run, a, what, names, needed, given));
@@ -18,7 +18,7 @@ static bool is_given(const rrt__value *value)
 
 static rrt_status filter_list(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "list", "", 0, given, &items));
     RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, items.count, out));
@@ -29,7 +29,7 @@ static rrt_status filter_list(rrt__run *run, const rrt__value *self, const rrt__
 static rrt_status filter_first(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "first", "", 0, given, &items));
     // The others of an iterator are still to come.
@@ -46,7 +46,7 @@ static rrt_status check_reversible(rrt__run *run, const rrt__value *self)
 
 static rrt_status filter_last(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     RRT__TRY(check_reversible(run, self));
     RRT__TRY(items_for(run, self, a, "last", "", 0, given, &items));
@@ -56,7 +56,7 @@ static rrt_status filter_last(rrt__run *run, const rrt__value *self, const rrt__
 
 static rrt_status filter_join(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], separator;
+    rrt__value given[RRT__MAX_PARAMETERS], separator;
     rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "join", "d attribute", 0, given, &items));
     RRT__TRY(rrt__text_copy(run, "", 0, 0, &separator));
@@ -74,7 +74,7 @@ static rrt_status filter_join(rrt__run *run, const rrt__value *self, const rrt__
 static rrt_status filter_reverse(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                  rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     bool is_text = rrt__is_text(self);
     RRT__TRY(items_for(run, self, a, "reverse", "", 0, given, &items));
@@ -177,7 +177,7 @@ static rrt_status collect(rrt__run *run, const keyed *sorted, size_t count, rrt_
 
 static rrt_status filter_sort(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     keyed *sorted;
     RRT__TRY(items_for(run, self, a, "sort", "reverse case_sensitive attribute", 0, given, &items));
@@ -197,7 +197,7 @@ static rrt_status pairs_of(rrt__run *run, const rrt__value *dict, rrt__kind kind
 static rrt_status filter_dictsort(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                   rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], pairs, which;
+    rrt__value given[RRT__MAX_PARAMETERS], pairs, which;
     keyed *sorted;
     RRT__TRY(rrt__bind(run, a, "dictsort", "case_sensitive by reverse", 0, given));
     RRT__TRY(pairs_of(run, self, RRT__VALUE_LIST, &pairs));
@@ -213,7 +213,7 @@ static rrt_status filter_dictsort(rrt__run *run, const rrt__value *self, const r
 static rrt_status filter_items(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "items", "", 0, none));
     if (self->kind == RRT__VALUE_UNDEFINED) return rrt__value_list_new(run, RRT__VALUE_ITERATOR, 0, out);
     return pairs_of(run, self, RRT__VALUE_ITERATOR, out);
@@ -223,7 +223,7 @@ static rrt_status filter_items(rrt__run *run, const rrt__value *self, const rrt_
 static rrt_status extreme(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool is_max,
                           rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     keyed *keys;
     size_t best = 0;
@@ -252,7 +252,7 @@ static rrt_status filter_max(rrt__run *run, const rrt__value *self, const rrt__a
 static rrt_status filter_unique(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                 rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], seen, *there;
+    rrt__value given[RRT__MAX_PARAMETERS], seen, *there;
     rrt__value_list items;
     keyed *keys;
     RRT__TRY(items_for(run, self, a, "unique", "case_sensitive attribute", 0, given, &items));
@@ -270,7 +270,7 @@ static rrt_status filter_unique(rrt__run *run, const rrt__value *self, const rrt
 
 static rrt_status filter_sum(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], item, before;
+    rrt__value given[RRT__MAX_PARAMETERS], item, before;
     rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "sum", "attribute start", 0, given, &items));
     *out = given[1].kind == RRT__VALUE_MISSING ? rrt__int(0) : given[1];
@@ -296,7 +296,7 @@ static rrt__arguments behind(const rrt__arguments *a, size_t skipped)
 
 static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS] = {0}, value;
+    rrt__value given[RRT__MAX_PARAMETERS] = {0}, value;
     rrt__value_list items;
     rrt__arguments rest = {0};
     const rrt__filter *filter = NULL;
@@ -380,7 +380,7 @@ static rrt_status filter_rejectattr(rrt__run *run, const rrt__value *self, const
 static rrt_status filter_batch(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], batch;
+    rrt__value given[RRT__MAX_PARAMETERS], batch;
     rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "batch", "linecount fill_with", 1, given, &items));
     if (!rrt__is_whole(&given[0]) || rrt__whole(&given[0]) < 1 || rrt__whole(&given[0]) > 1 << 20)

@@ -5,7 +5,7 @@
 
 static rrt_status dict_get(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS], *there;
+    rrt__value given[RRT__MAX_PARAMETERS], *there;
     if (a->n_named) return rrt__run_fail(run, RRT_STATUS_FORMAT, "get takes no arguments by name");
     RRT__TRY(rrt__bind(run, a, "get", "key default", 1, given));
     RRT__TRY(rrt__dict_find(run, self->dict, &given[0], &there));
@@ -15,7 +15,7 @@ static rrt_status dict_get(rrt__run *run, const rrt__value *self, const rrt__arg
 
 static rrt_status dict_items(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "items", "", 0, none));
     RRT__TRY(rrt__dict_items(run, self->dict, RRT__VALUE_VIEW, out));
     out->sequence->name = "dict_items";
@@ -24,7 +24,7 @@ static rrt_status dict_items(rrt__run *run, const rrt__value *self, const rrt__a
 
 static rrt_status dict_keys(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "keys", "", 0, none));
     RRT__TRY(rrt__value_list_new(run, RRT__VALUE_VIEW, self->dict->count, out));
     out->sequence->name = "dict_keys";
@@ -35,7 +35,7 @@ static rrt_status dict_keys(rrt__run *run, const rrt__value *self, const rrt__ar
 
 static rrt_status dict_values(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "values", "", 0, none));
     RRT__TRY(rrt__value_list_new(run, RRT__VALUE_VIEW, self->dict->count, out));
     out->sequence->name = "dict_values";
@@ -46,7 +46,7 @@ static rrt_status dict_values(rrt__run *run, const rrt__value *self, const rrt__
 
 static rrt_status dict_copy(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "copy", "", 0, none));
     RRT__TRY(rrt__dict_new(run, out));
     for (size_t i = 0; i < self->dict->count; i++)
@@ -56,7 +56,7 @@ static rrt_status dict_copy(rrt__run *run, const rrt__value *self, const rrt__ar
 
 static rrt_status list_copy(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "copy", "", 0, none));
     RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, self->sequence->count, out));
     for (size_t i = 0; i < self->sequence->count; i++)
@@ -66,7 +66,7 @@ static rrt_status list_copy(rrt__run *run, const rrt__value *self, const rrt__ar
 
 static rrt_status list_count(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     int64_t count = 0;
     RRT__TRY(rrt__bind(run, a, "count", "value", 1, given));
     for (size_t i = 0; i < self->sequence->count; i++) {
@@ -81,7 +81,7 @@ static rrt_status list_count(rrt__run *run, const rrt__value *self, const rrt__a
 
 static rrt_status list_index(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "index", "value", 1, given));
     for (size_t i = 0; i < self->sequence->count; i++) {
         bool same;
@@ -116,7 +116,7 @@ static rrt_status loop_changed(rrt__run *run, const rrt__value *self, const rrt_
 
 static rrt_status cycler_next(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "next", "", 0, none));
     rrt__cycler *cycler = self->cycler;
     *out = cycler->items->items[cycler->at];
@@ -127,7 +127,7 @@ static rrt_status cycler_next(rrt__run *run, const rrt__value *self, const rrt__
 static rrt_status cycler_reset(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "reset", "", 0, none));
     self->cycler->at = 0;
     *out = rrt__none();

@@ -239,9 +239,9 @@ static bool is_end(const rrt__parser *p, const char *const *ends)
 // Everything up to the tag of one of these names, at which the parser then is; ends NULL: up to the end.
 static rrt_status parse_until(rrt__parser *p, const char *const *ends, rrt__node **out)
 {
-    if (++p->depth > RRT__TEMPLATE_MOST_NESTING)
+    if (++p->depth > RRT__TEMPLATE_MAX_NESTING)
         return rrt__parse_fail(p, RRT_STATUS_UNSUPPORTED, "more than %d things in each other",
-                               RRT__TEMPLATE_MOST_NESTING);
+                               RRT__TEMPLATE_MAX_NESTING);
     while (p->at->kind != RRT__LEX_END) {
         if (p->at->kind == RRT__LEX_DATA) {
             RRT__TRY(rrt__node_new(p, RRT__NODE_DATA, out));

@@ -81,9 +81,9 @@ rrt_status rrt__parse_name(rrt__parser *p, const rrt__name **out)
 
 static rrt_status enter(rrt__parser *p)
 {
-    if (++p->depth <= RRT__TEMPLATE_MOST_NESTING) return RRT_STATUS_OK;
+    if (++p->depth <= RRT__TEMPLATE_MAX_NESTING) return RRT_STATUS_OK;
     return rrt__parse_fail(p, RRT_STATUS_UNSUPPORTED, "more than %d things in each other",
-                           RRT__TEMPLATE_MOST_NESTING);
+                           RRT__TEMPLATE_MAX_NESTING);
 }
 
 // --- primaries ------------------------------------------------------------------------------------------

@@ -92,12 +92,12 @@ typedef struct rrt__arguments {
     size_t n_named;
 } rrt__arguments;
 
-enum { RRT__MOST_PARAMETERS = 8 };
+enum { RRT__MAX_PARAMETERS = 8 };
 
 // Deals arguments out to parameters by position and name: out[i] is MISSING where one was not given. names:
 // in order, with spaces between; the first `needed` have to be there. what: for errors.
 rrt_status rrt__bind(rrt__run *run, const rrt__arguments *arguments, const char *what, const char *names,
-                     int needed, rrt__value out[RRT__MOST_PARAMETERS]);
+                     int needed, rrt__value out[RRT__MAX_PARAMETERS]);
 rrt_status rrt__call(rrt__run *run, const rrt__value *callee, const rrt__arguments *arguments,
                      rrt__value *out);
 // Evaluates a call's arguments.

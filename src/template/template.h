@@ -12,12 +12,12 @@
 
 // What a template may take: it is somebody else's program.
 enum {
-    RRT__TEMPLATE_MOST_BYTES = 512 << 10, // of its source
-    RRT__TEMPLATE_MOST_MEMORY = 40 << 20, // compiled; and again for each rendering
-    RRT__TEMPLATE_MOST_OUTPUT = 8 << 20,  // of one string, the result among them
-    RRT__TEMPLATE_MOST_WORK = 1 << 24,    // nodes evaluated, and 64 bytes looked at count as one
-    RRT__TEMPLATE_MOST_NESTING = 200,     // of what stands in each other
-    RRT__TEMPLATE_MOST_DEPTH = 1000,      // of evaluation, macros in macros among it
+    RRT__TEMPLATE_MAX_BYTES = 512 << 10, // of its source
+    RRT__TEMPLATE_MAX_MEMORY = 40 << 20, // compiled; and again for each rendering
+    RRT__TEMPLATE_MAX_OUTPUT = 8 << 20,  // of one string, the result among them
+    RRT__TEMPLATE_MAX_WORK = 1 << 24,    // nodes evaluated, and 64 bytes looked at count as one
+    RRT__TEMPLATE_MAX_NESTING = 200,     // of what stands in each other
+    RRT__TEMPLATE_MAX_DEPTH = 1000,      // of evaluation, macros in macros among it
 };
 
 typedef struct rrt__template rrt__template; // read-only after compiling: any number of threads may share it

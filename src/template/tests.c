@@ -33,7 +33,7 @@ KIND_TEST(escaped, self->is_markup)
 
 static rrt_status compare(rrt__run *run, int op, const rrt__value *self, const rrt__arguments *a, bool *out)
 {
-    rrt__value other[RRT__MOST_PARAMETERS];
+    rrt__value other[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "a test", "other", 1, other));
     return rrt__compare(run, op, self, &other[0], out);
 }
@@ -77,7 +77,7 @@ static rrt_status test_odd(rrt__run *run, const rrt__value *self, const rrt__arg
 
 static rrt_status test_divisibleby(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool *out)
 {
-    rrt__value by[RRT__MOST_PARAMETERS];
+    rrt__value by[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "divisibleby", "num", 1, by));
     return remainder_is(run, self, &by[0], 0, out);
 }

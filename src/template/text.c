@@ -17,9 +17,9 @@ static rrt_status make(rrt__run *run, uint32_t capacity, rrt__value *out)
 
 static rrt_status check_length(rrt__run *run, size_t length)
 {
-    if (length <= RRT__TEMPLATE_MOST_OUTPUT) return RRT_STATUS_OK;
+    if (length <= RRT__TEMPLATE_MAX_OUTPUT) return RRT_STATUS_OK;
     return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "a text of more than %d MB",
-                         RRT__TEMPLATE_MOST_OUTPUT >> 20);
+                         RRT__TEMPLATE_MAX_OUTPUT >> 20);
 }
 
 rrt_status rrt__text_borrow(rrt__run *run, const char *data, size_t length, unsigned char mark,

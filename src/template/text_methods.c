@@ -18,7 +18,7 @@ rrt_status rrt__need_text(rrt__run *run, const rrt__value *value, const char *wh
 static rrt_status strip(rrt__run *run, const rrt__value *self, const rrt__arguments *a, int side,
                         rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "strip", "chars", 0, given));
     bool has = given[0].kind != RRT__VALUE_MISSING && given[0].kind != RRT__VALUE_NONE;
     if (has) RRT__TRY(rrt__need_text(run, &given[0], "strip"));
@@ -71,7 +71,7 @@ static rrt_status affix(rrt__run *run, const rrt__value *self, const rrt__argume
                         rrt__value *out)
 {
     const char *what = at_end ? "endswith" : "startswith";
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     size_t begin, stop;
     RRT__TRY(rrt__bind(run, a, what, "prefix start end", 1, given));
     RRT__TRY(part_of(run, self, &given[1], &given[2], &begin, &stop));
@@ -106,7 +106,7 @@ static rrt_status text_endswith(rrt__run *run, const rrt__value *self, const rrt
 static rrt_status find(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool last,
                        rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     size_t begin, stop, at = SIZE_MAX;
     RRT__TRY(rrt__bind(run, a, "find", "sub start end", 1, given));
     RRT__TRY(rrt__need_text(run, &given[0], "find"));
@@ -152,7 +152,7 @@ static rrt_status text_rindex(rrt__run *run, const rrt__value *self, const rrt__
 
 static rrt_status text_count(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     int64_t count = 0;
     RRT__TRY(rrt__bind(run, a, "count", "sub", 1, given));
     RRT__TRY(rrt__need_text(run, &given[0], "count"));
@@ -168,7 +168,7 @@ static rrt_status text_count(rrt__run *run, const rrt__value *self, const rrt__a
 static rrt_status text_replace(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "replace", "old new count", 2, given));
     RRT__TRY(rrt__need_text(run, &given[0], "replace"));
     RRT__TRY(rrt__need_text(run, &given[1], "replace"));
@@ -183,7 +183,7 @@ static rrt_status text_replace(rrt__run *run, const rrt__value *self, const rrt_
 static rrt_status remove_affix(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool at_end,
                                rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "removeprefix", "affix", 1, given));
     RRT__TRY(rrt__need_text(run, &given[0], "removeprefix"));
     size_t n = has_affix(self, &given[0], at_end) ? given[0].text.length : 0;
@@ -207,7 +207,7 @@ static rrt_status text_removesuffix(rrt__run *run, const rrt__value *self, const
 
 static rrt_status text_join(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     RRT__TRY(rrt__bind(run, a, "join", "iterable", 1, given));
     RRT__TRY(rrt__items_of(run, &given[0], &items));
@@ -226,7 +226,7 @@ static rrt_status text_join(rrt__run *run, const rrt__value *self, const rrt__ar
 static rrt_status change_case(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__case to,
                               rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "a method", "", 0, none));
     return rrt__text_case(run, self, to, out);
 }
@@ -256,7 +256,7 @@ static rrt_status text_capitalize(rrt__run *run, const rrt__value *self, const r
 static rrt_status justify(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool left,
                           rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "ljust", "width fillchar", 1, given));
     if (!rrt__is_whole(&given[0])) return rrt__run_fail(run, RRT_STATUS_FORMAT, "a width has to be whole");
     if (given[1].kind == RRT__VALUE_MISSING) RRT__TRY(rrt__text_copy(run, " ", 1, 0, &given[1]));
@@ -308,7 +308,7 @@ static bool is_letter_or_digit(utf8proc_int32_t c)
 static rrt_status all_are(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                           character_test *test, rrt__value *out)
 {
-    rrt__value none[RRT__MOST_PARAMETERS];
+    rrt__value none[RRT__MAX_PARAMETERS];
     const char *data = rrt__text_data(self);
     bool holds = self->text.length > 0;
     RRT__TRY(rrt__bind(run, a, "a method", "", 0, none));

@@ -81,7 +81,7 @@ static rrt_status rsplit_at(rrt__run *run, const rrt__value *text, const rrt__va
 static rrt_status split(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool from_right,
                         rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "split", "sep maxsplit", 0, given));
     int64_t most = rrt__is_whole(&given[1]) ? rrt__whole(&given[1]) : -1;
     RRT__TRY(rrt__work(run, self->text.length));
@@ -141,7 +141,7 @@ bool rrt__ends_line(const rrt__value *text)
 rrt_status rrt__text_splitlines(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                 rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "splitlines", "keepends", 0, given));
     return rrt__split_lines(run, self, rrt__is_true(&given[0]), out);
 }
@@ -149,7 +149,7 @@ rrt_status rrt__text_splitlines(rrt__run *run, const rrt__value *self, const rrt
 static rrt_status partition(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool last,
                             rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     size_t length = self->text.length;
     RRT__TRY(rrt__bind(run, a, "partition", "sep", 1, given));
     RRT__TRY(rrt__need_text(run, &given[0], "partition"));

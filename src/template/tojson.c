@@ -197,7 +197,7 @@ static rrt_status read_separators(writer *w, const rrt__value *given)
 rrt_status rrt__filter_tojson(rrt__run *run, const rrt__value *self, const rrt__arguments *arguments,
                               rrt__value *out)
 {
-    rrt__value given[RRT__MOST_PARAMETERS];
+    rrt__value given[RRT__MAX_PARAMETERS];
     writer w = {.run = run, .out = out};
     RRT__TRY(rrt__bind(run, arguments, "tojson", "ensure_ascii indent separators sort_keys", 0, given));
     w.is_ascii = rrt__is_true(&given[0]);

@@ -256,9 +256,9 @@ rrt_status rrt__chat_run(const rrt_chat *chat, const json_t *messages, const rrt
 static rrt_status make_ids(const rrt_chat *chat, const rrt__rendered *r, const rrt__render_options *o,
                            rrt_chat_prompt *out, rrt_error *err)
 {
-    if (!chat->tokenizer || o->text_only || (o->most_bytes && r->text.length > o->most_bytes) ||
-        (o->most_tokens &&
-         rrt__tokenizer_exceeds(chat->tokenizer, r->text.data, r->text.length, o->most_tokens)))
+    if (!chat->tokenizer || o->text_only || (o->max_bytes && r->text.length > o->max_bytes) ||
+        (o->max_tokens &&
+         rrt__tokenizer_exceeds(chat->tokenizer, r->text.data, r->text.length, o->max_tokens)))
         return RRT_STATUS_OK;
     RRT__TRY(rrt__chat_encode(chat->tokenizer, r, o, out, err));
     if (!rrt__chat_has_generation(chat, o)) return RRT_STATUS_OK;

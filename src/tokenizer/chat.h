@@ -9,9 +9,9 @@
 typedef struct rrt__render_options {
     const json_t *tools, *documents, *arguments;
     bool add_generation_prompt, continue_final_message;
-    bool text_only;                 // no ids
-    bool no_bos;                    // none in front that the template does not write itself
-    size_t most_bytes, most_tokens; // a text that certainly has more gets no ids; 0: any does
+    bool text_only;               // no ids
+    bool no_bos;                  // none in front that the template does not write itself
+    size_t max_bytes, max_tokens; // a text that certainly has more gets no ids; 0: any does
     long long now;
 } rrt__render_options;
 

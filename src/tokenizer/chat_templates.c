@@ -1,6 +1,6 @@
 // A model's chat templates, wherever they lie, as tokenizer_config.json's "chat_template": a string, or a
 // list of
-// {"name", "template"} where there are several. And their way back into GGUF.
+// {"name", "template"} where there are several. And their conversion back to GGUF.
 #include "tokenizer/chat_templates.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-// A tokenizer as metadata of a GGUF file: the way back of load_gguf.c.
+// A tokenizer as metadata of a GGUF file: the inverse of load_gguf.c.
 #include <stdio.h>
 #include <string.h>
 

@@ -33,11 +33,11 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
     if (o->teacher) RRT__TRY(rrt__model_check_vocabulary(model, o->teacher, err));
     if (o->match && !(o->teacher && o->teacher->plan.n_depths == model->plan.n_depths))
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "layer matching needs a teacher with a layer for each depth");
+                         "hidden-state distillation needs a teacher with a layer for each depth");
     if (o->match && model->shares_kv)
         return rrt__fail(
             err, RRT_STATUS_UNSUPPORTED,
-            "layer matching trains each depth by itself: loops that share keys and values cannot");
+            "hidden-state distillation trains each depth by itself: loops that share keys and values cannot");
     size_t rows = step.sequences * context, common = rrt__model_common_rows(model, o->teacher);
     RRT__TRY(rrt__alloc(&b->ids, rows + 1, sizeof *b->ids, "ids", err));
     for (size_t i = 0; i <= rows; i++) b->ids[i] = (int32_t)(rrt__random_bits(1, 0, i) % common);

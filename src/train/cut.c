@@ -14,7 +14,7 @@ enum {
     // text on either side holds.
     AROUND_BYTES = 4096,
     // Each takes three short encodes. A tokenizer that refuses so many is better given more text.
-    MOST_CANDIDATES = 64,
+    MAX_CANDIDATES = 64,
 };
 
 // Steps back from `at` to where a character begins.
@@ -54,7 +54,7 @@ rrt_status rrt__cut_find(const rrt_tokenizer *tokenizer, const char *text, size_
 {
     size_t ahead = length < 2 * AROUND_BYTES ? (length + 1) / 2 : AROUND_BYTES; // to be seen behind the cut
     int tried = 0;
-    for (size_t at = length - ahead; at > 0 && tried < MOST_CANDIDATES; at--) {
+    for (size_t at = length - ahead; at > 0 && tried < MAX_CANDIDATES; at--) {
         if (text[at - 1] != '\n' || is_space(text[at])) continue;
         // Behind the line break, or before it where it is the last of several spaces.
         for (size_t back = 0; back < 2 && at > back; back++, tried++) {

@@ -6,7 +6,7 @@
 
 // Of a piece. Encoding takes some 25 bytes of memory for each; a few kilobytes of .zst may unpack to any
 // number.
-enum { MOST_BYTES = 32 << 20 };
+enum { MAX_BYTES = 32 << 20 };
 
 void rrt__documents_close(rrt__documents *d)
 {
@@ -153,7 +153,7 @@ static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err
 {
     RRT__TRY(take_marked(d, piece, err));
     if (piece->length > 0) return RRT_STATUS_OK;
-    for (size_t want = d->piece_bytes; want <= MOST_BYTES; want *= 2) {
+    for (size_t want = d->piece_bytes; want <= MAX_BYTES; want *= 2) {
         RRT__TRY(fill(d, want, err));
         RRT__TRY(take_marked(d, piece, err));
         if (piece->length > 0) return RRT_STATUS_OK;
@@ -181,11 +181,11 @@ static rrt_status find_line(rrt__documents *d, size_t *length, bool *found, rrt_
         *found = end || left > 0;
         *length = end ? (size_t)(end - text) : left;
         if (end || d->ended) return RRT_STATUS_OK;
-        if (left >= MOST_BYTES) break;
+        if (left >= MAX_BYTES) break;
         size_t want = left < d->piece_bytes ? d->piece_bytes : 2 * left;
-        RRT__TRY(fill(d, want < MOST_BYTES ? want : MOST_BYTES, err));
+        RRT__TRY(fill(d, want < MAX_BYTES ? want : MAX_BYTES, err));
     }
-    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a line of more than %d bytes", MOST_BYTES);
+    rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a line of more than %d bytes", MAX_BYTES);
     rrt__hint(err, status, "break the document into several");
     return locate(d, status, 0, err);
 }

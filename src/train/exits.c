@@ -45,7 +45,7 @@ void rrt__exits_free(rrt__exits *e)
     *e = (rrt__exits){0};
 }
 
-// One exit on the way back.
+// One exit in the backward pass.
 typedef struct leaving {
     const rrt__pass *pass;
     rrt__exits *exits;
@@ -95,25 +95,25 @@ static void go_back(const leaving *l)
 }
 
 // Binary cross-entropy of the boundary's gate against "this exit's most likely token is the last one's".
-static void learn_gate(const leaving *l, const rrt__loss_inputs *question, rrt__loss_sums *sums)
+static void learn_gate(const leaving *l, const rrt__loss_inputs *inputs, rrt__loss_sums *sums)
 {
     const rrt__exits *e = l->exits;
     const rrt_model *model = e->tape->model;
     const float *hidden = boundary_of(l);
     const rrt__gate *gradient = &e->tape->gradient->gates[l->n - 1];
     size_t width = model->shape.hidden;
-    rrt__share share = rrt__team_share(l->pass->team, question->rows, 1),
+    rrt__share share = rrt__team_share(l->pass->team, inputs->rows, 1),
                columns = rrt__team_share(l->pass->team, width, 1);
     for (size_t r = share.begin; r < share.end; r++) {
         float logit = rrt__gate_logit(&model->gates[l->n - 1], hidden + r * width, width, &e->scale[r]);
         float agrees = e->best[r] == e->last[r] ? 1 : 0;
-        e->miss[r] = question->targets[r] < 0 ? 0 : question->weight * (1 / (1 + expf(-logit)) - agrees);
-        if (question->targets[r] >= 0)
+        e->miss[r] = inputs->targets[r] < 0 ? 0 : inputs->weight * (1 / (1 + expf(-logit)) - agrees);
+        if (inputs->targets[r] >= 0)
             sums->gates += (double)(log1pf(expf(-fabsf(logit))) + fmaxf(logit, 0) - agrees * logit) /
                            (model->plan.loops - 1);
     }
     rrt__team_barrier(l->pass->team);
-    for (size_t r = 0; r < question->rows; r++) {
+    for (size_t r = 0; r < inputs->rows; r++) {
         for (size_t i = columns.begin; i < columns.end; i++)
             gradient->weight[i] += e->miss[r] * e->scale[r] * hidden[r * width + i];
         if (l->pass->team.ith == 0) gradient->bias[0] += e->miss[r];
@@ -128,23 +128,23 @@ void rrt__exits_backward(const rrt__pass *pass, rrt__exits *e, int n, const rrt_
     float weight = rrt__exit_weight(&e->options, model->plan.loops, n);
     leaving l = {pass, e, n, n == model->plan.loops, weight > 0 && !e->only_gates};
     const rrt__objective objective = {RRT__DIVERGENCE_FORWARD_KL, 1, last->objective->temperature};
-    const rrt__teaching teaching = {.model = l.learns ? model : NULL,
-                                    .workspace = &e->tape->shared,
-                                    .hidden = e->taken,
-                                    .vocab = model->shape.vocab};
-    rrt__loss_inputs question = *last;
+    const rrt__teacher_signal teacher_signal = {.model = l.learns ? model : NULL,
+                                                .workspace = &e->tape->shared,
+                                                .hidden = e->taken,
+                                                .vocab = model->shape.vocab};
+    rrt__loss_inputs inputs = *last;
     rrt__loss_sums found = {0};
     if (weight == 0 && !e->options.gates) return;
-    question.weight *= l.learns ? weight : 0;
-    question.best = l.is_last ? e->last : e->best;
+    inputs.weight *= l.learns ? weight : 0;
+    inputs.best = l.is_last ? e->last : e->best;
     if (!l.is_last && (e->options.kd || !l.learns)) { // where nothing is learnt, nobody is asked
-        question.objective = &objective;
-        question.teaching = &teaching;
+        inputs.objective = &objective;
+        inputs.teacher_signal = &teacher_signal;
     }
-    question.hidden = enter(&l);
+    inputs.hidden = enter(&l);
     if (e->options.kd && l.is_last)
-        rrt__team_copy_share(pass->team, e->taken, question.hidden, last->rows, model->shape.hidden);
-    rrt__head_backward(pass, e->head, e->tape, &question, &found);
+        rrt__team_copy_share(pass->team, e->taken, inputs.hidden, last->rows, model->shape.hidden);
+    rrt__head_backward(pass, e->head, e->tape, &inputs, &found);
     if (l.learns) go_back(&l);
     if (e->options.gates && !l.is_last) learn_gate(&l, last, sums);
 

@@ -34,12 +34,12 @@ rrt_status rrt__exits_create(rrt__exits *exits, rrt__tape *tape, rrt__head *head
                              const rrt__exit_training *options, size_t rows, rrt_error *err);
 void rrt__exits_free(rrt__exits *exits);
 
-// The exit after n loops, on the way back: its loss, and from there back to the loop boundary, where its
+// The exit after n loops, in the backward pass: its loss, and from there back to the loop boundary, where its
 // gradient is added to the tape's d_hidden. The last exit comes first, on the tape's hidden state; the others
-// start from what the tape kept. question: of the last exit, without its hidden state. Adds to *sums, the
+// start from what the tape kept. inputs: of the last exit, without its hidden state. Adds to *sums, the
 // calling thread's. The boundary's gate gets its gradient too, and none goes from it to the hidden state.
 // pass: the tape's.
-void rrt__exits_backward(const rrt__pass *pass, rrt__exits *exits, int n, const rrt__loss_inputs *question,
+void rrt__exits_backward(const rrt__pass *pass, rrt__exits *exits, int n, const rrt__loss_inputs *inputs,
                          rrt__loss_sums *sums);
 
 #endif

@@ -38,7 +38,7 @@ typedef struct chunk {
     const rrt__pass *pass;
     rrt__head *head;
     rrt__tape *tape;
-    const rrt__loss_inputs *question; // of the whole batch
+    const rrt__loss_inputs *inputs; // of the whole batch
     rrt__loss_sums *sums;
     size_t begin, rows;
 } chunk;
@@ -46,28 +46,29 @@ typedef struct chunk {
 // The row's logits become their gradient.
 static void score_row(const chunk *c, size_t row)
 {
-    const rrt__objective *o = c->question->objective;
-    const rrt__teaching *teaching = c->question->teaching;
+    const rrt__objective *o = c->inputs->objective;
+    const rrt__teacher_signal *teacher_signal = c->inputs->teacher_signal;
     size_t vocab = c->tape->model->shape.vocab;
     float *logits = c->head->logits + row * vocab;
     float *gradient = c->head->row_gradient + (size_t)c->pass->team.ith * vocab;
     const rrt__gradient_kernels *kernels = c->tape->kernels;
-    int32_t target = c->question->targets[c->begin + row];
-    if (c->question->best) c->question->best[c->begin + row] = (int32_t)rrt__argmax(logits, vocab);
+    int32_t target = c->inputs->targets[c->begin + row];
+    if (c->inputs->best) c->inputs->best[c->begin + row] = (int32_t)rrt__argmax(logits, vocab);
     memset(gradient, 0, vocab * sizeof *gradient);
     if (target >= 0) {
-        float weight = c->question->weight, distil = weight * o->kd_weight;
+        float weight = c->inputs->weight, distil = weight * o->kd_weight;
         double cross_entropy =
             kernels->cross_entropy(gradient, logits, vocab, (size_t)target, weight - distil);
         double divergence = 0;
-        if (teaching->rows)
-            divergence = rrt__sparse_distil(kernels, o->divergence, gradient, logits, teaching->vocab,
-                                            teaching->rows[c->begin + row], teaching->top, distil,
-                                            c->head->stored + (size_t)c->pass->team.ith * teaching->top);
-        else if (teaching->model)
+        if (teacher_signal->rows)
+            divergence =
+                rrt__sparse_distil(kernels, o->divergence, gradient, logits, teacher_signal->vocab,
+                                   teacher_signal->rows[c->begin + row], teacher_signal->top, distil,
+                                   c->head->stored + (size_t)c->pass->team.ith * teacher_signal->top);
+        else if (teacher_signal->model)
             divergence = kernels->distil[o->divergence](
-                gradient, logits, c->head->teacher_logits + row * teaching->model->shape.vocab,
-                teaching->vocab, o->temperature, distil);
+                gradient, logits, c->head->teacher_logits + row * teacher_signal->model->shape.vocab,
+                teacher_signal->vocab, o->temperature, distil);
         c->sums->rows++;
         c->sums->cross_entropy += cross_entropy;
         c->sums->divergence += divergence;
@@ -81,7 +82,7 @@ static void score_row(const chunk *c, size_t row)
 // The teacher's logits for the chunk.
 static void run_teacher(const chunk *c)
 {
-    const rrt__teaching *t = c->question->teaching;
+    const rrt__teacher_signal *t = c->inputs->teacher_signal;
     const rrt_model *model = t->model;
     const float *hidden = t->hidden + c->begin * model->shape.hidden;
     rrt__pass pass = rrt__pass_make(c->pass->team, model, t->workspace, NULL, 0);
@@ -98,14 +99,14 @@ static void run_chunk(const chunk *c)
     const rrt_model *model = tape->model;
     size_t hidden = model->shape.hidden, vocab = model->shape.vocab, at = c->begin * hidden;
     const float *normed = tape->shared.normed[0] + at;
-    rrt__forward_norm_share(c->pass, &model->final_norm, tape->shared.normed[0], c->question->hidden,
-                            c->begin, c->begin + c->rows);
+    rrt__forward_norm_share(c->pass, &model->final_norm, tape->shared.normed[0], c->inputs->hidden, c->begin,
+                            c->begin + c->rows);
     rrt__team_barrier(team);
     rrt__forward_head(c->pass, model->head, normed, c->rows, c->head->logits);
-    if (c->question->teaching->model) run_teacher(c);
+    if (c->inputs->teacher_signal->model) run_teacher(c);
     for (size_t r = (size_t)team.ith; r < c->rows; r += (size_t)team.nth) score_row(c, r);
     rrt__team_barrier(team);
-    if (c->question->weight == 0) return;
+    if (c->inputs->weight == 0) return;
     rrt__gemm_input_gradient_share(team, tape->products, tape->d_normed[0] + at, c->head->logits,
                                    model->head->weight, c->rows, vocab, hidden, 0);
     if (tape->trains[RRT__PARAMETER_EMBEDDING])
@@ -115,15 +116,15 @@ static void run_chunk(const chunk *c)
 }
 
 void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
-                        const rrt__loss_inputs *question, rrt__loss_sums *sums)
+                        const rrt__loss_inputs *inputs, rrt__loss_sums *sums)
 {
-    size_t rows = question->rows;
+    size_t rows = inputs->rows;
     for (size_t begin = 0; begin < rows; begin += CHUNK_ROWS) {
         size_t count = rows - begin < CHUNK_ROWS ? rows - begin : CHUNK_ROWS;
-        chunk c = {pass, head, tape, question, sums, begin, count};
+        chunk c = {pass, head, tape, inputs, sums, begin, count};
         run_chunk(&c);
     }
-    if (question->weight == 0) return;
+    if (inputs->weight == 0) return;
     rrt__tape_backward_norm(pass->team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
-                            question->hidden, tape->d_normed[0], tape->d_hidden, rows);
+                            inputs->hidden, tape->d_normed[0], tape->d_hidden, rows);
 }

@@ -1,10 +1,10 @@
-// The head, the losses and the way back through both, in chunks of rows, so that the logits of a batch never
+// The head, the losses and the backward pass through both, in chunks of rows, so that the logits of a batch never
 // exist as a whole.
 #ifndef RRT__HEAD_H
 #define RRT__HEAD_H
 
 #include "pass/backward.h"
-#include "train/store.h"
+#include "train/logits_cache.h"
 
 // loss = (1 - kd_weight) · cross-entropy + kd_weight · divergence from the teacher (paper §3.6).
 typedef struct rrt__objective {
@@ -14,21 +14,21 @@ typedef struct rrt__objective {
 } rrt__objective;
 
 // Where a row's teacher is: another model's hidden state, before its final norm, or stored logits.
-typedef struct rrt__teaching {
+typedef struct rrt__teacher_signal {
     const rrt_model *model;    // NULL: none
     rrt__workspace *workspace; // where its head runs
     rrt__products products;
-    const float *hidden;        // [rows, hidden], before the final norm
-    const rrt__store_row *rows; // NULL: none; else [rows] stored answers of `top` tokens each
+    const float *hidden;               // [rows, hidden], before the final norm
+    const rrt__logits_cache_row *rows; // NULL: none; else [rows] stored logits of `top` tokens each
     size_t top;
     size_t vocab; // rows that student and teacher both have: the divergence is over these
-} rrt__teaching;
+} rrt__teacher_signal;
 
 // Sums over rows.
 typedef struct rrt__loss_sums {
     double loss;                      // of all exits, with their weights
     double cross_entropy, divergence; // of the last exit; nats
-    double match;                     // relative squared error of layer matching
+    double match;                     // relative squared error of hidden-state distillation
     double gates;                     // binary cross-entropy, mean over gates; nats
     size_t rows;
 } rrt__loss_sums;
@@ -39,7 +39,7 @@ typedef struct rrt__loss_inputs {
     const int32_t *targets; // [rows], -1 for a row that is not scored
     size_t rows;
     const rrt__objective *objective;
-    const rrt__teaching *teaching;
+    const rrt__teacher_signal *teacher_signal;
     float weight;  // of a row's loss; 0: nothing is learnt from it
     int32_t *best; // [rows]: gets the most likely tokens; NULL: not asked
 } rrt__loss_inputs;
@@ -52,7 +52,7 @@ typedef struct rrt__head {
     rrt__arena arena;
 } rrt__head;
 
-// teacher_vocab, teacher_hidden: of the largest model that teaches, 0: none; stored_top: answers per row of a
+// teacher_vocab, teacher_hidden: of the largest model that teaches, 0: none; stored_top: logits per row of a
 // stored teacher.
 rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab,
                             size_t teacher_hidden, size_t stored_top, int n_threads, rrt_error *err);
@@ -62,6 +62,6 @@ void rrt__head_free(rrt__head *head);
 // the final norm and the head to the tape's gradient. Adds to *sums, which is the calling thread's, the loss
 // before that weight. pass: the tape's.
 void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
-                        const rrt__loss_inputs *question, rrt__loss_sums *sums);
+                        const rrt__loss_inputs *inputs, rrt__loss_sums *sums);
 
 #endif

@@ -88,13 +88,14 @@ static rrt_status begin(rrt__training_run *r, rrt_error *err)
 static rrt_status open_store(rrt__training_run *r, rrt_error *err)
 {
     size_t vocab = r->model->shape.vocab, context = r->settings.step.context;
-    RRT__TRY(rrt__store_open(&r->store, r->options->store, err));
-    r->settings.step.stored_top = rrt__store_top(r->store);
-    r->settings.step.stored_vocab = rrt__store_vocab(r->store);
-    if (rrt__store_vocab(r->store) > vocab) RRT__TRY(rrt__store_check_ids(r->store, vocab, err));
-    if (rrt__store_context(r->store) == context) return RRT_STATUS_OK;
+    RRT__TRY(rrt__logits_cache_open(&r->cache, r->options->store, err));
+    r->settings.step.stored_top = rrt__logits_cache_top(r->cache);
+    r->settings.step.stored_vocab = rrt__logits_cache_vocab(r->cache);
+    if (rrt__logits_cache_vocab(r->cache) > vocab)
+        RRT__TRY(rrt__logits_cache_check_ids(r->cache, vocab, err));
+    if (rrt__logits_cache_context(r->cache) == context) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_MISMATCH, "the stored answers are for a context of %zu tokens, not %zu",
-                     rrt__store_context(r->store), context);
+                     rrt__logits_cache_context(r->cache), context);
 }
 
 static rrt_status open_data(rrt__training_run *r, rrt_error *err)
@@ -115,8 +116,8 @@ static rrt_status open_data(rrt__training_run *r, rrt_error *err)
 
 size_t rrt__run_windows(const rrt__training_run *r)
 {
-    // A store may answer only the first windows of its text.
-    return r->store ? rrt__store_windows(r->store) : rrt__dataset_windows(r->dataset);
+    // A cache may hold only the first windows of its text.
+    return r->cache ? rrt__logits_cache_windows(r->cache) : rrt__dataset_windows(r->dataset);
 }
 
 static rrt_status check_learnt(const rrt__training_run *r, rrt_error *err)
@@ -134,7 +135,7 @@ static rrt_status open_engine(rrt__training_run *r, rrt_error *err)
         rrt__stepper_create(&r->stepper, r->model, r->options->teacher, &r->settings.optimizer, step, err));
     RRT__TRY(rrt__alloc(&r->ids, rows, sizeof *r->ids, "a batch", err));
     RRT__TRY(rrt__alloc(&r->targets, rows, sizeof *r->targets, "a batch", err));
-    return r->store ? rrt__alloc(&r->rows, rows, sizeof *r->rows, "a batch", err) : RRT_STATUS_OK;
+    return r->cache ? rrt__alloc(&r->rows, rows, sizeof *r->rows, "a batch", err) : RRT_STATUS_OK;
 }
 
 rrt_status rrt__run_save(rrt__training_run *r, rrt_error *err)
@@ -214,8 +215,9 @@ static rrt_status identify(rrt__training_run *r, rrt_error *err)
     RRT__TRY(rrt__model_fingerprint(r->model, threads, r->student, err));
     snprintf(r->teacher, sizeof r->teacher, "none");
     if (r->options->teacher) return rrt__model_fingerprint(r->options->teacher, threads, r->teacher, err);
-    if (r->store)
-        snprintf(r->teacher, sizeof r->teacher, "%016llx", (unsigned long long)rrt__store_checksum(r->store));
+    if (r->cache)
+        snprintf(r->teacher, sizeof r->teacher, "%016llx",
+                 (unsigned long long)rrt__logits_cache_checksum(r->cache));
     return RRT_STATUS_OK;
 }
 
@@ -244,7 +246,7 @@ void rrt__run_close(rrt__training_run *r)
     rrt__log_close(&r->log, NULL);
     rrt__stepper_free(&r->stepper);
     rrt__dataset_close(r->dataset);
-    rrt__store_close(r->store);
+    rrt__logits_cache_close(r->cache);
     rrt__free(r->ids);
     rrt__free(r->targets);
     rrt__free(r->rows);

@@ -6,14 +6,14 @@
 #include "base/page.h"
 #include "rrt/train.h"
 
-enum { MOST_ROWS = 2000 }; // of one run: more cannot be seen
+enum { MAX_ROWS = 2000 }; // of one run: more cannot be seen
 
 // The log's lines as a JSON array, thinned out.
 static rrt_status read_rows(json_t *rows, const char *text, rrt_error *err)
 {
     size_t lines = 0, line = 0;
     for (const char *c = text; (c = strchr(c, '\n')); c++) lines++;
-    size_t stride = lines / MOST_ROWS + 1;
+    size_t stride = lines / MAX_ROWS + 1;
     for (const char *end; text && (end = strchr(text, '\n')); text = end + 1, line++) {
         json_t *row;
         if (line % stride && line + 1 < lines && !memmem(text, (size_t)(end - text), "\"event\"", 7))

@@ -11,7 +11,7 @@
 #include "base/rates.h"
 #include "checkpoint/checkpoint.h"
 
-enum { SETTLED = 20, MOST_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
+enum { SETTLED = 20, MAX_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
 
 static uint64_t step_tokens(const rrt__training_run *r)
 {
@@ -59,8 +59,8 @@ static void draw(rrt__training_run *r)
     for (size_t s = 0; s < r->settings.step.sequences; s++) {
         size_t window = next_window(r, &r->now.drawn);
         rrt__dataset_window(r->dataset, window, r->ids + s * context, r->targets + s * context);
-        for (size_t i = 0; i < context && r->store; i++)
-            r->rows[s * context + i] = rrt__store_at(r->store, window, i);
+        for (size_t i = 0; i < context && r->cache; i++)
+            r->rows[s * context + i] = rrt__logits_cache_at(r->cache, window, i);
     }
 }
 
@@ -92,7 +92,7 @@ static rrt_train_step compute(rrt__training_run *r)
                             .norm = rrt__stepper_norm(&r->stepper),
                             .learning_rate =
                                 r->settings.learning_rate *
-                                rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.least_rate)};
+                                rrt__schedule(share_done(r, 1), r->settings.warmup, r->settings.min_rate)};
 }
 
 static const char *judge(const rrt__training_run *r, const rrt_train_step *step)
@@ -110,10 +110,10 @@ static rrt_status go_back(rrt__training_run *r, const char *why, rrt_error *err)
     bool found;
     uint64_t step = r->stepper.optimizer.step;
     rrt__stepper_discard(&r->stepper);
-    if (++r->rollbacks > MOST_ROLLBACKS) {
+    if (++r->rollbacks > MAX_ROLLBACKS) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_NUMERIC, "%s at step %llu, also after going back %d times", why,
-                      (unsigned long long)step + 1, MOST_ROLLBACKS);
+                      (unsigned long long)step + 1, MAX_ROLLBACKS);
         return rrt__hint(err, status, "lower the learning rate, or look at the text");
     }
     RRT__TRY(rrt__run_load(r, &found, err));

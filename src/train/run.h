@@ -21,11 +21,11 @@ typedef struct rrt__training_run {
     const rrt_train_options *options;
     rrt__settings settings;
     rrt__dataset *dataset;
-    rrt__store *store;
+    rrt__logits_cache *cache;
     rrt__stepper stepper;
     rrt__log log;
     int32_t *ids, *targets; // [at a time, context]
-    rrt__store_row *rows;
+    rrt__logits_cache_row *rows;
     rrt__run_state now;
     int rollbacks;       // since the last checkpoint
     uint64_t saved_step; // of the last checkpoint

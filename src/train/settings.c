@@ -9,7 +9,7 @@ rrt_train_options rrt_train_defaults(void)
                                .exit_weight = 0.1,
                                .learning_rate = 3e-4,
                                .warmup = 0.05,
-                               .least_rate = 0.1,
+                               .min_rate = 0.1,
                                .weight_decay = 0.1,
                                .clip = 1,
                                .rate_shared = 1,
@@ -33,7 +33,7 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     RRT__TRY(check_range("the batch", (double)s->batch, 1, 1e6, err));
     RRT__TRY(check_range("the learning rate", s->learning_rate, 1e-12, 10, err));
     RRT__TRY(check_range("the warm-up", s->warmup, 0, 1, err));
-    RRT__TRY(check_range("the least rate", s->least_rate, 0, 1, err));
+    RRT__TRY(check_range("the least rate", s->min_rate, 0, 1, err));
     RRT__TRY(check_range("the weight of distillation", (double)s->step.objective.kd_weight, 0, 1, err));
     RRT__TRY(check_range("the temperature", (double)s->step.objective.temperature, 0.01, 100, err));
     RRT__TRY(check_range("the greatest norm of the gradient", s->optimizer.clip, 0, 1e9, err));
@@ -61,13 +61,13 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
                              o->teacher->shape.hidden == model->shape.hidden))
         return rrt__fail(
             err, RRT_STATUS_MISMATCH,
-            "layer matching needs a teacher that is a model with a layer for each of the student's "
+            "hidden-state distillation needs a teacher that is a model with a layer for each of the student's "
             "%d depths",
             model->plan.n_depths);
     if (o->match_tokens && (o->share_kv || model->shares_kv))
         return rrt__fail(
             err, RRT_STATUS_UNSUPPORTED,
-            "layer matching trains each depth by itself: loops that share keys and values cannot");
+            "hidden-state distillation trains each depth by itself: loops that share keys and values cannot");
     if (s->step.exits.loss != RRT_EXIT_LOSS_NONE && !rrt__plan_has_boundary(&model->plan))
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "there are no exits to train: the plan (sharing: %s, %d loops) has no loop boundary",
@@ -112,7 +112,7 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
         .batch = batch,
         .learning_rate = o->learning_rate,
         .warmup = o->warmup,
-        .least_rate = o->least_rate,
+        .min_rate = o->min_rate,
         .seed = o->seed,
         .match_tokens = o->match_tokens,
         .tokens = o->tokens,
@@ -148,7 +148,7 @@ json_t *rrt__settings_to_json(const rrt__settings *s)
                    {"exit_weight", (double)step->exits.early},
                    {"learning_rate", s->learning_rate},
                    {"warmup", s->warmup},
-                   {"least_rate", s->least_rate},
+                   {"min_rate", s->min_rate},
                    {"weight_decay", s->optimizer.weight_decay},
                    {"clip", s->optimizer.clip},
                    {"rate_embedding", scale[RRT__PARAMETER_EMBEDDING]},

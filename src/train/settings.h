@@ -10,9 +10,9 @@ typedef struct rrt__settings {
     rrt__step_options step; // sequences: those held at once
     rrt__optimizer_options optimizer;
     size_t batch; // sequences per step
-    double learning_rate, warmup, least_rate;
+    double learning_rate, warmup, min_rate;
     uint64_t seed;
-    uint64_t match_tokens; // layer matching before the rest
+    uint64_t match_tokens; // hidden-state distillation before the rest
     uint64_t tokens;       // 0: no limit
     double minutes;        // 0: no limit
     double checkpoint_minutes;

@@ -36,14 +36,14 @@ static double student_probability(const float *student, double total, uint32_t i
     return at_least(exp(student[id] - total));
 }
 
-static double teacher_probability(rrt__store_row teacher, size_t i)
+static double teacher_probability(rrt__logits_cache_row teacher, size_t i)
 {
     return at_least(exp((double)rrt__f16_to_f32(teacher.log_p[i])));
 }
 
 // dD/ds[j] = q[j] · (slope of j's outcome - Σ q · slope).
 double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence_kind kind, float *gradient,
-                          const float *student, size_t vocab, rrt__store_row teacher, size_t top,
+                          const float *student, size_t vocab, rrt__logits_cache_row teacher, size_t top,
                           float weight, float *scratch)
 {
     double total = rrt__kernels_get()->log_sum_exp(student, vocab), slope, rest_slope = 0;

@@ -73,19 +73,19 @@ static size_t common_rows(const rrt__stepper *s)
 }
 
 // What teaches the last exit; where nothing but gates is trained, nobody does.
-static rrt__teaching teaching_of(const rrt__stepper *s, const step *p)
+static rrt__teacher_signal teacher_signal_of(const rrt__stepper *s, const step *p)
 {
-    return (rrt__teaching){.model = s->exits.only_gates ? NULL : s->teacher,
-                           .workspace = &p->stepper->teacher_workspace,
-                           .products = s->tape.products,
-                           .hidden = s->teacher_workspace.hidden,
-                           .rows = p->batch->stored,
-                           .top = s->options.stored_top,
-                           .vocab = common_rows(s)};
+    return (rrt__teacher_signal){.model = s->exits.only_gates ? NULL : s->teacher,
+                                 .workspace = &p->stepper->teacher_workspace,
+                                 .products = s->tape.products,
+                                 .hidden = s->teacher_workspace.hidden,
+                                 .rows = p->batch->stored,
+                                 .top = s->options.stored_top,
+                                 .vocab = common_rows(s)};
 }
 
 // Loops and coda, each exit's loss on the way.
-static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__loss_inputs *question,
+static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__loss_inputs *inputs,
                          const int32_t *ids)
 {
     rrt__tape *tape = &s->tape;
@@ -95,7 +95,7 @@ static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__loss
     memset(tape->d_hidden + share.begin * hidden, 0, (share.end - share.begin) * hidden * sizeof(float));
     for (int loop = plan->loops; loop >= 1; loop--) {
         bool is_fresh = loop == plan->loops && !plan->coda;
-        rrt__exits_backward(pass, &s->exits, loop, question, &s->head.sums[pass->team.ith]);
+        rrt__exits_backward(pass, &s->exits, loop, inputs, &s->head.sums[pass->team.ith]);
         if (!s->exits.only_gates) rrt__tape_backward(pass, tape, rrt__plan_loop(plan, loop), is_fresh);
     }
     if (s->exits.only_gates) return;
@@ -110,20 +110,20 @@ static void run_gradients(rrt__team team, void *argument)
     const rrt__batch *batch = p->batch;
     const rrt__plan *plan = &s->model->plan;
     const rrt__pass pass = rrt__tape_pass(&s->tape, team, s->spans, batch->n_sequences);
-    const rrt__teaching teaching = teaching_of(s, p);
-    const rrt__loss_inputs question = {.targets = batch->targets,
-                                       .rows = pass.n_rows,
-                                       .objective = &s->options.objective,
-                                       .teaching = &teaching,
-                                       .weight = p->weight};
-    if (teaching.model) {
+    const rrt__teacher_signal teacher_signal = teacher_signal_of(s, p);
+    const rrt__loss_inputs inputs = {.targets = batch->targets,
+                                     .rows = pass.n_rows,
+                                     .objective = &s->options.objective,
+                                     .teacher_signal = &teacher_signal,
+                                     .weight = p->weight};
+    if (teacher_signal.model) {
         const rrt__pass teacher = teacher_pass(team, p);
         rrt__walk(&teacher, batch->ids, s->teacher->plan.loops);
     }
     rrt__forward_embed(&pass, batch->ids);
     rrt__tape_forward(&pass, &s->tape, rrt__plan_prelude(plan));
     for (int n = 1; n <= plan->loops; n++) rrt__tape_forward(&pass, &s->tape, rrt__plan_loop(plan, n));
-    run_backward(&pass, s, &question, batch->ids);
+    run_backward(&pass, s, &inputs, batch->ids);
 }
 
 // Mean over depths and rows of the squared error relative to the square of what it should be: how the next
@@ -149,7 +149,7 @@ static void compare_rows(rrt__team team, const step *p, size_t rows)
 }
 
 // Each depth is given the teacher's hidden state and is to make the teacher's next one of it: no head, and no
-// way back through more than one block.
+// backward pass through more than one block.
 static void run_match(rrt__team team, void *argument)
 {
     const step *p = argument;

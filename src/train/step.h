@@ -12,18 +12,18 @@
 
 typedef struct rrt__step_options {
     size_t sequences, context; // the largest batch
-    bool recompute;            // activations are made again on the way back
+    bool recompute;            // activations are made again in the backward pass
     bool bf16;                 // factors of matrix products are rounded, where the processor can
     int threads;               // ≤ 0: one per core
     rrt__objective objective;
     rrt__exit_training exits;
-    size_t stored_top, stored_vocab; // answers per row of a stored teacher, and its vocabulary; 0: none
+    size_t stored_top, stored_vocab; // logits per row of a stored teacher, and its vocabulary; 0: none
 } rrt__step_options;
 
 typedef struct rrt__batch {
     size_t n_sequences, context;
-    const int32_t *ids, *targets; // [n_sequences, context]; a target of -1 is not scored
-    const rrt__store_row *stored; // [n_sequences, context] if the teacher is stored
+    const int32_t *ids, *targets;        // [n_sequences, context]; a target of -1 is not scored
+    const rrt__logits_cache_row *stored; // [n_sequences, context] if the teacher is stored
 } rrt__batch;
 
 typedef struct rrt__stepper {
@@ -49,7 +49,7 @@ void rrt__stepper_free(rrt__stepper *stepper);
 void rrt__stepper_gradients(rrt__stepper *stepper, const rrt__batch *batch, float weight,
                             rrt__loss_sums *sums);
 
-// The same for layer matching: each depth, given the teacher's hidden state, against the teacher's next one;
+// The same for hidden-state distillation: each depth, given the teacher's hidden state, against the teacher's next one;
 // relative squared error, mean over depths. The teacher is online and has a layer for each depth.
 void rrt__stepper_match(rrt__stepper *stepper, const rrt__batch *batch, float weight, rrt__loss_sums *sums);
 

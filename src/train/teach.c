@@ -1,4 +1,4 @@
-// A teacher's answers, window by window.
+// A teacher's logits, window by window.
 #include <math.h>
 #include <string.h>
 
@@ -7,17 +7,17 @@
 #include "format/dtype.h"
 #include "pass/loop.h"
 #include "rrt/train.h"
+#include "train/logits_cache.h"
 #include "train/shards.h"
-#include "train/store.h"
 #include "train/top.h"
 
 enum { DEFAULT_CONTEXT = 512, DEFAULT_TOP = 64, STEP_ROWS = 512, LOGIT_ROWS = 64 };
 
-typedef struct teaching {
+typedef struct teacher_signal {
     const rrt_model *model;
     const rrt__dataset *dataset;
     const rrt_teach_options *options;
-    rrt__store_shape shape;
+    rrt__logits_cache_shape shape;
     size_t row_bytes;
     size_t step_windows; // most windows per step
     size_t n_windows;    // in this step
@@ -26,10 +26,10 @@ typedef struct teaching {
     float *logits;          // [LOGIT_ROWS, vocab]
     int32_t *ids, *targets; // [step_windows, context]; targets are not asked for here
     unsigned char *rows;    // [step_windows, context, row_bytes]
-} teaching;
+} teacher_signal;
 
 // Where the logits are not finite, the first log-probability is not either: write_step looks.
-static void answer_row(const teaching *t, const float *logits, unsigned char *out)
+static void answer_row(const teacher_signal *t, const float *logits, unsigned char *out)
 {
     size_t top = t->shape.top;
     uint32_t *ids = (uint32_t *)out;
@@ -44,7 +44,7 @@ static void answer_row(const teaching *t, const float *logits, unsigned char *ou
 
 static void run_step(rrt__team team, void *argument)
 {
-    teaching *t = argument;
+    teacher_signal *t = argument;
     size_t n_rows = t->n_windows * t->shape.context;
     const rrt__pass pass = rrt__pass_make(team, t->model, &t->workspace, t->spans, t->n_windows);
     rrt__walk(&pass, t->ids, t->model->plan.loops);
@@ -57,7 +57,7 @@ static void run_step(rrt__team team, void *argument)
     }
 }
 
-static rrt_status allocate(teaching *t, rrt_error *err)
+static rrt_status allocate(teacher_signal *t, rrt_error *err)
 {
     size_t context = t->shape.context, windows = t->step_windows, rows = windows * context;
     const rrt_model *model = t->model;
@@ -71,7 +71,7 @@ static rrt_status allocate(teaching *t, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static void release(teaching *t)
+static void release(teacher_signal *t)
 {
     rrt__free(t->spans);
     rrt__free(t->logits);
@@ -81,7 +81,8 @@ static void release(teaching *t)
     rrt__workspace_free(&t->workspace);
 }
 
-static rrt_status write_step(const teaching *t, rrt__store_writer *writer, size_t window, rrt_error *err)
+static rrt_status write_step(const teacher_signal *t, rrt__logits_cache_writer *writer, size_t window,
+                             rrt_error *err)
 {
     size_t n_rows = t->n_windows * t->shape.context;
     for (size_t r = 0; r < n_rows; r++) {
@@ -91,10 +92,10 @@ static rrt_status write_step(const teaching *t, rrt__store_writer *writer, size_
             return rrt__fail(err, RRT_STATUS_NUMERIC, "the teacher's output at token %zu is not finite",
                              window * t->shape.context + r);
     }
-    return rrt__store_append(writer, t->rows, n_rows, err);
+    return rrt__logits_cache_append(writer, t->rows, n_rows, err);
 }
 
-static rrt_status answer_windows(teaching *t, rrt__store_writer *writer, rrt_error *err)
+static rrt_status answer_windows(teacher_signal *t, rrt__logits_cache_writer *writer, rrt_error *err)
 {
     size_t context = t->shape.context, windows = t->shape.windows;
     for (size_t window = 0; window < windows; window += t->n_windows) {
@@ -109,23 +110,23 @@ static rrt_status answer_windows(teaching *t, rrt__store_writer *writer, rrt_err
     return RRT_STATUS_OK;
 }
 
-static rrt_status write_answers(teaching *t, const char *folder, uint64_t *bytes, rrt_error *err)
+static rrt_status write_answers(teacher_signal *t, const char *folder, uint64_t *bytes, rrt_error *err)
 {
-    rrt__store_writer writer = {0};
+    rrt__logits_cache_writer writer = {0};
     rrt_status status;
-    t->row_bytes = rrt__store_row_bytes(t->shape.top);
+    t->row_bytes = rrt__logits_cache_row_bytes(t->shape.top);
     t->step_windows = t->shape.context < STEP_ROWS ? STEP_ROWS / t->shape.context : 1;
     RRT__GOTO(allocate(t, err));
-    RRT__GOTO(rrt__store_create(&writer, folder, &t->shape, err));
+    RRT__GOTO(rrt__logits_cache_create(&writer, folder, &t->shape, err));
     RRT__GOTO(answer_windows(t, &writer, err));
-    RRT__GOTO(rrt__store_finish(&writer, bytes, err));
+    RRT__GOTO(rrt__logits_cache_finish(&writer, bytes, err));
 done:
-    rrt__store_discard(&writer);
+    rrt__logits_cache_discard(&writer);
     release(t);
     return status;
 }
 
-static rrt_status choose_shape(rrt__store_shape *shape, const rrt_model *teacher,
+static rrt_status choose_shape(rrt__logits_cache_shape *shape, const rrt_model *teacher,
                                const rrt_teach_options *options, rrt_error *err)
 {
     size_t most = teacher->shape.context, vocab = teacher->shape.vocab;
@@ -149,7 +150,7 @@ static rrt_status choose_shape(rrt__store_shape *shape, const rrt_model *teacher
 }
 
 // Shards and answers, in a folder that is there.
-static rrt_status teach(teaching *t, const char *folder, const char *const *files, size_t n_files,
+static rrt_status teach(teacher_signal *t, const char *folder, const char *const *files, size_t n_files,
                         rrt_teach_result *result, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = t->model->tokenizer;
@@ -173,7 +174,7 @@ rrt_status rrt_teach(const rrt_model *teacher, const char *const *files, size_t 
                      rrt_error *err)
 {
     const rrt_teach_options defaults = {0};
-    teaching t = {.model = teacher, .options = options ? options : &defaults};
+    teacher_signal t = {.model = teacher, .options = options ? options : &defaults};
     rrt__destination destination;
     RRT__TRY(choose_shape(&t.shape, teacher, t.options, err));
     RRT__TRY(

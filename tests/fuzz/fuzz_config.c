@@ -12,9 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!rrt__config_from_json(&config, json, &err)) {
         short depths[RRT__MAX_DEPTHS];
         int count;
-        float frequency[RRT__ROPE_MOST_PAIRS];
+        float frequency[RRT__ROPE_MAX_PAIRS];
         const rrt__shape *shape = &config.shape;
-        if (shape->rotary / 2 <= RRT__ROPE_MOST_PAIRS)
+        if (shape->rotary / 2 <= RRT__ROPE_MAX_PAIRS)
             rrt__rope_frequencies(&shape->rope, shape->rotary, shape->context, frequency);
         for (int loops = 1; loops <= config.plan.loops; loops++) {
             if (rrt__plan_depths(&config.plan, loops, depths, &count, &err)) continue;

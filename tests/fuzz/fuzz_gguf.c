@@ -37,10 +37,10 @@ static void use_key(const rrt__gguf *gguf, const char *key, rrt_error *err)
 static void use_config(const rrt__gguf *gguf, rrt_error *err)
 {
     rrt__config config;
-    float frequency[RRT__ROPE_MOST_PAIRS];
+    float frequency[RRT__ROPE_MAX_PAIRS];
     if (rrt__config_from_gguf(&config, gguf, err)) return;
     const rrt__shape *shape = &config.shape;
-    if (shape->rotary / 2 > RRT__ROPE_MOST_PAIRS) return;
+    if (shape->rotary / 2 > RRT__ROPE_MAX_PAIRS) return;
     rrt__rope_frequencies(&shape->rope, shape->rotary, shape->context, frequency);
 }
 

@@ -30,7 +30,7 @@ static void render(const rrt__template *compiled, json_t *json)
     }
     if (!rrt__template_render(compiled, inputs, count, 1700000000, &out, &err) &&
         (rrt__utf8_first_invalid(out.text.data, out.text.length) != out.text.length ||
-         out.marks.length != out.text.length || out.text.length > RRT__TEMPLATE_MOST_OUTPUT))
+         out.marks.length != out.text.length || out.text.length > RRT__TEMPLATE_MAX_OUTPUT))
         abort();
     rrt__rendered_free(&out);
 }

@@ -3,7 +3,7 @@
 // the student's own inputs, and towards the original's hidden state instead of the original's output, so that
 // each depth takes back what those before it lost. Shared weights stay; the LoRA of a depth, or the whole
 // matrix of an unshared one, moves.
-#include "convert/heal.h"
+#include "convert/reconstruct.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ typedef struct lane {
     float *hidden; // [tokens, hidden]
 } lane;
 
-typedef struct healer {
+typedef struct reconstruction {
     rrt_model *model;
     const rrt_model *source;
     lane teacher, student;
@@ -36,19 +36,19 @@ typedef struct healer {
     float *activated; // [tokens, ffn]: the student's input of down
     rrt__fit fit;
     rrt__arena arena;
-} healer;
+} reconstruction;
 
-static size_t rows_at(const healer *h, size_t at)
+static size_t rows_at(const reconstruction *h, size_t at)
 {
     return h->tokens - at < RRT__TRACE_WINDOW ? h->tokens - at : RRT__TRACE_WINDOW;
 }
 
-static const rrt__linear *linear_of(const healer *h, rrt__matrix m)
+static const rrt__linear *linear_of(const reconstruction *h, rrt__matrix m)
 {
     return &h->model->depths[h->depth].slot->matrix[m];
 }
 
-static rrt__pass student_pass(rrt__team team, healer *h, const rrt__span *span)
+static rrt__pass student_pass(rrt__team team, reconstruction *h, const rrt__span *span)
 {
     rrt__pass pass = rrt__pass_make(team, h->model, &h->student.workspace, span, 1);
     pass.depths = h->depths;
@@ -57,7 +57,7 @@ static rrt__pass student_pass(rrt__team team, healer *h, const rrt__span *span)
 
 static void embed(rrt__team team, void *argument)
 {
-    healer *h = argument;
+    reconstruction *h = argument;
     lane *t = &h->teacher;
     size_t hidden = h->model->shape.hidden;
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) {
@@ -75,7 +75,7 @@ static void embed(rrt__team team, void *argument)
     rrt__forward_rotations_share(&student);
 }
 
-static void run_teacher(rrt__team team, healer *h, size_t at)
+static void run_teacher(rrt__team team, reconstruction *h, size_t at)
 {
     lane *t = &h->teacher;
     size_t hidden = h->model->shape.hidden, rows = rows_at(h, at), row = at * hidden;
@@ -93,7 +93,7 @@ static void run_teacher(rrt__team team, healer *h, size_t at)
     rrt__trace_block(&pass, h->depth, h->middle + row, t->hidden + row);
 }
 
-static void run_student(rrt__team team, healer *h, size_t at, bool attention, bool mlp)
+static void run_student(rrt__team team, reconstruction *h, size_t at, bool attention, bool mlp)
 {
     lane *s = &h->student;
     const rrt__shape *shape = &h->model->shape;
@@ -112,7 +112,7 @@ static void run_student(rrt__team team, healer *h, size_t at, bool attention, bo
 }
 
 // merged[m] = W' + B·A, this thread's share of its rows.
-static void merge(rrt__team team, const healer *h, rrt__matrix m)
+static void merge(rrt__team team, const reconstruction *h, rrt__matrix m)
 {
     const rrt__linear *linear = linear_of(h, m);
     const rrt__lora *lora = &h->model->depths[h->depth].lora[m];
@@ -126,7 +126,7 @@ static void merge(rrt__team team, const healer *h, rrt__matrix m)
                               (rrt__operand){lora->a.weight, in, false}, count, in, lora->rank, 1, 1);
 }
 
-static void merge_depth(rrt__team team, const healer *h)
+static void merge_depth(rrt__team team, const reconstruction *h)
 {
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
         if (h->merged[m]) merge(team, h, m);
@@ -135,7 +135,7 @@ static void merge_depth(rrt__team team, const healer *h)
 
 // Fits one matrix as far as the depth's own parameters allow, then adds what it now gives to the student's
 // hidden state. goal: the teacher's hidden state after it.
-static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const float *goal)
+static void refit(rrt__team team, reconstruction *h, rrt__matrix m, float *x, const float *goal)
 {
     const float *bias = h->model->depths[h->depth].bias[m];
     const rrt__linear *linear = linear_of(h, m);
@@ -167,7 +167,7 @@ static void refit(rrt__team team, healer *h, rrt__matrix m, float *x, const floa
 
 static void run_depth(rrt__team team, void *argument)
 {
-    healer *h = argument;
+    reconstruction *h = argument;
     size_t hidden = h->model->shape.hidden;
     bool parallel = h->model->shape.parallel_residual; // the MLP then reads the block's input: both at once
     if (h->depth == h->model->plan.prelude)            // until here the two are the same
@@ -184,7 +184,7 @@ static void run_depth(rrt__team team, void *argument)
     refit(team, h, RRT__MATRIX_DOWN, h->activated, h->teacher.hidden);
 }
 
-static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, const rrt__depth *depths,
+static rrt_status open_lane(reconstruction *h, lane *side, const rrt_model *model, const rrt__depth *depths,
                             int threads, rrt_error *err)
 {
     RRT__TRY(rrt__workspace_create_for(&side->workspace, model, depths, RRT__TRACE_WINDOW, RRT__TRACE_WINDOW,
@@ -193,7 +193,7 @@ static rrt_status open_lane(healer *h, lane *side, const rrt_model *model, const
                             "hidden states", err);
 }
 
-static rrt_status open_depths(healer *h, rrt_error *err)
+static rrt_status open_depths(reconstruction *h, rrt_error *err)
 {
     size_t n = (size_t)h->model->plan.n_depths;
     RRT__TRY(rrt__arena_alloc(&h->arena, &h->depths, n, sizeof *h->depths, "depths", err));
@@ -212,7 +212,7 @@ static rrt_status open_depths(healer *h, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status open_healer(healer *h, int threads, rrt_error *err)
+static rrt_status open_reconstruction(reconstruction *h, int threads, rrt_error *err)
 {
     const rrt__shape *s = &h->source->shape;
     size_t q = s->heads * s->head_dim;
@@ -225,11 +225,11 @@ static rrt_status open_healer(healer *h, int threads, rrt_error *err)
     } buffers[] = {{&h->middle, s->hidden}, {&h->attended, q}, {&h->activated, s->ffn}};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         RRT__TRY(rrt__arena_alloc(&h->arena, buffers[i].buffer, h->tokens, buffers[i].width * sizeof(float),
-                                  "the healing pass", err));
+                                  "the reconstruction pass", err));
     return rrt__fit_open(&h->fit, h->tokens, s->hidden, q > s->ffn ? q : s->ffn, err);
 }
 
-static void close_healer(healer *h)
+static void close_reconstruction(reconstruction *h)
 {
     lane *lanes[2] = {&h->teacher, &h->student};
     for (int i = 0; i < 2; i++) rrt__workspace_free(&lanes[i]->workspace);
@@ -237,22 +237,22 @@ static void close_healer(healer *h)
     rrt__arena_free(&h->arena);
 }
 
-rrt_status rrt__convert_heal(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
-                             const rrt__recipe *r, rrt_error *err)
+rrt_status rrt__convert_reconstruct(rrt_model *model, const rrt_model *source, const rrt__trace *trace,
+                                    const rrt__recipe *r, rrt_error *err)
 {
     if (rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP)) return RRT_STATUS_OK;
-    healer h = {.model = model, .source = source, .trace = trace, .tokens = r->n_ids, .ids = r->ids};
-    rrt_status status = open_healer(&h, r->threads, err);
+    reconstruction h = {.model = model, .source = source, .trace = trace, .tokens = r->n_ids, .ids = r->ids};
+    rrt_status status = open_reconstruction(&h, r->threads, err);
     h.fit.room.seed = r->seed;
     if (!status) rrt__team_run(r->threads, embed, &h);
     for (h.depth = 0; !status && h.depth < model->plan.n_depths; h.depth++) {
         rrt__team_run(r->threads, run_depth, &h);
         status = h.fit.status;
         if (status && err) *err = h.fit.error;
-        if (status) rrt__at(err, status, "healing depth %d", h.depth);
+        if (status) rrt__at(err, status, "reconstructing depth %d", h.depth);
         if (!status)
-            status = rrt__progress_report(r->progress, "heal", h.depth + 1, model->plan.n_depths, err);
+            status = rrt__progress_report(r->progress, "reconstruct", h.depth + 1, model->plan.n_depths, err);
     }
-    close_healer(&h);
+    close_reconstruction(&h);
     return status;
 }

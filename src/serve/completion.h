@@ -1,7 +1,7 @@
-// A job: one request to make tokens, with a "choice" for each of its prompts. It is made aside, belongs to
-// the worker while there are tokens to be made, and is answered and freed aside.
-#ifndef RRT__SERVE_JOB_H
-#define RRT__SERVE_JOB_H
+// A completion: one request to make tokens, with a "choice" for each of its prompts. It is made aside,
+// belongs to the worker while there are tokens to be made, and is answered and freed aside.
+#ifndef RRT__SERVE_COMPLETION_H
+#define RRT__SERVE_COMPLETION_H
 
 #include "base/json.h"
 #include "rrt/engine.h"
@@ -12,7 +12,7 @@
 
 typedef struct rrt__choice {
     struct rrt__choice *next; // of those in the engine, the oldest first
-    struct rrt__job *job;
+    struct rrt__completion *completion;
     size_t index;
     uint64_t request; // its name in the engine, 0: not there
     int32_t *prompt;  // until the engine has it
@@ -30,9 +30,9 @@ typedef struct rrt__choice {
     double started, first, last; // its place, its first token, its last; 0: not yet
 } rrt__choice;
 
-typedef struct rrt__job {
+typedef struct rrt__completion {
     rrt__work work; // its end
-    struct rrt__job *next;
+    struct rrt__completion *next;
     struct rrt__server *server;
     rrt__exchange *exchange;
     rrt__parameters parameters;
@@ -47,15 +47,15 @@ typedef struct rrt__job {
     size_t bytes;                  // that it holds at most
     size_t excess_bytes;           // of a prompt that is longer than any can be
     rrt_error error;               // that ended a choice
-} rrt__job;
+} rrt__completion;
 
-void rrt__job_free(rrt__job *job);
+void rrt__completion_free(rrt__completion *completion);
 // What it will hold at most until it is answered, its reply included.
-size_t rrt__job_bytes(const rrt__job *job);
+size_t rrt__completion_bytes(const rrt__completion *completion);
 
 // --- prompts.c: "prompt" or "messages" of the body become choices ---
-rrt_status rrt__prompts_read(rrt__job *job, const json_t *body, rrt_error *err);
-rrt_status rrt__messages_read(rrt__job *job, const json_t *body, rrt_error *err);
+rrt_status rrt__prompts_read(rrt__completion *completion, const json_t *body, rrt_error *err);
+rrt_status rrt__messages_read(rrt__completion *completion, const json_t *body, rrt_error *err);
 
 // --- logprobs.c: notes a token's, in choice->logprobs ---
 void rrt__logprobs_note(rrt__choice *choice, const rrt_token *token);
@@ -66,8 +66,8 @@ void rrt__reply_note(rrt__choice *choice, const rrt_token *token);
 // Sends what can be shown by now as an event; nothing if there is nothing. False if the client is gone.
 bool rrt__reply_send(rrt__choice *choice);
 // Answers the exchange in one piece.
-void rrt__reply_whole(rrt__job *job);
+void rrt__reply_whole(rrt__completion *completion);
 // Ends the events, with an error if there was one.
-void rrt__reply_end(rrt__job *job);
+void rrt__reply_end(rrt__completion *completion);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "format/dtype.h"
 #include "models.h"
-#include "train/store.h"
+#include "train/logits_cache.h"
 #include "train/top.h"
 
 enum { VOCAB = 97, HEADER_BYTES = 512 };
@@ -94,28 +94,28 @@ static void test_top(void **state)
     }
 }
 
-// --- teaching
+// --- teacher_signal
 
 // Every row of the store against the logits of sessions of the model.
 static void check_answers(const rrt_model *model, const char *path, const rrt_teach_result *result)
 {
     rrt_error err = {0};
-    rrt__store *store;
+    rrt__logits_cache *store;
     rrt__dataset *dataset;
-    assert_ok(rrt__store_open(&store, path, &err));
-    size_t context = rrt__store_context(store), top = rrt__store_top(store);
+    assert_ok(rrt__logits_cache_open(&store, path, &err));
+    size_t context = rrt__logits_cache_context(store), top = rrt__logits_cache_top(store);
     assert_ok(rrt__dataset_open(&dataset, path, model->tokenizer, VOCAB, context, &err));
-    assert_int_equal(rrt__store_vocab(store), VOCAB);
-    assert_true(rrt__store_fingerprint(store) == rrt__dataset_fingerprint(dataset));
-    assert_true(rrt__store_windows(store) <= rrt__dataset_windows(dataset));
-    assert_int_equal(result->tokens, rrt__store_windows(store) * context);
+    assert_int_equal(rrt__logits_cache_vocab(store), VOCAB);
+    assert_true(rrt__logits_cache_fingerprint(store) == rrt__dataset_fingerprint(dataset));
+    assert_true(rrt__logits_cache_windows(store) <= rrt__dataset_windows(dataset));
+    assert_int_equal(result->tokens, rrt__logits_cache_windows(store) * context);
     int32_t *ids = must_alloc(2 * context, sizeof *ids);
     float *logits = must_alloc(context * VOCAB, sizeof *logits);
-    for (size_t w = 0; w < rrt__store_windows(store); w++) {
+    for (size_t w = 0; w < rrt__logits_cache_windows(store); w++) {
         rrt__dataset_window(dataset, w, ids, ids + context);
         step_logits(logits, model, ids, context, &(rrt_session_options){.threads = 1});
         for (size_t i = 0; i < context; i++) {
-            rrt__store_row row = rrt__store_at(store, w, i);
+            rrt__logits_cache_row row = rrt__logits_cache_at(store, w, i);
             const float *x = logits + i * VOCAB;
             double sum = 0, before = 0;
             for (size_t v = 0; v < VOCAB; v++) sum += exp(x[v]);
@@ -134,7 +134,7 @@ static void check_answers(const rrt_model *model, const char *path, const rrt_te
     free(ids);
     free(logits);
     rrt__dataset_close(dataset);
-    rrt__store_close(store);
+    rrt__logits_cache_close(store);
 }
 
 static void test_answers(void **state)
@@ -174,15 +174,15 @@ static void test_bos_and_files(void **state)
     const char *const files[] = {text_file, text_file};
     const rrt_teach_options options = {.context = 50, .top = 9, .threads = 1, .teacher_name = "a teacher"};
     rrt_teach_result one, result;
-    rrt__store *store;
+    rrt__logits_cache *store;
     assert_ok(teach(model, in_folder("one"), &options, &one, &err));
     check_answers(model, in_folder("one"), &one);
     assert_ok(rrt_teach(model, files, 2, in_folder("store"), &options, &result, &err));
     check_answers(model, in_folder("store"), &result);
     assert_true(result.tokens >= 2 * one.tokens);
-    assert_ok(rrt__store_open(&store, in_folder("store"), &err));
-    assert_string_equal(rrt__store_teacher(store), "a teacher");
-    rrt__store_close(store);
+    assert_ok(rrt__logits_cache_open(&store, in_folder("store"), &err));
+    assert_string_equal(rrt__logits_cache_teacher(store), "a teacher");
+    rrt__logits_cache_close(store);
     rrt_model_close(model);
     remove_folder(path);
     remove_folder(in_folder("one"));
@@ -300,8 +300,8 @@ typedef struct file_header { // as in store.c
 static rrt__string make_file(void)
 {
     rrt_error err = {0};
-    rrt__store_writer writer = {0};
-    rrt__store_shape shape = {3, 2, 10, 2, 42, "hand"};
+    rrt__logits_cache_writer writer = {0};
+    rrt__logits_cache_shape shape = {3, 2, 10, 2, 42, "hand"};
     rrt__string file = {0};
     uint64_t bytes;
     unsigned char rows[6][16] = {0};
@@ -311,44 +311,44 @@ static rrt__string make_file(void)
         memcpy(rows[r], ids, sizeof ids);
         memcpy(rows[r] + sizeof ids, log_p, sizeof log_p);
     }
-    assert_int_equal(rrt__store_row_bytes(2), 16);
-    assert_ok(rrt__store_create(&writer, folder, &shape, &err));
-    assert_ok(rrt__store_append(&writer, rows, 1, &err));
-    assert_ok(rrt__store_append(&writer, rows[1], 5, &err));
-    assert_ok(rrt__store_finish(&writer, &bytes, &err));
-    rrt__store_discard(&writer);
+    assert_int_equal(rrt__logits_cache_row_bytes(2), 16);
+    assert_ok(rrt__logits_cache_create(&writer, folder, &shape, &err));
+    assert_ok(rrt__logits_cache_append(&writer, rows, 1, &err));
+    assert_ok(rrt__logits_cache_append(&writer, rows[1], 5, &err));
+    assert_ok(rrt__logits_cache_finish(&writer, &bytes, &err));
+    rrt__logits_cache_discard(&writer);
     assert_ok(rrt__file_read(&file, in_folder("teacher.topk"), &err));
     assert_int_equal(file.length, bytes);
     assert_int_equal(bytes, HEADER_BYTES + 6 * 16);
     return file;
 }
 
-static rrt_status open_bytes(rrt__store **store, const void *bytes, size_t length, rrt_error *err)
+static rrt_status open_bytes(rrt__logits_cache **store, const void *bytes, size_t length, rrt_error *err)
 {
     write_bytes(in_folder("teacher.topk"), bytes, length);
-    return rrt__store_open(store, folder, err);
+    return rrt__logits_cache_open(store, folder, err);
 }
 
 static void test_round_trip(void **state)
 {
     (void)state;
     rrt_error err = {0};
-    rrt__store *store;
+    rrt__logits_cache *store;
     rrt__string file = make_file();
     assert_ok(open_bytes(&store, file.data, file.length, &err));
-    assert_int_equal(rrt__store_context(store), 3);
-    assert_int_equal(rrt__store_top(store), 2);
-    assert_int_equal(rrt__store_vocab(store), 10);
-    assert_int_equal(rrt__store_windows(store), 2);
-    assert_int_equal(rrt__store_fingerprint(store), 42);
-    assert_string_equal(rrt__store_teacher(store), "hand");
+    assert_int_equal(rrt__logits_cache_context(store), 3);
+    assert_int_equal(rrt__logits_cache_top(store), 2);
+    assert_int_equal(rrt__logits_cache_vocab(store), 10);
+    assert_int_equal(rrt__logits_cache_windows(store), 2);
+    assert_int_equal(rrt__logits_cache_fingerprint(store), 42);
+    assert_string_equal(rrt__logits_cache_teacher(store), "hand");
     for (uint32_t r = 0; r < 6; r++) {
-        rrt__store_row row = rrt__store_at(store, r / 3, r % 3);
+        rrt__logits_cache_row row = rrt__logits_cache_at(store, r / 3, r % 3);
         assert_true(row.ids[0] == r && row.ids[1] == 9 - r);
         assert_true(rrt__f16_to_f32(row.log_p[1]) == -1 - (float)r);
     }
-    rrt__store_close(store);
-    rrt__store_close(NULL);
+    rrt__logits_cache_close(store);
+    rrt__logits_cache_close(NULL);
     rrt__string_free(&file);
 }
 
@@ -356,7 +356,7 @@ static void test_damaged_files(void **state)
 {
     (void)state;
     rrt_error err = {0};
-    rrt__store *store;
+    rrt__logits_cache *store;
     rrt__string file = make_file();
     for (size_t at = 0; at < file.length; at++) { // whatever byte is changed
         file.data[at] ^= 0x08;
@@ -371,7 +371,7 @@ static void test_damaged_files(void **state)
     assert_fails(RRT_STATUS_FORMAT, "announced", open_bytes(&store, file.data, file.length, &err));
     rrt__string_free(&file);
     unlink(in_folder("teacher.topk"));
-    assert_fails(RRT_STATUS_IO, "teacher.topk", rrt__store_open(&store, folder, &err));
+    assert_fails(RRT_STATUS_IO, "teacher.topk", rrt__logits_cache_open(&store, folder, &err));
 }
 
 // Headers and rows whose own checksums are right and whose values are not.
@@ -379,7 +379,7 @@ static void test_hostile_files(void **state)
 {
     (void)state;
     rrt_error err = {0};
-    rrt__store *store;
+    rrt__logits_cache *store;
     rrt__string file = make_file();
     file_header good, bad;
     memcpy(&good, file.data, sizeof good);
@@ -435,7 +435,7 @@ static void test_out_of_memory(void **state)
     (void)state;
     rrt_error err = {0};
     rrt_teach_result result;
-    rrt__store *store = NULL;
+    rrt__logits_cache *store = NULL;
     const rrt_teach_options options = {.context = 16, .top = 4, .max_tokens = 32, .threads = 1};
     const char *path = in_folder("store");
     rrt_status status = RRT_STATUS_MEMORY;
@@ -451,11 +451,11 @@ static void test_out_of_memory(void **state)
     status = RRT_STATUS_MEMORY;
     for (n = 0; status; n++) {
         rrt__memory_fail_after = n;
-        status = rrt__store_open(&store, path, &err);
+        status = rrt__logits_cache_open(&store, path, &err);
         rrt__memory_fail_after = -1;
         if (status) assert_int_equal(status, RRT_STATUS_MEMORY);
     }
-    rrt__store_close(store);
+    rrt__logits_cache_close(store);
     remove_folder(path);
 }
 

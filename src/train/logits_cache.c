@@ -1,4 +1,4 @@
-#include "train/store.h"
+#include "train/logits_cache.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "rrt/train.h"
 
-typedef struct rrt__store_header {
+typedef struct rrt__logits_cache_header {
     char magic[8]; // "RRTTOPK1"
     uint64_t context, top, vocab, windows;
     uint64_t fingerprint;
@@ -20,7 +20,7 @@ static const char file_name[] = "teacher.topk";
 _Static_assert(sizeof(header) == 512, "the header is written as it is");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are mapped as they are");
 
-struct rrt__store {
+struct rrt__logits_cache {
     rrt__map map;
     const header *header;
     const unsigned char *rows;
@@ -33,7 +33,7 @@ static uint64_t hash_header(const header *h)
 }
 
 // A multiple of 8, so that ids are aligned and the hash goes on from row to row.
-size_t rrt__store_row_bytes(size_t top)
+size_t rrt__logits_cache_row_bytes(size_t top)
 {
     return (top * (sizeof(uint32_t) + sizeof(uint16_t)) + 7) / 8 * 8;
 }
@@ -50,16 +50,17 @@ static rrt_status check_header(const rrt__map *map, const header *h, rrt_error *
 {
     size_t rows, bytes;
     if (map->size_bytes < sizeof *h || memcmp(h->magic, magic, sizeof magic) != 0)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "not a teacher's store: it does not begin with RRTTOPK1");
+        return rrt__fail(err, RRT_STATUS_FORMAT, "not a teacher's cache: it does not begin with RRTTOPK1");
     if (hash_header(h) != h->header_hash)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "the store's header is damaged: its checksum differs");
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the cache's header is damaged: its checksum differs");
     if (h->vocab == 0 || h->vocab > INT32_MAX || h->top == 0 || h->top > h->vocab || h->context == 0 ||
         h->teacher[sizeof h->teacher - 1])
         return rrt__fail(err, RRT_STATUS_FORMAT, "impossible sizes: top %llu of %llu tokens, context %llu",
                          (unsigned long long)h->top, (unsigned long long)h->vocab,
                          (unsigned long long)h->context);
     if (rrt__size_mul(h->windows, h->context, &rows) &&
-        rrt__size_mul(rows, rrt__store_row_bytes(h->top), &bytes) && bytes == map->size_bytes - sizeof *h)
+        rrt__size_mul(rows, rrt__logits_cache_row_bytes(h->top), &bytes) &&
+        bytes == map->size_bytes - sizeof *h)
         return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_FORMAT,
                      "%zu bytes of answers, but %llu windows of %llu tokens, top %llu, are announced",
@@ -73,14 +74,14 @@ static bool is_log_p(uint16_t half)
     return half == 0 || (half >= 0x8000 && half < 0xfc00);
 }
 
-static rrt_status check_rows(const rrt__store *store, rrt_error *err)
+static rrt_status check_rows(const rrt__logits_cache *cache, rrt_error *err)
 {
-    const header *h = store->header;
+    const header *h = cache->header;
     size_t n_rows = h->windows * h->context;
-    if (rrt__hash(0, store->rows, n_rows * store->row_bytes) != h->rows_hash)
+    if (rrt__hash(0, cache->rows, n_rows * cache->row_bytes) != h->rows_hash)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the answers were changed: their checksum differs");
     for (size_t r = 0; r < n_rows; r++) {
-        rrt__store_row row = rrt__store_at(store, 0, r);
+        rrt__logits_cache_row row = rrt__logits_cache_at(cache, 0, r);
         for (size_t k = 0; k < h->top; k++)
             if (row.ids[k] >= h->vocab || !is_log_p(row.log_p[k]))
                 return rrt__fail(err, RRT_STATUS_FORMAT,
@@ -92,110 +93,110 @@ static rrt_status check_rows(const rrt__store *store, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__store_check_ids(const rrt__store *store, size_t vocab, rrt_error *err)
+rrt_status rrt__logits_cache_check_ids(const rrt__logits_cache *cache, size_t vocab, rrt_error *err)
 {
-    const header *h = store->header;
+    const header *h = cache->header;
     for (size_t r = 0; r < h->windows * h->context; r++) {
-        rrt__store_row row = rrt__store_at(store, 0, r);
+        rrt__logits_cache_row row = rrt__logits_cache_at(cache, 0, r);
         for (size_t k = 0; k < h->top; k++)
             if (row.ids[k] >= vocab)
                 return rrt__fail(
                     err, RRT_STATUS_MISMATCH,
-                    "the stored teacher's answer %zu of token %zu is id %u: the student has 0 to %zu", k, r,
+                    "the stored teacher's logit %zu of token %zu is id %u: the student has 0 to %zu", k, r,
                     row.ids[k], vocab - 1);
     }
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__store_open(rrt__store **out, const char *folder, rrt_error *err)
+rrt_status rrt__logits_cache_open(rrt__logits_cache **out, const char *folder, rrt_error *err)
 {
     char path[4096];
-    rrt__store *store;
+    rrt__logits_cache *cache;
     *out = NULL;
     RRT__TRY(rrt__path_join(path, folder, file_name, err));
-    RRT__TRY(rrt__alloc(&store, 1, sizeof *store, "a teacher's store", err));
-    rrt_status status = rrt__map_open(&store->map, path, err);
+    RRT__TRY(rrt__alloc(&cache, 1, sizeof *cache, "a teacher's cache", err));
+    rrt_status status = rrt__map_open(&cache->map, path, err);
     if (status) goto done;
-    store->header = (const header *)store->map.data;
-    status = check_header(&store->map, store->header, err);
+    cache->header = (const header *)cache->map.data;
+    status = check_header(&cache->map, cache->header, err);
     if (!status) {
-        store->rows = store->map.data + sizeof *store->header;
-        store->row_bytes = rrt__store_row_bytes(store->header->top);
-        status = check_rows(store, err);
+        cache->rows = cache->map.data + sizeof *cache->header;
+        cache->row_bytes = rrt__logits_cache_row_bytes(cache->header->top);
+        status = check_rows(cache, err);
     }
     if (status) {
-        rrt__hint(err, status, "delete the store and run `rrt teach` again");
+        rrt__hint(err, status, "delete the cache and run `rrt teach` again");
         rrt__at(err, status, "%s", path);
     }
 done:
     if (status)
-        rrt__store_close(store);
+        rrt__logits_cache_close(cache);
     else
-        *out = store;
+        *out = cache;
     return status;
 }
 
-void rrt__store_close(rrt__store *store)
+void rrt__logits_cache_close(rrt__logits_cache *cache)
 {
-    if (!store) return;
-    rrt__map_close(&store->map);
-    rrt__free(store);
+    if (!cache) return;
+    rrt__map_close(&cache->map);
+    rrt__free(cache);
 }
 
-size_t rrt__store_context(const rrt__store *store)
+size_t rrt__logits_cache_context(const rrt__logits_cache *cache)
 {
-    return store->header->context;
+    return cache->header->context;
 }
 
-size_t rrt__store_top(const rrt__store *store)
+size_t rrt__logits_cache_top(const rrt__logits_cache *cache)
 {
-    return store->header->top;
+    return cache->header->top;
 }
 
-size_t rrt__store_vocab(const rrt__store *store)
+size_t rrt__logits_cache_vocab(const rrt__logits_cache *cache)
 {
-    return store->header->vocab;
+    return cache->header->vocab;
 }
 
-size_t rrt__store_windows(const rrt__store *store)
+size_t rrt__logits_cache_windows(const rrt__logits_cache *cache)
 {
-    return store->header->windows;
+    return cache->header->windows;
 }
 
-uint64_t rrt__store_fingerprint(const rrt__store *store)
+uint64_t rrt__logits_cache_fingerprint(const rrt__logits_cache *cache)
 {
-    return store->header->fingerprint;
+    return cache->header->fingerprint;
 }
 
-uint64_t rrt__store_checksum(const rrt__store *store)
+uint64_t rrt__logits_cache_checksum(const rrt__logits_cache *cache)
 {
-    return store->header->rows_hash;
+    return cache->header->rows_hash;
 }
 
-const char *rrt__store_teacher(const rrt__store *store)
+const char *rrt__logits_cache_teacher(const rrt__logits_cache *cache)
 {
-    return store->header->teacher;
+    return cache->header->teacher;
 }
 
-rrt__store_row rrt__store_at(const rrt__store *store, size_t window, size_t position)
+rrt__logits_cache_row rrt__logits_cache_at(const rrt__logits_cache *cache, size_t window, size_t position)
 {
-    const unsigned char *row = store->rows + (window * store->header->context + position) * store->row_bytes;
+    const unsigned char *row = cache->rows + (window * cache->header->context + position) * cache->row_bytes;
     const uint32_t *ids = (const uint32_t *)row;
-    return (rrt__store_row){ids, (const uint16_t *)(ids + store->header->top)};
+    return (rrt__logits_cache_row){ids, (const uint16_t *)(ids + cache->header->top)};
 }
 
 // --- writing
 
-static rrt_status fail_writing(const rrt__store_writer *writer, rrt_error *err)
+static rrt_status fail_writing(const rrt__logits_cache_writer *writer, rrt_error *err)
 {
     return rrt__at(err, rrt__fail_errno(err, "cannot write"), "%s", writer->path);
 }
 
-rrt_status rrt__store_create(rrt__store_writer *writer, const char *folder, const rrt__store_shape *shape,
-                             rrt_error *err)
+rrt_status rrt__logits_cache_create(rrt__logits_cache_writer *writer, const char *folder,
+                                    const rrt__logits_cache_shape *shape, rrt_error *err)
 {
     RRT__TRY(rrt__path_join(writer->path, folder, file_name, err));
-    RRT__TRY(rrt__alloc(&writer->header, 1, sizeof *writer->header, "a store's header", err));
+    RRT__TRY(rrt__alloc(&writer->header, 1, sizeof *writer->header, "a cache's header", err));
     header *h = writer->header; // all zeros, and written so until the end
     writer->file = fopen(writer->path, "wb");
     if (!writer->file) return rrt__at(err, rrt__fail_errno(err, "cannot create"), "%s", writer->path);
@@ -210,14 +211,15 @@ rrt_status rrt__store_create(rrt__store_writer *writer, const char *folder, cons
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__store_append(rrt__store_writer *writer, const void *rows, size_t n_rows, rrt_error *err)
+rrt_status rrt__logits_cache_append(rrt__logits_cache_writer *writer, const void *rows, size_t n_rows,
+                                    rrt_error *err)
 {
-    size_t bytes = n_rows * rrt__store_row_bytes(writer->header->top);
+    size_t bytes = n_rows * rrt__logits_cache_row_bytes(writer->header->top);
     writer->header->rows_hash = rrt__hash(writer->header->rows_hash, rows, bytes);
     return fwrite(rows, 1, bytes, writer->file) == bytes ? RRT_STATUS_OK : fail_writing(writer, err);
 }
 
-rrt_status rrt__store_finish(rrt__store_writer *writer, uint64_t *bytes, rrt_error *err)
+rrt_status rrt__logits_cache_finish(rrt__logits_cache_writer *writer, uint64_t *bytes, rrt_error *err)
 {
     header *h = writer->header;
     FILE *file = writer->file;
@@ -225,11 +227,11 @@ rrt_status rrt__store_finish(rrt__store_writer *writer, uint64_t *bytes, rrt_err
     if (fseek(file, 0, SEEK_SET) != 0) return fail_writing(writer, err);
     fwrite(h, sizeof *h, 1, file);
     writer->file = NULL;
-    *bytes = sizeof *h + h->windows * h->context * rrt__store_row_bytes(h->top);
+    *bytes = sizeof *h + h->windows * h->context * rrt__logits_cache_row_bytes(h->top);
     return rrt__file_finish(file, writer->path, err);
 }
 
-void rrt__store_discard(rrt__store_writer *writer)
+void rrt__logits_cache_discard(rrt__logits_cache_writer *writer)
 {
     if (writer->file) fclose(writer->file);
     rrt__free(writer->header);

@@ -7,7 +7,7 @@
 #include "cli/bench.h"
 #include "cli/exit_trace.h"
 
-enum { MOST_CASES = 128 };
+enum { MAX_CASES = 128 };
 
 static const char *const ways[] = {"depth", "sequence-exit", "sequence", "static"};
 
@@ -48,18 +48,18 @@ static rrt_status check_trace(const rrt__exit_trace *trace, const char *path, in
     return RRT_STATUS_OK;
 }
 
-static rrt_status add_cells(table *t, const rrt__bench_crowd *crowd, size_t batch, rrt_error *err)
+static rrt_status add_cells(table *t, const rrt__bench_serving *serving, size_t batch, rrt_error *err)
 {
     char way[64], exit[64];
     int number;
-    for (const char *list = crowd->batching; next_item(&list, way);) {
+    for (const char *list = serving->batching; next_item(&list, way);) {
         RRT__TRY(rrt__cli_choose("batching", way, ways, 4, &number, err));
         bool exits = number == RRT_BATCHING_DEPTH || number == RRT_BATCHING_SEQUENCE_EXIT;
-        const char *rules = exits && crowd->exits ? crowd->exits : "";
+        const char *rules = exits && serving->exits ? serving->exits : "";
         do {
             bool has_rule = next_item(&rules, exit);
-            if (t->count == MOST_CASES)
-                return rrt__fail(err, RRT_STATUS_ARGUMENT, "more than %d cases: shorten a list", MOST_CASES);
+            if (t->count == MAX_CASES)
+                return rrt__fail(err, RRT_STATUS_ARGUMENT, "more than %d cases: shorten a list", MAX_CASES);
             cell *c = &t->cells[t->count++];
             *c = (cell){.way = ways[number], .batch = batch};
             if (has_rule) memcpy(c->exit, exit, sizeof exit);
@@ -68,10 +68,10 @@ static rrt_status add_cells(table *t, const rrt__bench_crowd *crowd, size_t batc
     return RRT_STATUS_OK;
 }
 
-static rrt_status run_cell(cell *c, const table *t, const rrt__bench_crowd *crowd, const rrt_model *model,
+static rrt_status run_cell(cell *c, const table *t, const rrt__bench_serving *serving, const rrt_model *model,
                            bool is_last, rrt_error *err)
 {
-    rrt_bench_requests_options o = crowd->options;
+    rrt_bench_requests_options o = serving->options;
     int way = 0;
     while (ways[way] != c->way) way++;
     o.batching = (rrt_batching)way;
@@ -135,34 +135,34 @@ static json_t *row_of(const cell *c, int loops)
 }
 
 // Cases in turns, so that what disturbs the machine disturbs all.
-static rrt_status run_all(table *t, const rrt__bench_crowd *crowd, const rrt_model *model, int repeats,
+static rrt_status run_all(table *t, const rrt__bench_serving *serving, const rrt_model *model, int repeats,
                           rrt_error *err)
 {
     for (int round = 0; round < repeats; round++)
         for (size_t i = 0; i < t->count; i++)
-            RRT__TRY(run_cell(&t->cells[i], t, crowd, model, round == repeats - 1, err));
+            RRT__TRY(run_cell(&t->cells[i], t, serving, model, round == repeats - 1, err));
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__bench_crowd_run(rrt__bench_crowd *crowd, const rrt_model *model, const size_t *batches,
-                                int n_batches, int repeats, json_t *rows, rrt_error *err)
+rrt_status rrt__bench_serving_run(rrt__bench_serving *serving, const rrt_model *model, const size_t *batches,
+                                  int n_batches, int repeats, json_t *rows, rrt_error *err)
 {
     table t = {0};
     rrt_model_info info;
     rrt_model_describe(model, &info);
-    int loops = info.loops < RRT_MOST_LOOPS ? info.loops : RRT_MOST_LOOPS;
-    if (!crowd->batching) crowd->batching = "depth";
-    rrt_status status = rrt__alloc(&t.cells, MOST_CASES, sizeof *t.cells, "results", err);
-    if (!status && crowd->trace_path) {
-        status = rrt__exit_trace_read(&t.trace, crowd->trace_path, err);
-        if (!status) status = check_trace(&t.trace, crowd->trace_path, info.loops, err);
+    int loops = info.loops < RRT_MAX_LOOPS ? info.loops : RRT_MAX_LOOPS;
+    if (!serving->batching) serving->batching = "depth";
+    rrt_status status = rrt__alloc(&t.cells, MAX_CASES, sizeof *t.cells, "results", err);
+    if (!status && serving->trace_path) {
+        status = rrt__exit_trace_read(&t.trace, serving->trace_path, err);
+        if (!status) status = check_trace(&t.trace, serving->trace_path, info.loops, err);
     }
-    for (int i = 0; !status && i < n_batches; i++) status = add_cells(&t, crowd, batches[i], err);
-    if (!status) status = run_all(&t, crowd, model, repeats, err);
+    for (int i = 0; !status && i < n_batches; i++) status = add_cells(&t, serving, batches[i], err);
+    if (!status) status = run_all(&t, serving, model, repeats, err);
     for (size_t i = 0; !status && i < t.count; i++) json_array_append_new(rows, row_of(&t.cells[i], loops));
-    if (!status && crowd->html)
+    if (!status && serving->html)
         status =
-            rrt__page_write(crowd->html, rrt__page_bench, rrt__page_bench_bytes, rows, crowd->force, err);
+            rrt__page_write(serving->html, rrt__page_bench, rrt__page_bench_bytes, rows, serving->force, err);
     rrt__free(t.cells);
     rrt__exit_trace_free(&t.trace);
     return status;
