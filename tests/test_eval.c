@@ -148,6 +148,28 @@ static void test_kl_equals_transformers(void **state)
     golden_close(&g);
 }
 
+static void test_several_models_get_what_each_gets_alone(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    golden g = golden_open("llama");
+    const rrt_model *models[] = {open_golden("llama"), open_golden("neox")};
+    rrt_model *teacher = open_golden("neox");
+    const rrt_eval_options options = {.context = 16};
+    rrt_eval_kl_result together[2], alone;
+    assert_ok(rrt_eval_kl_each(models, 2, teacher, g.ids, g.count, &options, together, &err));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(rrt_eval_kl(models[i], teacher, g.ids, g.count, &options, &alone, &err));
+        assert_true(together[i].kl == alone.kl && together[i].ppl == alone.ppl);
+        assert_true(together[i].top1_agreement == alone.top1_agreement && together[i].tokens == alone.tokens);
+    }
+    assert_fails(RRT_STATUS_ARGUMENT, "1 to 16",
+                 rrt_eval_kl_each(models, 17, teacher, g.ids, g.count, &options, together, &err));
+    for (int i = 0; i < 2; i++) rrt_model_close((rrt_model *)models[i]);
+    rrt_model_close(teacher);
+    golden_close(&g);
+}
+
 static void test_kl_with_itself_is_zero(void **state)
 {
     (void)state;
@@ -371,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_windows_with_bos),
         cmocka_unit_test(test_batching_changes_nothing),
         cmocka_unit_test(test_kl_equals_transformers),
+        cmocka_unit_test(test_several_models_get_what_each_gets_alone),
         cmocka_unit_test(test_kl_with_itself_is_zero),
         cmocka_unit_test(test_kl_of_a_disturbed_model),
         cmocka_unit_test(test_kl_of_padded_models),

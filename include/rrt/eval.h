@@ -48,6 +48,12 @@ RRT_API rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher,
                                size_t count, const rrt_eval_options *options, rrt_eval_kl_result *result,
                                rrt_error *err);
 
+// The same for several models, up to RRT_EVAL_KL_MODELS, with one run of the teacher. results: [n_models].
+enum { RRT_EVAL_KL_MODELS = 16 };
+RRT_API rrt_status rrt_eval_kl_each(const rrt_model *const *models, int n_models, const rrt_model *teacher,
+                                    const int32_t *ids, size_t count, const rrt_eval_options *options,
+                                    rrt_eval_kl_result *results, rrt_error *err);
+
 // One of the model's exits: after n loops, then coda, norm, head.
 typedef struct rrt_eval_exit {
     double ppl, agreement; // if all tokens leave here: perplexity, and how often the most likely token is the

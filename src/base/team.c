@@ -1,22 +1,27 @@
+#define _DEFAULT_SOURCE // syscall
 #include "base/team.h"
 
+#include <linux/futex.h>
 #include <omp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/control_group.h"
+#include "base/cores.h"
 
-// How often a thread looks whether the others have come before it offers its core to other programs, each
-// time it looks again. Well balanced work needs fewer looks; on a busy machine the last of the team may wait
-// for just this core.
+// How often a thread looks whether the others have come before it goes to sleep. Well balanced work needs fewer
+// looks. On a busy machine another program has the core of the last one: while a thread sleeps, the kernel can
+// move that one to the free core, which it does not where the core is taken by a thread that waits.
 enum { LOOKS = 2000, LINE = 64 };
 
 // Each on a cache line of its own.
 typedef struct rrt__barrier {
     _Alignas(LINE) atomic_int n_arrived;
     _Alignas(LINE) atomic_uint round;
+    _Alignas(LINE) atomic_int n_sleeping;
 } rrt__barrier;
 
 // Counted once: what was allocated for so many threads is used by so many.
@@ -26,7 +31,7 @@ static int processors;
 static void count_processors(void)
 {
     int paid = rrt__control_group_processors();
-    processors = omp_get_num_procs();
+    processors = rrt__cores();
     if (paid && paid < processors) processors = paid;
 }
 
@@ -51,15 +56,21 @@ void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), 
     }
 }
 
-static inline void look_again(int looks)
+static inline void pause_briefly(void)
 {
-    if (looks >= LOOKS) {
-        sched_yield();
-        return;
-    }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
+}
+
+// The kernel puts the thread to sleep only if the round has not changed by then, so that no wake-up is missed:
+// the last one to arrive changes the round first and then looks for sleepers.
+static void sleep_until_next(rrt__barrier *b, unsigned round)
+{
+    atomic_fetch_add(&b->n_sleeping, 1);
+    while (atomic_load(&b->round) == round)
+        syscall(SYS_futex, &b->round, FUTEX_WAIT_PRIVATE, round, NULL, NULL, 0);
+    atomic_fetch_sub(&b->n_sleeping, 1);
 }
 
 void rrt__team_barrier(rrt__team team)
@@ -70,11 +81,15 @@ void rrt__team_barrier(rrt__team team)
     if (atomic_fetch_add(&b->n_arrived, 1) == team.nth - 1) {
         atomic_store(&b->n_arrived, 0);
         atomic_store(&b->round, round + 1);
+        if (atomic_load(&b->n_sleeping))
+            syscall(SYS_futex, &b->round, FUTEX_WAKE_PRIVATE, team.nth, NULL, NULL, 0);
         return;
     }
-    for (int looks = 0; atomic_load_explicit(&b->round, memory_order_acquire) == round;
-         looks += looks < LOOKS)
-        look_again(looks);
+    for (int looks = 0; looks < LOOKS; looks++) {
+        if (atomic_load_explicit(&b->round, memory_order_acquire) != round) return;
+        pause_briefly();
+    }
+    sleep_until_next(b, round);
 }
 
 rrt__share rrt__team_share(rrt__team team, size_t count, size_t grain)

@@ -13,7 +13,7 @@ typedef struct rrt__team {
 
 enum { RRT__MAX_THREADS = 1024 }; // OpenMP keeps a record of each on the stack: 100,000 overflow it
 
-// How many threads a request stands for: for 0 or less one per core, or as many as the control group pays for
+// How many threads a request stands for: for 0 or less one per physical core, or as many as the control group pays for
 // (cpu.max); at most RRT__MAX_THREADS.
 int rrt__team_threads(int asked);
 

@@ -15,18 +15,52 @@ static rrt_status print_ppl(const rrt_eval_ppl_result *r, bool json, rrt_error *
     return RRT_STATUS_OK;
 }
 
-static rrt_status print_kl(const rrt_eval_kl_result *r, bool json, rrt_error *err)
+static json_t *kl_json(const rrt_eval_kl_result *r)
 {
-    if (json)
-        return rrt__cli_print_json(json_pack("{s:f, s:f, s:I, s:o, s:o}", "kl", r->kl, "top1_agreement",
-                                             r->top1_agreement, "tokens", (json_int_t)r->tokens, "ppl",
-                                             rrt__cli_number(r->ppl), "teacher_ppl",
-                                             rrt__cli_number(r->teacher_ppl)),
-                                   err);
-    printf("mean KL %.6f nats  (the top-1 agreement at %.2f %%, %llu tokens)\n", r->kl,
-           100 * r->top1_agreement, (unsigned long long)r->tokens);
-    printf("perplexity %.4f, teacher's %.4f\n", r->ppl, r->teacher_ppl);
+    return json_pack("{s:f, s:f, s:I, s:o, s:o}", "kl", r->kl, "top1_agreement", r->top1_agreement, "tokens",
+                     (json_int_t)r->tokens, "ppl", rrt__cli_number(r->ppl), "teacher_ppl",
+                     rrt__cli_number(r->teacher_ppl));
+}
+
+// One model: its figures; several: a list of them in the order of the command line.
+static rrt_status print_kl(const rrt_eval_kl_result *results, char **paths, int count, bool json,
+                           rrt_error *err)
+{
+    json_t *list = count > 1 ? json_array() : NULL;
+    for (int i = 0; json && list && i < count; i++) {
+        json_t *one = kl_json(&results[i]);
+        json_object_set_new(one, "model", json_string(paths[i]));
+        json_array_append_new(list, one);
+    }
+    if (json) return rrt__cli_print_json(list ? json_pack("{s:o}", "models", list) : kl_json(results), err);
+    json_decref(list);
+    for (int i = 0; i < count; i++) {
+        const rrt_eval_kl_result *r = &results[i];
+        if (count > 1) printf("%s\n  ", paths[i]);
+        printf("mean KL %.6f nats, top-1 agreement %.2f %%, perplexity %.4f (teacher %.4f), %llu tokens\n",
+               r->kl, 100 * r->top1_agreement, r->ppl, r->teacher_ppl, (unsigned long long)r->tokens);
+    }
     return RRT_STATUS_OK;
+}
+
+// Opens the models beside the first and compares all of them with the teacher.
+static rrt_status compare(rrt_model **models, char **paths, int count, const char *teacher_path,
+                          const int32_t *ids, size_t n_ids, const rrt_eval_options *eval, bool json,
+                          rrt_error *err)
+{
+    rrt_eval_kl_result results[RRT_EVAL_KL_MODELS];
+    rrt_model *teacher = NULL;
+    rrt_status status;
+    RRT__GOTO(rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = teacher_path}, eval->threads, err));
+    for (int i = 1; i < count; i++)
+        RRT__GOTO(rrt__cli_open_model(&models[i], &(rrt__cli_model){.path = paths[i]}, eval->threads, err));
+    RRT__GOTO(
+        rrt_eval_kl_each((const rrt_model *const *)models, count, teacher, ids, n_ids, eval, results, err));
+    RRT__GOTO(print_kl(results, paths, count, json, err));
+done:
+    for (int i = 1; i < count; i++) rrt_model_close(models[i]);
+    rrt_model_close(teacher);
+    return status;
 }
 
 // `rrt eval ppl …` and `rrt eval kl …` differ in the teacher alone.
@@ -48,37 +82,40 @@ static int run(int argc, char **argv, bool is_kl)
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0, "the model to compare with"},
     };
     const rrt__cli_usage usage = {
-        is_kl ? "rrt eval kl -m MODEL --teacher MODEL -f FILE" : "rrt eval ppl -m MODEL -f FILE",
-        is_kl ? "Mean KL(teacher || model) on a text, and how often both find the same token most likely."
+        is_kl ? "rrt eval kl -m MODEL [MODEL…] --teacher MODEL -f FILE" : "rrt eval ppl -m MODEL -f FILE",
+        is_kl ? "Mean KL(teacher || model) on a text, and how often both find the same token most likely.\n"
+                "Several models are compared with one run of the teacher."
               : "Perplexity on a text, in windows of --ctx tokens, end to end.",
-        options, sizeof options / sizeof *options - (is_kl ? 0 : 1), 0};
+        options,
+        sizeof options / sizeof *options - (is_kl ? 0 : 1),
+        is_kl ? RRT_EVAL_KL_MODELS - 1 : 0,
+        RRT_EVAL_KL_MODELS - 1};
     rrt_error err = {0};
     rrt__cli_common common;
-    rrt_model *model = NULL, *teacher = NULL;
+    char *paths[RRT_EVAL_KL_MODELS] = {0};
+    rrt_model *models[RRT_EVAL_KL_MODELS] = {0};
+    int n_models = 1;
     int32_t *ids = NULL;
     size_t count;
     rrt_status status;
 
-    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, paths + 1, &err));
     eval.threads = common.threads;
+    while (n_models < RRT_EVAL_KL_MODELS && paths[n_models]) n_models++;
     if (is_kl && !teacher_path) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--teacher MODEL is missing"));
-    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
-    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_min_tokens(model), &ids, &count, &err));
+    paths[0] = (char *)which.path;
+    RRT__GOTO(rrt__cli_open_model(&models[0], &which, common.threads, &err));
+    RRT__GOTO(rrt__cli_read_ids(models[0], file, rrt__cli_min_tokens(models[0]), &ids, &count, &err));
     if (is_kl) {
-        rrt_eval_kl_result result;
-        RRT__GOTO(
-            rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = teacher_path}, common.threads, &err));
-        RRT__GOTO(rrt_eval_kl(model, teacher, ids, count, &eval, &result, &err));
-        RRT__GOTO(print_kl(&result, common.json, &err));
+        RRT__GOTO(compare(models, paths, n_models, teacher_path, ids, count, &eval, common.json, &err));
     } else {
         rrt_eval_ppl_result result;
-        RRT__GOTO(rrt_eval_ppl(model, ids, count, &eval, &result, &err));
+        RRT__GOTO(rrt_eval_ppl(models[0], ids, count, &eval, &result, &err));
         RRT__GOTO(print_ppl(&result, common.json, &err));
     }
 done:
     rrt_ids_free(ids);
-    rrt_model_close(model);
-    rrt_model_close(teacher);
+    rrt_model_close(models[0]);
     return rrt__cli_finish(status, &err);
 }
 

@@ -5,7 +5,7 @@
 #include "base/progress.h"
 #include "tokenizer/tokenizer.h"
 
-enum { DEFAULT_CONTEXT = 512, STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_MODELS = 2 };
+enum { DEFAULT_CONTEXT = 512, STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_MODELS = RRT_EVAL_KL_MODELS + 1 };
 
 static rrt_status check_ids(const rrt_model *model, const int32_t *ids, size_t count, rrt_error *err)
 {
@@ -176,9 +176,11 @@ rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const 
         RRT__TRY(check_ids(models[m], ids, count, err));
     }
     r.step_windows = r.cut.length < STEP_ROWS ? STEP_ROWS / r.cut.length : 1;
-    for (int m = 0; m < n_models; m++)
-        RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], m == 0 ? options->loops : 0,
-                            m == 0 ? options->kv_type : NULL, options->threads, err));
+    for (int m = 0; m < n_models; m++) {
+        bool is_teacher = m > 0 && m == n_models - 1;
+        RRT__GOTO(open_lane(&r, &r.lanes[m], models[m], is_teacher ? 0 : options->loops,
+                            is_teacher ? NULL : options->kv_type, options->threads, err));
+    }
     RRT__GOTO(rrt__alloc(&r.ids, r.step_windows * r.cut.length, sizeof *r.ids, "window ids", err));
     RRT__GOTO(run_windows(&r, options, err));
 done:

@@ -1,4 +1,4 @@
-// Runs windows of text through one or two models and hands out their logits a few rows at a time, so that the
+// Runs windows of text through one or more models and hands out their logits a few rows at a time, so that the
 // logits of a whole window never exist.
 #ifndef RRT__WINDOWS_H
 #define RRT__WINDOWS_H
@@ -28,7 +28,7 @@ typedef void (*rrt__windows_score)(void *user, rrt__team team, size_t first, siz
                                    const float *const *logits, const int32_t *targets);
 
 // first counts scored rows over all windows, from 0; *scored is their number in all.
-// options->loops and kv_type apply to models[0]; the others run all loops, whole.
+// options->loops and kv_type apply to all but the last of several, the teacher: it runs all loops, whole.
 rrt_status rrt__windows_run(const rrt_model *const *models, int n_models, const int32_t *ids, size_t count,
                             const rrt_eval_options *options, rrt__windows_score score, void *user,
                             rrt_error *err);
