@@ -1,4 +1,4 @@
-// The page at "/": web/ as one file of HTML (`make web`), or, where that was not made, a note. CMake writes
+// The page at "/": web/ as one file of HTML (`make` builds it where npm is), or, where that was not made, a note. CMake writes
 // it.
 #ifndef RRT__SERVE_PAGE_H
 #define RRT__SERVE_PAGE_H
