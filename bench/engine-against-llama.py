@@ -179,6 +179,22 @@ def whole_process(options):
         yield name, *medians(options, [lambda command=command: measure(command)[at] for command in pair])
 
 
+def processor():
+    line = next(line for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    return line.split(":")[1].strip()
+
+
+def kernels():
+    out = subprocess.run([RRT, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return out.split("kernels: ")[1].rstrip(")\n")
+
+
+def keep(path, name, results):
+    """Beside what the file has of other models."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(kept | {name: results}, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", metavar="FILE.gguf", type=os.path.abspath)
@@ -187,6 +203,7 @@ def main():
     parser.add_argument("--batches", default="1,8,32", help="empty: none")
     parser.add_argument("--tokens", type=int, default=128, help="decoded by each stream")
     parser.add_argument("--wait", type=float, default=0, help="seconds")
+    parser.add_argument("--json", type=pathlib.Path, help="put the rows into this file too, which tools/make-figures reads")
     parser.add_argument("--llama-bench", default=os.path.join(os.environ.get("LLAMA_CPP_LIB_PATH", ""), "llama-bench"))
     options = parser.parse_args()
     options.ours = options.ours or options.peer
@@ -195,8 +212,11 @@ def main():
           + (f"; rrt: {os.path.basename(options.ours)}, {info['file_bytes'] / 1e6:.0f} MB" if options.ours != options.peer else ""))
     print("| | llama.cpp | rrt | ratio | others |\n| --- | --- | --- | --- | --- |")
 
+    rows = {}
+
     def row(name, theirs, mine):
-        print(f"| {name} | {theirs:.4g} | {mine:.4g} | {mine / theirs:.2f} | {OTHERS.share():.0%} |", flush=True)
+        rows[name] = {"llama_cpp": theirs, "rrt": mine, "others": OTHERS.share()}
+        print(f"| {name} | {theirs:.4g} | {mine:.4g} | {mine / theirs:.2f} | {rows[name]['others']:.0%} |", flush=True)
 
     # Before llama.cpp has the file in this process's memory.
     for found in whole_process(options) if os.path.exists(options.llama_bench) else ():
@@ -208,6 +228,9 @@ def main():
             operations = 2e-12 * info["params"]["body"]  # the head runs once a prompt
             row("the same, TOP/s", theirs * operations, mine * operations)
         OTHERS.begin()
+    if options.json:
+        keep(options.json, os.path.basename(options.peer), {
+            "processor": processor(), "kernels": kernels(), "threads": THREADS, "rounds": options.rounds, "rows": rows})
 
 
 OTHERS = Others()

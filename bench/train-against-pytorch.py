@@ -106,6 +106,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--work", default="models")
+    parser.add_argument("--json", help="put the medians into this file too, which tools/make-figures reads")
     parser.add_argument("--teacher", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--torch", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -122,6 +123,11 @@ def main():
     for name, rows in results.items():
         rate, peak = (statistics.median(row[i] for row in rows) for i in (0, 1))
         print(f"{name:34} {rate:9.1f} {peak / 1e9:6.2f} GB")
+    if arguments.json:
+        medians = {name: {"tokens_per_s": statistics.median(row[0] for row in rows), "peak_bytes": statistics.median(row[1] for row in rows)}
+                   for name, rows in results.items()}
+        with open(arguments.json, "w") as file:
+            json.dump({"rounds": arguments.rounds, "cases": medians}, file, indent=1)
     for ours, theirs in RATIOS:
         rate, peak = (statistics.median(a[i] / b[i] for a, b in zip(results[ours], results[theirs])) for i in (0, 1))
         print(f"{ours} / {theirs}: {rate:.2f} x tokens/s, {peak:.2f} x memory")

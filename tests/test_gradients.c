@@ -153,7 +153,7 @@ static rrt_model *open_golden_gradient(const rrt_model *model, const char *famil
     }
     assert_ok(rrt__tensor_table_seal(&table, &err));
     rrt__family plain = *model->family; // the gradient of a gain is not above one
-    plain.gains_are_above_one = false;
+    plain.gain_is_one_plus_weight = false;
     const rrt__config config = {&plain, model->shape, model->plan, model->norms};
     assert_ok(rrt__model_load(&gradient, &config, &table, &plain.hf, &err));
     assert_ok(rrt_model_unpack(gradient, &err));

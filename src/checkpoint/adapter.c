@@ -219,7 +219,7 @@ static rrt_status load_norm(adapter *a, const rrt__tensor *tensor, int depth, in
 {
     rrt__norm *norm = &a->model->depths[depth].norm[place];
     RRT__TRY(rrt__tensor_read(tensor, norm->width, 0, norm->gain, err));
-    for (size_t i = 0; a->model->family->gains_are_above_one && i < norm->width; i++) norm->gain[i] += 1;
+    for (size_t i = 0; a->model->family->gain_is_one_plus_weight && i < norm->width; i++) norm->gain[i] += 1;
     return RRT_STATUS_OK;
 }
 

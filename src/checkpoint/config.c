@@ -228,7 +228,7 @@ static rrt_status read_settings(rrt__shape *shape, const rrt__family *family, co
     RRT__TRY(read_activation(family, json, err));
     RRT__TRY(read_biases(shape, family, json, err));
     RRT__TRY(read_scales(shape, family, json, err));
-    if (family->gains_are_above_one) RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
+    if (family->gain_is_one_plus_weight) RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
     RRT__TRY(require_bool(json, "is_causal", true, err));
     shape->parallel_residual = false;
     if (!family->parallel_residual) return RRT_STATUS_OK;

@@ -81,7 +81,7 @@ static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
     }
     RRT__TRY(rrt__stored_read(&found, 0, p->rows, p->values, err));
     bool above_one =
-        !load->is_gguf && load->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM;
+        !load->is_gguf && load->model->family->gain_is_one_plus_weight && p->kind == RRT__PARAMETER_NORM;
     for (size_t i = 0; above_one && i < p->rows; i++) p->values[i] += 1;
     return RRT_STATUS_OK;
 }

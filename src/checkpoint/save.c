@@ -61,7 +61,7 @@ static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
     rrt__linear *linear;
     if (rrt__parameter_is_fused(p, &save->model->family->hf, &save->model->shape, &fused))
         return add_fused(save, &fused, p, err);
-    if (save->model->family->gains_are_above_one && p->kind == RRT__PARAMETER_NORM)
+    if (save->model->family->gain_is_one_plus_weight && p->kind == RRT__PARAMETER_NORM)
         return add_gain(save, p, err);
     RRT__TRY(rrt__arena_alloc(&save->arena, &linear, 1, sizeof *linear, "a matrix's place", err));
     *linear = rrt__parameter_linear(p);

@@ -88,7 +88,7 @@ static rrt_status add_gain(adapter *a, int depth, rrt__norm_place place, rrt_err
 {
     const rrt_model *model = a->export->model;
     const rrt__norm *norm = &model->depths[depth].norm[place];
-    float *values, less = model->family->gains_are_above_one ? 1.0f : 0.0f;
+    float *values, less = model->family->gain_is_one_plus_weight ? 1.0f : 0.0f;
     char name[128];
     snprintf(name, sizeof name, "%s%d.%s", model->family->hf.layers, depth, model->family->hf.norms[place]);
     RRT__TRY(rrt__arena_alloc(&a->arena, &values, norm->width, sizeof *values, "a norm", err));

@@ -34,7 +34,7 @@
     .gguf = {GGUF_ENDS, .matrices = GGUF_MATRICES, .norms = {GGUF_NORMS}}
 #define LIKE_GEMMA                                                                                           \
     .norm = RRT__NORM_RMS, .mlp = RRT__MLP_GELU_GATED, .activation = "gelu_pytorch_tanh",                    \
-    .attention_bias = RRT__BIAS_OFF, .gains_are_above_one = true, .scales_embedding = true,                  \
+    .attention_bias = RRT__BIAS_OFF, .gain_is_one_plus_weight = true, .scales_embedding = true,                  \
     .ties_head = true
 
 static const rrt__family families[] = {

@@ -112,7 +112,7 @@ typedef struct rrt__family {
     rrt__window_rule window;
     bool partial_rotary;      // config.json may say that a part of each head is rotated
     bool only_longrope;       // of rope scalings, which old files call "su" or "yarn"
-    bool gains_are_above_one; // a gain is 1 + what the Hugging Face files hold
+    bool gain_is_one_plus_weight; // a gain is 1 + what the Hugging Face files hold
     bool scales_embedding;    // by the square root of the hidden size
     bool ties_head;           // where config.json does not say
     bool pairs_rope_in_gguf;  // rows of q and k that are rotated together stand side by side in GGUF files
