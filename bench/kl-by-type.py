@@ -16,7 +16,7 @@ import llama_cpp
 import numpy
 
 WINDOW = 512
-TYPES = ["q8_0", "q4_1", "q4_0"]
+TYPES = ["q8_0", "q6_0", "q4_1", "q4_0"]
 FTYPES = {"f32": 0, "q4_0": 2, "q4_1": 3, "q8_0": 7}
 RRT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build", "rrt")
 

@@ -8,7 +8,7 @@
 #include "rrt/convert.h"
 
 static const char *const families[] = {"llama", "neox", "gemma3", "olmo2", "phi3", "granite", "biases"};
-static const char *const types[] = {"q8_0", "q4_1", "q4_0"};
+static const char *const types[] = {"q8_0", "q6_0", "q4_1", "q4_0"};
 
 // 1 + 3 x 2 + 1 with LoRA of other ranks everywhere, and gates.
 static rrt_model *build(const char *family)
@@ -90,7 +90,7 @@ static void test_computes_what_it_holds(void **state)
 {
     (void)state;
     for (int f = 0; f < 7; f++)
-        for (int t = 0; t < 3; t++) {
+        for (int t = 0; t < 4; t++) {
             rrt_error err = {0};
             rrt_model *model = build(families[f]), *packed = round_trip_quantized(model, types[t]);
             size_t vocab = model->shape.vocab;
@@ -117,7 +117,7 @@ static void test_result_depends_on_nothing_else(void **state)
     (void)state;
     static const size_t chunks[] = {1, 7, 32};
     for (int f = 0; f < 7; f++)
-        for (int t = 0; t < 3; t++) {
+        for (int t = 0; t < 4; t++) {
             rrt_model *model = build(families[f]), *packed = round_trip_quantized(model, types[t]);
             size_t vocab = model->shape.vocab;
             float *got = must_alloc(vocab, sizeof *got), *expected = must_alloc(vocab, sizeof *got);
@@ -171,7 +171,7 @@ static void test_plain_result_depends_on_nothing_else(void **state)
 static void test_quantised_while_read(void **state)
 {
     (void)state;
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < 4; t++) {
         rrt_error err = {0};
         char folder[64];
         rrt_model *model = build("llama"), *file = round_trip_quantized(model, types[t]), *read;

@@ -16,7 +16,7 @@ extern "C" {
 typedef struct rrt_model rrt_model;
 
 typedef struct rrt_open_options {
-    // Quantises all matrices while they are read: "q8_0", "q4_1" or "q4_0", as rrt_model_quantize does. NULL:
+    // Quantises all matrices while they are read: "q8_0", "q6_0", "q4_1" or "q4_0", as rrt_model_quantize does. NULL:
     // each keeps the type that it is stored as.
     const char *type;
     // Folders of PEFT adapters, [n_loras], that are added to the model, one to the other, and not merged.
@@ -122,7 +122,7 @@ RRT_API rrt_status rrt_model_save(const rrt_model *model, const char *path, cons
                                   rrt_error *err);
 
 typedef struct rrt_quantize_options {
-    // Of the layers' matrices: "q8_0", "q4_1" or "q4_0". Beside a 4-bit type embedding, head, LoRA, prelude
+    // Of the layers' matrices: "q8_0", "q6_0", "q4_1" or "q4_0". Beside a 4-bit type embedding, head, LoRA, prelude
     // and coda become q6_0, and what more than 4 loops share q8_0; vectors stay f32.
     const char *type;
     bool overwrite;               // what stands at the path

@@ -143,12 +143,12 @@ static rrt_status write_all(quantizer *q, const char *path, rrt_error *err)
 
 rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_error *err)
 {
-    static const rrt__storage offered[] = {RRT__STORAGE_Q8_0, RRT__STORAGE_Q4_1, RRT__STORAGE_Q4_0};
-    for (int i = 0; i < 3; i++) {
+    static const rrt__storage offered[] = {RRT__STORAGE_Q8_0, RRT__STORAGE_Q6_0, RRT__STORAGE_Q4_1, RRT__STORAGE_Q4_0};
+    for (size_t i = 0; i < sizeof offered / sizeof *offered; i++) {
         *storage = offered[i];
         if (name && strcmp(rrt__storage_name(*storage), name) == 0) return RRT_STATUS_OK;
     }
-    return rrt__fail(err, RRT_STATUS_ARGUMENT, "the type '%s' is not known: q8_0, q4_1 or q4_0",
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "the type '%s' is not known: q8_0, q6_0, q4_1 or q4_0",
                      name ? name : "");
 }
 

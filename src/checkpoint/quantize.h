@@ -4,7 +4,7 @@
 
 #include "model/parameters.h"
 
-// "q8_0", "q4_1" or "q4_0".
+// "q8_0", "q6_0", "q4_1" or "q4_0".
 rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_error *err);
 
 // What a matrix of the model becomes where the layers' matrices become `storage`.

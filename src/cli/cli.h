@@ -96,7 +96,7 @@ enum { RRT__CLI_MODEL_OPTIONS = 3 };
          &(model)->type,                                                                                     \
          0,                                                                                                  \
          0,                                                                                                  \
-         "quantise it while it is read: q8_0, q4_1, q4_0 (default: as it is stored)"},                       \
+         "quantise it while it is read: q8_0, q6_0, q4_1, q4_0 (default: as it is stored)"},                       \
     {                                                                                                        \
         0, "lora", "FOLDER", RRT__OPTION_LIST, &(model)->loras, 0, 0,                                        \
             "with this adapter of PEFT, not merged; several add up"                                          \

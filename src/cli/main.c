@@ -20,7 +20,7 @@ static const struct {
     {"train", rrt__cli_train, "uptraining: cross-entropy, distillation; resumable"},
     {"teach", rrt__cli_teach, "a teacher's most likely next tokens, once, for training"},
     {"report", rrt__cli_report, "curves of training runs as a page"},
-    {"quantize", rrt__cli_quantize, "one small file, used as it lies there: q8_0, q4_1, q4_0"},
+    {"quantize", rrt__cli_quantize, "one small file, used as it lies there: q8_0, q6_0, q4_1, q4_0"},
     {"export", rrt__cli_export, "for other programs: Hugging Face folder, PEFT adapter, GGUF for llama.cpp"},
     {"serve", rrt__cli_serve, "an OpenAI-compatible server: completions, chat, metrics, a page"},
     {"bench", rrt__cli_bench, "speed: prompt, decoding, concurrent requests, a training step"},

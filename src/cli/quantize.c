@@ -11,7 +11,7 @@ int rrt__cli_quantize(int argc, char **argv)
     const rrt__cli_usage usage = {
         "rrt quantize SRC DST.gguf TYPE",
         "Writes a model into one file that is mapped and used as it lies there. TYPE is that of the layers'\n"
-        "matrices: q8_0 (8.5 bits per weight), q4_1 (5) or q4_0 (4.5). Beside a 4-bit type embedding, head, "
+        "matrices: q8_0 (8.5 bits per weight), q6_0 (6.5), q4_1 (5) or q4_0 (4.5). Beside a 4-bit type embedding, head, "
         "LoRA,\n"
         "prelude and coda become q6_0 (6.5), and what more than 4 loops share stays q8_0.",
         options, 1, 3};
