@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -280,6 +281,26 @@ typedef struct meeting {
 } meeting;
 
 // Between two barriers, all the others have to be in the same round.
+// The last thread of a team comes late, as it does where another program has its core.
+static void come_late(rrt__team team, void *seconds)
+{
+    const struct timespec late = {.tv_nsec = (long)(*(double *)seconds * 1e9)};
+    if (team.nth > 1 && team.ith == team.nth - 1) nanosleep(&late, NULL);
+    if (team.nth == 1) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    rrt__team_barrier(team);
+}
+
+static void test_a_team_shrinks_while_a_core_is_missing(void **state)
+{
+    (void)state;
+    rrt__team_fit fit = {0};
+    double late = 0.03, never = 0;
+    for (int i = 0; i < 10 && fit.limit != 1; i++) rrt__team_run_fitting(&fit, 2, come_late, &late);
+    assert_int_equal(fit.limit, 1);
+    for (int i = 0; i < 2000 && fit.limit != 2; i++) rrt__team_run_fitting(&fit, 2, come_late, &never);
+    assert_int_equal(fit.limit, 2);
+}
+
 static void meet(rrt__team team, void *argument)
 {
     meeting *m = argument;
@@ -504,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_team),
+        cmocka_unit_test(test_a_team_shrinks_while_a_core_is_missing),
         cmocka_unit_test(test_json_parsing),
         cmocka_unit_test(test_json_numbers),
         cmocka_unit_test(test_json_getters),

@@ -1,9 +1,11 @@
 // The host that rrt runs on: control groups, limits of the shell, the locale of the program that uses the
 // library.
 #include <locale.h>
+#include <sched.h>
 #include <sys/stat.h>
 
 #include "base/control_group.h"
+#include "base/cores.h"
 #include "cli.h"
 #include "pass/exit.h"
 #include "template/template.h"
@@ -52,6 +54,29 @@ static void test_control_groups(void **state)
     assert_int_equal(rrt__control_group_processors(), 0);
     rrt__control_group_mount = before[0];
     rrt__control_group_of_process = before[1];
+}
+
+// Two hardware threads of one core count once, as far as the process may run on both.
+static void test_hardware_threads_of_a_core_count_once(void **state)
+{
+    (void)state;
+    char folder[128], path[256];
+    cpu_set_t allowed;
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    int all = CPU_COUNT(&allowed), last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &allowed)) last--;
+    snprintf(folder, sizeof folder, "%s/processors", workspace);
+    const char *before = rrt__cores_folder;
+    rrt__cores_folder = folder; // nothing is known of any
+    assert_int_equal(rrt__cores(), all);
+    snprintf(path, sizeof path, "mkdir -p %s/cpu%d/topology", folder, last);
+    assert_int_equal(system(path), 0);
+    snprintf(path, sizeof path, "processors/cpu%d/topology/thread_siblings_list", last);
+    char siblings[64];
+    snprintf(siblings, sizeof siblings, "0-%d\n", last);
+    write_text(path, siblings); // the last one is a thread of a core that came before, where there is one
+    assert_int_equal(rrt__cores(), all > 1 ? all - 1 : 1);
+    rrt__cores_folder = before;
 }
 
 // --- limits of the shell
@@ -181,9 +206,8 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control_groups),
-        cmocka_unit_test(test_small_stacks),
-        cmocka_unit_test(test_small_files),
+        cmocka_unit_test(test_control_groups), cmocka_unit_test(test_hardware_threads_of_a_core_count_once),
+        cmocka_unit_test(test_small_stacks),   cmocka_unit_test(test_small_files),
         cmocka_unit_test(test_decimal_comma),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

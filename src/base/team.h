@@ -20,6 +20,19 @@ int rrt__team_threads(int asked);
 // Runs work once on each of rrt__team_threads(n_threads) threads and waits for all.
 void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument);
 
+// The same with fewer threads while other programs hold cores that the team would wait for: for short steps whose
+// result does not depend on the number of threads. `fit` lives from one run to the next; zero-initialised.
+typedef struct rrt__team_fit {
+    int limit;      // threads that run; 0: all
+    double seconds; // of runs with this limit, since it was judged
+    double lost;    // of these, waited for threads without a core
+    double until;   // when one more thread is tried again
+    double patience;
+} rrt__team_fit;
+
+void rrt__team_run_fitting(rrt__team_fit *fit, int n_threads, void (*work)(rrt__team team, void *argument),
+                           void *argument);
+
 // A function whose name ends in _share does this thread's share and does not wait: a barrier has to follow
 // before others read what it wrote.
 

@@ -17,6 +17,7 @@ typedef struct bench {
     rrt__sequence *sequences;
     rrt__span *spans;
     rrt__workspace workspace;
+    rrt__team_fit fit;
     int32_t *ids;  // [prompt] or [batch]
     float *logits; // [batch, vocab]
 } bench;
@@ -66,7 +67,7 @@ static void prefill(bench *b)
     int32_t *ids = b->ids;
     for (size_t at = 0; at < tokens; at += CHUNK_ROWS, b->ids += CHUNK_ROWS) {
         b->spans[0] = (rrt__span){b->sequences, at, tokens - at < CHUNK_ROWS ? tokens - at : CHUNK_ROWS};
-        rrt__team_run(b->options->threads, forward, b);
+        rrt__team_run_fitting(&b->fit, b->options->threads, forward, b);
     }
     b->ids = ids;
 }
@@ -76,7 +77,7 @@ static void decode(bench *b)
     size_t vocab = b->model->shape.vocab;
     for (size_t at = 0; at < b->options->tokens; at++) {
         for (size_t i = 0; i < b->batch; i++) b->spans[i] = (rrt__span){&b->sequences[i], at, 1};
-        rrt__team_run(b->options->threads, forward, b);
+        rrt__team_run_fitting(&b->fit, b->options->threads, forward, b);
         for (size_t i = 0; i < b->batch; i++) b->ids[i] = rrt__argmax(b->logits + i * vocab, vocab);
     }
 }

@@ -273,7 +273,7 @@ rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
     rrt__schedule_fill(&e->schedule);
     if (e->schedule.n_running) {
         rrt__batch_block(e);
-        rrt__team_run(e->options.threads, rrt__engine_run, e);
+        rrt__team_run_fitting(&e->fit, e->options.threads, rrt__engine_run, e);
         rrt__logits_rows_report(e);
         e->stats.steps++;
     }

@@ -88,6 +88,7 @@ struct rrt_engine {
     size_t n_exits, n_filled;
     float *logits;              // [RRT__LOGIT_ROWS, vocab]
     rrt__candidate *candidates; // [threads, vocab]
+    rrt__team_fit fit;
     rrt__arena arena;
 };
 

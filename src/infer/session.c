@@ -7,6 +7,7 @@ enum { CHUNK_ROWS = 256 }; // rows of a prefill step: enough for full GEMM speed
 struct rrt_session {
     const rrt_model *model;
     int threads;
+    rrt__team_fit fit;
     int loops;
     rrt__sequence sequence;
     rrt__workspace workspace;
@@ -117,7 +118,7 @@ rrt_status rrt_session_append(rrt_session *session, const int32_t *ids, size_t c
     for (size_t done = 0; done < count;) {
         size_t rows = count - done < CHUNK_ROWS ? count - done : CHUNK_ROWS;
         step s = {session, ids + done, {&session->sequence, begin + done, rows}, done + rows == count};
-        rrt__team_run(session->threads, run_step, &s);
+        rrt__team_run_fitting(&session->fit, session->threads, run_step, &s);
         done += rows;
     }
     if (count) RRT__TRY(rrt__logits_check(session->logits, session->model->shape.vocab, err));
