@@ -126,7 +126,7 @@ static void test_kill(void **state)
         assert_int_equal(outcome, 0);
         break;
     }
-    print_message("killed %d times\n", kills);
+    assert_true(kills > 0);
     assert_same_file(in_folder("undisturbed"), in_folder("killed"), "model.safetensors");
     assert_int_equal(count_lines(in_folder("killed/log.jsonl")), 400);
 }
