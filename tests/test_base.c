@@ -15,7 +15,6 @@
 #include "test.h"
 
 // --- UTF-8
-// ---------------------------------------------------------------------------------------------------------
 
 static void test_utf8_every_codepoint(void **state)
 {
@@ -124,7 +123,6 @@ static void test_utf8_printable(void **state)
 }
 
 // --- memory
-// ----------------------------------------------------------------------------------------------------------
 
 static void test_memory_sizes(void **state)
 {
@@ -216,7 +214,6 @@ static void test_fail_after(void **state)
 }
 
 // --- random numbers
-// --------------------------------------------------------------------------------------------------
 
 static void test_random(void **state)
 {
@@ -249,7 +246,6 @@ static void test_random(void **state)
 }
 
 // --- teams
-// -----------------------------------------------------------------------------------------------------------
 
 static void test_shares(void **state)
 {
@@ -333,7 +329,6 @@ static void test_team(void **state)
 }
 
 // --- JSON
-// ------------------------------------------------------------------------------------------------------------
 
 static void test_json_parsing(void **state)
 {
@@ -466,7 +461,6 @@ static void test_json_getters(void **state)
 }
 
 // --- error records
-// -----------------------------------------------------------------------------------------------------
 
 static void test_errors(void **state)
 {

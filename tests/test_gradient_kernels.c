@@ -1,5 +1,6 @@
 // The training kernels: the reference against finite differences of the forward kernels, every variant
-// against the reference, the backward pass through attention and products, and distillation from a stored teacher.
+// against the reference, the backward pass through attention and products, and distillation from a stored
+// teacher.
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>

@@ -175,7 +175,8 @@ static void multiply(const rrt__kernels *k, const operands *o, float *y, size_t 
                            accumulate);
 }
 
-// Against a sum in double of what quantised values stand for, and all variants against the reference, bit for bit: as
+// Against a sum in double of what quantised values stand for, and all variants against the reference, bit
+// for bit: as
 // one batch, row by row, and with outputs in three parts.
 static void check_multiply(const operands *o, size_t rows)
 {

@@ -131,7 +131,8 @@ static void test_shared_kv(void **state)
     options.share_kv = 1;
     options.teacher = teacher;
     options.match_tokens = 100;
-    assert_fails(RRT_STATUS_UNSUPPORTED, "hidden-state distillation", train(in_folder("k1"), &options, &result, &err));
+    assert_fails(RRT_STATUS_UNSUPPORTED, "hidden-state distillation",
+                 train(in_folder("k1"), &options, &result, &err));
     rrt_model_close(teacher);
 }
 
