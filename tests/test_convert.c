@@ -195,9 +195,8 @@ static void attention_stays_the_layers(void **state)
     rrt_model_close(source);
 }
 
-// On the text that it was fitted to, the reconstructed model is nearer to the original than the pruned one
-// of more
-// parameters.
+// On the text that it was fitted to, the reconstructed model is nearer to the original than the pruned one of
+// more parameters.
 static void calibration_beats_pruning(void **state)
 {
     (void)state;

@@ -42,8 +42,8 @@ int rrt__team_threads(int asked)
     return asked < RRT__MAX_THREADS ? asked : RRT__MAX_THREADS;
 }
 
-// Runs work on n_threads threads. Returns the share of the time in which they waited for one that had no core: all
-// others wait then.
+// Runs work on n_threads threads. Returns the share of the time in which they waited for one that had no
+// core: all others wait then.
 static double run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument)
 {
     rrt__barrier barrier = {0};
@@ -64,11 +64,12 @@ void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), 
     run(rrt__team_threads(n_threads), work, argument);
 }
 
-// Seconds: a judgement is over so much of running; one more thread is tried after so long, at first and at last.
+// Seconds: a judgement is over so much of running; one more thread is tried after so long, at first and at
+// last.
 static const double JUDGED = 0.01, FIRST_PATIENCE = 0.1, LAST_PATIENCE = 1.6;
 
-// n threads of which one waits for a core a share `lost` of the time do as much as n · (1 - lost) that run. Where that is
-// less than n - 1, the team is better off without one of them.
+// n threads of which one waits for a core a share `lost` of the time do as much as n · (1 - lost) that run.
+// Where that is less than n - 1, the team is better off without one of them.
 static void judge(rrt__team_fit *fit, int n_threads, double now)
 {
     bool is_crowded = fit->lost > fit->seconds / fit->limit;

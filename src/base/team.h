@@ -13,15 +13,16 @@ typedef struct rrt__team {
 
 enum { RRT__MAX_THREADS = 1024 }; // OpenMP keeps a record of each on the stack: 100,000 overflow it
 
-// How many threads a request stands for: for 0 or less one per physical core, or as many as the control group pays for
-// (cpu.max); at most RRT__MAX_THREADS.
+// How many threads a request stands for: for 0 or less one per physical core, or as many as the control group
+// pays for (cpu.max); at most RRT__MAX_THREADS.
 int rrt__team_threads(int asked);
 
 // Runs work once on each of rrt__team_threads(n_threads) threads and waits for all.
 void rrt__team_run(int n_threads, void (*work)(rrt__team team, void *argument), void *argument);
 
-// The same with fewer threads while other programs hold cores that the team would wait for: for short steps whose
-// result does not depend on the number of threads. `fit` lives from one run to the next; zero-initialised.
+// The same with fewer threads while other programs hold cores that the team would wait for: for short steps
+// whose result does not depend on the number of threads. `fit` lives from one run to the next;
+// zero-initialised.
 typedef struct rrt__team_fit {
     int limit;      // threads that run; 0: all
     double seconds; // of runs with this limit, since it was judged
