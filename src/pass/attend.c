@@ -16,7 +16,7 @@ static float scale_of(const rrt__shape *shape)
     return shape->attention_scale != 0 ? (float)shape->attention_scale : 1.0f / sqrtf((float)shape->head_dim);
 }
 
-// How many tokens a depth sees; 0: all.
+// Width of a depth's attention window in tokens; 0: no window.
 static size_t window_of(const rrt__pass *p, int depth)
 {
     return p->depths[depth].attention & RRT__ATTENTION_LOCAL ? p->model->shape.window : 0;
@@ -43,8 +43,7 @@ static void each_row(const rrt__block *b, row_function function)
                 function(b, &p->spans[s], p->spans[s].position + i, row);
 }
 
-// One row's queries or keys: their norm where the family has one (plain is NULL where it has none), then the
-// rotation.
+// Applies to one row's queries or keys their norm (plain is NULL if the family has none), then the rotation.
 static void rotate(const rrt__block *b, int depth, rrt__norm_place place, size_t row, const float *plain,
                    float *x, size_t heads)
 {
@@ -79,7 +78,7 @@ static void rotate_and_store(const rrt__block *b, const rrt__span *span, size_t 
     store(b, span, position, row);
 }
 
-// This thread's share of a row's heads: threads that have no row to themselves help with this one.
+// This thread's share of a row's heads: idle threads help if there are fewer rows than threads.
 static void attend(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
     const rrt__pass *p = b->pass;
@@ -124,7 +123,7 @@ rrt__causal rrt__attend_causal(const rrt__pass *p, int depth, size_t row, size_t
                          .v = kv.v + kv_at};
 }
 
-// The spans that are whole texts; heads are dealt out to the threads.
+// The spans that are whole texts; each thread takes some of the heads.
 static void attend_whole(const rrt__block *b)
 {
     const rrt__pass *p = b->pass;
@@ -141,8 +140,8 @@ static void attend_whole(const rrt__block *b)
     }
 }
 
-// The segments that have keys and values of their own: where loops share them, those of the first, which come
-// first.
+// The segments with keys and values of their own. They come first: where loops share keys and values, the
+// first loop's.
 static rrt__block with_own_kv(const rrt__block *b)
 {
     rrt__block own = *b;

@@ -5,13 +5,13 @@
 #include "kernels/gemm.h"
 #include "pass/attend.h"
 
-// A block in the backward pass.
+// The state of one block in the backward pass.
 typedef struct back {
     rrt__pass pass; // ws: the depth's own
     rrt__tape *tape;
     int depth;
-    const float *input;  // of the attention's norm
-    const float *middle; // of the MLP's
+    const float *input;  // input of attention's norm
+    const float *middle; // input of the MLP's norm
 } back;
 
 rrt__pass rrt__tape_pass(rrt__tape *tape, rrt__team team, const rrt__span *spans, size_t n_spans)
@@ -41,7 +41,7 @@ static void form_effective(const rrt__pass *p, rrt__tape *tape, int depth)
     rrt__team_barrier(p->team);
 }
 
-// Runs a depth's block, which leaves what the tape keeps; with `end` as its second half.
+// Runs a depth's block, with `end` as its second half; the workspace then holds the activations for the tape.
 static void run(const rrt__pass *p, rrt__tape *tape, int depth, rrt__block_function *end)
 {
     rrt__segment segment = {depth, 0, p->n_rows};
@@ -76,8 +76,8 @@ static void add_rows(const back *b, float *dx, const float *dy, size_t width)
     rrt__team_barrier(b->pass.team);
 }
 
-// Runs the block again, from what was before it, up to what the backward pass needs: the input of down, or its
-// output where a norm follows.
+// Runs the block again from its stored input up to the input of down, or down's output if a norm follows: the
+// backward pass needs no more.
 static void run_again(const back *b)
 {
     const rrt__pass *p = &b->pass;
@@ -128,7 +128,7 @@ static void backward_norm(const back *b, rrt__norm_place place, const float *x, 
                             &tape->gradient->depths[b->depth].norm[place], x, dy, dx, rows);
 }
 
-// The same with dx = … . dx is zeroed by the threads that then add to it.
+// The same with dx = … . Each thread zeroes the part of dx that it then adds to.
 static void backward_norm_fresh(const back *b, rrt__norm_place place, const float *x, const float *dy,
                                 float *dx, size_t rows)
 {
@@ -146,7 +146,7 @@ static void backward_input_norm(const back *b, rrt__norm_place place, const floa
         backward_norm(b, place, x, b->tape->d_normed[place], b->tape->d_hidden, b->pass.n_rows);
 }
 
-// The gradient of what attention or the MLP gives: the hidden state's, by the multiplier of what is added,
+// The gradient of attention's or the MLP's output: the hidden state's, times the residual's multiplier,
 // through the norm that follows, if any. No family has both.
 static const float *backward_branch(const back *b, rrt__norm_place input, rrt__norm_place after)
 {
@@ -174,7 +174,7 @@ static void backward_bias_share(const back *b, rrt__matrix m, const float *dy, s
         for (size_t c = columns.begin; c < columns.end; c++) bias[c] += dy[r * out + c];
 }
 
-// Where there is a LoRA: G once, and from it dW, dB and dA.
+// With a LoRA: G once, and from it dW, dB and dA.
 static void backward_relaxed(const back *b, rrt__matrix m, const float *dy, const float *x)
 {
     rrt__tape *tape = b->tape;
@@ -233,7 +233,7 @@ static void backward_mlp(const back *b)
     norm_again_share(b, RRT__NORM_MLP, b->middle);
     backward_input_share(b, RRT__MATRIX_DOWN, dy, ws->activated, 0);
     rrt__team_barrier(b->pass.team);
-    // activated holds its gradient before and itself after.
+    // activated holds its gradient until the kernel replaces it by the activation.
     rrt__share share = rrt__team_share(b->pass.team, b->pass.n_rows * ffn, RRT__GEMM_GRAIN);
     size_t at = share.begin, count = share.end - share.begin;
     if (mlp == RRT__MLP_SILU_GATED)
@@ -284,7 +284,7 @@ static void clear_kv_gradient_share(const back *b)
     memset(rows.v + at, 0, bytes);
 }
 
-// Heads are dealt out to the threads.
+// Each thread takes some of the heads.
 static void backward_softmax_share(const back *b)
 {
     rrt__tape *tape = b->tape;
@@ -321,8 +321,8 @@ static void backward_rope_share(const back *b)
     }
 }
 
-// The gradient of q's or k's projection, [rows·heads, head_dim]: that of what is rotated, through its norm,
-// if any.
+// The gradient of q's or k's projection, [rows·heads, head_dim]: the gradient before the rotation, through
+// the norm, if any.
 static const float *backward_head_norm(const back *b, rrt__norm_place place, const float *plain,
                                        const float *dy, float *dx, size_t heads)
 {
@@ -364,7 +364,8 @@ static void backward_attention(const back *b)
     rrt__team_barrier(b->pass.team);
 }
 
-// What the block read: the hidden state before it, or what that was where it entered a loop.
+// The block's input: the hidden state before it or, where it begins a loop, after the norm at the
+// loop's entry.
 static const float *input_of(const rrt__pass *p, rrt__tape *tape, int depth)
 {
     const rrt__norm *norm = tape->depths[depth].input;
@@ -374,7 +375,7 @@ static const float *input_of(const rrt__pass *p, rrt__tape *tape, int depth)
     return tape->entered;
 }
 
-// d_hidden goes back through the entry of a loop.
+// Takes d_hidden back through the norm at a loop's entry.
 static void backward_enter(const back *b)
 {
     rrt__tape *tape = b->tape;
@@ -383,7 +384,7 @@ static void backward_enter(const back *b)
            bytes = (share.end - share.begin) * width * sizeof(float);
     if (!tape->depths[b->depth].input) return;
     memcpy(tape->d_entered + at, tape->d_hidden + at, bytes);
-    memset(tape->d_hidden + at, 0, bytes); // by the threads that add to it
+    memset(tape->d_hidden + at, 0, bytes); // each thread zeroes the part that it adds to
     rrt__tape_backward_norm(b->pass.team, tape, &tape->model->final_norm, &tape->gradient->final_norm,
                             tape->before[b->depth], tape->d_entered, tape->d_hidden, b->pass.n_rows);
 }

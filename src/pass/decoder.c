@@ -41,7 +41,8 @@ static void copy(const step *s, float *to, const float *from)
     rrt__team_barrier(s->pass.team);
 }
 
-// The tokens that have left are what they were: as they left, or as they entered this loop.
+// Gives the tokens that have left their hidden state of `state` again: that of the exit, or of this
+// loop's entry.
 static void restore(const step *s, const float *state)
 {
     rrt__decoder *d = s->decoder;
@@ -53,7 +54,7 @@ static void restore(const step *s, const float *state)
     rrt__team_barrier(s->pass.team);
 }
 
-// After a block of a loop that some tokens did not run.
+// After a block of a loop that some tokens did not run: fixes their keys, values and hidden state.
 static void freeze(const step *s, int depth)
 {
     rrt__decoder *d = s->decoder;
@@ -79,8 +80,8 @@ static void run_loop(const step *s, int n)
     }
 }
 
-// The exit at the hidden state as it is. The coda's keys and values are written anew each time; the last
-// remain.
+// The logits of an exit at the current hidden state. Writes the coda's keys and values each time; the
+// last remain.
 static void answer(const step *s)
 {
     rrt__walk_range(&s->pass, rrt__plan_coda(&s->decoder->model->plan));
@@ -95,7 +96,7 @@ static void leave(const step *s, size_t r, int n)
     memcpy(d->kept + r * width, d->workspace.hidden + r * width, width * sizeof(float));
 }
 
-// At the boundary after loop n: who leaves?
+// At the boundary after loop n: decides which tokens leave.
 static void decide(const step *s, int n)
 {
     rrt__decoder *d = s->decoder;
@@ -138,5 +139,5 @@ void rrt__decoder_step(rrt__team team, rrt__decoder *d, const rrt__span *spans, 
     answer(&s);
     if (d->policy != RRT__KV_RECOMPUTE) return;
     copy(&s, d->workspace.hidden, d->state);
-    rrt__walk_range(&s.pass, rrt__plan_coda(plan)); // for its keys and values
+    rrt__walk_range(&s.pass, rrt__plan_coda(plan)); // for the coda's keys and values
 }

@@ -1,8 +1,8 @@
-// Decoding with exits: one token each of several sequences, until it leaves the loops by a rule.
+// Decoding with exits: one token of each sequence per step, until the exit rule lets it leave the loops.
 //
-// All rows run all depths side by side. A token that has left enters the loops that follow with the state
-// that it left with, which is put back after every block, so that the blocks only leave the keys and values
-// that the policy asks for.
+// All rows run all depths together. A token that has left enters the following loops with the hidden state of
+// its exit, which is restored after every block: the blocks then only store the keys and values that the
+// policy asks for.
 #ifndef RRT__DECODER_H
 #define RRT__DECODER_H
 
@@ -14,22 +14,24 @@ typedef struct rrt__decoder {
     rrt__exit_rule rule;
     rrt__kv_policy policy;
     rrt__workspace workspace;
-    float *logits; // [rows, vocab]: after a step, those of each token's exit
+    float *logits; // [rows, vocab]: after a step, the logits of each token's exit
     int *left;     // [rows]: after a step, how many loops each token ran
-    // [rows, hidden]: with which it left; one loop before; at this boundary; as it entered this loop
+    // [rows, hidden]: the hidden state at the exit; one loop before; at this boundary; on entering this loop
     float *kept, *before, *state, *entered;
     rrt__exit_state *exits; // [rows]
     rrt__arena arena;
 } rrt__decoder;
 
-// The model outlives it. rows: the most sequences of a step; positions: the longest sequence.
+// The model must outlive the decoder. rows: max sequences of a step; positions: length of the
+// longest sequence.
 rrt_status rrt__decoder_create(rrt__decoder *decoder, const rrt_model *model, const rrt__exit_rule *rule,
                                rrt__kv_policy policy, size_t rows, size_t positions, int n_threads,
                                rrt_error *err);
 void rrt__decoder_free(rrt__decoder *decoder);
 
-// The next token ids[i] of each sequence: spans [rows] of one row, in sequences with room for it. last_best:
-// [rows], what the oracle knows; else NULL. All threads of a team call it; ends with a barrier.
+// Runs the next token ids[i] of each sequence: spans [rows] of one row, in sequences that have room reserved.
+// last_best: [rows], the most likely tokens after all loops, for the oracle; else NULL. All threads of a team
+// call it; it ends with a barrier.
 void rrt__decoder_step(rrt__team team, rrt__decoder *decoder, const rrt__span *spans, size_t rows,
                        const int32_t *ids, const int32_t *last_best);
 

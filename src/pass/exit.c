@@ -7,7 +7,7 @@
 #include "base/locale.h"
 #include "kernels/kernels.h"
 
-// How a rule is written. The score of a falling one is minus what is measured: all leave above their limit.
+// Syntax of the rules. A falling rule's score is minus its measure: every rule leaves above its limit.
 static const struct {
     const char *name;
     bool has_threshold, falls, reads_logits;
@@ -90,7 +90,7 @@ bool rrt__exit_reads_logits(rrt__exit_kind kind)
     return kinds[kind].reads_logits;
 }
 
-// The probability of the most likely token, less that of the second.
+// The most likely token's probability minus the second's.
 static double margin(const float *logits, size_t vocab, size_t best, double total)
 {
     float second = -INFINITY;
@@ -163,7 +163,7 @@ double rrt__exit_score(rrt__exit_kind kind, const rrt_model *model, rrt__exit_st
     if (best < 0 && kinds[kind].reads_logits) best = (int32_t)rrt__argmax(view->logits, model->shape.vocab);
     state->best = best;
     double value = measure(kind, model, best, before, view);
-    if (isnan(value)) return -INFINITY; // what is not finite stays in
+    if (isnan(value)) return -INFINITY; // NaN never leaves
     return kinds[kind].falls ? -value : value;
 }
 

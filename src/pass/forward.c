@@ -17,7 +17,7 @@ static void set_rotation(float *cos_sin, size_t position, size_t rotary, const f
     }
 }
 
-// A text's angles per position: the usual ones, or of its length, in this thread's room.
+// Angles per position for a span's text: the usual ones, or those for its length, in this thread's buffer.
 static const float *frequency_of(const rrt__pass *p, const rrt__span *span)
 {
     const rrt__shape *shape = &p->model->shape;
@@ -93,7 +93,7 @@ static void norm_share(const rrt__block *b, rrt__norm_place place)
                                 b->segments[s].begin, b->segments[s].end);
 }
 
-// The norms of what attention reads, and of what the MLP reads where it runs beside it.
+// The norms of attention's input and, with a parallel residual, of the MLP's.
 static void norm_attention(const rrt__block *b)
 {
     norm_share(b, RRT__NORM_ATTENTION);
@@ -108,8 +108,7 @@ static void norm_mlp(const rrt__block *b)
     rrt__team_barrier(b->pass->team);
 }
 
-// hidden += W·x, or a multiple or the norm of it where one follows. The rows of a segment that a thread norms
-// it also adds.
+// hidden += W·x, scaled or normed if the model does so. A thread adds the rows that it norms.
 static void add_branch(const rrt__block *b, rrt__matrix m, const float *x, rrt__norm_place input,
                        rrt__norm_place after)
 {
@@ -208,7 +207,7 @@ void rrt__forward_kv(const rrt__pass *p, const rrt__segment *segments, size_t n_
     rrt__attend_store(&b);
 }
 
-// --- behind the last block
+// --- after the last block
 
 void rrt__forward_head(const rrt__pass *p, const rrt__linear *head, const float *x, size_t count,
                        float *logits)

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-// Depths of later loops that store nothing.
+// Number of depths of later loops that store nothing.
 static int without_kv(const rrt_model *model)
 {
     return model->shares_kv ? (model->plan.loops - 1) * model->plan.layers_per_block : 0;

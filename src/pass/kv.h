@@ -1,5 +1,5 @@
-// Keys and values of one sequence, in pages of 16 tokens that hold all depths that have some. A page is the
-// unit of allocation: what a sequence needs is reserved before a step, and nothing is allocated inside it.
+// Keys and values of one sequence, in pages of 16 tokens that hold all depths with keys of their own. A page
+// is the unit of allocation: a sequence's pages are reserved before a step, which then allocates nothing.
 #ifndef RRT__KV_H
 #define RRT__KV_H
 
@@ -13,31 +13,30 @@ typedef struct rrt__sequence {
     unsigned char **pages; // [n_pages], each [depths with keys of their own][kv_heads][keys, values]
     size_t n_pages, page_capacity;
     size_t page_bytes;
-    size_t tokens; // that it is to have at most: some models rotate long texts differently, from the first
-                   // token on
+    size_t tokens; // max tokens: some models rotate long texts differently, from the first token on
 } rrt__sequence;
 
-// The type of this name; NULL: the one that is used where nothing is said. ARGUMENT if there is none.
+// The type of this name; NULL: the default. ARGUMENT for an unknown name.
 rrt_status rrt__kv_type_parse(rrt__kv_type *type, const char *name, rrt_error *err);
 
 // Bytes of a page.
 size_t rrt__page_bytes(const rrt_model *model, rrt__kv_type type);
 
-// A fresh sequence of up to so many tokens; no memory is taken yet. The model outlives it.
+// A new sequence of up to `tokens` tokens; allocates nothing yet. The model must outlive it.
 void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_type type, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
 
-// Makes room for n_tokens tokens in all.
+// Reserves pages for n_tokens tokens in total.
 rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_error *err);
 
 // Stores one token's keys and values (each [kv_heads, head_dim]) at a position and depth.
 void rrt__sequence_store(rrt__sequence *sequence, size_t position, int depth, const float *keys,
                          const float *values);
 
-// The keys and values of one token at a depth become those that it has at another.
+// Copies one token's keys and values from one depth to another.
 void rrt__sequence_copy(rrt__sequence *sequence, size_t position, int to_depth, int from_depth);
 
-// What the attention kernel reads for one K/V head at one depth.
+// The view that the attention kernel reads for one K/V head at one depth.
 rrt__kv_view rrt__sequence_view(const rrt__sequence *sequence, int depth, size_t kv_head);
 
 #endif

@@ -1,13 +1,12 @@
-// What a pass is called with: who runs it, over which rows, with which weights, in which memory.
+// The arguments of a pass: the team that runs it, its rows, its weights, its memory.
 //
 // Work comes as spans (a run of consecutive positions of one sequence: a prefill chunk, a decoded token, an
 // evaluation window). Rows of all spans lie one after the other, sorted by loop; rows at one depth are a
 // segment. Shared weights run over all rows at once; norms, LoRA and K/V are those of each segment's depth.
 //
-// Functions that take a pass are called by all threads of its team at once. What they read is complete when
-// they are called, and what they write is complete when they return: they end with a barrier. Those whose
-// name ends in _share do not wait: each thread does its share, and a barrier has to follow before others read
-// it.
+// All threads of a pass's team call these functions at once. Their inputs are complete when they are called,
+// and their outputs when they return: they end with a barrier. Functions whose name ends in _share do not
+// wait: each thread does its share, and others may read the result only after a barrier.
 #ifndef RRT__PASS_H
 #define RRT__PASS_H
 
@@ -16,8 +15,8 @@
 #include "pass/kv.h"
 #include "pass/workspace.h"
 
-// Without a sequence, a span is a whole text of its own, from position 0 on: its keys and values are those of
-// the workspace, and nothing is kept for later positions (training, evaluation, calibration).
+// A span without a sequence is a whole text, from position 0 on: its keys and values are those of the
+// workspace, and nothing is kept for later positions (training, evaluation, calibration).
 typedef struct rrt__span {
     rrt__sequence *sequence; // NULL: a whole text
     size_t position;         // of the first row
@@ -33,11 +32,11 @@ typedef struct rrt__segment {
 typedef struct rrt__pass {
     rrt__team team;
     const rrt_model *model;
-    const rrt__depth *depths; // that run: the model's, or others in their place
+    const rrt__depth *depths; // the depths to run: the model's, or replacements
     rrt__workspace *ws;
     const rrt__span *spans;
     size_t n_spans, n_rows;
-    rrt__products products; // BY_ROW, unless whoever made the pass sets something else
+    rrt__products products; // BY_ROW unless the caller sets another kind
 } rrt__pass;
 
 static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
@@ -69,7 +68,7 @@ static inline rrt__pass rrt__pass_over(const rrt__pass *pass, const rrt__span *s
     return other;
 }
 
-// A block at work.
+// A block while it runs.
 typedef struct rrt__block {
     const rrt__pass *pass;
     const rrt__segment *segments;
@@ -82,7 +81,7 @@ static inline const rrt__depth *rrt__block_depth(const rrt__block *b, size_t seg
     return &b->pass->depths[b->segments[segment].depth];
 }
 
-// Where a block's keys and values are. Segments run at one slot, so that it is the same for all.
+// The rows of a block's keys and values: the same for all segments, since they run at one slot.
 static inline rrt__kv_rows rrt__block_kv(const rrt__block *b)
 {
     return b->pass->ws->kv[rrt__block_depth(b, 0)->kv];

@@ -1,12 +1,12 @@
 #include "pass/project.h"
 
-// Rows as matrices read them: x itself, and its quantised values for those that are quantised.
+// The rows as matrices read them: x itself, and its quantised values for quantised matrices.
 typedef struct operand {
     const float *x;
     rrt__quantised quantised;
 } operand;
 
-// The operand after so many rows of width `in`.
+// The operand after `rows` rows of width `in`.
 static operand skip_rows(operand o, size_t rows, size_t in)
 {
     o.x += rows * in;
@@ -14,7 +14,7 @@ static operand skip_rows(operand o, size_t rows, size_t in)
     return o;
 }
 
-// This thread's share of the rows' blocks becomes quantised values. No barrier.
+// Quantises this thread's share of the rows' blocks. No barrier.
 static rrt__quantised quantise(const rrt__pass *p, rrt__quantised room, const float *x, size_t rows,
                                size_t in)
 {
@@ -56,7 +56,7 @@ static size_t rows_of(const rrt__block *b, size_t segment)
     return b->segments[segment].end - b->segments[segment].begin;
 }
 
-// Whether some of the matrices from `first` on, or of what is added to them, read quantised values of x.
+// Whether some of the `count` matrices from `first` on, or their LoRAs, read quantised values of x.
 static bool reads_quantised(const rrt__block *b, rrt__matrix first, int count)
 {
     bool any = false;
@@ -68,8 +68,8 @@ static bool reads_quantised(const rrt__block *b, rrt__matrix first, int count)
     return any;
 }
 
-// low_rank = A·x for each segment that has a LoRA on the matrix. Segments lie one after the other there:
-// their ranks may differ. Returns whether there is one.
+// low_rank = A·x for each segment with a LoRA on the matrix. The segments follow each other in low_rank,
+// since their ranks may differ. Returns whether there is one.
 static bool reduce(const rrt__block *b, rrt__matrix m, operand x)
 {
     bool any = false;
@@ -85,7 +85,7 @@ static bool reduce(const rrt__block *b, rrt__matrix m, operand x)
     return any;
 }
 
-// Room for a segment's quantised values of low_rank, from what is left of the matrix's; no blocks where it needs none.
+// The part of the matrix's remaining buffer for a segment's quantised low_rank; no blocks if it needs none.
 static rrt__quantised low_rank_quantised(rrt__quantised left, const rrt__lora *lora)
 {
     left.blocks = rrt__storage_is_packed(lora->b.storage) ? rrt__packed_blocks(lora->rank) : 0;

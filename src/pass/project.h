@@ -1,11 +1,11 @@
-// The linear layers of a block: shared weights over all rows, bias and LoRA by segment, f32 or quantised.
+// The linear layers of a block: shared weights over all rows, bias and LoRA per segment, f32 or quantised.
 #ifndef RRT__PROJECT_H
 #define RRT__PROJECT_H
 
 #include "pass/pass.h"
 
-// Applies `count` matrices from `first` on that read the same x: y[i] = W·x + bias + B·(A·x) (paper eq. 3),
-// or += for the residual.
+// Applies `count` matrices, starting at `first`, that read the same x: y[i] = W·x + bias + B·(A·x) (paper eq.
+// 3), or += for the residual.
 void rrt__project_share(const rrt__block *block, rrt__matrix first, int count, const float *x,
                         float *const *y, int accumulate);
 

@@ -5,13 +5,13 @@
 #include "model/read.h"
 #include "pass/loop.h"
 
-enum { HEAD_ROWS = 4096 }; // of the head in memory at a time
+enum { HEAD_ROWS = 4096 }; // rows of the head in memory at a time
 
 typedef struct stream {
     const rrt_model *model;
-    rrt__depth *depths; // [n_depths] in f32: the one at hand
-    rrt__slot slot;     // of all
-    rrt__linear head;   // a part of the model's
+    rrt__depth *depths; // [n_depths] in f32: the current one
+    rrt__slot slot;     // used by every depth
+    rrt__linear head;   // the current part of the model's head
     rrt__workspace workspace;
     rrt__span span;
     int threads, depth;
@@ -25,7 +25,7 @@ static rrt_status room(stream *s, float **out, size_t rows, size_t columns, rrt_
     return rrt__arena_alloc(&s->arena, out, rows, columns * sizeof(float), "a matrix at a time", err);
 }
 
-// Room for the greatest LoRA on each matrix, and for the matrix.
+// Allocates the largest LoRA of each matrix, and the matrix.
 static rrt_status open_matrices(stream *s, rrt_error *err)
 {
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
@@ -66,7 +66,7 @@ static rrt_status open_stream(stream *s, rrt_error *err)
     return rrt__workspace_create_for(&s->workspace, s->model, s->depths, count, count, s->threads, err);
 }
 
-// *to becomes the same matrix, its values in room.
+// *to becomes the same matrix with its values in `room`.
 static rrt_status take(const stream *s, rrt__linear *to, const rrt__linear *from, float *room, rrt_error *err)
 {
     const rrt__rows all = rrt__linear_rows(from);
@@ -74,7 +74,7 @@ static rrt_status take(const stream *s, rrt__linear *to, const rrt__linear *from
     return rrt__rows_read(&all, 0, from->out, from->in, s->threads, room, err);
 }
 
-// The matrices of a depth come into memory.
+// Loads the matrices of a depth.
 static rrt_status take_depth(stream *s, rrt_error *err)
 {
     const rrt__depth *from = &s->model->depths[s->depth];
@@ -124,7 +124,7 @@ static void run_head(rrt__team team, void *argument)
     rrt__forward_head(&pass, &s->head, s->workspace.normed[0], s->span.count, s->part);
 }
 
-// The embedding's rows, which are all of it that comes into memory.
+// Loads only the embedding's rows of these ids.
 static rrt_status embed(stream *s, const int32_t *ids, rrt_error *err)
 {
     size_t hidden = s->model->shape.hidden;
@@ -149,7 +149,7 @@ static rrt_status run_text(stream *s, const int32_t *ids, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A part of the vocabulary at a time.
+// Computes the logits of a part of the vocabulary at a time.
 static rrt_status run_heads(stream *s, float *logits, rrt_error *err)
 {
     const rrt__rows all = rrt__linear_rows(s->model->head);

@@ -1,4 +1,4 @@
-// The forward pass of a model whose matrices are deferred: those of one depth are in memory at a time.
+// The forward pass of a model with deferred matrices: only those of one depth are in memory at a time.
 #ifndef RRT__STREAM_H
 #define RRT__STREAM_H
 

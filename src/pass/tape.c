@@ -1,14 +1,13 @@
 // The tape's memory.
 #include "pass/backward.h"
 
-// A buffer of `floats` floats.
 static rrt_status take(rrt__tape *tape, float **buffer, size_t rows, size_t width, rrt_error *err)
 {
     return rrt__arena_alloc(&tape->arena, buffer, rows, width * sizeof(float), "activations for training",
                             err);
 }
 
-// The depths as they run: with an effective matrix where the depth has a LoRA. With recompute all depths
+// The depths to run: with an effective matrix where the depth has a LoRA. With recompute all depths
 // share one.
 static rrt_status form_depths(rrt__tape *tape, rrt_error *err)
 {
@@ -40,13 +39,13 @@ static bool is_in_loops(const rrt__tape *tape, int depth)
     return depth >= rrt__plan_prelude(plan).end && depth < rrt__plan_coda(plan).begin;
 }
 
-// What one depth keeps. Keys and values that loops share have room in the workspace.
+// Allocates the activations that one depth keeps. Keys and values that loops share are in the workspace.
 static rrt_status take_depth(rrt__tape *tape, int depth, size_t rows, rrt_error *err)
 {
     const rrt__shape *s = &tape->model->shape;
     rrt__workspace *at = &tape->at[depth];
     bool has_kv = tape->depths[depth].kv == depth && !(tape->model->shares_kv && is_in_loops(tape, depth));
-    bool after = rrt__family_has_norm(tape->model->family, RRT__NORM_AFTER_MLP); // and reads its input later
+    bool after = rrt__family_has_norm(tape->model->family, RRT__NORM_AFTER_MLP); // the backward pass reads it
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     const struct {
         float **buffer;
@@ -74,7 +73,7 @@ static rrt_status take_depths(rrt__tape *tape, size_t rows, rrt_error *err)
     RRT__TRY(rrt__arena_alloc(&tape->arena, &tape->before, n, sizeof *tape->before, "depths", err));
     RRT__TRY(rrt__arena_alloc(&tape->arena, &tape->middle, n, sizeof *tape->middle, "depths", err));
     for (size_t d = 0; d < n; d++) {
-        // The first depth lives in the shared buffers, and with recompute all do.
+        // The first depth uses the shared buffers, and with recompute all do.
         bool own = d > 0 && !tape->recompute;
         tape->at[d] = tape->shared;
         tape->middle[d] = tape->middle[0];
@@ -101,7 +100,7 @@ static rrt_status take_gradients(rrt__tape *tape, size_t rows, int n_threads, rr
     RRT__TRY(take(tape, &tape->d_q, rows, q, err));
     RRT__TRY(rrt__kv_rows_create(&tape->arena, &tape->d_kv, tape->model, rows, err));
     RRT__TRY(take(tape, &tape->d_attended, rows, q, err));
-    size_t widest = s->hidden > q ? s->hidden : q; // of any norm
+    size_t widest = s->hidden > q ? s->hidden : q; // of all norms
     return take(tape, &tape->partial, (size_t)n_threads, 2 * widest, err);
 }
 

@@ -2,7 +2,7 @@
 
 #include "kernels/causal.h"
 
-// What is to run.
+// The model, depths and rows that the buffers are for.
 typedef struct needs {
     const rrt_model *model;
     const rrt__depth *depths;
@@ -23,7 +23,7 @@ static rrt_status allocate(rrt__workspace *ws, float **buffer, size_t rows, size
                             err);
 }
 
-// Codes of rows of so many values at most.
+// Quantised values of rows of up to `width` values.
 static rrt_status allocate_quantised(rrt__workspace *ws, rrt__quantised *quantised, size_t rows, size_t width,
                                      rrt_error *err)
 {
@@ -66,7 +66,7 @@ rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_
     size_t n = (size_t)model->plan.n_depths,
            width = model->shape.kv_heads * model->shape.head_dim * sizeof(float);
     rrt__depth_range first = rrt__plan_loop(&model->plan, 1);
-    rrt__kv_rows of_one = {NULL, NULL}; // depth at a time
+    rrt__kv_rows of_one = {NULL, NULL}; // for one depth at a time
     RRT__TRY(rrt__arena_alloc(arena, out, n, sizeof **out, "keys and values", err));
     for (int d = 0; d < (int)n; d++) {
         bool is_shared = model->shares_kv && d >= first.begin && d < first.end;

@@ -17,18 +17,18 @@ typedef struct rrt__workspace {
     float *hidden;                   // [rows, hidden]: in and out of every block
     float *normed[RRT__NORM_INPUTS]; // [rows, hidden]: input of q, k, v and of gate, up
     float *q;                        // [rows, heads·head_dim]
-    rrt__kv_rows *kv;                // [n_depths]: by rrt__depth.kv; the same room, unless loops share theirs
-    float *plain_q, *plain_k;        // as q and k, before their norms, where the family has them
-    float *branch[RRT__NORM_INPUTS]; // [rows, hidden]: output of o and of down, where norms follow
+    rrt__kv_rows *kv;                // [n_depths]: index rrt__depth.kv; one buffer unless loops share theirs
+    float *plain_q, *plain_k;        // q and k before their norms, if the family has them
+    float *branch[RRT__NORM_INPUTS]; // [rows, hidden]: output of o and of down, if norms follow
     float *added;                    // [rows, hidden]: a branch after its norm
     float *attended;                 // [rows, heads·head_dim]: input of o
-    float *log_sums;                 // [rows, heads]: of a whole text's attention, for the backward pass
-    float *gate, *up;                // [rows, ffn]; gate only where the family has one
+    float *log_sums;                 // [rows, heads]: of attention over whole texts, for the backward pass
+    float *gate, *up;                // [rows, ffn]; gate only if the family has one
     float *activated;                // [rows, ffn]: input of down
-    float *low_rank[RRT__MATRIX_COUNT]; // [rows, greatest rank of this matrix]: A·x
-    rrt__quantised quantised; // where matrices are quantised: the rows that they are multiplied with
+    float *low_rank[RRT__MATRIX_COUNT]; // [rows, max rank of this matrix]: A·x
+    rrt__quantised quantised;           // the rows' quantised values, if matrices are quantised
     rrt__quantised low_rank_quantised[RRT__MATRIX_COUNT];
-    float *cos_sin, *local_cos_sin; // [rows, rotary]; the latter where local layers differ
+    float *cos_sin, *local_cos_sin; // [rows, rotary]; the second if local layers differ
     float *frequency;       // [1 + threads, rotary / 2]: angle per position; the threads' for long texts
     float *local_frequency; // [rotary / 2]
     float *scores;          // [threads, scores_stride]: attention's scratch
@@ -36,15 +36,14 @@ typedef struct rrt__workspace {
     rrt__arena arena;
 } rrt__workspace;
 
-// Room for keys and values: kv[depths[d].kv] is where depth d reads them.
+// Allocates keys and values: depth d reads kv[depths[d].kv].
 rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_model *model, size_t rows,
                                rrt_error *err);
 
-// positions: one more than the last position that attention will see. UNSUPPORTED for a model that is not in
-// memory.
+// positions: the last position that attention reads, plus one. UNSUPPORTED for a model that is not in memory.
 rrt_status rrt__workspace_create(rrt__workspace *workspace, const rrt_model *model, size_t rows,
                                  size_t positions, int n_threads, rrt_error *err);
-// The same for depths that run in place of the model's (pass.h).
+// The same for depths that replace the model's (pass.h).
 rrt_status rrt__workspace_create_for(rrt__workspace *workspace, const rrt_model *model,
                                      const rrt__depth *depths, size_t rows, size_t positions, int n_threads,
                                      rrt_error *err);
