@@ -26,7 +26,7 @@
 #define HF_HEAD_NORMS "self_attn.q_norm", "self_attn.k_norm"
 #define GGUF_HEAD_NORMS "attn_q_norm", "attn_k_norm"
 
-// A block as Llama's.
+// The block of Llama.
 #define LIKE_LLAMA                                                                                           \
     .norm = RRT__NORM_RMS, .mlp = RRT__MLP_SILU_GATED, .activation_key = "hidden_act", .activation = "silu"
 #define NAMES_OF_LLAMA                                                                                       \
@@ -34,7 +34,7 @@
     .gguf = {GGUF_ENDS, .matrices = GGUF_MATRICES, .norms = {GGUF_NORMS}}
 #define LIKE_GEMMA                                                                                           \
     .norm = RRT__NORM_RMS, .mlp = RRT__MLP_GELU_GATED, .activation = "gelu_pytorch_tanh",                    \
-    .attention_bias = RRT__BIAS_OFF, .gain_is_one_plus_weight = true, .scales_embedding = true,                  \
+    .attention_bias = RRT__BIAS_OFF, .gain_is_one_plus_weight = true, .scales_embedding = true,              \
     .ties_head = true
 
 static const rrt__family families[] = {
@@ -178,7 +178,7 @@ static const rrt__family families[] = {
         .hf_class = "GemmaForCausalLM",
         LIKE_GEMMA,
         .activation_key = "hidden_act",
-        .old_activation = "gelu", // and means the approximation
+        .old_activation = "gelu", // means the approximation, too
         .repeats_in_peft = true,
         .absent = {.heads = 16,
                    .kv_heads = 16,

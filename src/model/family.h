@@ -1,5 +1,5 @@
-// A family is a row of a table: what kind of norm, MLP, residual and rotary it has and what its tensors are
-// called. The forward pass is one function driven by this row.
+// A family is a row of a table: its kind of norm, MLP, residual and rotary embedding, and the names of its
+// tensors. This row drives the forward pass, which is one function.
 #ifndef RRT__FAMILY_H
 #define RRT__FAMILY_H
 
@@ -19,8 +19,8 @@ typedef enum rrt__matrix {
     RRT__MATRIX_COUNT
 } rrt__matrix;
 
-// The norms of a block. All families have the first two, of what attention and MLP read; some have more: of
-// what the two add to the hidden state, and of each head's query and key before they are rotated.
+// The norms of a block. All families have the first two, on the inputs of attention and MLP; some also norm
+// the outputs of both, and each head's query and key before the rotation.
 typedef enum rrt__norm_place {
     RRT__NORM_ATTENTION,
     RRT__NORM_MLP,
@@ -35,14 +35,13 @@ enum { RRT__NORM_INPUTS = RRT__NORM_MLP + 1 }; // those that linear layers read
 typedef enum rrt__norm_kind { RRT__NORM_RMS, RRT__NORM_LAYER } rrt__norm_kind;
 typedef enum rrt__mlp_kind { RRT__MLP_SILU_GATED, RRT__MLP_GELU_GATED, RRT__MLP_GELU } rrt__mlp_kind;
 
-// How a layer's attention differs from the plain one, which sees all tokens before. A property of the depth.
+// Deviations of a layer's attention from the default (all earlier tokens, rotated). A property of the depth.
 enum {
-    RRT__ATTENTION_LOCAL =
-        1, // sees the last tokens only, by shape.window, and may rotate by a base of its own
-    RRT__ATTENTION_UNROTATED = 2, // without positions (NoPE)
+    RRT__ATTENTION_LOCAL = 1,     // sees only the last shape.window tokens, and may have its own rotary base
+    RRT__ATTENTION_UNROTATED = 2, // without rotary positions (NoPE)
 };
 
-// How one tensor of a file holds several matrices of ours: q, k and v, or gate and up.
+// Layout of a file's tensor that holds several matrices of ours: q, k and v, or gate and up.
 typedef enum rrt__fusion {
     RRT__FUSION_NONE,
     RRT__FUSION_STACKED,     // one after the other
@@ -50,53 +49,53 @@ typedef enum rrt__fusion {
 } rrt__fusion;
 
 // Tensor names: "<embedding>.weight", "<layers><index>.<matrix>.weight", … Where matrices are fused, the file
-// has the fused name alone; LoRA still go by the matrix's.
+// has only the fused name; LoRA keep the matrix's name.
 typedef struct rrt__names {
     const char *embedding, *final_norm, *head, *layers;
     const char *matrices[RRT__MATRIX_COUNT];
     const char *norms[RRT__NORM_COUNT];
-    const char *fused_qkv, *fused_mlp; // NULL: they are not
-    rrt__fusion qkv_fusion;            // gate and up are stacked wherever they are fused
+    const char *fused_qkv, *fused_mlp; // NULL: not fused
+    rrt__fusion qkv_fusion;            // gate and up are always stacked
 } rrt__names;
 
-// Which linear layers have a bias, as far as configurations tell.
+// Which linear layers have a bias, by default or by config.json.
 typedef enum rrt__bias_rule {
     RRT__BIAS_NEVER,
     RRT__BIAS_ALWAYS,
-    RRT__BIAS_OFF,    // as "attention_bias" or "mlp_bias" says: false where it does not
-    RRT__BIAS_ON,     // the same, true
+    RRT__BIAS_OFF,    // by "attention_bias" or "mlp_bias", default false
+    RRT__BIAS_ON,     // the same, default true
     RRT__BIAS_OF_QKV, // q, k and v always, o never
 } rrt__bias_rule;
 
-// Which layers see a window of the text only.
+// Which layers attend to a window only.
 typedef enum rrt__window_rule {
     RRT__WINDOW_NEVER,
-    RRT__WINDOW_ALL,  // all, where "sliding_window" is a number
-    RRT__WINDOW_LAST, // by "use_sliding_window": those from "max_window_layers" on, or as "layer_types" says
-    RRT__WINDOW_UNROTATED, // by "use_sliding_window": those without rotation, or as "layer_types" says
-    RRT__WINDOW_PATTERN,   // all but every local_pattern'th, or as "layer_types" says
+    RRT__WINDOW_ALL,       // all, if "sliding_window" is a number
+    RRT__WINDOW_LAST,      // by "use_sliding_window": from "max_window_layers" on, or by "layer_types"
+    RRT__WINDOW_UNROTATED, // by "use_sliding_window": the NoPE layers, or by "layer_types"
+    RRT__WINDOW_PATTERN,   // all but every local_pattern'th, or by "layer_types"
 } rrt__window_rule;
 
-// Whether llama.cpp looks for a head apart from the embedding.
+// Whether llama.cpp looks for a head besides the embedding.
 typedef enum rrt__gguf_head {
     RRT__GGUF_HEAD_MAY_BE_TIED,
-    RRT__GGUF_HEAD_IS_STORED, // always, the embedding once more where they are tied
+    RRT__GGUF_HEAD_IS_STORED, // always; a copy of the embedding if they are tied
     RRT__GGUF_HEAD_IS_TIED,
 } rrt__gguf_head;
 
 // The biases that llama.cpp looks for.
 typedef enum rrt__gguf_biases {
-    RRT__GGUF_BIASES_OF_QKV, // may be there
-    RRT__GGUF_BIASES_OF_ALL, // the same for every matrix
-    RRT__GGUF_BIASES_NEEDED, // of every matrix
+    RRT__GGUF_BIASES_OF_QKV, // optional, of q, k and v
+    RRT__GGUF_BIASES_OF_ALL, // optional, of every matrix
+    RRT__GGUF_BIASES_NEEDED, // required, of every matrix
 } rrt__gguf_biases;
 
-// What transformers' class takes where config.json does not say. kv_heads 0: as many as heads; head_dim 0:
+// Defaults of transformers' class for keys that config.json lacks. kv_heads 0: as many as heads; head_dim 0:
 // hidden size over heads; window 0: none.
 typedef struct rrt__absent {
     int heads, kv_heads, head_dim, vocab, context, window;
-    double norm_epsilon, rope_base, local_rope_base; // local 0: local layers have the base of all
-    double original_context;                         // not 0: it stands at the top of config.json
+    double norm_epsilon, rope_base, local_rope_base; // local 0: local layers use the same base
+    double original_context;                         // not 0: config.json has it at the top level
     double attention_cap, logit_cap;                 // 0: none
 } rrt__absent;
 
@@ -106,33 +105,34 @@ typedef struct rrt__family {
     const char *hf_class;  // architectures[0] of config.json
     rrt__norm_kind norm;
     rrt__mlp_kind mlp;
-    const char *activation_key, *activation; // in config.json: the MLP's
-    const char *old_activation;              // what older files say instead, NULL: nothing
+    const char *activation_key, *activation; // the MLP's, in config.json
+    const char *old_activation;              // its value in older files; NULL: none
     rrt__bias_rule attention_bias, mlp_bias;
     rrt__window_rule window;
-    bool partial_rotary;      // config.json may say that a part of each head is rotated
-    bool only_longrope;       // of rope scalings, which old files call "su" or "yarn"
-    bool gain_is_one_plus_weight; // a gain is 1 + what the Hugging Face files hold
-    bool scales_embedding;    // by the square root of the hidden size
-    bool ties_head;           // where config.json does not say
-    bool pairs_rope_in_gguf;  // rows of q and k that are rotated together stand side by side in GGUF files
-    bool norms_whole_rows;    // norms of q and k are over all heads at once, not over each
-    bool parallel_residual;  // config.json may say x + attention(norm1 x) + mlp(norm2 x), and does by default
-    bool has_score_settings; // config.json names the scale of attention's scores and their caps
-    bool has_multipliers;    // config.json names multipliers of embedding, branches, scores and logits
-    bool repeats_in_peft;    // transformers runs it where PEFT has repeated its layers
-    int local_pattern;       // RRT__WINDOW_PATTERN: every so manieth layer sees all
-    bool names_pattern;      // config.json may name another
+    bool partial_rotary;          // config.json may rotate only a part of each head
+    bool only_longrope;           // the only rope scaling; old files call it "su" or "yarn"
+    bool gain_is_one_plus_weight; // the Hugging Face files hold gain - 1
+    bool scales_embedding;        // multiplied by the square root of the hidden size
+    bool ties_head;               // default if config.json does not say
+    bool pairs_rope_in_gguf;      // in GGUF files, rows of q and k that rotate together are adjacent
+    bool norms_whole_rows;        // norms of q and k are over all heads at once
+    bool parallel_residual;       // x + attention(norm1 x) + mlp(norm2 x); config.json may switch it off
+    bool has_score_settings;      // config.json has the scale of attention scores and their caps
+    bool has_multipliers;         // config.json has multipliers of embedding, branches, scores and logits
+    bool repeats_in_peft;         // transformers can run it after PEFT has repeated its layers
+    int local_pattern;            // RRT__WINDOW_PATTERN: every local_pattern'th layer sees all tokens
+    bool names_pattern;           // config.json may set another pattern
     rrt__gguf_head gguf_head;
     rrt__gguf_biases gguf_biases;
-    bool gguf_divisors; // llama.cpp reads divisors of the rotation's angles
-    int nope_pattern;   // where files do not say, every so manieth layer has no rope (NoPE); 0: none
+    bool gguf_divisors; // llama.cpp reads divisors of the rotary angles
+    int nope_pattern;   // every nope_pattern'th layer is NoPE, unless files say otherwise; 0: none
     rrt__absent absent;
     rrt__names hf, gguf;
 } rrt__family;
 
-// By model_type or by general.architecture. UNSUPPORTED, with the list of those that are, if there is none.
-// Of two families of one architecture that which can have a window is found where the file has one.
+// Finds a family by model_type or by general.architecture. UNSUPPORTED, with the list of known names, for
+// an unknown one. If two families have the same architecture, a file with a window gets the one that can
+// have it.
 rrt_status rrt__family_by_name(const rrt__family **out, const char *name, rrt_error *err);
 rrt_status rrt__family_by_gguf_name(const rrt__family **out, const char *name, bool has_window,
                                     rrt_error *err);

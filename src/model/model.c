@@ -76,7 +76,7 @@ static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// What a depth has wherever it stands.
+// Sets the fields of a depth that follow from its position.
 static void place_depth(rrt_model *model, int d)
 {
     const rrt__plan *plan = &model->plan;
@@ -92,7 +92,7 @@ static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
     rrt__depth *depth = &model->depths[d];
     int first = rrt__model_first_depth(model, model->plan.slot[d]);
     if (first < d && !rrt__model_owns_vectors(model)) {
-        *depth = model->depths[first]; // LoRA is added later: these are the pointers to the vectors
+        *depth = model->depths[first]; // copies the pointers to the vectors; LoRA is added later
         place_depth(model, d);
         return RRT_STATUS_OK;
     }

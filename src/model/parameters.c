@@ -152,7 +152,7 @@ uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape 
         size_t most = out < in ? out : in;
         per_depth += (uint64_t)(rank < most ? rank : most) * (out + in);
     }
-    // With one loop every slot is used once, and there is nothing to relax.
+    // With one loop every slot is used once: there is no LoRA.
     return plan->loops > 1 ? per_depth * (uint64_t)(plan->loops * plan->layers_per_block) : 0;
 }
 

@@ -68,7 +68,7 @@ rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers,
     return rrt__plan_make(plan, sharing, loops, middle / loops, prelude, coda, err);
 }
 
-// Whether the plan of these numbers is the list.
+// Whether the plan with these numbers has this list.
 static bool is_plan(rrt__plan *plan, const short *slot, int n_depths, int n_slots, rrt__sharing sharing,
                     int loops, int layers_per_block, int prelude)
 {
@@ -83,7 +83,8 @@ bool rrt__plan_recognise(rrt__plan *plan, const short *slot, int n_depths, int n
     if (slot[0] != 0) return false;
     while (d < n_depths && slot[d] == slot[d - 1] + 1) d++;
     if (d == n_depths) return is_plan(plan, slot, n_depths, n_slots, RRT__SHARING_NONE, 1, n_depths, 0);
-    // The first that does not go on goes back to the first of the block; a run of it are a sequence's loops.
+    // The first slot that is not the previous one + 1 is the block's first again; how often it repeats in a
+    // row is the number of loops of a sequence.
     int prelude = slot[d], layers = d - prelude;
     while (d - 1 + run < n_depths && slot[d - 1 + run] == slot[d]) run++;
     return is_plan(plan, slot, n_depths, n_slots, RRT__SHARING_CYCLE, repeated / layers + 1, layers,

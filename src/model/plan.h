@@ -1,13 +1,13 @@
-// The plan: which shared slot each depth uses, and where the loops are (paper §2.2, eq. 2).
+// The plan: which slot each depth uses, and where the loops are (paper §2.2, eq. 2).
 //
-// Letters of the whole code base: B loops, K layers per block, L depths in all, r rank.
+// Letters in the whole code base: B loops, K layers per block, L depths in all, r rank.
 //     depths:  prelude | block · block · … (B times K) | coda          L = prelude + B·K + coda
 //     cycle     slots of the block 1 2 3 1 2 3      has a boundary after each loop: exits, --loops
 //     sequence  slots of the block 1 1 2 2 3 3      has none
 //     none      every slot is used once (the original model, or a pruned one)
 //
-// What happens to the hidden state where a loop begins belongs to the plan, too: nothing (the paper), or the
-// final norm of what the loop before has left (Nanbeige, Ouro). pass/loop.c does it.
+// The plan also says what happens to the hidden state at a loop's entry: nothing (the paper), or the final
+// norm (Nanbeige, Ouro). pass/loop.c applies it.
 #ifndef RRT__PLAN_H
 #define RRT__PLAN_H
 
@@ -23,24 +23,25 @@ typedef enum rrt__sharing { RRT__SHARING_NONE, RRT__SHARING_CYCLE, RRT__SHARING_
 typedef struct rrt__plan {
     rrt__sharing sharing;
     int loops, layers_per_block, prelude, coda;
-    bool norms_loops; // the final norm stands between loops
+    bool norms_loops; // the final norm runs between loops
     int n_depths, n_slots;
     short slot[RRT__MAX_DEPTHS]; // depth → slot; prelude slots first, then the block's, then the coda's
 } rrt__plan;
 
-// Fails with ARGUMENT if a number is not possible. Without sharing, loops is 1 and prelude and coda are 0.
+// ARGUMENT for impossible numbers. Without sharing, loops is 1 and prelude and coda are 0.
 rrt_status rrt__plan_make(rrt__plan *plan, rrt__sharing sharing, int loops, int layers_per_block, int prelude,
                           int coda, rrt_error *err);
 
-// The plan over n_layers layers of an original: layers_per_block follows; fails if the loops do not divide.
+// The plan for n_layers layers of an original; sets layers_per_block. Fails if the loops do not divide
+// the layers.
 rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers, int loops, int prelude,
                             int coda, rrt_error *err);
 
-// The plan whose list is slot[0..n_depths) of n_slots slots: a cycle, a sequence, or none. False if it is
-// none of these.
+// Finds the plan (cycle, sequence or none) whose list is slot[0..n_depths) of n_slots slots. False if there
+// is none.
 bool rrt__plan_recognise(rrt__plan *plan, const short *slot, int n_depths, int n_slots);
 
-// Whether the hidden state passes a point between loops, where a token may leave.
+// Whether the plan has a boundary between loops, where a token may leave.
 bool rrt__plan_has_boundary(const rrt__plan *plan);
 
 // Depths [begin, end).
@@ -65,11 +66,10 @@ static inline rrt__depth_range rrt__plan_coda(const rrt__plan *plan)
     return (rrt__depth_range){plan->n_depths - plan->coda, plan->n_depths};
 }
 
-// Fails with UNSUPPORTED where the plan has no loop boundary to leave at, with ARGUMENT if n is not
-// 1 … loops.
+// UNSUPPORTED if the plan has no loop boundary to leave at; ARGUMENT if n is not 1 … loops.
 rrt_status rrt__plan_check_loops(const rrt__plan *plan, int n_loops, rrt_error *err);
 
-// The depths that run with n loops: prelude, n loops, coda. Writes them to depths[0..*count). Fails as above.
+// Writes the depths that run with n loops (prelude, n loops, coda) to depths[0..*count). Fails as above.
 rrt_status rrt__plan_depths(const rrt__plan *plan, int n_loops, short depths[RRT__MAX_DEPTHS], int *count,
                             rrt_error *err);
 

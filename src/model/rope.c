@@ -45,7 +45,7 @@ static void set_dynamic(const rrt__rope *rope, size_t rotary, size_t tokens, flo
                                 frequency);
 }
 
-// The pair that turns so often over the original context.
+// The pair that makes this many turns over the original context.
 static double pair_of_turns(const rrt__rope *rope, size_t rotary, double turns)
 {
     return (double)rotary * log(rope->original_context / (turns * 2 * PI)) / (2 * log(rope->base));
@@ -73,7 +73,7 @@ static void stretch_llama3(const rrt__rope *rope, size_t rotary, float *frequenc
     float factor = (float)rope->factor;
     double longest = rope->original_context / rope->slow, shortest = rope->original_context / rope->fast;
     for (size_t p = 0; p < rotary / 2; p++) {
-        double wave = (float)(2 * PI) / frequency[p]; // positions of one turn
+        double wave = (float)(2 * PI) / frequency[p]; // positions per turn
         float keep =
             ((float)(rope->original_context / wave) - (float)rope->slow) / (float)(rope->fast - rope->slow);
         if (wave > longest)

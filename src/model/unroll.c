@@ -6,7 +6,7 @@
 #include "model/read.h"
 #include "tokenizer/tokenizer.h"
 
-// W, or W + B·A, of one model as a matrix of another.
+// Source of a deferred matrix: W, or W + B·A, of another model.
 typedef struct merged {
     rrt__linear linear;
     rrt__lora lora; // in memory; rank 0: none
@@ -34,7 +34,7 @@ static rrt_status defer(rrt_model *to, rrt__linear *linear, const rrt__linear *f
     return RRT_STATUS_OK;
 }
 
-// A LoRA's matrix becomes f32 in memory, unless it is.
+// Reads a LoRA's matrix into memory as f32, unless it is there already.
 static rrt_status take_in(rrt_model *model, rrt__linear *matrix, int threads, rrt_error *err)
 {
     const rrt__linear stored = *matrix;
@@ -56,7 +56,7 @@ rrt_status rrt__merge_lora(rrt_model *model, rrt__linear *linear, const rrt__lor
     return defer(model, linear, linear, &own, err);
 }
 
-// A matrix of another model: f32 weights may change until they are read.
+// Refers to a matrix of another model: f32 weights may change until they are read.
 static void refer(rrt__linear *to, const rrt__linear *from)
 {
     if (from->data && from->storage == RRT__STORAGE_F32)

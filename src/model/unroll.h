@@ -1,20 +1,20 @@
-// From one plan to another: from a recursive model to a plain one, which other programs can run, and back.
+// Changes a model's plan: from a recursive model to a plain one, which other programs can run, and back.
 #ifndef RRT__UNROLL_H
 #define RRT__UNROLL_H
 
 #include "model/model.h"
 
-// A model of another plan whose depth i is depth depths[i] of `model`, without LoRA. `model` stays as it is
-// and outlives it: its matrices are deferred to those of `model`. They share the tokenizer.
+// A model with another plan whose depth i is depth depths[i] of `model`, without LoRA. Its matrices are
+// deferred to those of `model`, which does not change and must outlive it. They share the tokenizer.
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err);
 
-// A model without sharing whose layer i is depth depths[i] of `model`; LoRA is merged into the weights
-// (W + B·A) or left out. Deferred as above. threads 0: one per core.
+// A model without sharing whose layer i is depth depths[i] of `model`; LoRA is merged into the weights (W +
+// B·A) or dropped. Deferred as above. threads 0: one per core.
 rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *depths, int count,
                        bool merges_lora, int threads, rrt_error *err);
 
-// A deferred matrix of the model becomes W + B·A. lora is on that matrix, and its own matrices are in memory
+// A deferred matrix of the model becomes W + B·A. lora belongs to that matrix; its own matrices are in memory
 // or outlive the model.
 rrt_status rrt__merge_lora(rrt_model *model, rrt__linear *linear, const rrt__lora *lora, int threads,
                            rrt_error *err);
