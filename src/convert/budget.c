@@ -7,10 +7,10 @@ typedef struct unit {
     int depth, matrix;
     size_t ranks;
     uint64_t price; // parameters
-    double gain;    // share of the matrix's output energy that comes back, per parameter
+    double gain;    // share of the matrix's output energy recovered, per parameter
 } unit;
 
-// Best first; the order of depths and matrices breaks ties, so that the result is always the same.
+// Best first; ties in the order of depths and matrices, so that the result is deterministic.
 static int compare(const void *a, const void *b)
 {
     const unit *x = a, *y = b;
@@ -19,8 +19,8 @@ static int compare(const void *a, const void *b)
     return x->matrix - y->matrix;
 }
 
-// Singular values fall, so a LoRA's units are worth less and less: sorted by gain they come in their own
-// order.
+// Singular values descend, so each unit of a LoRA is worth less than the one before: sorting by gain keeps
+// their order.
 static size_t list_units(const rrt__conversion *c, float *const *energies, unit *units)
 {
     size_t count = 0;
@@ -47,7 +47,7 @@ static void buy(rrt__conversion *c, const unit *units, size_t count)
 {
     uint64_t left = c->recipe->lora_budget;
     for (size_t i = 0; i < count; i++) {
-        if (units[i].price > left) break; // a later, cheaper unit of the same LoRA would leave a hole
+        if (units[i].price > left) break; // stop: a later, cheaper unit of the same LoRA would leave a gap
         left -= units[i].price;
         c->rank[rrt__conversion_at(units[i].depth, units[i].matrix)] += units[i].ranks;
     }

@@ -1,5 +1,5 @@
-// The conversion reads like the method: recipe → calibration, or the choice of layers → model (ranks → norms
-// → weights and LoRA) → reconstruction.
+// The steps of the method: recipe → calibration or layer selection → model (ranks → norms → weights and LoRA)
+// → reconstruction.
 #include "convert/convert.h"
 
 #include <string.h>
@@ -45,7 +45,7 @@ static rrt_status copy_end(rrt__conversion *c, rrt__linear *to, const rrt__linea
     return rrt__rows_read(&to->from, 0, to->out, to->in, c->recipe->threads, to->weight, err);
 }
 
-// Embedding, head and final norm lie outside the loop and are taken over as they are.
+// Copies embedding, head and final norm, which lie outside the loop.
 static rrt_status copy_ends(rrt__conversion *c, rrt_error *err)
 {
     const rrt__shape *shape = &c->source->shape;
@@ -77,7 +77,7 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
 
 // --- the report
 
-// How many shared slots have depths that attend in different ways.
+// Number of shared slots whose depths attend in different ways.
 static int count_mixed(const rrt_model *model)
 {
     const rrt__plan *plan = &model->plan;
@@ -92,13 +92,13 @@ static int count_mixed(const rrt_model *model)
     return mixed;
 }
 
-// The least number of layers after which the kinds of attention repeat.
+// The shortest period, in layers, of the kinds of attention.
 static int attention_period(const rrt_model *model)
 {
     int n = model->plan.n_depths, period = 1;
     for (int d = period; d < n; d++) {
         if (model->depths[d].attention == model->depths[d - period].attention) continue;
-        d = period++; // from there on again
+        d = period++; // a mismatch: the period is longer
     }
     return period;
 }
@@ -112,7 +112,7 @@ static rrt_status report_kept(const rrt__recipe *r, rrt_convert_report *report, 
     return RRT_STATUS_OK;
 }
 
-// Rows only where something is tied: what is kept loses nothing.
+// Reports only ties: kept layers lose nothing.
 static rrt_status hand_over_report(rrt__conversion *c, rrt_convert_report *report, rrt_error *err)
 {
     size_t count = (size_t)c->model->plan.n_depths * RRT__MATRIX_COUNT;
@@ -144,7 +144,7 @@ rrt_status rrt__convert_make(rrt_model **out, const rrt_model *source, const rrt
     return status;
 }
 
-// --- the whole
+// --- the whole conversion
 
 size_t rrt__convert_seen(size_t tokens)
 {
@@ -183,7 +183,7 @@ rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const rrt_conve
     if (report) *report = (rrt_convert_report){0};
     RRT__TRY(rrt__recipe_resolve(&recipe, source, options ? options : &defaults, err));
     rrt_status status = run(out, source, &recipe, report, err);
-    // A source that is in memory may be closed before the result.
+    // The caller may close a source in memory before the result, so the result must not refer to it.
     if (!status && source->matrices != RRT__MATRICES_DEFERRED)
         status = rrt__model_to_f32(*out, recipe.threads, NULL, err);
     if (status) {

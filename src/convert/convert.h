@@ -1,17 +1,17 @@
-// The steps of rrt_convert, for the search, which takes them often.
+// The steps of rrt_convert, which the search repeats.
 #ifndef RRT__CONVERT_H
 #define RRT__CONVERT_H
 
 #include "convert/moments.h"
 #include "convert/recipe.h"
 
-// A model by a recipe whose layers are known. With moments its ties are calibrated: the source is f32 then.
-// Without, the result's matrices are deferred to the source, which has to outlive it.
+// Makes a model by a recipe whose layers are known. With moments, ties are calibrated and the source must be
+// f32. Without, the result's matrices are deferred to the source, which must outlive it.
 rrt_status rrt__convert_make(rrt_model **out, const rrt_model *source, const rrt__recipe *recipe,
                              const rrt__moments *moments, rrt_convert_report *report, rrt_error *err);
 
-// How much of a calibration text the moments and the trace are made from: its beginning shows where to start,
-// and the reconstruction, which decides, reads all of it.
+// Number of calibration tokens for the moments and the trace. The beginning of the text is enough as a start
+// for the reconstruction, which reads all of it and decides the result.
 size_t rrt__convert_seen(size_t tokens);
 
 #endif

@@ -43,7 +43,7 @@ static void gather(rrt__team team, rrt__fit *fit, const float *x, size_t out, si
 }
 
 // With λ for the damping, W for the original and L·Lᵀ = moment + λ, the fit is (cross + λ·W)·(L·Lᵀ)⁻¹. Leaves
-// in this thread's rows of cross what the target needs of it: the fit itself, or for a LoRA (fit - W')·L.
+// in this thread's rows of cross the input of the next step: the fit itself, or for a LoRA (fit - W')·L.
 static void solve_rows(rrt__team team, rrt__fit *fit, const rrt__fit_target *t)
 {
     rrt__share rows = rrt__team_share(team, t->linear->out, 1);

@@ -47,7 +47,7 @@ static void swap(float *a, float *b)
     *b = value;
 }
 
-// The `rank` greatest eigenvalues, falling, and their vectors as rows of room->vectors [rank, n].
+// The `rank` largest eigenvalues, descending, and their vectors as rows of room->vectors [rank, n].
 static rrt_status top_eigenvectors(rrt__low_rank_room *room, size_t n, size_t rank, rrt_error *err)
 {
     int code = rrt__algebra_eigenvectors(room->moment, n, rank, room->values, room->vectors, room->support);
@@ -67,7 +67,7 @@ static float length_of(const float *x, size_t count)
     return (float)sqrt(square);
 }
 
-// Moves each direction's length from a to b; directions without any get b = 0 and a random row of a.
+// Moves each direction's length from a to b; zero directions get b = 0 and a random row of a.
 static void balance(const rrt__low_rank_room *room, float *b, float *a, size_t out, size_t in, size_t rank,
                     const float *energies)
 {

@@ -35,13 +35,13 @@ static rrt_status allocate(rrt__moments *moments, const rrt_model *model, rrt_er
     return RRT_STATUS_OK;
 }
 
-// In row tiles dealt out from the longest to the shortest.
+// Row tiles, assigned to the threads from the longest to the shortest.
 void rrt__moment_add_share(rrt__team team, float *moment, size_t width, const float *x, size_t rows,
                            float scale)
 {
     size_t tiles = (width + TILE - 1) / TILE, nth = (size_t)team.nth;
     for (size_t t = 0; t < tiles; t++) {
-        // Back and forth over the threads, so that each gets long and short ones.
+        // In alternating order of the threads, so that each gets long and short tiles.
         size_t owner = t / nth % 2 ? nth - 1 - t % nth : t % nth;
         if (owner != (size_t)team.ith) continue;
         size_t begin = (tiles - 1 - t) * TILE, end = begin + TILE < width ? begin + TILE : width;
@@ -57,7 +57,7 @@ typedef struct collection {
     rrt__workspace workspace;
     rrt__span span;
     const int32_t *ids; // of all windows
-    size_t at;          // where this window begins
+    size_t at;          // start of this window
     float scale;
 } collection;
 
@@ -77,7 +77,7 @@ static void run_window(rrt__team team, void *argument)
             rrt__moment_add_share(team, rrt__moments_at(c->moments, d, place), width, inputs[place],
                                   c->span.count, c->scale);
         }
-        rrt__team_barrier(team); // the next depth writes what moments are made of
+        rrt__team_barrier(team); // the next depth overwrites the inputs of the moments
     }
 }
 

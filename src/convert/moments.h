@@ -1,4 +1,4 @@
-// Calibration: what the inputs of each linear layer of the original look like on a text.
+// Calibration: second moments of the inputs of each of the original's linear layers on a text.
 #ifndef RRT__MOMENTS_H
 #define RRT__MOMENTS_H
 
@@ -15,8 +15,8 @@ typedef enum rrt__input {
 
 rrt__input rrt__matrix_input(rrt__matrix matrix);
 
-// Lower triangles of E[x·xᵀ], row-major, per depth and place. The first token of each window is in it: its
-// outlier activations make it the attention sink, without which all other tokens go wrong.
+// Lower triangles of E[x·xᵀ], row-major, per depth and input. They include the first token of each window:
+// its outlier activations make it the attention sink, without which all other tokens go wrong.
 typedef struct rrt__moments {
     size_t width[RRT__INPUT_COUNT];
     float **moment; // [n_depths · RRT__INPUT_COUNT]
@@ -24,22 +24,21 @@ typedef struct rrt__moments {
     rrt__arena arena;
 } rrt__moments;
 
-// Runs the model over the first trace->tokens ids, which are of its vocabulary, in windows, and leaves what
-// it saw in the trace, too.
+// Runs the model over the first trace->tokens ids, which are in its vocabulary, in windows, and fills the
+// trace, too.
 rrt_status rrt__moments_collect(rrt__moments *moments, rrt__trace *trace, const rrt_model *model,
                                 const int32_t *ids, int threads, const rrt_progress *progress,
                                 rrt_error *err);
 void rrt__moments_free(rrt__moments *moments);
 
-// moment [width, width] += scale · xᵀ·x for the lower triangle; x: [rows, width]. Called by all threads of a
-// team.
+// moment [width, width] += scale · xᵀ·x for the lower triangle; x: [rows, width]. All threads of a team
+// call it.
 void rrt__moment_add_share(rrt__team team, float *moment, size_t width, const float *x, size_t rows,
                            float scale);
 
-// Adds a tenth of the mean diagonal to the diagonal: directions that the text does not show stay bounded, and
-// errors that earlier layers of the student will make are expected. Found by search: 1 % and 100 % are worse
-// (PITFALLS).
-// Returns what was added.
+// Adds a tenth of the mean diagonal to the diagonal: this bounds directions that the text does not show, and
+// allows for errors of the student's earlier layers. Found by search: 1 % and 100 % are worse (PITFALLS).
+// Returns the addend.
 float rrt__moment_damp(float *moment, size_t width);
 
 // In place: the lower triangle becomes L with L·Lᵀ = the moment. NUMERIC if it is not positive definite.

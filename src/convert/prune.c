@@ -7,8 +7,8 @@
 #include "pass/loop.h"
 
 enum {
-    WINDOW = 256,    // tokens that see each other
-    JUDGED_STEP = 4, // every so many rows one is judged
+    WINDOW = 256,    // tokens that attend to each other
+    JUDGED_STEP = 4, // every JUDGED_STEP'th row is judged
     LOGIT_ROWS = 64,
 };
 
@@ -18,13 +18,13 @@ typedef struct pruner {
     const int32_t *ids;
     size_t tokens, judged;
     int kept[RRT__MAX_DEPTHS], n_kept;
-    int at;                         // the place in kept that is worked at
-    float **before;                 // [layers], each [tokens, hidden]: what enters kept[i]
+    int at;                         // index in kept of the layer that is removed or left out
+    float **before;                 // [layers], each [tokens, hidden]: input of kept[i]
     float *reference;               // [judged, vocab]: the source's logits
     float *logits;                  // [LOGIT_ROWS, vocab]
     double *kl;                     // [judged]
-    double cost[RRT__MAX_DEPTHS];   // of leaving kept[i] out, as last measured
-    bool is_known[RRT__MAX_DEPTHS]; // measured since a layer was left out
+    double cost[RRT__MAX_DEPTHS];   // KL without kept[i], as last measured
+    bool is_known[RRT__MAX_DEPTHS]; // measured since the last removal
     rrt__arena arena;
 } pruner;
 
@@ -45,7 +45,7 @@ static void run_layer(rrt__team team, pruner *p, int layer, size_t rows)
     rrt__walk_range(&pass, (rrt__depth_range){layer, layer + 1});
 }
 
-// Hands the hidden state that enters kept[i] from the workspace to `before`, and back.
+// Copies the input of kept[i] from the workspace to `before`, and back.
 static void keep_state(rrt__team team, pruner *p, int i, size_t at)
 {
     size_t hidden = p->source->shape.hidden;
@@ -60,7 +60,7 @@ static void take_state(rrt__team team, pruner *p, int i, size_t at)
     rrt__team_barrier(team);
 }
 
-// Moves the rows that are judged to the front.
+// Moves the judged rows to the front.
 static void gather(rrt__team team, pruner *p, size_t rows)
 {
     size_t hidden = p->source->shape.hidden;
@@ -70,7 +70,7 @@ static void gather(rrt__team team, pruner *p, size_t rows)
     rrt__team_barrier(team);
 }
 
-// The source's own way through the text.
+// Runs the source over the text and keeps its hidden states and logits.
 static void begin(rrt__team team, void *argument)
 {
     pruner *p = argument;
@@ -90,7 +90,7 @@ static void begin(rrt__team team, void *argument)
     }
 }
 
-// What enters the layers behind p->at, now that the one that was there is gone.
+// Computes the inputs of the layers after p->at again, now that the layer there is removed.
 static void pass_on(rrt__team team, void *argument)
 {
     pruner *p = argument;
@@ -118,7 +118,7 @@ static void judge(rrt__team team, pruner *p, size_t judged, size_t first)
     }
 }
 
-// kl[judged] without kept[p->at].
+// Measures kl[judged] without kept[p->at].
 static void leave_out(rrt__team team, void *argument)
 {
     pruner *p = argument;
@@ -142,8 +142,8 @@ static double mean_without(pruner *p, int i, int threads)
     return isfinite(sum) ? sum / (double)p->judged : INFINITY;
 }
 
-// The layer that costs least. Costs grow as layers go, all but always, so that one whose old cost is not the
-// least need not be measured again.
+// The layer with the lowest cost. Costs almost always grow as layers are removed, so a layer whose old cost
+// is not the lowest need not be measured again.
 static int find_cheapest(pruner *p, int threads)
 {
     for (;;) {

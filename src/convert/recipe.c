@@ -66,7 +66,7 @@ rrt_status rrt__recipe_begin(rrt__recipe *r, const rrt_model *source, const rrt_
     return rrt__norms_parse(&r->norms, o->norms ? o->norms : "tied", err);
 }
 
-// --- layers that are kept
+// --- kept layers
 
 static rrt_status check_named(const rrt_convert_options *o, int n_layers, rrt_error *err)
 {
@@ -109,7 +109,7 @@ static void choose_layers(rrt__recipe *r, const rrt_convert_options *o)
     int all = r->n_layers;
     r->keeps = true;
     r->by_text = r->init == RRT_INIT_CALIBRATED;
-    if (r->by_text) r->init = RRT_INIT_STEPWISE; // weights stay what they are
+    if (r->by_text) r->init = RRT_INIT_STEPWISE; // weights stay unchanged
     r->n_layers = o->n_keep ? (int)o->n_keep : o->layers ? o->layers : all;
     for (int i = 0; i < r->n_layers; i++)
         r->layer[i] = (short)(o->n_keep ? o->keep[i] : rrt__stepwise(i, r->n_layers, all));
@@ -143,8 +143,7 @@ static rrt_status set_gain(rrt__recipe *r, const rrt_convert_options *o, rrt_err
     return RRT_STATUS_OK;
 }
 
-// What the most expensive ranks that a budget buys at once cost, in parameters: from there on it buys
-// something.
+// Price, in parameters, of the most expensive unit that a budget buys: from this budget on it buys something.
 static uint64_t budget_unit(const rrt_model *source)
 {
     uint64_t most = 0;
@@ -183,7 +182,7 @@ rrt_status rrt__recipe_resolve(rrt__recipe *r, const rrt_model *source, const rr
     return set_lora(r, source, o, err);
 }
 
-// --- what it says
+// --- queries
 
 int rrt__stepwise(int k, int count, int n)
 {

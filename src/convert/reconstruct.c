@@ -1,8 +1,8 @@
-// Healing: after the ties are solved, the student's hidden state drifts away from the original's from depth
-// to depth. Depth by depth, the two matrices that write to the hidden state (o and down) are fitted again: to
-// the student's own inputs, and towards the original's hidden state instead of the original's output, so that
-// each depth takes back what those before it lost. Shared weights stay; the LoRA of a depth, or the whole
-// matrix of an unshared one, moves.
+// After the ties are solved, the student's hidden state drifts away from the original's from depth to depth.
+// So, depth by depth, the two matrices that write to the hidden state (o and down) are fitted again: to the
+// student's own inputs, and towards the original's hidden state instead of the original's output, so that
+// each depth corrects the errors of those before it. Shared weights stay; only a depth's LoRA, or the whole
+// matrix of an unshared one, changes.
 #include "convert/reconstruct.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "kernels/algebra.h"
 #include "kernels/gemm.h"
 
-// One of the two models on its way through the depths.
+// The state of one of the two models, depth after depth.
 typedef struct lane {
     rrt__workspace workspace;
     float *hidden; // [tokens, hidden]
@@ -27,9 +27,9 @@ typedef struct reconstruction {
     size_t tokens;
     const int32_t *ids;
     int depth;
-    // What the student's lane runs: the depth at hand, each LoRA merged into the weight.
+    // What the student runs: the current depth with each LoRA merged into the weight.
     rrt__depth *depths;               // [n_depths]
-    rrt__slot slot;                   // of all
+    rrt__slot slot;                   // used by every depth
     float *merged[RRT__MATRIX_COUNT]; // [out, in]
     float *middle;    // [tokens, hidden]: the teacher's hidden state between attention and MLP
     float *attended;  // [tokens, heads·head_dim]: the student's input of o
@@ -67,7 +67,7 @@ static void embed(rrt__team team, void *argument)
         rrt__team_copy_share(team, t->hidden + at * hidden, t->workspace.hidden, span.count, hidden);
         rrt__team_barrier(team);
     }
-    // Positions 0 … 511 for the windows to come, the last of which may be shorter.
+    // Positions 0 … 511, for all windows, the last of which may be shorter.
     const rrt__span first = {.count = rows_at(h, 0)};
     const rrt__pass teacher = rrt__pass_make(team, h->source, &t->workspace, &first, 1),
                     student = student_pass(team, h, &first);
@@ -89,7 +89,7 @@ static void run_teacher(rrt__team team, reconstruction *h, size_t at)
     const rrt__pass pass = rrt__pass_make(team, h->source, &t->workspace, &span, 1);
     rrt__team_copy_share(team, t->workspace.hidden, t->hidden + row, rows, hidden);
     rrt__team_barrier(team);
-    // The original's depth: every depth of a shared plan stands for one layer.
+    // The original's block: every depth of a shared plan has one layer.
     rrt__trace_block(&pass, h->depth, h->middle + row, t->hidden + row);
 }
 
@@ -111,7 +111,7 @@ static void run_student(rrt__team team, reconstruction *h, size_t at, bool atten
     rrt__team_barrier(team);
 }
 
-// merged[m] = W' + B·A, this thread's share of its rows.
+// merged[m] = W' + B·A, for this thread's share of the rows.
 static void merge(rrt__team team, const reconstruction *h, rrt__matrix m)
 {
     const rrt__linear *linear = linear_of(h, m);
@@ -133,7 +133,7 @@ static void merge_depth(rrt__team team, const reconstruction *h)
     rrt__team_barrier(team);
 }
 
-// Fits one matrix as far as the depth's own parameters allow, then adds what it now gives to the student's
+// Fits one matrix as far as the depth's own parameters allow, then adds its new output to the student's
 // hidden state. goal: the teacher's hidden state after it.
 static void refit(rrt__team team, reconstruction *h, rrt__matrix m, float *x, const float *goal)
 {
@@ -170,7 +170,7 @@ static void run_depth(rrt__team team, void *argument)
     reconstruction *h = argument;
     size_t hidden = h->model->shape.hidden;
     bool parallel = h->model->shape.parallel_residual; // the MLP then reads the block's input: both at once
-    if (h->depth == h->model->plan.prelude)            // until here the two are the same
+    if (h->depth == h->model->plan.prelude)            // so far the two models are equal
         rrt__team_copy_share(team, h->student.hidden, h->teacher.hidden, h->tokens, hidden);
     rrt__team_barrier(team);
     for (size_t at = 0; at < h->tokens; at += RRT__TRACE_WINDOW) run_teacher(team, h, at);

@@ -1,7 +1,7 @@
-// The search for a plan: convert and reconstruct, measure the KL, keep the best (ours; the paper fixes its plans by
-// hand). What the ties lose before the reconstruction is no guide: of SmolLM2's plans at 60 % the one that loses least
-// (3 x 10, 7.6 %) has a KL of 4.3, the best (1 + 3 x 9 + 2, 8.2 %) one of 2.9, and 1 + 2 x 14 + 1 (8.4
-// %) 7.0.
+// The search for a plan: convert and reconstruct, measure the KL, keep the best (ours; the paper fixes its
+// plans by hand). The ties' loss before the reconstruction does not predict the KL: of SmolLM2's plans at 60
+// %, the one with the lowest loss (3 x 10, 7.6 %) has a KL of 4.3, the best (1 + 3 x 9 + 2, 8.2 %) one of
+// 2.9, and 1 + 2 x 14 + 1 (8.4 %) one of 7.0.
 #include <math.h>
 #include <string.h>
 
@@ -14,16 +14,16 @@
 
 enum {
     MAX_CANDIDATES = 64,
-    SEARCH_ROUNDS = 3,    // the order of plans shows early
-    MIN_TOKENS = 8,       // a quarter of them has to be a text
+    SEARCH_ROUNDS = 3,    // few rounds already rank the plans
+    MIN_TOKENS = 8,       // a quarter of them must make a text
     JUDGE_TOKENS = 1024,  // held back from calibration
-    MAX_SEARCH_LOOPS = 3, // without --loops
+    MAX_SEARCH_LOOPS = 3, // if --loops is not given
 };
 
 typedef struct search {
     const rrt_model *source;
-    rrt__recipe recipe; // of all candidates, but for the plan and the LoRA budget
-    int loops;          // 0: 2 and 3
+    rrt__recipe recipe; // of all candidates, without the plan and the LoRA budget
+    int loops;          // 0: try 2 and 3
     rrt__sharing sharing;
     uint64_t target;
     rrt__moments moments;
@@ -31,7 +31,7 @@ typedef struct search {
     const int32_t *judge_ids;
     size_t judge_count;
     rrt_convert_candidate *candidates;
-    size_t count, most; // most: how many there will be, as far as can be seen
+    size_t count, most; // most: the expected number, for progress
 } search;
 
 static uint64_t body_of(const search *s, const rrt_convert_candidate *candidate)
@@ -54,7 +54,7 @@ static bool is_known(const search *s, const rrt_convert_candidate *c)
     return false;
 }
 
-// Converts by a candidate, reconstructing on the first `tokens` tokens of the text.
+// Converts a candidate and reconstructs it on the first `tokens` tokens of the text.
 static rrt_status convert(const search *s, const rrt_convert_candidate *c, size_t tokens, int rounds,
                           const rrt_progress *progress, rrt_model **out, rrt_convert_report *report,
                           rrt_error *err)
@@ -74,7 +74,7 @@ static rrt_status convert(const search *s, const rrt_convert_candidate *c, size_
     return status;
 }
 
-// Healed on what the trace holds, where the original need not run again.
+// Reconstructs on the tokens of the trace, where the original need not run again, then measures the KL.
 static rrt_status measure(const search *s, rrt_convert_candidate *c, rrt_error *err)
 {
     rrt_eval_options eval = {.threads = s->recipe.threads};
@@ -103,8 +103,8 @@ static rrt_status judge(search *s, rrt_convert_candidate *c, rrt_error *err)
     return rrt__progress_report(s->recipe.progress, "search", (double)s->count, (double)s->most, err);
 }
 
-// Judges a plan, if it is possible, small enough and new, with LoRA for all that it leaves of the target.
-// *tried: the new candidate, or NULL.
+// Judges a plan if it is possible, small enough and new, and spends the rest of the target on LoRA. *tried:
+// the new candidate, or NULL.
 static rrt_status try_plan(search *s, int loops, int prelude, int coda, const rrt_convert_candidate **tried,
                            rrt_error *err)
 {
@@ -123,7 +123,8 @@ static rrt_status try_plan(search *s, int loops, int prelude, int coda, const rr
     return RRT_STATUS_OK;
 }
 
-// Plans with ends shared out evenly: blocks of this many layers and fewer.
+// Number of plans of up to `block` layers per block, with the other layers split evenly between prelude
+// and coda.
 static size_t count_plans(const search *s, int loops, int block)
 {
     size_t count = 0;
@@ -136,7 +137,7 @@ static size_t count_plans(const search *s, int loops, int block)
     return count;
 }
 
-// From the longest block, ends shared out evenly, to shorter ones as long as that helps.
+// From the longest block to shorter ones while the KL falls, with an even split between prelude and coda.
 static rrt_status try_loops(search *s, int loops, rrt_error *err)
 {
     int n_layers = s->source->plan.n_depths;
@@ -163,7 +164,7 @@ static const rrt_convert_candidate *best_of(const search *s)
     return best;
 }
 
-// Moves unshared layers from one end to the other as long as that helps.
+// Moves unshared layers from one end to the other while the KL falls.
 static rrt_status climb(search *s, rrt_error *err)
 {
     const rrt_convert_candidate *best = best_of(s), *before = NULL, *tried;

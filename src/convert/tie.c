@@ -6,20 +6,20 @@
 #include "convert/moments.h"
 #include "kernels/algebra.h"
 
-enum { FIRST_STEPS = 4 }; // of the search for low-rank parts, from anywhere
+enum { FIRST_STEPS = 4 }; // of the subspace iteration, from random directions
 
-// How far W' goes in a round: to 1 lies its best place for low-rank parts as they are, and anything below 2
-// lowers the error. They will follow: 1.8 needs half the rounds of 1.
+// Step length of W' per round. 1 goes to the optimum for the current low-rank parts, and anything below 2
+// lowers the error. Since the low-rank parts will follow, 1.8 needs half the rounds of 1.
 static const float STRIDE = 1.8f;
 
-// What one tie needs while it is solved.
+// Buffers for solving one tie.
 typedef struct room {
     rrt__low_rank_room low_rank;
-    float *original;   // [out, in]: of the depth at hand, where it is not in memory
+    float *original;   // [out, in]: of the current depth, if not in memory
     float *difference; // [out, in]
     float *alone;      // [out, in]: the shared weight without low-rank parts
-    float *system;     // [in, in]: the factored matrix of the system for W'
-    float *factor;     // [in, in]: Cholesky factor L_l of the depth at hand
+    float *system;     // [in, in]: Cholesky factor of the system for W'
+    float *factor;     // [in, in]: Cholesky factor L_l of the current depth
     float *update;     // [min(out, in), in]
     double *weight;    // [n] 1 / ‖W_l·L_l‖²
     float *energies;   // [min(out, in)]
@@ -79,7 +79,7 @@ static rrt_status weigh(room *r, const rrt__tie *tie, const rrt__tie_depth *t, r
     return RRT_STATUS_OK;
 }
 
-// The best low-rank part of a depth for the shared weight as it stands.
+// Finds the best low-rank part of a depth for the current shared weight.
 static rrt_status solve_depth(room *r, const rrt__tie *tie, int l, rrt_error *err)
 {
     rrt__tie_depth *t = &tie->depths[l];
@@ -96,8 +96,8 @@ static rrt_status solve_depth(room *r, const rrt__tie *tie, int l, rrt_error *er
     return RRT_STATUS_OK;
 }
 
-// The shared weight without low-rank parts: alone = (Σ_l weight_l · W_l · C_l) · system⁻¹, with system =
-// Σ_l weight_l · C_l, which stays factored. ‖W_l·L_l‖² is the scalar product of W_l and W_l·C_l.
+// The shared weight without low-rank parts: alone = (Σ_l weight_l · W_l · C_l) · system⁻¹, with system = Σ_l
+// weight_l · C_l, which is left factored. ‖W_l·L_l‖² is the scalar product of W_l and W_l·C_l.
 static rrt_status solve_alone(room *r, const rrt__tie *tie, rrt_error *err)
 {
     size_t size = tie->out * tie->in, square = tie->in * tie->in;
@@ -115,8 +115,8 @@ static rrt_status solve_alone(room *r, const rrt__tie *tie, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Better low-rank parts for the shared weight as it stands: one step finds the best B for A, then the best A
-// for B. Until the alternation ends, b holds orthonormal rows [rank, out].
+// Improves the low-rank parts for the current shared weight: one step finds the best B for A, then the best A
+// for B. During the alternation b holds orthonormal rows [rank, out].
 static rrt_status improve_low_rank(room *r, const rrt__tie *tie, int steps, rrt_error *err)
 {
     for (int l = 0; l < tie->n; l++) {
@@ -129,7 +129,7 @@ static rrt_status improve_low_rank(room *r, const rrt__tie *tie, int steps, rrt_
     return RRT_STATUS_OK;
 }
 
-// A stride towards the best shared weight for these low-rank parts, alone - Σ_l weight_l · B_l · (A_l · C_l)
+// A step towards the best shared weight for these low-rank parts, alone - Σ_l weight_l · B_l · (A_l · C_l)
 // · system⁻¹.
 static void improve_shared(room *r, const rrt__tie *tie)
 {
@@ -145,7 +145,7 @@ static void improve_shared(room *r, const rrt__tie *tie)
     }
 }
 
-// Where the search for low-rank parts begins: anywhere.
+// Random start of the subspace iteration.
 static void start_low_rank(const rrt__tie *tie)
 {
     for (int l = 0; l < tie->n; l++)
@@ -184,7 +184,7 @@ static rrt_status plain(room *r, const rrt__tie *tie, rrt_error *err)
         double norm = dot(t->original, t->original, tie->out, tie->in);
         r->weight[l] = norm > 0 ? 1 / norm : 0;
         RRT__TRY(solve_depth(r, tie, l, err));
-        if (reads) t->original = NULL; // the next depth's is read over it
+        if (reads) t->original = NULL; // the next depth reads into the same buffer
     }
     return RRT_STATUS_OK;
 }

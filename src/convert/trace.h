@@ -1,11 +1,11 @@
-// The original on its way through the calibration text: what its moments are made from and the reconstruction steers
-// towards.
+// The original's hidden states over the calibration text, from the same run as the moments: the targets of
+// the reconstruction.
 #ifndef RRT__TRACE_H
 #define RRT__TRACE_H
 
 #include "pass/loop.h"
 
-enum { RRT__TRACE_WINDOW = 512 }; // tokens that see each other
+enum { RRT__TRACE_WINDOW = 512 }; // tokens that attend to each other
 
 // Hidden states of the first tokens of a text, per depth.
 typedef struct rrt__trace {
@@ -18,7 +18,8 @@ typedef struct rrt__trace {
 rrt_status rrt__trace_open(rrt__trace *trace, const rrt_model *model, size_t tokens, rrt_error *err);
 void rrt__trace_free(rrt__trace *trace);
 
-// One block, which leaves the hidden state in its middle and after it in middle and after [rows, hidden].
+// Runs one block and stores the hidden state between attention and MLP in middle, and after it in after,
+// [rows, hidden].
 void rrt__trace_block(const rrt__pass *pass, int depth, float *middle, float *after);
 
 #endif

@@ -38,8 +38,8 @@ static rrt_status add_product(rrt__conversion *c, float *y, const rrt__linear *l
     return status;
 }
 
-// The gain went into the weights (put_layer in weights.c); what is left of the norm's bias goes through
-// them. Norms that no linear layer reads stay as they are.
+// The gain went into the weights (put_layer in weights.c); the norm's bias goes through them into their
+// biases. Norms that no linear layer reads stay as they are.
 static rrt_status fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *from, const rrt__slot *weights,
                        rrt_error *err)
 {
@@ -56,7 +56,7 @@ static rrt_status fold(rrt__conversion *c, rrt__depth *to, const rrt__depth *fro
     return RRT_STATUS_OK;
 }
 
-// How a depth attends is not the slot's: it stays that of the layer which the depth stands for.
+// Attention kinds belong to a depth, not a slot: each depth keeps those of its source layer.
 static void copy_attention(rrt__conversion *c)
 {
     for (int d = 0; d < c->model->plan.n_depths; d++)
@@ -84,8 +84,8 @@ static void scale(float *x, size_t count, float factor)
     for (size_t i = 0; x && i < count; i++) x[i] *= factor;
 }
 
-// What a later loop adds to the hidden state is set by the norms behind attention and MLP, where the family
-// has them, or else by those before.
+// Scales what a later loop adds to the hidden state: by the norms after attention and MLP, if the family has
+// them, else by those before.
 static void set_gain(rrt__conversion *c)
 {
     const rrt__plan *plan = &c->model->plan;

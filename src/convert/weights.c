@@ -7,7 +7,7 @@
 #include "convert/made.h"
 #include "convert/tie.h"
 
-// One tie with its memory.
+// One tie and its memory.
 typedef struct job {
     rrt__conversion *conversion;
     int slot;
@@ -16,7 +16,7 @@ typedef struct job {
     rrt__arena arena;
 } job;
 
-// The gain that is folded into what the matrix of this layer reads; NULL where none is.
+// The gain to fold into the matrix of this layer; NULL: none.
 static const float *folded_gain(const rrt__conversion *c, rrt__matrix matrix, int layer)
 {
     rrt__norm_place place = rrt__matrix_norm(matrix);
@@ -24,14 +24,14 @@ static const float *folded_gain(const rrt__conversion *c, rrt__matrix matrix, in
     return c->source->depths[layer].norm[place].gain;
 }
 
-// W_l, with the gain of the norm before it multiplied in where norms are folded.
+// W_l, with the gain of the norm before it multiplied in if norms are folded.
 static void put_layer(const rrt__conversion *c, rrt__matrix matrix, rrt__made *made, int i, int layer)
 {
     made->source[i] = c->source->depths[layer].slot->matrix[matrix];
     made->gain[i] = folded_gain(c, matrix, layer);
 }
 
-// The original of one depth. What is calibrated goes back to it again and again.
+// Reads the original of one depth into memory for calibrated ties, which use it repeatedly.
 static rrt_status original_weight(job *j, int layer, rrt__tie_depth *t, rrt_error *err)
 {
     rrt__made *made;
@@ -47,7 +47,7 @@ static rrt_status original_weight(job *j, int layer, rrt__tie_depth *t, rrt_erro
     return t->from.read(t->from.from, 0, j->tie.out, values, err);
 }
 
-// E[x·xᵀ] of what the matrix reads, damped; where norms are folded it reads the value before the gain.
+// E[x·xᵀ] of the matrix's input, damped; with folded norms, of the input before the gain.
 static rrt_status input_moment(job *j, int layer, const float **out, rrt_error *err)
 {
     rrt__input place = rrt__matrix_input(j->matrix);
@@ -96,7 +96,7 @@ static bool is_end(const rrt__plan *plan, int slot)
     return slot < plan->prelude || slot >= plan->n_slots - plan->coda;
 }
 
-// Whether a slot has the weights of its one layer.
+// Whether a slot keeps the weights of its only layer.
 static bool keeps_layer(const rrt__conversion *c, int slot)
 {
     const rrt__plan *plan = &c->model->plan;
@@ -104,8 +104,8 @@ static bool keeps_layer(const rrt__conversion *c, int slot)
     return is_end(plan, slot) || (is_used_once && c->recipe->init != RRT_INIT_RANDOM);
 }
 
-// The shared weight by one of the simple rules (paper §2.2), which is made when it is asked for. Stepwise and
-// lower may take a layer that is not tied here; prelude and coda, and what is used once, keep their own.
+// The shared weight by one of the simple rules (paper §2.2), computed on demand. Stepwise and lower may take
+// a layer that is not tied here; prelude, coda and slots used once keep their own.
 static rrt_status defer_shared(rrt__conversion *c, int slot, rrt__matrix matrix, rrt_error *err)
 {
     const rrt__plan *plan = &c->model->plan;
@@ -139,7 +139,7 @@ static rrt_status defer_all(rrt__conversion *c, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// The same in memory, where it is tied.
+// The same in memory, for a tie.
 static rrt_status read_shared(job *j, rrt_error *err)
 {
     const rrt__rows *from = &j->conversion->model->slots[j->slot].matrix[j->matrix].from;
@@ -148,7 +148,8 @@ static rrt_status read_shared(job *j, rrt_error *err)
     return from->read(from->from, 0, j->tie.out, j->tie.shared, err);
 }
 
-// The usual start of a LoRA: A Gaussian, B zero, so that the model starts as the plain recursive one.
+// The usual initialisation of a LoRA: A Gaussian, B zero, so that the model starts as the plain
+// recursive one.
 static void zero_init(job *j)
 {
     uint64_t seed = j->conversion->recipe->seed;
@@ -183,13 +184,13 @@ static void report(const job *j)
     }
 }
 
-// All ties, dealt out to the threads one by one.
+// All ties; each thread takes the next one.
 typedef struct queue {
     rrt__conversion *conversion;
-    float *const *energies; // NULL: solve for real
+    float *const *energies; // NULL: solve the ties
     int count;
     atomic_int next, done, failed;
-    rrt_error error; // of the first that failed
+    rrt_error error; // of the first tie that failed
 } queue;
 
 static rrt_status report_progress(const queue *q, int done, rrt_error *err)
@@ -233,7 +234,7 @@ static rrt_status run(rrt__conversion *c, float *const *energies, rrt_error *err
     rrt__team_run(c->recipe->threads, work, &q);
     if (q.failed && err) *err = q.error;
     if (q.failed) return q.error.status;
-    return report_progress(&q, q.count, err); // the thread that reports need not be the last to finish
+    return report_progress(&q, q.count, err); // the thread that reports may finish before others
 }
 
 rrt_status rrt__conversion_weights(rrt__conversion *c, rrt_error *err)
