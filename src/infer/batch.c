@@ -14,7 +14,7 @@ static void add(rrt__row_batch *b, rrt__sequence *sequence, size_t position, siz
     b->spans[b->n_spans++] = (rrt__span){sequence, position, count};
 }
 
-// The last rows run this depth first.
+// The last `count` rows start at this depth.
 static void add_to_segment(rrt__row_batch *b, int depth, size_t count)
 {
     if (!b->n_segments || b->segments[b->n_segments - 1].depth != depth)
@@ -27,7 +27,7 @@ static int first_depth(const rrt_engine *e, int loop)
     return rrt__plan_prelude(&e->model->plan).end + (loop - 1) * e->layers;
 }
 
-// The row at which a chunk's states lie from now on.
+// Sets the row of a chunk's states.
 static void move(rrt_engine *e, rrt__chunk *c, size_t row)
 {
     e->exit_states[row] = c->loop > 1 ? e->last_exit_states[c->row] : rrt__exit_entered;
@@ -60,7 +60,7 @@ void rrt__batch_block(rrt_engine *e)
         e->stats.rows[rrt__counted_loop(c->loop)] += c->count;
     }
     e->n_states = b->n_rows;
-    for (size_t i = s->n_running; i < s->n_chunks; i++) { // held: their states are only kept
+    for (size_t i = s->n_running; i < s->n_chunks; i++) { // held: only their states are kept
         rrt__chunk *c = &s->chunks[i];
         b->source[e->n_states] = c->row;
         move(e, c, e->n_states++);

@@ -1,4 +1,4 @@
-// Speed of reading a prompt and of decoding: the forward pass as a server runs it, without sampling.
+// Speed of prefill and decoding: the forward pass as the server runs it, without sampling.
 #include "rrt/bench.h"
 
 #include "base/clock.h"

@@ -1,4 +1,4 @@
-// Concurrent requests through the engine: what batching and early exits are worth.
+// Concurrent requests through the engine: measures the gain from batching and early exits.
 #include <math.h>
 #include <string.h>
 
@@ -14,13 +14,13 @@ typedef struct serving {
     const rrt_model *model;
     rrt_bench_requests_options options;
     rrt_bench_requests_result *result;
-    int32_t **ids;        // [requests][prompt + max_tokens]: prompt, then what was made
+    int32_t **ids;        // [requests][prompt + max_tokens]: prompt, then generated tokens
     size_t *n_generated;  // [requests]
     size_t *lengths;      // [requests]
-    unsigned char *trace; // [max_tokens]: of a request that is submitted
+    unsigned char *trace; // [max_tokens]: of the request being submitted
     uint64_t agreed, judged, loops;
     size_t sample_every, sampled; // steps
-    bool failed;                  // a request, by logits that are no numbers
+    bool failed;                  // a request failed: its logits were not finite
     rrt__arena arena;
 } serving;
 
@@ -33,7 +33,7 @@ static void set_defaults(rrt_bench_requests_options *o)
     if (!o->max_tokens) o->max_tokens = 4 * o->mean_tokens;
 }
 
-// Geometric: each token is the last with the same probability.
+// Geometric: every token is the last with the same probability.
 static size_t draw_length(const rrt_bench_requests_options *o, size_t request)
 {
     double u = rrt__random_uniform(o->seed, 1, request);
@@ -80,8 +80,8 @@ static int take(void *user, uint64_t id, const rrt_token *token, rrt_finish fini
     return 0;
 }
 
-// Tokens that a request made, as those of a prompt: would all loops have made them there? The first came with
-// the prompt, through all loops.
+// Feeds a request's tokens back as a prompt: would all loops have chosen the same? The first one came from
+// the prompt, which ran all loops.
 static int judge(void *user, uint64_t id, const rrt_token *token, rrt_finish finish)
 {
     const listener *l = user;
@@ -123,7 +123,7 @@ static rrt_status submit(serving *c, rrt_engine *engine, listener *listeners, rr
     return RRT_STATUS_OK;
 }
 
-// Of every sample_every steps; when there is no room for more, two become one.
+// Samples every sample_every steps; when the room is full, merges pairs of samples.
 static void sample(serving *c, const rrt_engine_stats *stats, double seconds)
 {
     rrt_bench_requests_result *r = c->result;

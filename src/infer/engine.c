@@ -1,4 +1,4 @@
-// Requests come and go.
+// Submits, admits and ends requests.
 #include <string.h>
 #include <unistd.h>
 
@@ -18,8 +18,8 @@ static bool is_same_norm(const rrt__norm *a, const rrt__norm *b)
     return a->gain == b->gain && a->bias == b->bias;
 }
 
-// Whether each layer of the block makes the same keys and values in all loops: no LoRA on k and v, and the
-// vectors before them tied.
+// Whether each layer of the block computes the same keys and values in all loops: no LoRA on k and v, and
+// tied vectors before them.
 static bool is_kv_tied(const rrt_model *model, int layers, int loops)
 {
     static const rrt__norm_place norms[] = {RRT__NORM_ATTENTION, RRT__NORM_K};
@@ -67,7 +67,7 @@ static rrt_status create_step(rrt_engine *e, size_t rows, rrt_error *err)
                             err);
 }
 
-// What is 0 gets its default.
+// Replaces zeros by defaults.
 static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loops)
 {
     size_t min_rows = (size_t)loops;
@@ -75,7 +75,7 @@ static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loop
     if (!o->requests) o->requests = DEFAULT_REQUESTS;
     if (!o->rows) o->rows = o->requests + PROMPT_ROWS;
     if (o->rows < o->requests) o->rows = o->requests;
-    if (o->rows < min_rows) o->rows = min_rows; // deeper keys and values of one token fit
+    if (o->rows < min_rows) o->rows = min_rows; // the deeper keys and values of one token must fit
     size_t longest = model->shape.context < TOKENS_PER_REQUEST ? model->shape.context : TOKENS_PER_REQUEST;
     if (!o->kv_tokens) o->kv_tokens = o->requests * longest;
 }
@@ -91,7 +91,7 @@ rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *model, co
     return RRT_STATUS_OK;
 }
 
-// Told now: a page takes memory only when it is first used, which may be hours later.
+// Checked now: a page takes memory only at its first use, which may be hours later.
 static rrt_status check_memory(const rrt_engine *e, rrt__kv_type type, rrt_error *err)
 {
     double free_bytes = (double)rrt__memory_available(),
@@ -114,7 +114,7 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     RRT__TRY(check_memory(e, kv_type, err));
     e->layers = (plan->n_depths - plan->prelude - plan->coda) / loops;
     e->is_kv_tied = is_kv_tied(model, e->layers, loops);
-    if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // keys that nobody can guess
+    if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // unpredictable keys
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
                                   loops, err));
     RRT__TRY(rrt__pages_create(&e->pages, model, kv_type, pages_for(e->options.kv_tokens), err));
@@ -183,8 +183,8 @@ static void take_first(rrt_engine *e)
     e->stats.waiting--;
 }
 
-// Pages that hold the beginning of the prompt already. Its last token runs in any case: its logits are
-// wanted.
+// Shares pages that already hold the beginning of the prompt. The last token always runs: its logits
+// are needed.
 static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
 {
     const rrt__rope *rope = &e->model->shape.rope;
@@ -200,7 +200,7 @@ static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
     return r->n_keyed * RRT__PAGE_TOKENS;
 }
 
-// In the order they came: who waits begins at the latest when all before it have ended.
+// In order of arrival: a request begins at the latest when all before it have ended.
 static void admit(rrt_engine *e)
 {
     while (e->first && rrt__schedule_has_slot(&e->schedule) &&
@@ -217,7 +217,7 @@ static void admit(rrt_engine *e)
     }
 }
 
-// Pages whose tokens have run all their loops can serve others from here on.
+// Publishes pages whose tokens have run all their loops.
 static void publish(rrt_engine *e, size_t slot)
 {
     rrt__engine_request *r = e->running[slot];

@@ -64,7 +64,7 @@ static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, r
                                rrt_error *err)
 {
     rrt_request *spec = &r->spec;
-    size_t room = model->shape.context - spec->prompt_tokens + 1; // the last token made is not run
+    size_t room = model->shape.context - spec->prompt_tokens + 1; // the last generated token is not run
     const char *what = "a request";
     if (spec->max_tokens > room) spec->max_tokens = room;
     size_t all = spec->prompt_tokens + spec->max_tokens, run = spec->max_tokens ? all - 1 : all;

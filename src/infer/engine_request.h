@@ -1,10 +1,10 @@
-// A request as the engine keeps it.
+// A request in the engine's representation.
 #ifndef RRT__ENGINE_REQUEST_H
 #define RRT__ENGINE_REQUEST_H
 
 #include "infer/engine_inside.h"
 
-// Copies what the request names, and checks that the model can do it.
+// Copies the arrays of the request, and checks that the model supports it.
 rrt_status rrt__engine_request_create(rrt__engine_request **out, const rrt_model *model, rrt__kv_type kv_type,
                                       const rrt_request *request, rrt_error *err);
 void rrt__engine_request_free(rrt__engine_request *request);

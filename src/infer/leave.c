@@ -1,9 +1,9 @@
-// Who leaves the loops, and when: the cap on loops, an exit rule, a trace that is replayed, drafts.
+// Decides which tokens leave the loops, and when: max loops, an exit rule, a replayed trace, drafts.
 #include "infer/engine_inside.h"
 
 typedef enum fate {
     GOES_ON,
-    IS_ASKED, // its logits decide, or are a draft
+    IS_ASKED, // its logits decide, or propose a draft
     LEAVES,   // this is its exit
 } fate;
 
@@ -21,7 +21,7 @@ static bool leaves_by_state(const rrt_engine *e, const rrt__engine_request *r, c
     return rrt__exit_leaves(&r->rule, e->model, &e->exit_states[c->row], &view);
 }
 
-// How many drafts may follow an accepted token: verifying n of them makes n + 1 tokens.
+// How many drafts may follow an accepted token: verifying n of them yields n + 1 tokens.
 static size_t max_drafts(const rrt__engine_request *r)
 {
     size_t left = r->spec.max_tokens - r->n_generated - 1;
@@ -47,7 +47,7 @@ static fate fate_of(const rrt_engine *e, const rrt__engine_request *r, const rrt
     return leaves_by_state(e, r, c) ? LEAVES : GOES_ON;
 }
 
-// Drafts that waited for more go on together.
+// Lets held drafts go on together.
 static void release_drafts(rrt_engine *e, size_t slot)
 {
     for (size_t i = 0; i < e->schedule.n_chunks; i++)
@@ -72,7 +72,7 @@ static void add_answers(rrt_engine *e, size_t chunk, bool is_exit)
     }
 }
 
-// A token leaves before its last loop: what becomes of the keys and values of the others?
+// A token leaves before its last loop: prepares the keys and values of the deeper loops by the policy.
 static void leave_early(rrt_engine *e, size_t chunk)
 {
     rrt__chunk *c = &e->schedule.chunks[chunk];
@@ -81,7 +81,8 @@ static void leave_early(rrt_engine *e, size_t chunk)
     if (r->policy == RRT__KV_RECOMPUTE) {
         c->has_left = true;
         c->leaves = false;
-        // What follows sees the coda's keys and values of the last loop: it must not come there before.
+        // The next token reads the coda's keys and values of the last loop, so it must not run the
+        // coda earlier.
         if (e->model->plan.coda) e->schedule.slots[c->slot].delay = r->loops - c->loop;
         return;
     }
@@ -105,7 +106,7 @@ void rrt__leave_by_states(rrt_engine *e)
     }
 }
 
-// The draft is a token that is known but not accepted; the one that made it waits for it.
+// The draft is known but not accepted; the chunk that proposed it is held until the drafts go on.
 static void take_draft(rrt_engine *e, const rrt__logits_row *a)
 {
     rrt__chunk *c = &e->schedule.chunks[a->chunk];

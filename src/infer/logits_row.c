@@ -1,9 +1,9 @@
-// What logits say, and what becomes of it.
+// Reads logits rows, reports and accepts tokens.
 #include <math.h>
 
 #include "infer/engine_inside.h"
 
-// The most likely tokens, best first; of equal ones the lower id first.
+// The most likely tokens, best first; ties by lower id.
 static void find_top(rrt__logits_row *row, const float *logits, size_t vocab, size_t count, double total)
 {
     row->n_top = 0;
@@ -71,7 +71,7 @@ static void report_prompt(const rrt__logits_row *row)
                            .n_top = row->n_top});
 }
 
-// Whether a draft stands where the token comes to stand.
+// Whether there is a draft at the position of the next token.
 static bool is_drafted(const rrt_engine *e, const rrt__logits_row *row)
 {
     size_t slot = e->schedule.chunks[row->chunk].slot;
@@ -112,8 +112,8 @@ static void report_token(rrt_engine *e, const rrt__logits_row *row)
         r->finish = RRT_FINISH_LENGTH;
 }
 
-// The token takes its slot after those that are accepted. A draft that stands there already is either the same,
-// or it was wrong, and with it all that came after.
+// Puts the token after the accepted ones. A draft at this position is either the same token or wrong; if
+// wrong, everything after it is dropped, too.
 static void take_token(rrt_engine *e, const rrt__logits_row *row)
 {
     rrt__engine_request *r = row->request;
@@ -133,7 +133,7 @@ void rrt__logits_rows_report(rrt_engine *e)
         const rrt__logits_row *row = &e->logits_rows[i];
         rrt__engine_request *r = row->request;
         const rrt__batch_slot *slot = &e->schedule.slots[e->schedule.chunks[row->chunk].slot];
-        // What comes after a draft that was wrong is not the request's any more.
+        // Rows after a wrong draft no longer belong to the request.
         if (r->finish || !row->is_exit || row->position >= slot->entered) continue;
         if (!row->is_finite) {
             r->finish = RRT_FINISH_ERROR;

@@ -6,7 +6,7 @@
 
 static const uint32_t NONE = UINT32_MAX;
 
-// --- pages that nobody holds, in the order in which they were let go
+// --- pages without holders, in the order of their release
 
 static void unlink_page(rrt__pages *p, uint32_t i)
 {
@@ -16,7 +16,7 @@ static void unlink_page(rrt__pages *p, uint32_t i)
     p->n_free--;
 }
 
-// What cannot be found again is taken first.
+// Pages without a key cannot be found again and are reused first.
 static void link_page(rrt__pages *p, uint32_t i)
 {
     rrt__page *page = &p->page[i];
@@ -53,7 +53,7 @@ static void forget(rrt__pages *p, uint32_t i)
     p->page[i].has_key = false;
 }
 
-// --- what the engine sees
+// --- the interface
 
 rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_type type, size_t count,
                              rrt_error *err)
@@ -71,7 +71,7 @@ rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_type
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu pages of keys and values are too many", count);
     RRT__GOTO(rrt__arena_alloc(&p->arena, &p->page, count, sizeof *p->page, what, err));
     RRT__GOTO(rrt__arena_alloc(&p->arena, &p->bucket, count, sizeof *p->bucket, what, err));
-    // Not zeroed: a page takes memory when it is first used.
+    // Not zeroed: a page takes memory at its first use.
     if (!rrt__size_mul(count, p->page_bytes, &bytes) || !(p->memory = rrt__malloc(bytes)))
         RRT__GOTO(rrt__fail(err, RRT_STATUS_MEMORY, "no memory for %zu pages of keys and values", count));
     memset(p->bucket, 0xff, count * sizeof *p->bucket);

@@ -6,7 +6,7 @@
 
 typedef rrt__candidate candidate;
 
-// Most likely first; the lower id where two are equally likely, so that the order is always the same.
+// Most likely first; ties by lower id, so that the order is deterministic.
 static int compare(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;
@@ -25,7 +25,7 @@ static rrt_status fail_infinite(const float *logits, size_t vocab, rrt_error *er
     return rrt__fail(err, RRT_STATUS_NUMERIC, "the logit of token %zu is not a finite number", i);
 }
 
-// The greatest logit by blocks, for the vectoriser, then its first slot in the block.
+// Finds the maximum by blocks, for the vectoriser, then its first index in the block.
 static rrt_status find_max(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
 {
     float largest = -INFINITY, wrong = 0;
@@ -61,7 +61,7 @@ rrt_status rrt__check_sampling(const rrt_sampling *s, size_t vocab, rrt_error *e
     return RRT_STATUS_OK;
 }
 
-// How many of the sorted candidates stay.
+// How many of the sorted candidates remain.
 static size_t count_kept(const candidate *sorted, size_t count, const rrt_sampling *sampling)
 {
     if (sampling->top_k > 0 && (size_t)sampling->top_k < count) count = (size_t)sampling->top_k;

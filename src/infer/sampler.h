@@ -1,4 +1,4 @@
-// Sampling without allocating: what rrt_sample does, for those who bring the room.
+// rrt_sample without allocation, for callers with their own buffer.
 #ifndef RRT__SAMPLER_H
 #define RRT__SAMPLER_H
 
@@ -10,10 +10,10 @@ typedef struct rrt__candidate {
     int32_t id;
 } rrt__candidate;
 
-// ARGUMENT if there is no such sampling, or no such vocabulary.
+// ARGUMENT for invalid sampling settings or an invalid vocabulary size.
 rrt_status rrt__check_sampling(const rrt_sampling *sampling, size_t vocab, rrt_error *err);
 
-// As rrt_sample, of a sampling that was checked. candidates: [vocab], not needed where temperature is 0.
+// Like rrt_sample, for settings that were checked. candidates: [vocab]; not needed for temperature 0.
 rrt_status rrt__sample_at(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
                           rrt__candidate *candidates, int32_t *id, rrt_error *err);
 

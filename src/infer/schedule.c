@@ -55,7 +55,7 @@ static void enter(rrt__schedule *s, size_t slot, size_t count)
     p->entered += count;
 }
 
-// The oldest slot that has tokens to enter, of its prompt or generated since; n_slots: none.
+// The oldest slot with tokens that can enter, of its prompt or generated since; n_slots: none.
 static size_t oldest(const rrt__schedule *s, bool of_prompt)
 {
     size_t found = s->n_slots;
@@ -76,7 +76,7 @@ static bool comes_before(const rrt__chunk *a, const rrt__chunk *b)
     return a->position < b->position;
 }
 
-// By insertion: most are in order already.
+// By insertion: the chunks are mostly sorted.
 static void sort(rrt__schedule *s)
 {
     s->n_running = 0;

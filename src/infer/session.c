@@ -2,7 +2,7 @@
 
 #include "pass/loop.h"
 
-enum { CHUNK_ROWS = 256 }; // rows of a prefill step: enough for full GEMM speed, little memory
+enum { CHUNK_ROWS = 256 }; // rows of a prefill step: enough for full GEMM speed, with little memory
 
 struct rrt_session {
     const rrt_model *model;
@@ -11,7 +11,7 @@ struct rrt_session {
     int loops;
     rrt__sequence sequence;
     rrt__workspace workspace;
-    size_t positions, rows; // that the workspace has room for
+    size_t positions, rows; // capacity of the workspace
     size_t n_tokens;
     float *logits;
 };
@@ -59,8 +59,8 @@ const float *rrt_session_logits(const rrt_session *session)
     return session->n_tokens ? session->logits : NULL;
 }
 
-// Room for a step of `rows` rows that ends at position `end`; grows by doubling, so that a long chat does not
-// allocate at every token.
+// Makes room for a step of `rows` rows that ends at position `end`; grows by doubling, so that a long chat
+// does not allocate at every token.
 static rrt_status reserve(rrt_session *session, size_t rows, size_t end, rrt_error *err)
 {
     RRT__TRY(rrt__sequence_reserve(&session->sequence, end, err));
@@ -113,7 +113,7 @@ rrt_status rrt_session_append(rrt_session *session, const int32_t *ids, size_t c
 {
     RRT__TRY(check_ids(session, ids, count, err));
     size_t begin = session->n_tokens;
-    // All memory first: a failure leaves the session as it was.
+    // Allocates first, so that a failure leaves the session unchanged.
     if (count) RRT__TRY(reserve(session, count < CHUNK_ROWS ? count : CHUNK_ROWS, begin + count, err));
     for (size_t done = 0; done < count;) {
         size_t rows = count - done < CHUNK_ROWS ? count - done : CHUNK_ROWS;

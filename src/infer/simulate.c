@@ -1,4 +1,4 @@
-// Batching without a model: the engine's own schedule, and a clock that is told what a step takes.
+// Batching without a model: the engine's schedule, and a clock with given step times.
 #include "infer/schedule.h"
 #include "rrt/bench.h"
 
@@ -7,7 +7,7 @@ typedef struct simulation {
     rrt__schedule schedule;
     size_t *request;   // [slots]
     size_t *generated; // [slots]: tokens
-    size_t *first;     // [requests]: of its exits
+    size_t *first;     // [requests]: index of its first exit
     rrt__arena arena;
 } simulation;
 

@@ -1,4 +1,4 @@
-// A step: one loop of everything that is in flight, in one parallel region.
+// A step: one loop of all chunks in flight, in one parallel region.
 #include <string.h>
 
 #include "infer/engine_inside.h"
@@ -16,7 +16,7 @@ static rrt__pass pass_of(rrt__team team, rrt_engine *e, const rrt__row_batch *b)
     return rrt__pass_make(team, e->model, &e->workspace, b->spans, b->n_spans);
 }
 
-// Rows that were at a boundary come from there, the others from the embedding and the prelude.
+// Rows at a boundary start from their states, the others from the embedding and the prelude.
 static void run_loop(rrt__team team, rrt_engine *e)
 {
     rrt__workspace *ws = &e->workspace;
@@ -24,7 +24,7 @@ static void run_loop(rrt__team team, rrt_engine *e)
     const rrt__pass pass = pass_of(team, e, b), entering = rrt__pass_over(&pass, b->spans, e->n_entering);
     size_t width = e->model->shape.hidden, first = entering.n_rows;
     gather_share(team, e, ws->hidden + first * width, b->source + first, e->n_states - first);
-    rrt__team_barrier(team); // the embedding's share of the rows is another
+    rrt__team_barrier(team); // the embedding splits the rows differently
     if (first) {
         rrt__forward_embed(&entering, e->entering);
         rrt__walk_range(&entering, rrt__plan_prelude(&e->model->plan));
@@ -37,7 +37,7 @@ static void run_loop(rrt__team team, rrt_engine *e)
     rrt__team_barrier(team);
 }
 
-// Coda and head of the rows that have come to an exit, or are asked whether they have.
+// Runs coda and head on the rows that have come to an exit, or whose exit depends on their logits.
 static void run_coda(rrt__team team, rrt_engine *e)
 {
     rrt__workspace *ws = &e->workspace;
@@ -58,8 +58,8 @@ static void run_coda(rrt__team team, rrt_engine *e)
     }
 }
 
-// Deeper loops take keys and values of a loop before: the one that a token left after, or where all loops
-// make the same ones, the first that was filled.
+// Deeper loops copy the keys and values of an earlier loop: the one that a token left after, or, where all
+// loops compute the same, the first one that was filled.
 static void copy_kv(rrt__team team, rrt_engine *e)
 {
     const rrt__plan *plan = &e->model->plan;
@@ -77,7 +77,7 @@ static void copy_kv(rrt__team team, rrt_engine *e)
 static void fill_kv(rrt__team team, rrt_engine *e)
 {
     while (e->n_filled < e->n_exits) {
-        rrt__team_barrier(team); // all have read n_filled
+        rrt__team_barrier(team); // all threads have read n_filled
         if (team.ith == 0) rrt__batch_fill(e);
         rrt__team_barrier(team);
         const rrt__row_batch *b = &e->fill;
