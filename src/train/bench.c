@@ -10,7 +10,7 @@ typedef struct bench {
     const rrt_bench_options *options;
     rrt__stepper stepper;
     rrt__batch batch;
-    int32_t *ids; // [batch, context + 1]: inputs are those from 0 on, targets those from 1 on
+    int32_t *ids; // [batch, context + 1]: inputs start at 0, targets at 1
     int repeats;
 } bench;
 

@@ -14,14 +14,14 @@
 #include "model/read.h"
 #include "train/checksums.h"
 
-// A walk over one of the two moments.
+// Visits one of the two moments of all parameters.
 typedef struct moments {
     const rrt__optimizer *optimizer;
     const char *prefix;
-    rrt__safetensors_entry *entries; // saving
+    rrt__safetensors_entry *entries; // for saving
     size_t count, capacity;
     rrt__arena arena;
-    const rrt__tensor_table *table; // loading
+    const rrt__tensor_table *table; // for loading
 } moments;
 
 static rrt_status name_of(moments *m, const rrt__parameter *p, char **name, rrt_error *err)
@@ -98,13 +98,13 @@ static rrt_status write_all(const char *folder, const rrt_model *model, const rr
     char path[4096];
     const rrt__safetensors_options whole = {RRT__DTYPE_F32, UINT64_MAX, NULL};
     RRT__TRY(rrt__model_write(model, folder, &whole, err));
-    if (optimizer->step > 0) RRT__TRY(save_moments(folder, optimizer, err)); // they are zero before
+    if (optimizer->step > 0) RRT__TRY(save_moments(folder, optimizer, err)); // zero before step 1
     RRT__TRY(rrt__path_join(path, folder, "state.json", err));
     RRT__TRY(rrt__json_write(state, path, err));
     return rrt__checksums_write(folder, err);
 }
 
-// The step that a checkpoint's name tells; -1 for any other name (one that was being written when a run died
+// The step in a checkpoint's name; -1 for any other name (a checkpoint that was incomplete when a run died
 // has a suffix).
 static long long step_of(const char *name)
 {
@@ -142,7 +142,7 @@ rrt_status rrt__checkpoint_save(const char *folder, const rrt_model *model, cons
         return rrt__at(err, rrt__fail_errno(err, "cannot create the folder"), "%s", folder);
     snprintf(name, sizeof name, "%08llu", (unsigned long long)optimizer->step);
     RRT__TRY(rrt__path_join(path, folder, name, err));
-    if (rrt__path_exists(path)) return RRT_STATUS_OK; // of this very step
+    if (rrt__path_exists(path)) return RRT_STATUS_OK; // of this step
     RRT__TRY(rrt__destination_open(&destination, path, RRT__DESTINATION_FOLDER, false, err));
     rrt_status status = write_all(destination.temporary, model, optimizer, state, err);
     if (!status) status = rrt__destination_commit(&destination, err);
@@ -174,7 +174,7 @@ rrt_status rrt__checkpoint_latest(char path[4096], const char *folder, bool *fou
     return rrt__path_join(path, folder, name, err);
 }
 
-// Two models walked in step.
+// Two models visited in parallel.
 typedef struct copying {
     rrt__parameter *to;
     size_t count, capacity, next;

@@ -38,7 +38,7 @@ static rrt_status list_file(void *user, const char *name, rrt_error *err)
 rrt_status rrt__checksums_write(const char *folder, rrt_error *err)
 {
     char path[4096];
-    json_t *list = json_object(); // NULL takes no members: list_file says so
+    json_t *list = json_object(); // list_file reports NULL, which takes no members
     listing l = {list, folder};
     rrt_status status = rrt__path_join(path, folder, list_name, err);
     if (!status) status = rrt__folder_each(folder, list_file, &l, err);

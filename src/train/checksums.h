@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 
-// Of all plain files that are there.
+// Writes the checksums of all plain files in the folder.
 rrt_status rrt__checksums_write(const char *folder, rrt_error *err);
 
-// FORMAT, naming the file, if one is missing or not what it was.
+// FORMAT, naming the file, if one is missing or has changed.
 rrt_status rrt__checksums_verify(const char *folder, rrt_error *err);
 
 #endif

@@ -1,23 +1,22 @@
-// Where a text can be cut so that the ids of both sides, end to end, are those of the whole.
+// Finds places where a text can be cut so that the ids of both parts, joined, are those of the whole.
 //
-// What follows a line break is nearly always a pre-token of its own, but whether the break itself goes with
-// what stands before it depends on the tokenizer: GPT-2's pattern keeps the last of two line breaks apart,
-// Llama 3's takes them together, and an added token or a look-behind can do anything. So each line break is
-// only a candidate, and the tokenizer is asked.
+// A line break nearly always ends a pre-token, but whether it belongs to the text before it depends on the
+// tokenizer: GPT-2's pattern separates the last of two line breaks, Llama 3's does not, and an added token or
+// a look-behind can do anything. So each line break is only a candidate, which the tokenizer has to confirm.
 #include <string.h>
 
 #include "base/memory.h"
 #include "train/documents.h"
 
 enum {
-    // Longer than any added token, and than what patterns look around; a cut that holds within this much
+    // Longer than any added token, and than the context of any pattern: a cut that holds within this much
     // text on either side holds.
     AROUND_BYTES = 4096,
-    // Each takes three short encodes. A tokenizer that refuses so many is better given more text.
+    // Each takes three short encodes. If so many fail, the caller should supply more text.
     MAX_CANDIDATES = 64,
 };
 
-// Steps back from `at` to where a character begins.
+// Steps back from `at` to the beginning of a character.
 static size_t character_start(const char *text, size_t at)
 {
     while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
@@ -52,11 +51,11 @@ static bool is_space(char c)
 rrt_status rrt__cut_find(const rrt_tokenizer *tokenizer, const char *text, size_t length, size_t *cut,
                          rrt_error *err)
 {
-    size_t ahead = length < 2 * AROUND_BYTES ? (length + 1) / 2 : AROUND_BYTES; // to be seen behind the cut
+    size_t ahead = length < 2 * AROUND_BYTES ? (length + 1) / 2 : AROUND_BYTES; // text after the cut
     int tried = 0;
     for (size_t at = length - ahead; at > 0 && tried < MAX_CANDIDATES; at--) {
         if (text[at - 1] != '\n' || is_space(text[at])) continue;
-        // Behind the line break, or before it where it is the last of several spaces.
+        // After the line break, or before it if it is the last of several spaces.
         for (size_t back = 0; back < 2 && at > back; back++, tried++) {
             bool holds;
             *cut = at - back;

@@ -9,7 +9,7 @@
 typedef struct shard {
     rrt__map map;
     const uint32_t *ids;
-    size_t begin, count; // in the ids of all shards
+    size_t begin, count; // in the joined ids of all shards
     bool has_unlearnt;
 } shard;
 
@@ -17,7 +17,7 @@ struct rrt__dataset {
     shard *shards;
     size_t n_shards, capacity;
     size_t tokens, bytes, context;
-    int32_t bos; // in front of each window, -1: none
+    int32_t bos; // prepended to each window; -1: none
     bool has_unlearnt;
     uint64_t fingerprint;
 };
@@ -51,7 +51,7 @@ static rrt_status add_shard(rrt__dataset *d, const char *path, uint64_t tokenize
     RRT__TRY(rrt__array_reserve(&d->shards, &d->capacity, d->n_shards + 1, sizeof *d->shards, err));
     shard *s = &d->shards[d->n_shards];
     RRT__TRY(rrt__shard_map(&s->map, &header, path, err));
-    d->n_shards++; // from here on closing the dataset closes it
+    d->n_shards++; // closing the dataset now closes it
     s->ids = (const uint32_t *)(header + 1);
     s->begin = d->tokens;
     s->count = header->count;
@@ -113,7 +113,7 @@ void rrt__dataset_close(rrt__dataset *d)
 
 size_t rrt__dataset_windows(const rrt__dataset *d)
 {
-    // With BOS the first token is a target as well, else only an input.
+    // With BOS the first token is a target, too, else only an input.
     size_t targets = d->tokens - (d->bos < 0 && d->tokens > 0);
     return targets / d->context;
 }
@@ -170,11 +170,11 @@ size_t rrt__dataset_learnt(const rrt__dataset *d, size_t window)
     return learnt;
 }
 
-// A Feistel network permutes the numbers below 4^half whatever its round function is.
+// A Feistel network permutes the numbers below 4^half for any round function.
 static uint64_t permute(uint64_t x, unsigned half, uint64_t seed, uint64_t epoch)
 {
     enum { ROUNDS = 6 };
-    const uint64_t streams = UINT64_C(0x73687566) << 32; // no one else's of the same seed
+    const uint64_t streams = UINT64_C(0x73687566) << 32; // no other stream of this seed
     uint64_t mask = (UINT64_C(1) << half) - 1, left = x >> half, right = x & mask;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         uint64_t mixed = left ^ (rrt__random_bits(seed, streams + epoch * ROUNDS + round, right) & mask);
@@ -189,7 +189,8 @@ size_t rrt__dataset_shuffle(size_t n_windows, uint64_t seed, uint64_t step)
     uint64_t epoch = step / n_windows, at = step % n_windows;
     unsigned half = 1;
     while (half < 32 && UINT64_C(1) << 2 * half < n_windows) half++;
-    // Numbers that are no window are permuted on until one is: still a permutation, of the windows.
+    // Permutes numbers beyond the last window again until one is a window: still a permutation of
+    // the windows.
     do at = permute(at, half, seed, epoch);
     while (at >= n_windows);
     return (size_t)at;

@@ -4,8 +4,8 @@
 
 #include "base/utf8.h"
 
-// Of a piece. Encoding takes some 25 bytes of memory for each; a few kilobytes of .zst may unpack to any
-// number.
+// Max length of a piece. Encoding takes some 25 bytes of memory per byte, and a few kilobytes of .zst may
+// unpack to any length.
 enum { MAX_BYTES = 32 << 20 };
 
 void rrt__documents_close(rrt__documents *d)
@@ -16,7 +16,7 @@ void rrt__documents_close(rrt__documents *d)
     *d = (rrt__documents){0};
 }
 
-// Says where in the file a failure at buffer.data[begin + at] is.
+// Adds the position in the file to an error at buffer.data[begin + at].
 static rrt_status locate(const rrt__documents *d, rrt_status status, size_t at, rrt_error *err)
 {
     size_t line = d->line;
@@ -25,7 +25,7 @@ static rrt_status locate(const rrt__documents *d, rrt_status status, size_t at, 
                    d->source.unpacker ? " of the unpacked text" : "");
 }
 
-// Reads until `want` bytes are there to be handed out, or all that there is.
+// Reads until the buffer has `want` unread bytes, or to the end of the source.
 static rrt_status fill(rrt__documents *d, size_t want, rrt_error *err)
 {
     if (d->begin > 0) memmove(d->buffer.data, d->buffer.data + d->begin, d->buffer.length - d->begin);
@@ -79,7 +79,7 @@ static void consume(rrt__documents *d, size_t count)
 
 // --- plain text
 
-// Of the first `length` bytes that have not been handed out.
+// Checks the first `length` unread bytes.
 static rrt_status check_utf8(const rrt__documents *d, size_t length, rrt_error *err)
 {
     const char *text = d->buffer.data + d->begin;
@@ -93,8 +93,7 @@ static rrt_status check_utf8(const rrt__documents *d, size_t length, rrt_error *
 
 static const char marker[] = "<|endoftext|>";
 
-// Bytes of a line that begins at `at` and is a marker, its line break included; 0 if it is none, or not
-// complete.
+// Length of the marker line at `at`, its line break included; 0 if it is not a marker, or incomplete.
 static size_t marker_line(const rrt__documents *d, const char *at)
 {
     const char *text = d->buffer.data + d->begin, *end = d->buffer.data + d->buffer.length,
@@ -105,7 +104,7 @@ static size_t marker_line(const rrt__documents *d, const char *at)
     return *rest == '\n' ? (size_t)(rest + 1 - at) : 0;
 }
 
-// The first line that says that a document ends, and its length; NULL if none is complete in the buffer.
+// The first marker line, which ends a document, and its length; NULL if the buffer has no complete one.
 static const char *find_marker(const rrt__documents *d, size_t *length)
 {
     const char *at = d->buffer.data + d->begin, *end = d->buffer.data + d->buffer.length;
@@ -114,14 +113,14 @@ static const char *find_marker(const rrt__documents *d, size_t *length)
     return NULL;
 }
 
-// Without the line break at its end, which is the marker's.
+// Drops the line break at the end, which belongs to the marker.
 static size_t without_break(const char *text, size_t length)
 {
     if (length > 0) length--;
     return length > 0 && text[length - 1] == '\r' ? length - 1 : length;
 }
 
-// The documents that end by a marker in the buffer; the piece is empty if there are none.
+// Takes the documents that end with a marker in the buffer; the piece is empty if there are none.
 static rrt_status take_marked(rrt__documents *d, rrt__piece *piece, rrt_error *err)
 {
     *piece = (rrt__piece){0};
@@ -136,7 +135,7 @@ static rrt_status take_marked(rrt__documents *d, rrt__piece *piece, rrt_error *e
     return RRT_STATUS_OK;
 }
 
-// All that is in the buffer, up to a place where it can be cut; the piece is empty if there is none.
+// Takes the whole buffer up to a place where it can be cut; the piece is empty if there is none.
 static rrt_status take_rest(rrt__documents *d, rrt__piece *piece, rrt_error *err)
 {
     size_t length = d->buffer.length, cut;
@@ -157,7 +156,7 @@ static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err
         RRT__TRY(fill(d, want, err));
         RRT__TRY(take_marked(d, piece, err));
         if (piece->length > 0) return RRT_STATUS_OK;
-        // After markers, begin may be behind the buffer's start.
+        // Moves the unread bytes to the buffer's start: after markers, begin may be beyond it.
         RRT__TRY(fill(d, 0, err));
         RRT__TRY(take_rest(d, piece, err));
         if (piece->length > 0 || d->ended) return RRT_STATUS_OK;
@@ -171,7 +170,7 @@ static rrt_status next_text(rrt__documents *d, rrt__piece *piece, rrt_error *err
 
 // --- JSON lines
 
-// The line at `begin`, without its line break; *found is false at the end of the file.
+// Finds the line at `begin`, without its line break; *found is false at the end of the file.
 static rrt_status find_line(rrt__documents *d, size_t *length, bool *found, rrt_error *err)
 {
     for (size_t left, seen = 0;; seen = left) {

@@ -45,23 +45,23 @@ void rrt__exits_free(rrt__exits *e)
     *e = (rrt__exits){0};
 }
 
-// One exit in the backward pass.
+// The state of one exit in the backward pass.
 typedef struct leaving {
     const rrt__pass *pass;
     rrt__exits *exits;
-    int n; // after so many loops
+    int n; // the exit after n loops
     bool is_last, learns;
 } leaving;
 
-// The hidden state at the boundary, where there is one: what the depth behind it kept.
+// The hidden state at the boundary, if there is one, as the depth after it kept it.
 static const float *boundary_of(const leaving *l)
 {
     const rrt__tape *tape = l->exits->tape;
     return tape->before[rrt__plan_loop(&tape->model->plan, l->n).end];
 }
 
-// The way from a loop boundary through the coda. d_hidden, which holds the gradient of deeper loops, stands
-// aside meanwhile. Returns where the hidden state is then.
+// Runs the coda forward from a loop boundary. Saves d_hidden, the gradient of deeper loops, in the meantime.
+// Returns the hidden state after it.
 static const float *enter(const leaving *l)
 {
     rrt__tape *tape = l->exits->tape;
@@ -82,7 +82,7 @@ static const float *enter(const leaving *l)
     return tape->shared.hidden;
 }
 
-// And back to the boundary.
+// Runs the backward pass to the boundary.
 static void go_back(const leaving *l)
 {
     rrt__tape *tape = l->exits->tape;
@@ -94,7 +94,8 @@ static void go_back(const leaving *l)
     rrt__team_barrier(l->pass->team);
 }
 
-// Binary cross-entropy of the boundary's gate against "this exit's most likely token is the last one's".
+// Binary cross-entropy of the boundary's gate against "this exit and the last one have the same most
+// likely token".
 static void learn_gate(const leaving *l, const rrt__loss_inputs *inputs, rrt__loss_sums *sums)
 {
     const rrt__exits *e = l->exits;
@@ -137,7 +138,7 @@ void rrt__exits_backward(const rrt__pass *pass, rrt__exits *e, int n, const rrt_
     if (weight == 0 && !e->options.gates) return;
     inputs.weight *= l.learns ? weight : 0;
     inputs.best = l.is_last ? e->last : e->best;
-    if (!l.is_last && (e->options.kd || !l.learns)) { // where nothing is learnt, nobody is asked
+    if (!l.is_last && (e->options.kd || !l.learns)) { // without a teacher if nothing is trained
         inputs.objective = &objective;
         inputs.teacher_signal = &teacher_signal;
     }

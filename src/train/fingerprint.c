@@ -11,10 +11,10 @@
 #include "model/read.h"
 
 typedef struct summing {
-    uint64_t hash; // of what came before
+    uint64_t hash; // of all values so far
     size_t columns;
     int threads;
-    _Atomic uint64_t rows; // of the matrix at hand: a sum, in which no thread is first
+    _Atomic uint64_t rows; // of the current matrix: a sum, independent of the threads' order
 } summing;
 
 static rrt_status add_rows(void *user, size_t begin, size_t end, const float *values, rrt_error *err)

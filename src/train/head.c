@@ -43,7 +43,7 @@ typedef struct chunk {
     size_t begin, rows;
 } chunk;
 
-// The row's logits become their gradient.
+// Replaces the row's logits by their gradient.
 static void score_row(const chunk *c, size_t row)
 {
     const rrt__objective *o = c->inputs->objective;
@@ -79,7 +79,7 @@ static void score_row(const chunk *c, size_t row)
     for (size_t i = 0; i < vocab; i++) logits[i] = scale * gradient[i];
 }
 
-// The teacher's logits for the chunk.
+// Computes the teacher's logits for the chunk.
 static void run_teacher(const chunk *c)
 {
     const rrt__teacher_signal *t = c->inputs->teacher_signal;

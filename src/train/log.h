@@ -13,15 +13,15 @@ typedef struct rrt__log {
 } rrt__log;
 
 typedef struct rrt__log_row {
-    uint64_t step, tokens; // done so far
+    uint64_t step, tokens; // so far
     double loss, cross_entropy, divergence;
     double learning_rate, norm;   // of the gradient, before clipping
     double tokens_per_s, seconds; // of training so far
-    const char *event;            // NULL, or what happened: then the step was not made
+    const char *event;            // NULL, or the reason why the step was not made
 } rrt__log_row;
 
-// Opens both files for appending. What is logged of steps after `step` (by a run that died after its last
-// checkpoint) is taken out.
+// Opens both files for appending. Removes the lines of steps after `step`, from a run that died after its
+// last checkpoint.
 rrt_status rrt__log_open(rrt__log *log, const char *folder, uint64_t step, rrt_error *err);
 rrt_status rrt__log_write(rrt__log *log, const rrt__log_row *row, rrt_error *err);
 rrt_status rrt__log_close(rrt__log *log, rrt_error *err);

@@ -12,7 +12,7 @@ typedef struct rrt__logits_cache_header {
     uint64_t fingerprint;
     uint64_t rows_hash;
     char teacher[448];    // NUL-padded
-    uint64_t header_hash; // of all before
+    uint64_t header_hash; // of all fields before
 } header;
 
 static const char magic[8] = {'R', 'R', 'T', 'T', 'O', 'P', 'K', '1'};
@@ -32,7 +32,7 @@ static uint64_t hash_header(const header *h)
     return rrt__hash(0, h, offsetof(header, header_hash));
 }
 
-// A multiple of 8, so that ids are aligned and the hash goes on from row to row.
+// A multiple of 8, so that ids are aligned and the hash can continue from row to row.
 size_t rrt__logits_cache_row_bytes(size_t top)
 {
     return (top * (sizeof(uint32_t) + sizeof(uint16_t)) + 7) / 8 * 8;
@@ -68,7 +68,7 @@ static rrt_status check_header(const rrt__map *map, const header *h, rrt_error *
                      (unsigned long long)h->context, (unsigned long long)h->top);
 }
 
-// Log-probabilities are -0 to -65504, and 0.
+// Whether the bits are a log-probability: -0 to -65504, or 0.
 static bool is_log_p(uint16_t half)
 {
     return half == 0 || (half >= 0x8000 && half < 0xfc00);
@@ -197,7 +197,7 @@ rrt_status rrt__logits_cache_create(rrt__logits_cache_writer *writer, const char
 {
     RRT__TRY(rrt__path_join(writer->path, folder, file_name, err));
     RRT__TRY(rrt__alloc(&writer->header, 1, sizeof *writer->header, "a cache's header", err));
-    header *h = writer->header; // all zeros, and written so until the end
+    header *h = writer->header; // zeros on disk until the end
     writer->file = fopen(writer->path, "wb");
     if (!writer->file) return rrt__at(err, rrt__fail_errno(err, "cannot create"), "%s", writer->path);
     fwrite(h, sizeof *h, 1, writer->file);

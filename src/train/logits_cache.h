@@ -1,5 +1,5 @@
-// A teacher logits cache on disk: for every token of a dataset, the `top` most likely next tokens and the
-// logarithm of their probabilities. Made once by rrt_teach, read by training in any order.
+// A teacher logits cache on disk: for every token of a dataset, the `top` most likely next tokens and their
+// log-probabilities. Written once by rrt_teach; training reads it in any order.
 //
 // A cache is a folder: the dataset's shards (data.h) and `teacher.topk`: magic "RRTTOPK1", context, top,
 // vocabulary, number of windows, the dataset's fingerprint, the name of the teacher, checksum of the header,
@@ -13,41 +13,40 @@
 
 typedef struct rrt__logits_cache rrt__logits_cache;
 
-// The answer at one position. log_p are natural logarithms, descending, as f16 bits.
+// The teacher's row at one position. log_p: natural logarithms, descending, as f16 bits.
 typedef struct rrt__logits_cache_row {
     const uint32_t *ids;
     const uint16_t *log_p;
 } rrt__logits_cache_row;
 
-// Fails with FORMAT for a damaged or truncated cache (an id not below vocab, a size that does not fit, a
-// checksum that differs).
+// FORMAT for a damaged or truncated cache (an id not below vocab, a wrong size, a wrong checksum).
 rrt_status rrt__logits_cache_open(rrt__logits_cache **out, const char *folder, rrt_error *err);
-void rrt__logits_cache_close(rrt__logits_cache *cache); // NULL is fine
+void rrt__logits_cache_close(rrt__logits_cache *cache); // NULL is allowed
 
 size_t rrt__logits_cache_context(const rrt__logits_cache *cache);
 size_t rrt__logits_cache_top(const rrt__logits_cache *cache);
 size_t rrt__logits_cache_vocab(const rrt__logits_cache *cache);
-// MISMATCH if an answer is an id that a student of `vocab` rows lacks.
+// MISMATCH if a row has an id that a student with `vocab` rows lacks.
 rrt_status rrt__logits_cache_check_ids(const rrt__logits_cache *cache, size_t vocab, rrt_error *err);
 size_t
-rrt__logits_cache_windows(const rrt__logits_cache *cache); // the dataset's first ones; it may have more
+rrt__logits_cache_windows(const rrt__logits_cache *cache); // the dataset's first windows; it may have more
 uint64_t rrt__logits_cache_fingerprint(const rrt__logits_cache *cache); // of the dataset
-uint64_t rrt__logits_cache_checksum(const rrt__logits_cache *cache);    // of the answers
-const char *rrt__logits_cache_teacher(const rrt__logits_cache *cache);  // its name
+uint64_t rrt__logits_cache_checksum(const rrt__logits_cache *cache);    // of the rows
+const char *rrt__logits_cache_teacher(const rrt__logits_cache *cache);  // the teacher's name
 
 rrt__logits_cache_row rrt__logits_cache_at(const rrt__logits_cache *cache, size_t window, size_t position);
 
-// What is known before the first answer.
+// Known before the first row.
 typedef struct rrt__logits_cache_shape {
     size_t context, top, vocab, windows;
     uint64_t fingerprint;
-    const char *teacher; // NULL: ""; cut off at 447 bytes
+    const char *teacher; // NULL: ""; truncated to 447 bytes
 } rrt__logits_cache_shape;
 
-// Bytes of one row of `top` answers.
+// Bytes of one row of `top` tokens.
 size_t rrt__logits_cache_row_bytes(size_t top);
 
-// Writing folder/teacher.topk from front to back. Zero-initialised may be discarded.
+// Writes folder/teacher.topk sequentially. A zero-initialised writer may be discarded.
 typedef struct rrt__logits_cache_writer {
     FILE *file;
     char path[4096];
@@ -58,8 +57,8 @@ rrt_status rrt__logits_cache_create(rrt__logits_cache_writer *writer, const char
                                     const rrt__logits_cache_shape *shape, rrt_error *err);
 rrt_status rrt__logits_cache_append(rrt__logits_cache_writer *writer, const void *rows, size_t n_rows,
                                     rrt_error *err);
-// After the last row; flushes to the disk. *bytes: of the file.
+// Call it after the last row; flushes to the disk. *bytes: size of the file.
 rrt_status rrt__logits_cache_finish(rrt__logits_cache_writer *writer, uint64_t *bytes, rrt_error *err);
-void rrt__logits_cache_discard(rrt__logits_cache_writer *writer); // closes the file, wherever it stands
+void rrt__logits_cache_discard(rrt__logits_cache_writer *writer); // closes the file in any state
 
 #endif

@@ -4,8 +4,9 @@
 
 #include "kernels/gemm.h"
 
-// x becomes a·x + b·(x·xᵀ)·x + c·(x·xᵀ)²·x: odd polynomials of the singular values that drive them to 1. The
-// coefficients are Jordan's; they bear singular values a little above 1, which rounding to bfloat16 makes.
+// x becomes a·x + b·(x·xᵀ)·x + c·(x·xᵀ)²·x: odd polynomials that drive the singular values to 1. The
+// coefficients are Jordan's; they tolerate singular values slightly above 1, which rounding to bfloat16
+// can cause.
 static const float a = 3.4445f, b = -4.7750f, c = 2.0315f;
 enum { STEPS = 5 };
 
@@ -20,7 +21,7 @@ rrt_status rrt__muon_create(rrt__muon *muon, rrt__arena *arena, size_t most, siz
     return rrt__arena_alloc(arena, &muon->squares, threads, sizeof *muon->squares, "the optimizer", err);
 }
 
-// To a Frobenius norm of 1: no singular value is above it.
+// Scales to a Frobenius norm of 1: then no singular value exceeds 1.
 static void normalize(rrt__team team, const rrt__muon *muon, rrt__share own)
 {
     double sum = 0;

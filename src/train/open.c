@@ -1,4 +1,4 @@
-// Opening a run and keeping its state.
+// Opens a run and saves its state.
 #include "train/run.h"
 
 #include <string.h>
@@ -29,7 +29,7 @@ static rrt_status fail_no_run(const char *out, rrt_error *err)
     return rrt__at(err, rrt__hint(err, status, "choose another name"), "%s", out);
 }
 
-// Where text as ids and checkpoints are written and removed.
+// Refuses links where ids and checkpoints are written and removed.
 static rrt_status check_no_link(const char *out, const char *name, rrt_error *err)
 {
     char path[4096];
@@ -47,7 +47,7 @@ static rrt_status set_folder(rrt__training_run *r, const char *folder, rrt_error
     return rrt__path_join(r->checkpoints, folder, "checkpoints", err);
 }
 
-// What a run that was killed had half written is removed once nobody else can be at work.
+// Resumes: once this process holds the lock, removes files that a killed run left incomplete.
 static rrt_status go_on(rrt__training_run *r, rrt_error *err)
 {
     char data[4096];
@@ -65,7 +65,7 @@ static rrt_status go_on(rrt__training_run *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A new run gets its name with its first checkpoint: what cannot begin leaves nothing, and replaces nothing.
+// A new run gets its name with its first checkpoint: a run that cannot begin leaves and replaces nothing.
 static rrt_status open_folder(rrt__training_run *r, bool *goes_on, rrt_error *err)
 {
     bool exists = rrt__path_exists(r->out), is_empty = exists && rrt__path_is_empty_folder(r->out),
@@ -116,7 +116,7 @@ static rrt_status open_data(rrt__training_run *r, rrt_error *err)
 
 size_t rrt__run_windows(const rrt__training_run *r)
 {
-    // A cache may hold only the first windows of its text.
+    // A cache may cover only the first windows of its text.
     return r->cache ? rrt__logits_cache_windows(r->cache) : rrt__dataset_windows(r->dataset);
 }
 
@@ -155,7 +155,8 @@ rrt_status rrt__run_save(rrt__training_run *r, rrt_error *err)
     return status;
 }
 
-// student, teacher and data: `now` of this run, and what the run that is resumed had.
+// Compares a fingerprint of student, teacher or data: `now` of this run, and the saved one of the
+// resumed run.
 static rrt_status check_same(const json_t *state, const char *key, const char *now, const char *what,
                              rrt_error *err)
 {
@@ -234,9 +235,9 @@ rrt_status rrt__run_open(rrt__training_run *r, rrt_error *err)
     if (goes_on) RRT__TRY(rrt__run_load(r, &found, err));
     if (found)
         rrt__checkpoint_keep_only(r->checkpoints,
-                                  r->stepper.optimizer.step); // killed while it removed the one before
+                                  r->stepper.optimizer.step); // killed while it removed the previous one
     RRT__TRY(rrt__log_open(&r->log, r->folder, r->stepper.optimizer.step, err));
-    // So that there is something to go back to from the first step on.
+    // So that the first step already has a checkpoint to go back to.
     if (!found) RRT__TRY(rrt__run_save(r, err));
     return goes_on ? RRT_STATUS_OK : begin(r, err);
 }

@@ -5,8 +5,8 @@
 
 typedef struct gathering {
     rrt__optimizer *optimizer;
-    size_t capacity, n; // n: parameters seen in this walk, frozen ones too
-    int part;           // which of the four a walk fills in
+    size_t capacity, n; // n: parameters visited, frozen ones included
+    int part;           // which of the four fields this visit sets
 } gathering;
 
 static float **part_of(rrt__trained *trained, int part)
@@ -29,7 +29,7 @@ static rrt_status gather_one(void *user, const rrt__parameter *p, rrt_error *err
     return RRT_STATUS_OK;
 }
 
-// Four models that are alike are walked in the same order.
+// Visits four models of the same shape in the same order.
 static rrt_status gather(rrt__optimizer *o, const rrt_model *model, rrt_error *err)
 {
     const rrt_model *parts[] = {model, o->gradient, o->mean, o->variance};
@@ -46,7 +46,7 @@ static bool is_muons(const rrt__optimizer *o, const rrt__trained *p)
 
 static rrt_status create_muon(rrt__optimizer *o, int n_threads, rrt_error *err)
 {
-    size_t most = 0, longest = 0; // of a shorter side
+    size_t most = 0, longest = 0; // longest shorter side
     for (size_t i = 0; i < o->n_parameters; i++) {
         const rrt__trained *p = &o->parameters[i];
         size_t side = p->rows < p->columns ? p->rows : p->columns;
@@ -90,7 +90,7 @@ double rrt__optimizer_norm(rrt__team team, rrt__optimizer *o)
     for (size_t i = 0; i < o->n_parameters; i++) {
         const rrt__trained *p = &o->parameters[i];
         rrt__share share = rrt__team_share(team, p->count, 16);
-        if (p->kind == RRT__PARAMETER_GATE) continue; // what gates learn changes nothing else
+        if (p->kind == RRT__PARAMETER_GATE) continue; // gates affect no other parameter
         sum += o->kernels->sum_squares(p->gradient + share.begin, share.end - share.begin);
     }
     o->squares[team.ith] = sum;
@@ -101,8 +101,8 @@ double rrt__optimizer_norm(rrt__team team, rrt__optimizer *o)
     return sqrt(sum);
 }
 
-// Muon with Nesterov momentum. Of the size of AdamW's updates, so that both share a learning rate (Liu et al.
-// 2025: a root mean square of 0.2 for every number).
+// Muon with Nesterov momentum, scaled to the size of AdamW's updates (a root mean square of 0.2 per value),
+// so that both share a learning rate (Liu et al. 2025).
 static void update_muon(rrt__team team, const rrt__optimizer *o, const rrt__trained *p, const rrt__adam *step)
 {
     const float keep = 0.95f, add = (1 - keep) * step->gradient_scale;

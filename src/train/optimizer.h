@@ -1,5 +1,5 @@
 // AdamW over a model's parameters, or Muon over the matrices of its layers and AdamW over the rest; in groups
-// by kind, with the learning rate's schedule.
+// by kind; and the learning rate's schedule.
 #ifndef RRT__OPTIMIZER_H
 #define RRT__OPTIMIZER_H
 
@@ -10,12 +10,12 @@
 typedef struct rrt__optimizer_options {
     bool muon; // for matrices of layers and LoRA
     double beta1, beta2, epsilon;
-    double weight_decay;                     // of matrices; norms and biases are not decayed
-    double clip;                             // greatest norm of the whole gradient; 0: any
-    double scale[RRT__PARAMETER_KIND_COUNT]; // of the learning rate; 0: frozen
+    double weight_decay;                     // of matrices; norms and biases have none
+    double clip;                             // max norm of the whole gradient; 0: no clipping
+    double scale[RRT__PARAMETER_KIND_COUNT]; // factor of the learning rate; 0: frozen
 } rrt__optimizer_options;
 
-// One parameter with all that belongs to it.
+// One trained parameter with its gradient and moments.
 typedef struct rrt__trained {
     float *values, *gradient, *mean, *variance; // [count]
     size_t count, rows, columns;                // columns 0: a vector
@@ -25,11 +25,11 @@ typedef struct rrt__trained {
 typedef struct rrt__optimizer {
     rrt__optimizer_options options;
     rrt_model *gradient, *mean, *variance; // like the model
-    rrt__trained *parameters;              // those that are not frozen, in the order of parameters.h
+    rrt__trained *parameters;              // without frozen ones, in the order of parameters.h
     size_t n_parameters;
     double *squares; // [threads]
     const rrt__gradient_kernels *kernels;
-    uint64_t step; // steps made
+    uint64_t step; // steps so far
     rrt__muon muon;
     rrt__arena arena;
 } rrt__optimizer;
@@ -38,18 +38,18 @@ rrt_status rrt__optimizer_create(rrt__optimizer *optimizer, rrt_model *model,
                                  const rrt__optimizer_options *options, int n_threads, rrt_error *err);
 void rrt__optimizer_free(rrt__optimizer *optimizer);
 
-// The norm of the gradient as it stands, gates left out. All threads of a team call it, all get the same.
+// The norm of the current gradient, without gates. All threads of a team call it; all get the same result.
 double rrt__optimizer_norm(rrt__team team, rrt__optimizer *optimizer);
 
-// One update with this gradient norm (for clipping) and learning rate; the gradients become zero. All threads
-// of a team call it; then one adds 1 to step.
+// One update with this gradient norm (for clipping) and learning rate; zeroes the gradients. All threads of a
+// team call it; then one adds 1 to step.
 void rrt__optimizer_update(rrt__team team, rrt__optimizer *optimizer, double norm, double learning_rate);
 
-// Forgets the gradients. All threads of a team call it.
+// Zeroes the gradients. All threads of a team call it.
 void rrt__optimizer_clear(rrt__team team, rrt__optimizer *optimizer);
 
 // Linear warm-up over the first `warmup` of the run, then a cosine from 1 down to `least`. progress and
-// warmup are shares of the whole run, 0 … 1 (paper §3.6: AdamW, cosine annealing with warm-up).
+// warmup are fractions of the whole run, 0 … 1 (paper §3.6: AdamW, cosine annealing with warm-up).
 double rrt__schedule(double progress, double warmup, double least);
 
 #endif

@@ -1,4 +1,4 @@
-// A run: batches, steps, checkpoints, and going back when a step goes wrong.
+// Runs the training: batches, steps, checkpoints, and the rollback after a failed step.
 #include "train/run.h"
 
 #include <math.h>
@@ -11,14 +11,14 @@
 #include "base/rates.h"
 #include "checkpoint/checkpoint.h"
 
-enum { SETTLED = 20, MAX_ROLLBACKS = 3 }; // steps until a jump can be told; times in a row
+enum { SETTLED = 20, MAX_ROLLBACKS = 3 }; // steps before a jump can be detected; consecutive rollbacks
 
 static uint64_t step_tokens(const rrt__training_run *r)
 {
     return (uint64_t)r->settings.batch * r->settings.step.context;
 }
 
-// Share of the run that is done after `ahead` more steps, 0 … 1.
+// Fraction of the run that is done after `ahead` more steps, 0 … 1.
 static double share_done(const rrt__training_run *r, double ahead)
 {
     const rrt__settings *s = &r->settings;
@@ -30,7 +30,7 @@ static double share_done(const rrt__training_run *r, double ahead)
     return share < 1 ? share : 1;
 }
 
-// A clock stops the run where that is nearest to the minutes asked for.
+// With a time limit, stops at the step nearest to the requested minutes.
 static bool is_done(const rrt__training_run *r)
 {
     const rrt__settings *s = &r->settings;
@@ -43,8 +43,7 @@ static bool is_matching(const rrt__training_run *r)
     return r->stepper.optimizer.step * step_tokens(r) < r->settings.match_tokens;
 }
 
-// The next window in the shuffled order; *drawn moves on. Windows in which nobody says anything that is
-// learnt are passed over.
+// The next window in the shuffled order; advances *drawn. Skips windows without targets.
 static size_t next_window(const rrt__training_run *r, uint64_t *drawn)
 {
     size_t n = rrt__run_windows(r), window;
@@ -64,7 +63,7 @@ static void draw(rrt__training_run *r)
     }
 }
 
-// What a step is about to learn from: its loss is the mean over these tokens.
+// Number of tokens that count for the coming step: its loss is the mean over them.
 static size_t count_learnt(const rrt__training_run *r)
 {
     size_t learnt = 0;
@@ -103,7 +102,7 @@ static const char *judge(const rrt__training_run *r, const rrt_train_step *step)
     return NULL;
 }
 
-// Back to the last checkpoint, and on with the text that comes next.
+// Goes back to the last checkpoint, and on with the text that comes next.
 static rrt_status go_back(rrt__training_run *r, const char *why, rrt_error *err)
 {
     rrt__run_state before = r->now;
@@ -128,7 +127,7 @@ static void learn(rrt__training_run *r, const rrt_train_step *step)
     rrt__stepper_update(&r->stepper, step->norm, step->learning_rate);
     double steps = (double)++r->now.mean_steps, keep = steps < 10 ? 1 - 1 / steps : 0.9;
     r->now.mean_loss = keep * r->now.mean_loss + (1 - keep) * step->loss;
-    if (was_matching && !is_matching(r)) r->now.mean_steps = 0; // the loss that follows is another one
+    if (was_matching && !is_matching(r)) r->now.mean_steps = 0; // a different loss follows
 }
 
 static rrt_status tell(rrt__training_run *r, const rrt_train_step *step, rrt_error *err)
@@ -195,7 +194,7 @@ static rrt_status move_entry(void *user, const char *name, rrt_error *err)
     return move(m->from, m->to, name, err);
 }
 
-// config.json last: a run that dies here leaves nothing that looks complete and is not.
+// Moves config.json last: a run that dies here leaves nothing that looks complete but is not.
 static rrt_status move_all(const char *from, const char *to, rrt_error *err)
 {
     moving m = {from, to};
@@ -203,7 +202,7 @@ static rrt_status move_all(const char *from, const char *to, rrt_error *err)
     return move(from, to, "config.json", err);
 }
 
-// The trained model under the run's own name: written aside, then moved.
+// Saves the trained model in a temporary folder, then moves it to the run's.
 static rrt_status publish(const rrt__training_run *r, rrt_error *err)
 {
     const rrt__safetensors_options whole = {RRT__DTYPE_F32, UINT64_MAX, NULL};

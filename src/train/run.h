@@ -1,4 +1,4 @@
-// A run in the making, inside the room: open.c opens it and keeps its state, run.c makes its steps.
+// The state of a run, private to two files: open.c opens it and saves its state, run.c makes its steps.
 #ifndef RRT__RUN_H
 #define RRT__RUN_H
 
@@ -7,12 +7,12 @@
 #include "train/log.h"
 #include "train/settings.h"
 
-// What a checkpoint keeps besides weights and moments.
+// The part of a checkpoint besides weights and moments.
 typedef struct rrt__run_state {
-    uint64_t drawn;      // windows taken from the text so far
+    uint64_t drawn;      // windows taken from the text
     double seconds;      // of training so far
-    double mean_loss;    // running mean, over about ten steps
-    uint64_t mean_steps; // that it has seen
+    double mean_loss;    // running mean over about ten steps
+    uint64_t mean_steps; // steps in that mean
 } rrt__run_state;
 
 typedef struct rrt__training_run {
@@ -28,25 +28,25 @@ typedef struct rrt__training_run {
     rrt__logits_cache_row *rows;
     rrt__run_state now;
     int rollbacks;       // since the last checkpoint
-    uint64_t saved_step; // of the last checkpoint
-    double saved_at;     // in seconds of training
+    uint64_t saved_step; // step of the last checkpoint
+    double saved_at;     // its time, in seconds of training
     double step_seconds; // of the last step
     char folder[4096];   // `out`, or a temporary one until the run has begun
     char checkpoints[4096];
     rrt__destination destination;
     int lock;                                                  // of the folder
-    char student[RRT__FINGERPRINT], teacher[RRT__FINGERPRINT]; // as they were before the first step
+    char student[RRT__FINGERPRINT], teacher[RRT__FINGERPRINT]; // before the first step
 } rrt__training_run;
 
-// Folder, text, engine, and the last checkpoint of a run that is resumed; the first one of a run that is not.
+// Opens folder, text and engine; loads a resumed run's last checkpoint, or writes a new run's first.
 rrt_status rrt__run_open(rrt__training_run *run, rrt_error *err);
 void rrt__run_close(rrt__training_run *run);
 
-// Writes a checkpoint; loads the last one, or says that there is none.
+// Writes a checkpoint; loads the last one, or reports that there is none.
 rrt_status rrt__run_save(rrt__training_run *run, rrt_error *err);
 rrt_status rrt__run_load(rrt__training_run *run, bool *found, rrt_error *err);
 
-// How many windows there are to draw from.
+// Number of windows to draw from.
 size_t rrt__run_windows(const rrt__training_run *run);
 
 #endif

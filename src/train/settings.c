@@ -61,8 +61,8 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
                              o->teacher->shape.hidden == model->shape.hidden))
         return rrt__fail(
             err, RRT_STATUS_MISMATCH,
-            "hidden-state distillation needs a teacher that is a model with a layer for each of the student's "
-            "%d depths",
+            "hidden-state distillation needs a teacher that is a model with a layer for each of the "
+            "student's %d depths",
             model->plan.n_depths);
     if (o->match_tokens && (o->share_kv || model->shares_kv))
         return rrt__fail(
@@ -106,7 +106,7 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
                       .scale = {[RRT__PARAMETER_EMBEDDING] = o->rate_embedding,
                                 [RRT__PARAMETER_SHARED] = o->rate_shared,
                                 [RRT__PARAMETER_LORA] = o->rate_lora,
-                                // Folded gains are 1 and stay it.
+                                // Folded gains are fixed at 1.
                                 [RRT__PARAMETER_NORM] = model->norms == RRT__NORMS_FOLDED ? 0 : o->rate_norm,
                                 [RRT__PARAMETER_GATE] = o->gates ? o->rate_gate : 0}},
         .batch = batch,

@@ -17,7 +17,7 @@ enum {
     VERSION = 1,
     VERSION_UNLEARNT = 2,  // some ids have the flag
     PIECE_BYTES = 4 << 20, // of text per encode call
-    BLOCK_IDS = 1 << 16,   // per write; a multiple of two, so that the hash goes on over blocks
+    BLOCK_IDS = 1 << 16,   // per write; even, so that the hash can continue across blocks
 };
 static const char magic[8] = {'R', 'R', 'T', 'T', 'O', 'K', 'E', 'N'};
 _Static_assert(sizeof(rrt__shard_header) == 512, "the header is written as it is");
@@ -97,7 +97,7 @@ static rrt_status flush(writer *w, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// learnt: by id; NULL: all are.
+// learnt: flags by id; NULL: all count as targets.
 static rrt_status append(writer *w, const int32_t *ids, const unsigned char *learnt, size_t count,
                          rrt_error *err)
 {
@@ -110,13 +110,13 @@ static rrt_status append(writer *w, const int32_t *ids, const unsigned char *lea
     return RRT_STATUS_OK;
 }
 
-// The work on all files; done and total are bytes of the files as they are on disk.
+// The work on all files; done and total are bytes of the files on disk.
 typedef struct maker {
     const rrt_tokenizer *tokenizer;
     uint64_t fingerprint;
     const rrt_progress *progress;
     size_t done, total;
-    rrt_chat *chat; // opened for the first conversation
+    rrt_chat *chat; // opened at the first conversation
 } maker;
 
 static rrt_status report(const maker *m, size_t done, rrt_error *err)
@@ -140,7 +140,7 @@ typedef struct taking {
     int32_t eos;
 } taking;
 
-// EOS behind a conversation ends the document: it is not what the assistant says.
+// The EOS after a conversation ends the document: it is not the assistant's text.
 static rrt_status take_conversation(void *user, const rrt_chat_prompt *document, rrt_error *err)
 {
     const taking *t = user;
@@ -155,7 +155,7 @@ static rrt_status encode_conversation(maker *m, const json_t *line, writer *w, r
     const rrt__render_options options = {.tools = json_object_get(line, "tools"),
                                          .documents = json_object_get(line, "documents"),
                                          .arguments = json_object_get(line, "chat_template_kwargs"),
-                                         .no_bos = true}; // windows begin with it
+                                         .no_bos = true}; // windows start with BOS
     json_t *messages;
     if (!m->chat) RRT__TRY(rrt_chat_open(&m->chat, m->tokenizer, NULL, err));
     RRT__TRY(rrt__chat_adapt(m->chat, json_object_get(line, "messages"), true, &messages, err));
@@ -171,7 +171,7 @@ static rrt_status encode(maker *m, rrt__documents *documents, writer *w, rrt_err
         if (piece.length == 0 && !piece.conversation) return flush(w, err);
         rrt_status status = piece.conversation ? encode_conversation(m, piece.conversation, w, err)
                                                : encode_text(m, &piece, w, err);
-        if (status == RRT_STATUS_ARGUMENT) status = err->status = RRT_STATUS_FORMAT; // of a file, no option
+        if (status == RRT_STATUS_ARGUMENT) status = err->status = RRT_STATUS_FORMAT; // the file is wrong
         if (status) return rrt__at(err, status, "%s: before line %zu", documents->path, documents->line);
         RRT__TRY(report(m, m->done + documents->source.at, err));
     }
@@ -185,7 +185,7 @@ static rrt_status write_content(maker *m, rrt__documents *documents, writer *w, 
     rrt_status status = encode(m, documents, w, err);
     rrt__free(w->block);
     RRT__TRY(status);
-    // The header comes last, over zeros: not even the temporary file ever looks complete before it is.
+    // Writes the header last, over zeros: even the temporary file never looks complete too early.
     w->header.header_hash = hash_header(&w->header);
     if (fseek(w->file, 0, SEEK_SET) != 0)
         return rrt__at(err, rrt__fail_errno(err, "cannot write"), "%s", w->path);
@@ -224,7 +224,7 @@ static void describe_source(rrt__shard_header *header, const maker *m, const rrt
     header->tokenizer = m->fingerprint;
     header->source_bytes = map->size_bytes;
     header->source_hash = rrt__hash(0, map->data, map->size_bytes);
-    // A conversation's ids come from the chat template too.
+    // A conversation's ids also depend on the chat template.
     const char *chat_template = rrt__tokenizer_chat_template(m->tokenizer);
     if (documents->is_jsonl && chat_template)
         header->source_hash = rrt__hash(header->source_hash, chat_template, strlen(chat_template));
@@ -270,7 +270,7 @@ rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, 
 {
     maker m = {.tokenizer = tokenizer, .progress = progress};
     char path[4096];
-    RRT__TRY(measure(&m, files, n_files, err)); // a missing file is better known before the work
+    RRT__TRY(measure(&m, files, n_files, err)); // reports a missing file before the long work
     m.fingerprint = rrt__tokenizer_fingerprint(tokenizer);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return rrt__at(err, rrt__fail_errno(err, "cannot create the folder"), "%s", folder);
@@ -281,7 +281,7 @@ rrt_status rrt__shards_make(const char *folder, const rrt_tokenizer *tokenizer, 
     }
     rrt_chat_close(m.chat);
     RRT__TRY(status);
-    // Shards of an earlier run with more files.
+    // Removes shards of an earlier run with more files.
     for (size_t i = n_files;; i++) {
         RRT__TRY(rrt__shard_path(path, folder, i, err));
         if (unlink(path) == 0) continue;

@@ -5,7 +5,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-enum { WINDOW_LOG = 27 }; // 128 MB: what zstd itself allows unless told otherwise, and --long makes
+enum { WINDOW_LOG = 27 }; // 128 MB: zstd's own default limit, and the window of --long
 
 static bool ends_in(const char *name, size_t length, const char *suffix)
 {
@@ -30,7 +30,7 @@ rrt_status rrt__source_open(rrt__source *source, const char *path, rrt_error *er
     *source = (rrt__source){0};
     RRT__TRY(rrt__map_open(&source->map, path, err));
     if (!rrt__source_is_packed(path)) return RRT_STATUS_OK;
-    source->in_frame = true; // an empty file is none of zstd's
+    source->in_frame = true; // an empty file is not valid zstd
     source->unpacker = ZSTD_createDCtx();
     if (source->unpacker &&
         !ZSTD_isError(ZSTD_DCtx_setParameter(source->unpacker, ZSTD_d_windowLogMax, WINDOW_LOG)))
@@ -80,7 +80,7 @@ static rrt_status unpack(rrt__source *source, char *out, size_t room, size_t *go
         source->at = from.pos;
         if (ZSTD_isError(left)) return fail_unpacking(left, before, err);
         source->in_frame = left > 0;
-        if (from.pos == before && to.pos == made) break; // it waits for bytes that are not there
+        if (from.pos == before && to.pos == made) break; // zstd needs bytes beyond the end
     }
     *got = to.pos;
     bool starved = to.pos < room && source->in_frame;

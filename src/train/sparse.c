@@ -5,7 +5,7 @@
 #include "format/dtype.h"
 #include "kernels/kernels.h"
 
-// An outcome's share of D(p, q), and in *slope the derivative with respect to q.
+// The term of one outcome in D(p, q), and in *slope its derivative with respect to q.
 static double outcome(rrt__divergence_kind kind, double p, double q, double *slope)
 {
     double m = (p + q) / 2;
@@ -25,7 +25,7 @@ static double outcome(rrt__divergence_kind kind, double p, double q, double *slo
     }
 }
 
-// Probabilities of nothing at all would have infinite logarithms.
+// Keeps logarithms finite.
 static double at_least(double probability)
 {
     return probability > 1e-12 ? probability : 1e-12;
@@ -65,9 +65,9 @@ double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence_
         outcome(kind, p, q, &slope);
         scratch[i] = gradient[teacher.ids[i]] + (float)(weight * q * (slope - through));
     }
-    // All tokens as if they were of the rest, then those that are not: the rest's slope may be huge and must
-    // not touch them. rest · softmax(student) is the gradient of a cross-entropy but for its target, which is
-    // one of those.
+    // First adds the rest's gradient to all tokens, then restores the cached ones, since the rest's slope may
+    // be huge and must not touch them. rest · softmax(student) is the gradient of a cross-entropy except at
+    // its target, which is a cached token.
     float rest = (float)(weight * (rest_slope - through));
     kernels->cross_entropy(gradient, student, vocab, teacher.ids[0], rest);
     for (size_t i = 0; i < top; i++) gradient[teacher.ids[i]] = scratch[i];

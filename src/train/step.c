@@ -65,14 +65,14 @@ static rrt__pass teacher_pass(rrt__team team, const step *p)
     return pass;
 }
 
-// Rows of the head that the student and who teaches it both have.
+// Rows of the head that student and teacher share.
 static size_t common_rows(const rrt__stepper *s)
 {
     size_t rows = rrt__model_common_rows(s->model, s->teacher), stored = s->options.stored_vocab;
     return stored && stored < rows ? stored : rows;
 }
 
-// What teaches the last exit; where nothing but gates is trained, nobody does.
+// The teacher of the last exit; none if only gates are trained.
 static rrt__teacher_signal teacher_signal_of(const rrt__stepper *s, const step *p)
 {
     return (rrt__teacher_signal){.model = s->exits.only_gates ? NULL : s->teacher,
@@ -84,7 +84,7 @@ static rrt__teacher_signal teacher_signal_of(const rrt__stepper *s, const step *
                                  .vocab = common_rows(s)};
 }
 
-// Loops and coda, each exit's loss on the way.
+// The backward pass through loops and coda, with each exit's loss.
 static void run_backward(const rrt__pass *pass, rrt__stepper *s, const rrt__loss_inputs *inputs,
                          const int32_t *ids)
 {
@@ -126,8 +126,8 @@ static void run_gradients(rrt__team team, void *argument)
     run_backward(&pass, s, &inputs, batch->ids);
 }
 
-// Mean over depths and rows of the squared error relative to the square of what it should be: how the next
-// norm sees it.
+// Mean over depths and rows of the squared error relative to the square of the target: the scale that the
+// next norm sees.
 static void compare_rows(rrt__team team, const step *p, size_t rows)
 {
     rrt__stepper *s = p->stepper;
@@ -148,8 +148,8 @@ static void compare_rows(rrt__team team, const step *p, size_t rows)
     if (team.ith == 0) s->head.sums[0].rows += p->batch->n_sequences * p->batch->context;
 }
 
-// Each depth is given the teacher's hidden state and is to make the teacher's next one of it: no head, and no
-// backward pass through more than one block.
+// Each depth reads the teacher's hidden state and is trained to produce the teacher's next one: no head, and
+// a backward pass through one block at a time.
 static void run_match(rrt__team team, void *argument)
 {
     const step *p = argument;

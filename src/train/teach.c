@@ -1,4 +1,4 @@
-// A teacher's logits, window by window.
+// Writes a teacher's logits to a cache, window by window.
 #include <math.h>
 #include <string.h>
 
@@ -19,16 +19,16 @@ typedef struct teacher_signal {
     const rrt_teach_options *options;
     rrt__logits_cache_shape shape;
     size_t row_bytes;
-    size_t step_windows; // most windows per step
+    size_t step_windows; // max windows per step
     size_t n_windows;    // in this step
     rrt__workspace workspace;
     rrt__span *spans;       // [step_windows]
     float *logits;          // [LOGIT_ROWS, vocab]
-    int32_t *ids, *targets; // [step_windows, context]; targets are not asked for here
+    int32_t *ids, *targets; // [step_windows, context]; the targets are not used
     unsigned char *rows;    // [step_windows, context, row_bytes]
 } teacher_signal;
 
-// Where the logits are not finite, the first log-probability is not either: write_step looks.
+// If the logits are not finite, the first log-probability is not either: write_step checks it.
 static void answer_row(const teacher_signal *t, const float *logits, unsigned char *out)
 {
     size_t top = t->shape.top;
@@ -38,7 +38,7 @@ static void answer_row(const teacher_signal *t, const float *logits, unsigned ch
     rrt__top(ids, top, logits, t->shape.vocab);
     for (size_t k = 0; k < top; k++) {
         double value = logits[ids[k]] - total;
-        log_p[k] = rrt__f32_to_f16((float)(value > 0 ? 0 : value)); // above 0 by rounding only
+        log_p[k] = rrt__f32_to_f16((float)(value > 0 ? 0 : value)); // above 0 only by rounding
     }
 }
 
@@ -149,7 +149,7 @@ static rrt_status choose_shape(rrt__logits_cache_shape *shape, const rrt_model *
     return RRT_STATUS_OK;
 }
 
-// Shards and answers, in a folder that is there.
+// Writes shards and logits into an existing folder.
 static rrt_status teach(teacher_signal *t, const char *folder, const char *const *files, size_t n_files,
                         rrt_teach_result *result, rrt_error *err)
 {

@@ -5,7 +5,7 @@ static int is_less(const float *x, uint32_t a, uint32_t b)
     return x[a] < x[b] || (x[a] == x[b] && a > b);
 }
 
-// ids[0..k) is a heap with its least on top, but for ids[at], which may be too great for its place.
+// ids[0..k) is a heap with the smallest on top, except that ids[at] may be too large for its place.
 static void sift(uint32_t *ids, size_t k, size_t at, const float *x)
 {
     uint32_t id = ids[at];
@@ -22,11 +22,11 @@ void rrt__top(uint32_t *ids, size_t k, const float *x, size_t count)
     for (size_t i = 0; i < k; i++) ids[i] = (uint32_t)i;
     for (size_t i = k / 2; i-- > 0;) sift(ids, k, i, x);
     for (size_t i = k; i < count; i++) {
-        if (x[i] <= x[ids[0]]) continue; // nearly always
+        if (x[i] <= x[ids[0]]) continue; // the usual case
         ids[0] = (uint32_t)i;
         sift(ids, k, 0, x);
     }
-    // The least goes to the end, again and again.
+    // Moves the smallest to the end, repeatedly.
     for (size_t left = k; left-- > 1;) {
         uint32_t least = ids[0];
         ids[0] = ids[left];
