@@ -63,7 +63,7 @@ int rrt__algebra_cholesky(float *s, size_t width)
 int rrt__algebra_eigenvectors(float *s, size_t width, size_t count, float *values, float *vectors, int *room)
 {
     lapack_int found = 0, n = (lapack_int)width;
-    // Row-major rows are column-major columns: each eigenvector that LAPACK finds is a row for us.
+    // Row-major rows are column-major columns: each of LAPACK's eigenvectors is a row for us.
     lapack_int code = LAPACKE_ssyevr(LAPACK_COL_MAJOR, 'V', 'I', 'U', n, s, n, 0, 0,
                                      n - (lapack_int)count + 1, n, 0, &found, values, vectors, n, room);
     return code == 0 && found != (lapack_int)count ? -1 : (int)code;
@@ -76,7 +76,7 @@ int rrt__algebra_eigenvalues(float *s, size_t width, float *values)
 
 int rrt__algebra_orthonormalise(float *q, size_t rows, size_t width, float *room)
 {
-    lapack_int m = (lapack_int)width, k = (lapack_int)rows; // a row of q is a column to LAPACK
+    lapack_int m = (lapack_int)width, k = (lapack_int)rows; // a row of q is a column for LAPACK
     lapack_int code = LAPACKE_sgeqrf(LAPACK_COL_MAJOR, m, k, q, m, room);
     return (int)(code ? code : LAPACKE_sorgqr(LAPACK_COL_MAJOR, m, k, k, q, m, room));
 }

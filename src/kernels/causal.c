@@ -11,8 +11,8 @@ size_t rrt__causal_scratch(size_t tokens)
     return (2 * BLOCK_ROWS + 1) * tokens;
 }
 
-// The keys [low, end) that a block of query rows [begin, end) reads, and those that one of them sees, counted
-// from low.
+// The keys [low, end) that a block of query rows [begin, end) reads, and the range that one row attends to,
+// relative to low.
 typedef struct block {
     size_t begin, end, low;
 } block;
@@ -28,7 +28,7 @@ static block open_block(const rrt__causal *a, size_t begin)
     return (block){begin, end, first_seen(a, begin)};
 }
 
-// Zeroes what query row does not see of values, which are of keys [low, end).
+// Zeroes the values, of keys [low, end), that a query row does not attend to.
 static void hide(float *values, const rrt__causal *a, const block *b, size_t row)
 {
     memset(values, 0, (first_seen(a, row) - b->low) * sizeof *values);
@@ -76,7 +76,7 @@ static float dot(const float *a, const float *b, size_t count)
     return sum;
 }
 
-// What the backward pass goes through, with the kernels it uses.
+// Arguments of the backward pass, with its kernels.
 typedef struct back {
     const rrt__kernels *kernels;
     const rrt__gradient_kernels *gradients;
@@ -84,8 +84,8 @@ typedef struct back {
     const rrt__causal_gradient *gradient;
 } back;
 
-// p: the scores of one query row with the keys it sees, becomes their softmax; dp: its gradient, becomes that
-// of the scores before their scale. room: for as many values.
+// p: the scores of one query row and its keys, becomes their softmax; dp: its gradient, becomes the gradient
+// of the scores before their scale. room: scratch for as many values.
 static void backward_row(const back *w, size_t head, size_t row, float *p, float *dp, float *room)
 {
     const rrt__causal *a = w->attention;
@@ -100,7 +100,7 @@ static void backward_row(const back *w, size_t head, size_t row, float *p, float
     if (a->cap != 0) w->gradients->softcap(dp, room, a->cap, seen);
 }
 
-// A block of query rows of one head: writes their dq, adds to dk and dv.
+// A block of query rows of one head: sets their dq, adds to dk and dv.
 static void backward_block(const back *w, size_t head, size_t begin, float *scratch)
 {
     const rrt__causal *a = w->attention;

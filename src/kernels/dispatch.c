@@ -1,4 +1,4 @@
-// Which kernels run: the first of the list that the processor can.
+// Chooses the kernels: the first of the list that the processor can run.
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ static bool can_always_run(void)
 #if defined(__x86_64__)
 static bool can_run_avx2(void)
 {
-    // Every processor that has these two has F16C as well, for which clang 14 knows no name.
+    // Every processor with these two also has F16C, a name that clang 14 does not know.
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
@@ -27,7 +27,7 @@ static bool can_run_avx512(void)
 }
 #endif
 
-// Best first; the last runs everywhere. What one processor can run says nothing about the others of the list.
+// Best first; the last runs everywhere. A processor that can run one need not be able to run those after it.
 static const struct {
     const rrt__kernels *kernels;
     const rrt__gradient_kernels *gradients;
@@ -41,7 +41,7 @@ static const struct {
 };
 enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
-// VARIANT_COUNT if there is none of this name.
+// VARIANT_COUNT for an unknown name.
 static size_t find(const char *name)
 {
     size_t v = 0;

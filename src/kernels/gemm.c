@@ -17,7 +17,7 @@ static tile share_tile(rrt__team team, size_t rows, size_t columns)
     return by_rows ? (tile){share.begin, 0, length, (int)columns} : (tile){0, share.begin, (int)rows, length};
 }
 
-// A tile of c[rows, columns] = a · bᵀ, or +=, as rrt__gemm_bf16 has it.
+// A tile of c[rows, columns] = a · bᵀ, or +=, like rrt__gemm_bf16.
 static void multiply(rrt__team team, rrt__products products, float *c, size_t stride, tile own, rrt__factor a,
                      rrt__factor b, size_t inner, int accumulate)
 {

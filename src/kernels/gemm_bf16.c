@@ -1,5 +1,5 @@
-// Blocks of both factors are packed into panels, pairs of k beside each other as the instruction wants them;
-// a tile of the result then stays in registers while it runs along two panels.
+// Packs blocks of both factors into panels, with pairs of k adjacent as the instruction needs them; a tile of
+// the result then stays in registers along two panels.
 #include "kernels/gemm_bf16.h"
 
 #if defined(__x86_64__)
@@ -9,7 +9,7 @@
 
 enum {
     TILE_ROWS = 8,
-    TILE_COLUMNS = 48,                // 24 accumulators of 16, and registers left for the factors
+    TILE_COLUMNS = 48,                // 24 accumulators of 16; the remaining registers hold factors
     BLOCK_ROWS = RRT__GEMM_BF16_A,    // whole tiles
     BLOCK_COLUMNS = RRT__GEMM_BF16_B, // whole tiles
     BLOCK_INNER = RRT__GEMM_BF16_INNER,
@@ -22,7 +22,7 @@ bool rrt__gemm_bf16_is_available(void)
            __builtin_cpu_supports("avx512vl");
 }
 
-// The first `count` of 16 lanes.
+// Mask of the first `count` of 16 lanes.
 static __mmask16 mask_of(size_t count)
 {
     return (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1);
@@ -43,7 +43,7 @@ TARGET static void pack_transposed(unsigned *pairs, size_t width, const float *a
     }
 }
 
-// The same where the lines lie along k: 8 × 8 pairs are turned at a time.
+// The same for lines along k: transposes 8 × 8 pairs at a time.
 TARGET static void pack_along(unsigned *pairs, size_t width, const float *at, size_t stride, size_t lines,
                               size_t inner)
 {
@@ -61,8 +61,8 @@ TARGET static void pack_along(unsigned *pairs, size_t width, const float *at, si
     }
 }
 
-// Lines [begin, begin + count) and the inner range of a factor as panels of `width` lines, zeros where there
-// are fewer.
+// Packs lines [begin, begin + count) and the inner range of a factor into panels of `width` lines, padded
+// with zeros.
 static void pack(unsigned *pairs, size_t width, rrt__factor f, size_t begin, size_t count, size_t inner_begin,
                  size_t inner)
 {
@@ -121,7 +121,7 @@ void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rr
                     size_t rows, size_t columns, size_t inner, bool accumulate)
 {
     size_t blocks = (inner + BLOCK_INNER - 1) / BLOCK_INNER;
-    size_t length = ((inner + blocks - 1) / blocks + 1) / 2 * 2; // of equal blocks
+    size_t length = ((inner + blocks - 1) / blocks + 1) / 2 * 2; // blocks of equal size
     for (size_t j = 0; j < columns; j += BLOCK_COLUMNS)
         for (size_t k = 0; k < inner; k += length) {
             size_t width = least(columns - j, BLOCK_COLUMNS), depth = least(inner - k, length);

@@ -1,11 +1,12 @@
-// The kernels, written so that the compiler vectorises them. Compiled once per instruction set with
-// RRT__VARIANT=reference|avx2|avx512 and without contraction: what is fused says fmaf, and is so everywhere.
+// The kernels, written for the compiler's vectoriser. Compiled once per instruction set with
+// RRT__VARIANT=reference|avx2|avx512 and without contraction: only an explicit fmaf is fused, in
+// every variant.
 #include <math.h>
 
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 
-// Products with quantised matrices are written by hand where that pays (packed_*.c).
+// Products with quantised matrices are hand-written where it pays (packed_*.c).
 #define RRT__MULTIPLY RRT__PASTE(rrt__packed_multiply_, RRT__MULTIPLY_VARIANT)
 
 // Σ (x[i] - offset)²
@@ -20,8 +21,8 @@ static float sum_squares(const float *restrict x, float offset, size_t count)
     return add_lanes(lane);
 }
 
-// What a norm multiplies by. A sum of squares beyond f32's range would make it 0, and all that follows a
-// number that looks like one: NaN instead, which is reported.
+// The factor of a norm. A sum of squares beyond f32's range would make it 0 and everything after it a
+// plausible number: it gives NaN instead, which is reported.
 static float norm_scale(float squares, size_t width, float epsilon)
 {
     return isfinite(squares) ? 1.0f / sqrtf(squares / (float)width + epsilon) : NAN;
@@ -88,7 +89,7 @@ static float softmax(float *restrict x, size_t count)
     return largest + logf(total);
 }
 
-// Block b of a row.
+// Quantises block b of a row.
 static void quantise_block(rrt__quantised to, size_t b, const float *restrict x)
 {
     int8_t *restrict quants = to.quants + b * RRT__BLOCK;
@@ -97,7 +98,7 @@ static void quantise_block(rrt__quantised to, size_t b, const float *restrict x)
     for (size_t i = 0; i < RRT__BLOCK; i++) {
         float size = fabsf(x[i]);
         largest = size > largest ? size : largest;
-        finite += x[i] * 0; // NaN if one is not
+        finite += x[i] * 0; // NaN if any value is not finite
     }
     float inverse = largest > 1e-30f ? 127 / largest : 0;
     int32_t totals[2] = {0};
@@ -106,7 +107,7 @@ static void quantise_block(rrt__quantised to, size_t b, const float *restrict x)
 #pragma omp simd reduction(+ : total)
         for (size_t i = h * RRT__BLOCK / 2; i < (h + 1) * RRT__BLOCK / 2; i++) {
             float rounded = rintf(x[i] * inverse);
-            int32_t quant = (int32_t)(rounded >= -127 ? rounded : -127); // NaN too
+            int32_t quant = (int32_t)(rounded >= -127 ? rounded : -127); // for NaN, too
             quants[i] = (int8_t)quant;
             total += quant;
         }

@@ -1,4 +1,4 @@
-// The training kernels for the vectoriser, compiled once per instruction set as generic.c is.
+// The training kernels for the vectoriser, compiled once per instruction set like generic.c.
 #include <math.h>
 
 #include "kernels/gradients.h"
@@ -142,8 +142,8 @@ static double cross_entropy(float *restrict gradient, const float *restrict logi
     return (double)total - logits[target];
 }
 
-// Runs BODY for every token with p, q and their logarithms, and the sums first and second in doubles between
-// blocks of floats. One loop for all divergences, each its own straight-line code.
+// Runs BODY for every token with p, q and their logarithms; the sums first and second are in double between
+// blocks of floats. One loop for all divergences, each with its own straight-line code.
 #define EACH_TOKEN(BODY)                                                                                     \
     float inverse = 1.0f / temperature;                                                                      \
     float q_total = log_sum_exp(student, vocab, inverse), p_total = log_sum_exp(teacher, vocab, inverse);    \
@@ -162,7 +162,7 @@ static double cross_entropy(float *restrict gradient, const float *restrict logi
         second_sum += second;                                                                                \
     }
 
-// gradient -= scale · softmax(student / T): what a gradient with respect to q has in common for all tokens.
+// gradient -= scale · softmax(student / T): the part of a gradient with respect to q that all tokens share.
 static void take_off(float *restrict gradient, const float *restrict student, size_t vocab, float scale,
                      float inverse, float q_total)
 {

@@ -1,12 +1,12 @@
-// The kernels' contract: every primitive that the forward pass needs, except GEMM (gemm.h), behind one table
-// of functions. generic.c is compiled once per instruction set; "reference" is the table of the plainest one,
-// which every processor runs. This is the seam for another instruction set or an accelerator.
+// The kernels' contract: every primitive of the forward pass except GEMM (gemm.h), behind one table of
+// functions. generic.c is compiled once per instruction set; "reference" is the table of the plainest one,
+// which every processor runs. A port to another instruction set or an accelerator implements this table.
 //
-// Matrices are row-major and dense. A kernel is called by one thread on that thread's share of rows.
-// The result for a row depends on that row alone, bit for bit, not on how many rows come with it; and with it
-// stands the order of all additions, so that every table gives the same bits (but for kl_divergence, which
-// only measures): sums run in 16 lanes, value i in lane i % 16, and the lanes are added pairwise. Products
-// that are added are fused. tests/truth.h says in double what each kernel means.
+// Matrices are row-major and dense. One thread calls a kernel on its share of rows. The result for a row
+// depends only on that row, bit for bit, not on the number of rows in the call. The order of all additions is
+// fixed, too, so that every table gives the same bits (except kl_divergence, which only measures): sums run
+// in 16 lanes, value i in lane i % 16, and the lanes are added pairwise. Added products are fused.
+// tests/truth.h defines in double what each kernel computes.
 #ifndef RRT__KERNELS_H
 #define RRT__KERNELS_H
 
@@ -28,18 +28,18 @@ typedef struct rrt__kernels {
     void (*layer_norm)(float *out, const float *x, const float *gain, const float *bias, size_t rows,
                        size_t width, float epsilon);
 
-    // Rotates the pairs (i, i + rotary/2) of the first `rotary` values of each head in place.
-    // x: [heads, head_dim] of one row; cos_sin: rotary/2 cosines, then rotary/2 sines.
+    // Rotates the pairs (i, i + rotary/2) of the first `rotary` values of each head in place. x: [heads,
+    // head_dim] of one row; cos_sin: rotary/2 cosines, then rotary/2 sines.
     void (*rope)(float *x, const float *cos_sin, size_t heads, size_t head_dim, size_t rotary);
 
     // out[i] = gate[i] * sigmoid(gate[i]) * up[i]
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t count);
 
-    // out[i] = gelu(gate[i]) * up[i], by the approximation gelu(x) = x · sigmoid(2u), u = √(2/π) (x +
+    // out[i] = gelu(gate[i]) * up[i], with the approximation gelu(x) = x · sigmoid(2u), u = √(2/π) (x +
     // 0.044715 x³)
     void (*gelu_mul)(float *out, const float *gate, const float *up, size_t count);
 
-    // out[i] = x[i] * Φ(x[i]), the exact GELU by the error function
+    // out[i] = x[i] * Φ(x[i]), the exact GELU with the error function
     void (*gelu)(float *out, const float *x, size_t count);
 
     // x[i] becomes cap · tanh(x[i] / cap)
@@ -53,12 +53,12 @@ typedef struct rrt__kernels {
     rrt__kv_copy *kv_copy;
     rrt__kv_attend *attention;
 
-    // `count` values become quantised values of one row in blocks of 32, the last one filled up with zeros: a scale is
-    // the block's greatest |x| / 127 (not finite if a value is not), quantised values are x / scale rounded to nearest
-    // even.
+    // Quantises `count` values of one row in blocks of 32, the last one padded with zeros: a scale is the
+    // block's max
+    //x| / 127 (not finite if a value is not), quantised values are x / scale rounded to nearest even.
     void (*quantise)(rrt__quantised to, const float *x, size_t count);
 
-    // Products with quantised matrices, and with others.
+    // Products with quantised and with other matrices.
     rrt__packed_multiply *multiply_packed;
     rrt__plain_multiply *multiply_plain;
 
@@ -78,14 +78,14 @@ extern const rrt__kernels rrt__kernels_avx2;
 extern const rrt__kernels rrt__kernels_avx512; // with VNNI
 #endif
 
-// The best table for this processor. RRT_KERNELS=reference|avx2|avx512 in the environment forces one
-// that the processor can run (for tests and bug hunts).
+// The best table for this processor. RRT_KERNELS=reference|avx2|avx512 in the environment forces one that the
+// processor can run (for tests and debugging).
 const rrt__kernels *rrt__kernels_get(void);
 
 // Whether this processor can run a table.
 bool rrt__kernels_can_run(const rrt__kernels *kernels);
 
-// Whether what RRT_KERNELS asks for can be had; without this check the best table stands in for it.
+// Whether the table in RRT_KERNELS is available; without this check the best table replaces it.
 rrt_status rrt__kernels_check(rrt_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-// Keys and values as they lie in pages, and the primitives that know it: another type of storage, or another
-// order, is a matter of this file and kv_pages_generic.c.
+// Layout of keys and values in pages, and the primitives that know it: another type or order changes only
+// this file and kv_pages_generic.c.
 #ifndef RRT__KV_PAGES_H
 #define RRT__KV_PAGES_H
 
@@ -8,13 +8,13 @@
 
 enum { RRT__PAGE_TOKENS = 16 }; // tokens per page
 
-// How numbers are stored. f16: rounded to nearest even. What is beyond its range becomes the last number in
-// it, ±65,504, with which attention stays finite; infinity and NaN stay what they are, so that they are seen.
+// Type of the stored numbers. f16: rounded to nearest even. Values beyond its range become its largest
+// number, ±65,504, so that attention stays finite; infinity and NaN are kept, so that they are detected.
 typedef enum rrt__kv_type { RRT__KV_TYPE_F16, RRT__KV_TYPE_F32, RRT__KV_TYPE_COUNT } rrt__kv_type;
 
 // One K/V head of a sequence at one depth. In page p, which holds tokens 16p … 16p+15, keys start at
-// pages[p] + key_offset as [head_dim, 16] (a vector lane per token) and values at pages[p] + value_offset as
-// [16, head_dim].
+// pages[p] + key_offset as [head_dim, 16] (one vector lane per token) and values at pages[p] + value_offset
+// as [16, head_dim].
 typedef struct rrt__kv_view {
     unsigned char *const *pages;
     size_t key_offset, value_offset; // in bytes
@@ -28,27 +28,27 @@ static inline size_t rrt__kv_size(rrt__kv_type type)
     return type == RRT__KV_TYPE_F16 ? sizeof(uint16_t) : sizeof(float);
 }
 
-// Bytes of a head's keys in a page; its values take as many.
+// Bytes of a head's keys in a page, and of its values.
 static inline size_t rrt__kv_bytes(rrt__kv_type type, size_t head_dim)
 {
     return head_dim * RRT__PAGE_TOKENS * rrt__kv_size(type);
 }
 
-// What one query sees: tokens [first, end) of its sequence, by scores that are multiplied by scale and then,
-// where cap is not 0, become cap · tanh(score / cap).
+// The tokens [first, end) that one query attends to. Scores are multiplied by scale and then, if cap is not
+// 0, become cap · tanh(score / cap).
 typedef struct rrt__attention {
     size_t first, end;
     float scale, cap;
 } rrt__attention;
 
-// One token's key and value [head_dim] become those at a position.
+// Stores one token's key and value [head_dim] at a position.
 typedef void rrt__kv_store(rrt__kv_view kv, size_t position, const float *key, const float *value);
 
-// What one view has at a position becomes what another has there, of the same shape and type.
+// Copies the key and value at a position from one view to another of the same shape and type.
 typedef void rrt__kv_copy(rrt__kv_view to, rrt__kv_view from, size_t position);
 
-// out[0..head_dim) = softmax(scores of query · keysᵀ) · values over the tokens that it sees.
-// scratch: room for `end` tokens rounded up to whole pages.
+// out[0..head_dim) = softmax(scores of query · keysᵀ) · values over the attended tokens. scratch: room for
+// `end` tokens rounded up to whole pages.
 typedef void rrt__kv_attend(float *out, const float *query, rrt__kv_view kv, const rrt__attention *attention,
                             float *scratch);
 

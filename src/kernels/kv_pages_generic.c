@@ -1,18 +1,18 @@
-// Keys and values in pages: how a token's get there, and attention over them as they lie. Compiled once per
-// instruction set to the same bits, as generic.c.
+// Keys and values in pages: storing a token's, and attention without unpacking them. Compiled once per
+// instruction set, with the same bits, like generic.c.
 #include "kernels/kv_pages.h"
 #include "kernels/line.h"
 #include "kernels/vector.h"
 
 enum {
-    PAGE = RRT__PAGE_TOKENS, // a line
-    COLUMN_LINES = 4,        // of the values, whose sums stay in registers
+    PAGE = RRT__PAGE_TOKENS, // one line
+    COLUMN_LINES = 4,        // lines of values whose sums stay in registers
 };
 
-// --- one token's
+// --- one token
 
 typedef struct token {
-    unsigned char *key, *value; // in its lane of the keys; its row of the values
+    unsigned char *key, *value; // its lane of the keys; its row of the values
 } token;
 
 static inline token find(const rrt__kv_view *kv, size_t position, size_t size)
@@ -29,7 +29,7 @@ static void store_f32(const token *to, size_t head_dim, const float *key, const 
     memcpy(to->value, value, head_dim * sizeof *value);
 }
 
-// The nearest number to x that f16 has, before rounding.
+// Clamps x to f16's range, before rounding.
 static inline float saturate(float x)
 {
     const float most = 65504.0f;
@@ -71,8 +71,7 @@ void RRT__VARIANT_NAME(rrt__kv_copy_)(rrt__kv_view to, rrt__kv_view from, size_t
     memcpy(there.value, here.value, from.head_dim * size);
 }
 
-// --- attention: once for each type, which is a constant where these functions end up
-// ---------------------------------------------------------------------------------------------------
+// --- attention: compiled once per type, which is a constant after inlining
 
 RRT__INLINE rrt__line load(const void *from, size_t first, rrt__kv_type type)
 {
@@ -80,7 +79,7 @@ RRT__INLINE rrt__line load(const void *from, size_t first, rrt__kv_type type)
                                     : rrt__line_load((const float *)from + first);
 }
 
-// A line of which only `count` numbers are there.
+// A line with only `count` numbers.
 RRT__INLINE rrt__line load_part(const void *from, size_t first, size_t count, rrt__kv_type type)
 {
     float line[PAGE] = {0};
@@ -90,7 +89,8 @@ RRT__INLINE rrt__line load_part(const void *from, size_t first, size_t count, rr
     return rrt__line_load(line);
 }
 
-// scores[0..16) = scale · query · the page's keys. Four chains of additions, so that none waits for the last.
+// scores[0..16) = scale · query · the page's keys. Four chains of additions, so that none waits for the
+// previous one.
 RRT__INLINE void score_page(float *restrict scores, const float *restrict query, const void *keys,
                             size_t head_dim, float scale, rrt__kv_type type)
 {
@@ -105,8 +105,8 @@ RRT__INLINE void score_page(float *restrict scores, const float *restrict query,
     rrt__line_store(scores, rrt__line_scale(sum, scale));
 }
 
-// out[0 …) = Σ_t weight[t] · values[t, column …) / total over tokens [first, end), for so many lines; or for
-// a single one of which `part` numbers are there, where that is not 0.
+// out[0 …) = Σ_t weight[t] · values[t, column …) / total over tokens [first, end), for this many lines; or,
+// if part is not 0, for one line with `part` numbers.
 RRT__INLINE void weigh_values(float *restrict out, const float *restrict weights, const rrt__kv_view *kv,
                               const rrt__attention *a, size_t column, size_t lines, size_t part, float total,
                               rrt__kv_type type)

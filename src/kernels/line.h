@@ -1,5 +1,5 @@
-// A line: 16 numbers in the registers of the instruction set that a source is compiled for, to the same bits
-// everywhere. For loops that have to stay in registers whatever the compiler makes of them.
+// A line: 16 numbers in registers of the instruction set that a source is compiled for, with the same bits
+// everywhere. For loops that must stay in registers with any compiler.
 #ifndef RRT__LINE_H
 #define RRT__LINE_H
 

@@ -1,5 +1,5 @@
-// The matrix of a linear layer: the one type for weights, LoRA's factors, embedding and head, whatever they
-// are stored as. What runs a model takes it as it is; what trains needs F32.
+// The matrix of a linear layer: one type for weights, LoRA's factors, embedding and head, in any storage.
+// Inference uses it as it is stored; training needs F32.
 #ifndef RRT__LINEAR_H
 #define RRT__LINEAR_H
 
@@ -10,12 +10,12 @@
 #include "base/rows.h"
 
 typedef enum rrt__storage {
-    RRT__STORAGE_F32, // rows one after the other: what trains
-    // In groups of 16 rows, zeros beyond the last: [groups][in][16] (plain.h).
+    RRT__STORAGE_F32, // rows one after the other; for training
+    // Groups of 16 rows, padded with zeros: [groups][in][16] (plain.h).
     RRT__STORAGE_F32_GROUPS,
     RRT__STORAGE_F16,
     RRT__STORAGE_BF16,
-    // Quantised, in such groups (packed.h). Those of GGUF have the values that they have there.
+    // Quantised, in the same groups (packed.h). GGUF's types have the values that GGUF defines.
     RRT__STORAGE_Q8_0, // 8.5 bits per weight
     RRT__STORAGE_Q6_0, // 6.5, ours
     RRT__STORAGE_Q5_1, // 6
@@ -24,8 +24,8 @@ typedef enum rrt__storage {
     RRT__STORAGE_Q4_0, // 4.5
     // The same with blocks of 256.
     RRT__STORAGE_Q6_K, // 6.56
-    RRT__STORAGE_Q5_K, // 5.63; 5.5 in GGUF, which packs scales of 6 bits
-    RRT__STORAGE_Q4_K, // 4.63; 4.5 there
+    RRT__STORAGE_Q5_K, // 5.63; 5.5 in GGUF, which packs scales into 6 bits
+    RRT__STORAGE_Q4_K, // 4.63; 4.5 in GGUF
     RRT__STORAGE_COUNT
 } rrt__storage;
 
@@ -33,10 +33,10 @@ typedef struct rrt__linear {
     size_t out, in; // W: [out, in]
     rrt__storage storage;
     union {
-        float *weight;             // of F32
-        const unsigned char *data; // of all; NULL: the values are not in memory
+        float *weight;             // if F32
+        const unsigned char *data; // of any storage; NULL: the values are not in memory
     };
-    rrt__rows from; // where they come from then
+    rrt__rows from; // reads them in that case
 } rrt__linear;
 
 enum { RRT__GROUP = 16 }; // rows

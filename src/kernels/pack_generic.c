@@ -1,5 +1,5 @@
-// Quantisation of a group of outputs: which scales and quantised values stand for its weights. Compiled once per
-// instruction set to the same bits: outputs are the lanes of vectors, and each has its own search.
+// Quantises a group of outputs: finds the scales and quantised values for its weights. Compiled once per
+// instruction set with the same bits: outputs are the lanes of vectors, and each has its own search.
 #include <stdbool.h>
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -9,7 +9,7 @@
 #include "kernels/packed.h"
 #include "kernels/vector.h"
 
-// As many outputs as a register of the instruction set has lanes.
+// One output per lane of a register.
 #if defined(__AVX512F__)
 enum { OUTPUTS = 16 };
 #elif defined(__AVX2__)
@@ -18,22 +18,22 @@ enum { OUTPUTS = 8 };
 enum { OUTPUTS = 4 };
 #endif
 
-// A value, and the bits of one, of each of them.
+// A value per output, and its bits.
 typedef float floats __attribute__((vector_size(OUTPUTS * sizeof(float))));
 typedef int32_t ints __attribute__((vector_size(OUTPUTS * sizeof(float))));
 
-// The weights of these outputs at a block, less a base where there is a minimum: sums of them then keep their
-// digits.
+// The weights of these outputs in a block; with a minimum, relative to a base, so that their sums
+// keep precision.
 typedef struct block {
     floats w[RRT__BLOCK], base;
-    float least, most; // quantised values, of which 0 stands for 0 (or for the minimum)
+    float least, most; // range of quantised values; 0 stands for 0 (or for the minimum)
     bool has_minimum;
 } block;
 
-// What stands for it: w = scale · quant + minimum, the latter less the base.
+// A quantisation w = scale · quant + minimum; the minimum is relative to the base.
 typedef struct choice {
     floats scale, minimum;
-    floats gain; // Σ w² - Σ (w - what stands for it)²: the more the better
+    floats gain; // Σ w² - Σ (w - its quantisation)²: larger is better
 } choice;
 
 // a where the mask is set (all bits of a lane), else b.
@@ -42,7 +42,7 @@ static inline floats pick(ints mask, floats a, floats b)
     return (floats)((mask & (ints)a) | (~mask & (ints)b));
 }
 
-// As one instruction, where compilers do not find it.
+// One instruction each, which compilers do not find.
 #if defined(__AVX512F__)
 static inline floats lesser(floats a, floats b)
 {
@@ -72,12 +72,12 @@ static inline floats greater(floats a, floats b)
 }
 #endif
 
-// Rounds to what a half holds, to nearest even; what is too great becomes infinite.
+// Rounds to half precision, to nearest even; too large values become infinite.
 static inline floats to_half_and_back(floats value)
 {
     ints bits = (ints)value, magnitude = bits & 0x7fffffff;
     floats size = (floats)magnitude;
-    floats tiny = (size + 0.5f) - 0.5f; // below 2^-14: the last bit of 0.5 is that of the least half
+    floats tiny = (size + 0.5f) - 0.5f; // below 2^-14: 0.5's last bit is the smallest half's
     ints rounded = (magnitude + 0xfff + (magnitude >> 13 & 1)) & ~0x1fff;
     const ints infinite = (ints){0} + 0x7f800000;
     rounded = (ints)pick(rounded >= 0x47800000, (floats)infinite, (floats)rounded);
@@ -87,18 +87,19 @@ static inline floats to_half_and_back(floats value)
 
 static inline floats round_quants(const block *b, floats value)
 {
-    const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no room for a fraction
+    const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no fraction bits
     const floats least = (floats){0} + b->least, most = (floats){0} + b->most;
     return (lesser(greater(value, least), most) + rounder) - rounder;
 }
 
-// 0 of scale 0.
+// 1 / scale; 0 for scale 0.
 static inline floats invert(floats scale)
 {
     return pick(scale != 0, 1 / scale, (floats){0});
 }
 
-// The scales (and minima) that fit best, by least squares, the quantised values that are best for these.
+// Rounds to the best quantised values for these scales (and minima), then fits scales and minima to them by
+// least squares.
 static inline choice fit(const block *b, floats scale, floats minimum)
 {
     floats inverse = invert(scale), zero = {0}, q = zero, qq = zero, x = zero, xq = zero;
@@ -119,7 +120,8 @@ static inline choice fit(const block *b, floats scale, floats minimum)
     return (choice){slope, offset, slope * xq + offset * x};
 }
 
-// Without a minimum the code farther from zero takes the greatest weight, whatever its sign.
+// Without a minimum, the largest weight gets the quantised value farther from zero, whatever the
+// weight's sign.
 static inline floats find_range(block *b)
 {
     floats low = b->w[0], high = b->w[0];
@@ -141,7 +143,7 @@ static inline void keep_better(choice *best, choice c)
     best->gain = pick(is_better, c.gain, best->gain);
 }
 
-// Tries scales around the one by which the greatest weight just fits: a little less range is often worth it.
+// Tries scales around the one at which the largest weight just fits: clipping slightly is often better.
 static inline choice choose(block *b, rrt__storage storage)
 {
     floats range = find_range(b), zero = {0};
@@ -153,7 +155,8 @@ static inline choice choose(block *b, rrt__storage storage)
     return best;
 }
 
-// quants[i] = what stands for input i, counted from 0, from this output on, by scales as halves hold them.
+// quants[i] = quantised value of input i, stored from 0, from this output on, with the scales rounded to
+// half precision.
 static inline void encode(const block *b, floats scale, floats minimum, int zero,
                           uint8_t quants[][RRT__GROUP], size_t output)
 {
@@ -192,14 +195,14 @@ static inline void put_halves(unsigned char *to, floats values)
     }
 }
 
-// w: [input][output], zeros beyond the matrix, which has `rows` outputs here.
+// w: [input][output], padded with zeros; the matrix has `rows` outputs here.
 static void pack_block(unsigned char *scales, unsigned char *to, rrt__storage storage, float w[][RRT__GROUP],
                        size_t rows)
 {
     uint8_t quants[RRT__BLOCK][RRT__GROUP];
     int zero = rrt__storage_zero(storage);
     for (size_t output = 0; output < RRT__GROUP; output += OUTPUTS) {
-        // 8-bit quantised values are symmetric, as products of signed bytes want them.
+        // 8-bit quantised values are symmetric, for products of signed bytes.
         block b = {.least = (float)((storage == RRT__STORAGE_Q8_0) - zero),
                    .most = (float)((1 << rrt__storage_bits(storage)) - 1 - zero),
                    .has_minimum = rrt__storage_has_minimum(storage)};

@@ -24,11 +24,11 @@ size_t rrt__packed_bytes(rrt__storage storage, size_t out, size_t in)
     return rrt__linear_groups(out) * rrt__packed_group_bytes(storage, in);
 }
 
-// A block of one output: a weight is scale[of its half] · (code - zero) + minimum.
+// A block of one output: a weight is scale[of its half] · (quant - zero) + minimum.
 typedef struct block {
     const unsigned char *quants; // of the group
     float d, minimum;
-    int scales[2]; // times d; 1 where a block has no more than d
+    int scales[2]; // multiplied by d; 1 without scales per half
 } block;
 
 static float half_at(const unsigned char *halves, size_t i)
@@ -60,7 +60,7 @@ static block find(const rrt__linear *w, size_t output, size_t b)
     return found;
 }
 
-// The code of input i of the block.
+// The quantised value of input i of the block.
 static int quant_at(rrt__storage storage, const unsigned char *quants, size_t lane, size_t i)
 {
     size_t quarter = i / 4, at = lane * 4 + i % 4;

@@ -1,4 +1,4 @@
-// Products with quantised matrices by AVX2: 32 products of quantised values in one instruction, their sums in more.
+// Products with quantised matrices by AVX2: one instruction multiplies 32 quantised values, others sum them.
 #include "kernels/packed.h"
 
 #if defined(__x86_64__)
@@ -8,23 +8,23 @@
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 #define INLINE TARGET static inline __attribute__((always_inline))
 
-// Has the value as it is now: otherwise gcc first makes all products of a sum, which no longer fit into
-// registers.
+// Forces the value to be computed here: gcc would first compute all products of a sum, which do not fit into
+// the registers.
 #define SETTLE(value) __asm__("" : "+x"(value))
 
 enum {
-    AHEAD = 12288,             // bytes; where memory is far, the second-level cache has to be filled early
-    TILE = 4,                  // rows whose sums fit into registers, with two vectors each
-    QUARTERS = RRT__BLOCK / 4, // of a block: 4 inputs of 16 outputs
-    HALF = RRT__GROUP / 2,     // outputs of a vector
-    STRIDE = 4 * RRT__GROUP,   // from one quarter's quantised values to the next
+    AHEAD = 12288,             // bytes of prefetch: slow memory needs the second-level cache filled early
+    TILE = 4,                  // rows whose sums, two vectors each, fit into registers
+    QUARTERS = RRT__BLOCK / 4, // per block: 4 inputs of 16 outputs
+    HALF = RRT__GROUP / 2,     // outputs per vector
+    STRIDE = 4 * RRT__GROUP,   // bytes between the quantised values of quarters
 };
 
-// A group of outputs, and where up to TILE rows of x stand.
+// A group of outputs, and up to TILE rows of x.
 typedef struct strip {
     const unsigned char *scales, *quants;
-    rrt__quantised x; // from the first row on
-    bool is_first;    // of those that read these weights
+    rrt__quantised x; // starting at the first row
+    bool is_first;    // the first strip that reads these weights
 } strip;
 
 INLINE __m256i load(const unsigned char *at)
@@ -32,7 +32,7 @@ INLINE __m256i load(const unsigned char *at)
     return _mm256_load_si256((const __m256i *)at);
 }
 
-// Bits 4 and 5 of the quantised values of quarter c, where 6-bit quantised values keep them.
+// Bits 4 and 5 of the quantised values of quarter c, from the upper bits of 6-bit values.
 INLINE __m256i upper_bits(const unsigned char *quants, int c)
 {
     __m256i top = load(quants + (4 + c / 4) * STRIDE);
@@ -52,7 +52,7 @@ INLINE __m256i upper_bits(const unsigned char *quants, int c)
     return _mm256_and_si256(top, _mm256_set1_epi8(0x30));
 }
 
-// Bit 4, where 5-bit quantised values keep it.
+// Bit 4, from the fifth bits of 5-bit values.
 INLINE __m256i fifth_bit(const unsigned char *quants, int c)
 {
     __m256i top = load(quants + 4 * STRIDE);
@@ -60,7 +60,7 @@ INLINE __m256i fifth_bit(const unsigned char *quants, int c)
     return _mm256_and_si256(top, _mm256_set1_epi8(0x10));
 }
 
-// Quarter c of 8 outputs. 8-bit quantised values come out signed, less their zero; others unsigned.
+// Quarter c of 8 outputs. 8-bit quantised values become signed, minus their zero; others are unsigned.
 INLINE __m256i unpack(const unsigned char *quants, int c, rrt__storage storage)
 {
     if (storage == RRT__STORAGE_Q8_0)
@@ -77,7 +77,7 @@ INLINE __m256i unpack(const unsigned char *quants, int c, rrt__storage storage)
     }
 }
 
-// Of four inputs, in pairs of 16 bits.
+// Products of four inputs, summed in pairs of 16 bits.
 INLINE __m256i multiply(__m256i w, const int8_t *x, rrt__storage storage)
 {
     int32_t bytes;
@@ -90,8 +90,8 @@ INLINE __m256i multiply(__m256i w, const int8_t *x, rrt__storage storage)
 // The scales of a block's 16 outputs.
 typedef struct block_scales {
     __m256 scale[2], minimum[2];
-    __m256i halves[2][2]; // of Q6_K: of the first and last 16 inputs, each twice in 16 bits
-    __m256i both[2];      // the two beside each other
+    __m256i halves[2][2]; // Q6_K: of the first and last 16 inputs, each twice in 16 bits
+    __m256i both[2];      // both interleaved
 } block_scales;
 
 INLINE __m256 to_floats(const unsigned char *halves)
@@ -132,9 +132,9 @@ INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
     return found;
 }
 
-// Σ of block b, per row and output; of Q6_K, times its scales. How many products of quantised values 16 bits hold: a
-// pair of 8-bit ones (2 · 128 · 127), two pairs of 6-bit ones (4 · 63 · 127), four of 5-bit ones (8 · 31 ·
-// 127), and a block's 4-bit ones (16 · 15 · 127).
+// Σ of block b, per row and output; for Q6_K, times its scales. 16 bits hold a pair of products of 8-bit
+// quantised values (2 · 128 · 127), two pairs of 6-bit ones (4 · 63 · 127), four pairs of 5-bit ones (8 · 31
+// · 127), and a block's 4-bit ones (16 · 15 · 127).
 INLINE void dot(__m256i sums[TILE][2], const strip *s, size_t b, const block_scales *scales,
                 rrt__storage storage, int rows)
 {
@@ -168,7 +168,7 @@ INLINE void prefetch(const unsigned char *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + i, _MM_HINT_T1);
 }
 
-// What the quantised values' zero adds to Σ, for a row's block and 8 outputs.
+// The part of Σ that comes from the quantised values' zero, for a row's block and 8 outputs.
 INLINE __m256i zero_sum(const rrt__quantised *x, size_t at, const block_scales *scales, int h,
                         rrt__storage storage)
 {
@@ -179,7 +179,7 @@ INLINE __m256i zero_sum(const rrt__quantised *x, size_t at, const block_scales *
     return _mm256_slli_epi32(_mm256_madd_epi16(_mm256_set1_epi32(both), scales->both[h]), zero_log2);
 }
 
-// 16 outputs of `rows` rows, which a compiler knows.
+// 16 outputs of `rows` rows; rows is a constant.
 INLINE void multiply_tile(__m256 out[TILE][2], strip s, rrt__storage storage, int rows)
 {
     const bool has_minimum = rrt__storage_has_minimum(storage), is_signed = storage == RRT__STORAGE_Q8_0;

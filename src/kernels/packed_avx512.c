@@ -10,14 +10,14 @@
 
 enum {
     MAX_ROWS = 16,
-    AHEAD = 12288,             // bytes; where memory is far, the second-level cache has to be filled early
-    QUARTERS = RRT__BLOCK / 4, // vectors of a block: 16 outputs x 4 inputs each
+    AHEAD = 12288,             // bytes of prefetch: slow memory needs the second-level cache filled early
+    QUARTERS = RRT__BLOCK / 4, // vectors per block: 16 outputs x 4 inputs each
 };
 
-// A group of outputs, and where rows of x stand.
+// A group of outputs, and rows of x.
 typedef struct strip {
     const unsigned char *scales, *quants;
-    rrt__quantised x; // from the first row on
+    rrt__quantised x; // starting at the first row
 } strip;
 
 INLINE void unpack(__m512i w[QUARTERS], const unsigned char *quants, rrt__storage storage)
@@ -64,7 +64,7 @@ INLINE __m512 to_floats(const unsigned char *halves)
 // The scales of a block's 16 outputs.
 typedef struct block_scales {
     __m512 scale, minimum;
-    __m512 parts[2]; // of Q6_K: of the first and last 16 inputs
+    __m512 parts[2]; // Q6_K: of the first and last 16 inputs
 } block_scales;
 
 INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
@@ -86,8 +86,8 @@ INLINE block_scales find_scales(const strip *s, size_t b, rrt__storage storage)
     return found;
 }
 
-// Σ of a row's block for each output, the quantised values' zero taken off; of Q6_K, times its scales. Two chains of
-// sums, so that neither waits for the other.
+// Σ of a row's block for each output, minus the quantised values' zero; for Q6_K, times its scales. Two
+// chains of sums, so that neither waits for the other.
 INLINE __m512 dot(const __m512i w[QUARTERS], const rrt__quantised *x, size_t at, const block_scales *scales,
                   rrt__storage storage)
 {
@@ -101,7 +101,7 @@ INLINE __m512 dot(const __m512i w[QUARTERS], const rrt__quantised *x, size_t at,
             for (int c = 4 * i; c < 4 * i + 4; c++)
                 sums[i] = _mm512_dpbusd_epi32(sums[i], w[c], broadcast(quants + 4 * c));
         }
-        // Below 2^24, so that it is exact.
+        // Below 2^24, so exact.
         __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[0]), scales->parts[0]);
         return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[1]), scales->parts[1], first);
     }
@@ -117,7 +117,7 @@ INLINE void prefetch(const unsigned char *at, size_t bytes)
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)at + i, _MM_HINT_T1);
 }
 
-// 16 outputs of `rows` rows, which a compiler knows.
+// 16 outputs of `rows` rows; rows is a constant.
 INLINE void multiply_tile(__m512 *totals, strip s, rrt__storage storage, const int rows)
 {
     const bool has_minimum = rrt__storage_has_minimum(storage);
@@ -146,7 +146,7 @@ INLINE void multiply_tile(__m512 *totals, strip s, rrt__storage storage, const i
     for (int r = 0; r < rows; r++) totals[r] = sums[r];
 }
 
-// Sizes of tiles: 16 totals and 8 vectors of quantised values still fit the registers.
+// Tile sizes: 16 totals and 8 vectors of quantised values just fit into the registers.
 #define TILE(ROWS, STORAGE)                                                                                  \
     case ROWS:                                                                                               \
         multiply_tile(totals, s, STORAGE, ROWS);                                                             \

@@ -1,13 +1,13 @@
-// Products with matrices that are not quantised, in f32: 16-bit weights become f32 on the way, which is
-// exact, and rows of x stay what they are. A result is one chain of fused multiply-adds along the inputs,
-// first to last: the same bits whatever the instruction set, the batch or the number of threads.
+// Products with unquantised matrices, in f32: 16-bit weights are widened to f32, which is exact, and rows of
+// x stay unchanged. A result is one chain of fused multiply-adds along the inputs, first to last: the same
+// bits whatever the instruction set, the batch or the number of threads.
 #ifndef RRT__PLAIN_H
 #define RRT__PLAIN_H
 
 #include "kernels/linear.h"
 
-// y[rows, out] = x · Wᵀ, or +=, for the groups [begin, end) of outputs: what a kernel table has as
-// `multiply_plain`. x: [rows, in].
+// y[rows, out] = x · Wᵀ, or +=, for the groups [begin, end) of outputs: type of `multiply_plain` in a kernel
+// table. x: [rows, in].
 typedef void rrt__plain_multiply(float *y, const rrt__linear *w, const float *x, size_t rows, size_t begin,
                                  size_t end, bool accumulate);
 

@@ -1,26 +1,26 @@
-// Products with matrices that are not quantised. Compiled once per instruction set to the same bits: outputs
-// are the lanes of vectors.
+// Products with unquantised matrices. Compiled once per instruction set with the same bits: outputs are the
+// lanes of vectors.
 #include "kernels/line.h"
 #include "kernels/plain.h"
 #include "kernels/vector.h"
 
 enum {
-    WIDTH = RRT__GROUP, // a line
-    DEPTH = 256,        // inputs at a time: 16 KiB of a group, which stay in the first-level cache
+    WIDTH = RRT__GROUP, // one line
+    DEPTH = 256,        // inputs at a time: 16 KiB of a group stay in the first-level cache
     TILE = 6,           // rows whose sums fit into registers with one group
     FEW = 3,            // the same with two groups
-    STREAMS = 4,        // groups at a time for one row, so that no sum waits for the last
+    STREAMS = 4,        // groups at a time for one row, so that no sum waits for the previous one
 };
 
-// A copy for each shape of tile keeps its sums in registers. Without vectors they are in memory anyway, and
-// the copies would only be long to compile.
+// With a copy for each shape of tile, the sums stay in registers. Without vectors they are in memory anyway,
+// and the copies would only slow compilation.
 #if defined(__AVX2__)
 #define SHAPED RRT__INLINE
 #else
 #define SHAPED static __attribute__((noinline))
 #endif
 
-// Where groups' weights stand, and from one group to the next; of F32, which has none, 16 rows.
+// The weights of groups, and the distance between groups; of F32, which has no groups, 16 rows.
 typedef struct groups {
     const unsigned char *at;
     size_t stride; // bytes
@@ -45,11 +45,11 @@ RRT__INLINE rrt__line load_weights(groups w, size_t group, size_t k)
     }
 }
 
-// Where the sums of a tile stand in y, of which so many lanes are outputs.
+// The sums of a tile in y, and how many of its lanes are outputs.
 typedef struct target {
     float *y;
     size_t stride, outputs;
-    bool begins; // from zero
+    bool begins; // start at zero
 } target;
 
 RRT__INLINE rrt__line load_sums(target to, size_t row, size_t output)
@@ -74,7 +74,7 @@ RRT__INLINE void store_sums(target to, size_t row, size_t output, rrt__line sums
     memcpy(y, some, (to.outputs - output) * sizeof *some);
 }
 
-// Adds what `depth` inputs give: rows of x with some groups.
+// Adds the products of `depth` inputs: rows of x with some groups.
 SHAPED void run_tile(target to, const float *x, size_t in, groups w, size_t depth, int rows, int n_groups)
 {
     rrt__line sums[TILE > 2 * FEW ? TILE : 2 * FEW] = {0};
@@ -94,7 +94,7 @@ SHAPED void run_tile(target to, const float *x, size_t in, groups w, size_t dept
         store_sums(to, (size_t)(i / n_groups), (size_t)(i % n_groups) * WIDTH, sums[i]);
 }
 
-// Up to FEW rows with some groups, which a compiler knows.
+// Up to FEW rows with n_groups groups, a constant.
 SHAPED void run_few(target to, const float *x, size_t in, groups w, size_t depth, size_t rows, int n_groups)
 {
     if (rows == 1)
@@ -105,7 +105,7 @@ SHAPED void run_few(target to, const float *x, size_t in, groups w, size_t depth
         run_tile(to, x, in, w, depth, FEW, n_groups);
 }
 
-// Up to 2 · FEW rows, in two halves where they are more than FEW.
+// Up to 2 · FEW rows; more than FEW in two halves.
 SHAPED void run_halves(target to, const float *x, size_t in, groups w, size_t rows, int n_groups)
 {
     size_t half = rows > FEW ? (rows + 1) / 2 : rows;
@@ -115,7 +115,7 @@ SHAPED void run_halves(target to, const float *x, size_t in, groups w, size_t ro
 }
 
 #if defined(__AVX2__)
-enum { TURN = 8 }; // inputs and outputs that are turned in registers
+enum { TURN = 8 }; // block of inputs and outputs that is transposed in registers
 
 // group[k · WIDTH + r] = value k of row r, for 8 of both.
 RRT__INLINE void turn(float *group, const float *rows, size_t stride)
@@ -161,7 +161,7 @@ static void turn_group(float *group, const float *rows, size_t stride, size_t co
         for (size_t k = 0; k < depth; k++) group[k * WIDTH + r] = rows[r * stride + k];
 }
 
-// The weights of one group for inputs [k, k + depth), as f32 beside each other: where they lie, or in block.
+// The weights of one group for inputs [k, k + depth), as adjacent f32: in place, or widened into block.
 RRT__INLINE groups widen(float *block, groups w, size_t in, size_t k, size_t depth, size_t outputs)
 {
     const groups at = {w.at + k * WIDTH * value_bytes(w.storage), 0, w.storage};
@@ -189,7 +189,7 @@ SHAPED void run_many(target to, const float *x, size_t in, groups w, size_t rows
     }
 }
 
-// F32 has to be turned, and is so once for all rows.
+// Transposes each F32 group once for all rows.
 SHAPED void run_groups(target to, const float *x, size_t in, groups w, size_t rows)
 {
     const size_t at_once = rows == 1 ? STREAMS : 2;

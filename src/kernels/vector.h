@@ -1,4 +1,4 @@
-// What the sources that are compiled once per instruction set (RRT__VARIANT=reference|avx2|avx512) share.
+// Shared by the sources that are compiled once per instruction set (RRT__VARIANT=reference|avx2|avx512).
 #ifndef RRT__VECTOR_H
 #define RRT__VECTOR_H
 
@@ -14,8 +14,8 @@
 #define RRT__VARIANT_NAME(prefix) RRT__PASTE(prefix, RRT__VARIANT)
 #define RRT__VARIANT_STRING RRT__STRING(RRT__VARIANT)
 
-// Sums over a vocabulary go in float within blocks of 1024 and in double between them: 49,152 logits keep
-// their seventh digit.
+// Sums over a vocabulary are float within blocks of 1024 and double between blocks: with 49,152 logits the
+// seventh digit is still right.
 enum { BLOCK = 1024 };
 
 // Sums run in lanes, so that vectors of any width add in the same order (kernels.h).
@@ -34,8 +34,8 @@ static inline float fast_exp(float x)
 {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.3f ? -87.3f : x;
-    const float rounder = 12582912.0f;             // 1.5 · 2^23: adding it leaves no room for a fraction
-    float rounded = fmaf(x, 1.44269504f, rounder); // n stands in its last bits
+    const float rounder = 12582912.0f;             // 1.5 · 2^23: adding it leaves no fraction bits
+    float rounded = fmaf(x, 1.44269504f, rounder); // n is in its last bits
     float n = rounded - rounder;
     float r = fmaf(n, -1.42860677e-6f, fmaf(n, -0.693145752f, x));
     float p = 1.38888889e-3f;
@@ -45,15 +45,15 @@ static inline float fast_exp(float x)
     p = fmaf(p, r, 0.5f);
     p = fmaf(p, r, 1.0f);
     p = fmaf(p, r, 1.0f);
-    uint32_t bits; // unsigned, and no conversion to int: defined for NaN too, which p carries on
+    uint32_t bits; // unsigned without conversion to int: defined for NaN, too, which p passes on
     float power;
     memcpy(&bits, &rounded, sizeof bits);
-    bits = (bits + 127) << 23; // the bits of rounder itself are shifted out
+    bits = (bits + 127) << 23; // shifts out the bits of rounder itself
     memcpy(&power, &bits, sizeof power);
     return p * power;
 }
 
-// Where |x| is small, from its series: 1 - 2 / (e^2x + 1) would lose its digits there.
+// For small |x| from its series: 1 - 2 / (e^2x + 1) would lose precision there.
 static inline float fast_tanh(float x)
 {
     float square = x * x;
@@ -89,7 +89,7 @@ static inline void cap_softly(float *restrict x, float cap, size_t count)
     for (size_t i = 0; i < count; i++) x[i] = cap * fast_tanh(x[i] * inverse);
 }
 
-// x becomes exp(x - its greatest value); returns that value, and the sum in *total.
+// x becomes exp(x - max x); returns max x, and the sum in *total.
 static inline float exponentials(float *restrict x, size_t count, float *total)
 {
     float largest = greatest(x, count);
