@@ -1,8 +1,8 @@
-// Measuring a model: perplexity on a text, how far it is from another model, and questions.
+// Evaluation of a model: perplexity on a text, distance to another model, and zero-shot tasks.
 //
-// For the first two the text's ids are cut into windows of `context` tokens, end to end, without overlap.
-// Where the model's tokenizer adds BOS, each window starts with it. Tokens 2 … context of a window are
-// scored, each given those before it. A last shorter window is dropped, unless it is the only one.
+// For the first two, the text's ids are cut into windows of `context` tokens without overlap. If the model's
+// tokenizer adds BOS, each window starts with it. Tokens 2 … context of a window are scored, each given those
+// before it. A last, shorter window is dropped, unless it is the only one.
 #ifndef RRT_EVAL_H
 #define RRT_EVAL_H
 
@@ -18,11 +18,11 @@ extern "C" {
 typedef struct rrt_eval_options {
     int threads;       // 0: one per core
     int loops;         // of the model; 0: all
-    size_t context;    // tokens per window, at least 2; 0: 512, or what the model can see if that is less
-    size_t max_tokens; // of the text to read, BOS not counted; 0: all
+    size_t context;    // tokens per window, at least 2; 0: 512, or the model's context if that is less
+    size_t max_tokens; // max tokens of the text, without BOS; 0: all
     const rrt_progress *progress;
-    // Keys and values of the model as they are while it decodes: "f16" or "f32", as in rrt_session_options.
-    // NULL: windows run whole, which keeps none; where tokens leave by a rule, f16.
+    // Use keys and values as in decoding: "f16" or "f32", as in rrt_session_options. NULL: whole windows
+    // without stored keys and values; with an exit rule, f16.
     const char *kv_type;
 } rrt_eval_options;
 
@@ -42,8 +42,8 @@ typedef struct rrt_eval_kl_result {
     uint64_t tokens;         // scored
 } rrt_eval_kl_result;
 
-// The teacher runs all its loops. Both models have to have the same tokens (MISMATCH). Where one's embedding
-// has rows to spare, kl and top1_agreement are over the rows that both have.
+// The teacher runs all its loops. Both models must have the same tokens (MISMATCH). If the embeddings differ
+// in padding, kl and top1_agreement are over the rows that both have.
 RRT_API rrt_status rrt_eval_kl(const rrt_model *model, const rrt_model *teacher, const int32_t *ids,
                                size_t count, const rrt_eval_options *options, rrt_eval_kl_result *result,
                                rrt_error *err);
@@ -56,17 +56,17 @@ RRT_API rrt_status rrt_eval_kl_each(const rrt_model *const *models, int n_models
 
 // One of the model's exits: after n loops, then coda, norm, head.
 typedef struct rrt_eval_exit {
-    double ppl, agreement; // if all tokens leave here: perplexity, and how often the most likely token is the
-                           // last exit's
-    double share, oracle_share; // of tokens that leave here by the rule; by the oracle, at the first exit
-                                // whose most likely token is the last one's
+    double ppl, agreement; // if all tokens exit here: perplexity, and share of tokens whose most likely token
+                           // is the last exit's
+    double share, oracle_share; // share of tokens that exit here by the rule; by the oracle: at the first
+                                // exit whose most likely token is the last one's
 } rrt_eval_exit;
 
-// What a rule would do with another threshold: each token as if all tokens left where it does, whatever the
-// K/V policy.
+// The rule with another threshold, approximately: each token as if all tokens exited where it does, whatever
+// the K/V policy.
 typedef struct rrt_eval_exits_point {
     double threshold, agreement, mean_loops, ppl;
-    double agreement_bound; // what agreement is at least, with 95 % confidence (Wilson's one-sided bound)
+    double agreement_bound; // lower bound of the agreement with 95 % confidence (Wilson, one-sided)
 } rrt_eval_exits_point;
 
 enum { RRT_EVAL_EXITS_POINTS = 21, RRT_EVAL_EXITS_WANTED = 3 };
@@ -77,16 +77,16 @@ typedef struct rrt_eval_exits_result {
     double mean_loops, oracle_mean_loops; // per token
     double ppl, agreement; // by the rule: perplexity, and agreement with the model that runs all loops
     uint64_t tokens;       // scored
-    int n_points;          // 0 where the rule has no threshold
+    int n_points;          // 0 if the rule has no threshold
     rrt_eval_exits_point points[RRT_EVAL_EXITS_POINTS];
-    // The threshold by which most tokens leave while the bound is at least 90, 95, 99 %; NaN where none does.
-    // Only with points.
+    // The threshold with the most exits whose bound is at least 90, 95, 99 %; NaN if there is none. Only
+    // with points.
     rrt_eval_exits_point calibrated[RRT_EVAL_EXITS_WANTED];
 } rrt_eval_exits_result;
 
-// What the model's exits say, and where tokens leave by a rule. The rule's tokens are decoded one by one, as
-// a session would: what a token's attention sees of those before it is what their exits left. exits NULL: no
-// token leaves. options->loops is not used. ARGUMENT for a rule or policy that is not known, UNSUPPORTED for
+// Measures the model's exits, and where tokens exit by a rule. The rule's tokens are decoded one by one, as
+// in a session: a token's attention reads the keys and values that earlier tokens' exits left. exits NULL:
+// no token exits early. options->loops is not used. ARGUMENT for an unknown rule or policy, UNSUPPORTED for
 // one that the model cannot follow. Free the result with rrt_eval_exits_free; after a failure there is
 // nothing to free.
 RRT_API rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t count,
@@ -94,57 +94,57 @@ RRT_API rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, si
                                   rrt_eval_exits_result *result, rrt_error *err);
 RRT_API void rrt_eval_exits_free(rrt_eval_exits_result *result);
 
-// --- questions: zero-shot tasks by the rules of EleutherAI's lm-evaluation-harness, sample by sample
+// --- zero-shot tasks by the rules of EleutherAI's lm-evaluation-harness, sample by sample
 //
 // An answer is scored by ln p of its tokens after the question's context. Context and answer are encoded
-// together, and cut after as many tokens as the context has when it is encoded on its own; spaces at its end
-// go to the answer. BOS comes first where the tokenizer adds it; a text that the model cannot see whole loses
-// tokens on the left.
+// together and split after the number of tokens of the context alone; spaces at the context's end belong to
+// the answer. BOS comes first if the tokenizer adds it; a text longer than the model's context loses tokens
+// on the left.
 
-// The tasks' names by index, from 0 on: lambada_openai, hellaswag, piqa, winogrande, arc_easy, arc_challenge,
-// openbookqa. NULL behind the last.
+// The tasks' names by index, from 0: lambada_openai, hellaswag, piqa, winogrande, arc_easy, arc_challenge,
+// openbookqa. NULL after the last.
 RRT_API const char *rrt_task_name(size_t index);
 
 typedef struct rrt_task_answer {
     double log_likelihood; // ln p of all its tokens, in nats
-    size_t characters;     // of the choice, without the space before it: what acc_norm divides by
+    size_t characters;     // of the choice, without the space before it: acc_norm divides by it
     bool is_greedy;        // each of its tokens was the most likely one
 } rrt_task_answer;
 
-// One question with what was found.
+// One question with its result.
 typedef struct rrt_task_sample {
     const char *task;
-    size_t index;                   // in its file, from 0 on
+    size_t index;                   // in its file, from 0
     const rrt_task_answer *answers; // [n_answers]
-    size_t n_answers, gold;         // gold: which of them is right
-    int acc, acc_norm;              // 1 or 0; a task without acc_norm has 0 there
+    size_t n_answers, gold;         // gold: the right answer
+    int acc, acc_norm;              // 1 or 0; acc_norm is 0 for a task without it
 } rrt_task_sample;
 
 typedef struct rrt_task_options {
     int threads;  // 0: one per core
     int loops;    // of the model; 0: all
-    size_t limit; // ask only the first questions; 0: all
+    size_t limit; // use only the first questions; 0: all
     const rrt_progress *progress;
-    void (*report)(void *user, const rrt_task_sample *sample); // each question, in order; NULL: none
+    void (*report)(void *user, const rrt_task_sample *sample); // per question, in order; NULL: none
     void *user;
     const char *kv_type; // as in rrt_session_options
 } rrt_task_options;
 
-// NAN stands where a task has no such figure, and for errors of fewer than two questions.
+// NAN if a task has no such figure, and for errors of fewer than two questions.
 typedef struct rrt_task_result {
     uint64_t n;        // questions
     double acc;        // share of right answers: the most likely one, or (lambada) the greedy one
     double acc_norm;   // the same by ln p per character
     double perplexity; // lambada: exp(-mean ln p of the answer)
-    double score;      // what an average over tasks takes (paper App. E): acc_norm, or acc where none is
+    double score;      // for an average over tasks (paper App. E): acc_norm, or acc without it
     double acc_stderr; // standard errors of the means, from the samples' deviation (n - 1)
     double acc_norm_stderr;
     double perplexity_stderr; // perplexity · standard error of the mean ln p; the harness bootstraps it
 } rrt_task_result;
 
-// Asks the questions in `folder`/`task`.jsonl (docs/FORMATS.md). ARGUMENT if there is no task of that name,
-// UNSUPPORTED if the model has no tokenizer; FORMAT with file and line if a line is no question, NUMERIC if
-// the model's output is not finite.
+// Evaluates the questions in `folder`/`task`.jsonl (docs/FORMATS.md). ARGUMENT for an unknown task,
+// UNSUPPORTED if the model has no tokenizer; FORMAT with file and line if a line is not a question, NUMERIC
+// if the model's output is not finite.
 RRT_API rrt_status rrt_eval_task(const rrt_model *model, const char *task, const char *folder,
                                  const rrt_task_options *options, rrt_task_result *result, rrt_error *err);
 

@@ -1,4 +1,5 @@
-// rrt: Relaxed Recursive Transformers (Bae et al., ICLR 2025) in C. This header is all of the public API.
+// rrt: Relaxed Recursive Transformers (Bae et al., ICLR 2025) in C. This header includes all of the
+// public API.
 #ifndef RRT_H
 #define RRT_H
 

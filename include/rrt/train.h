@@ -1,4 +1,4 @@
-// Training: a teacher logits cache.
+// Training, and the teacher logits cache.
 #ifndef RRT_TRAIN_H
 #define RRT_TRAIN_H
 
@@ -12,17 +12,17 @@ extern "C" {
 #endif
 
 typedef struct rrt_teach_options {
-    size_t context;    // tokens per window, at least 2; 0: 512, or what the model can see if that is less
-    size_t top;        // answers per token; 0: 64, or the vocabulary if that is less
-    size_t max_tokens; // of the text to answer, in whole windows; 0: all
-    int threads;       // 0: one per core
-    bool overwrite;    // replace a store that is there
+    size_t context;           // tokens per window, at least 2; 0: 512, or the model's context if that is less
+    size_t top;               // most likely tokens per position; 0: 64, or the vocabulary if that is less
+    size_t max_tokens;        // max tokens of the text, in whole windows; 0: all
+    int threads;              // 0: one per core
+    bool overwrite;           // replace an existing store
     const char *teacher_name; // kept in the store; may be NULL
     const rrt_progress *progress;
 } rrt_teach_options;
 
 typedef struct rrt_teach_result {
-    uint64_t tokens; // answered
+    uint64_t tokens; // positions written
     uint64_t bytes;  // of the store
 } rrt_teach_result;
 
@@ -39,7 +39,7 @@ RRT_API rrt_status rrt_teach(const rrt_model *teacher, const char *const *files,
 // Whether a folder holds a teacher logits cache.
 RRT_API bool rrt_store_exists(const char *folder);
 
-// How far the student is from the teacher (paper §3.6, appendix I).
+// Divergence of the student from the teacher (paper §3.6, appendix I).
 typedef enum rrt_divergence {
     RRT_DIVERGENCE_FORWARD_KL,
     RRT_DIVERGENCE_REVERSE_KL,
@@ -47,12 +47,11 @@ typedef enum rrt_divergence {
     RRT_DIVERGENCE_TOTAL_VARIATION,
 } rrt_divergence;
 
-// The losses of the exits at loop boundaries: after n of B loops, coda, norm and head give an answer too,
-// which is the one of `rrt logits --loops n` (paper §2.4, App. E, Table J.1). Each has the main loss, times a
-// weight.
+// The losses of the exits at loop boundaries: the output after n of B loops, coda, norm and head, as in `rrt
+// logits --loops n` (paper §2.4, App. E, Table J.1). Each exit has the main loss, times a weight.
 typedef enum rrt_exit_loss {
     RRT_EXIT_LOSS_NONE,       // only the last exit is trained
-    RRT_EXIT_LOSS_AGGRESSIVE, // the last exit 1, each one before it exit_weight
+    RRT_EXIT_LOSS_AGGRESSIVE, // the last exit 1, each earlier one exit_weight
     RRT_EXIT_LOSS_WEIGHTED,   // exit n: n / (1 + 2 + … + B)
 } rrt_exit_loss;
 
@@ -61,74 +60,74 @@ typedef enum rrt_optimizer_kind {
     RRT_OPTIMIZER_MUON, // Muon for the matrices of layers and LoRA, AdamW for the rest
 } rrt_optimizer_kind;
 
-// What one step did.
+// The result of one step.
 typedef struct rrt_train_step {
     uint64_t step, tokens;            // so far
-    double loss;                      // of this step, in nats per token: all exits with their weights, and
-                                      // gates; of hidden-state distillation: the squared error of hidden states,
-                                      // relative to their square
-    double cross_entropy, divergence; // the last exit's parts of it, before their weights
+    double loss;                      // of this step, in nats per token: weighted sum over all exits, and
+                                      // gates; for hidden-state distillation: the squared error of hidden
+                                      // states, relative to their square
+    double cross_entropy, divergence; // of the last exit, unweighted
     double learning_rate;
     double norm; // of the gradient, before clipping; without gates, which are not clipped
     double tokens_per_s;
-    const char *event; // NULL, or what made the run go back to a checkpoint
+    const char *event; // NULL, or why the run went back to a checkpoint
 } rrt_train_step;
 
-// Begin with rrt_train_defaults(), whose numbers are named here. Sizes of 0 are chosen.
+// Start from rrt_train_defaults(), whose values are given here. Sizes of 0 mean the default named.
 typedef struct rrt_train_options {
-    // What is learnt.
-    const char *const *files; // text as for rrt_teach; none where store is given
+    // Data and losses.
+    const char *const *files; // text as for rrt_teach; none if store is given
     size_t n_files;
-    const rrt_model *teacher; // its outputs are learnt, computed on the way; NULL: none
-    const char *store;        // or a teacher logits cache that rrt_teach wrote: with their text
+    const rrt_model *teacher; // for distillation, run during training; NULL: none
+    const char *store;        // or a teacher logits cache of rrt_teach, with its text
     rrt_divergence divergence;
-    double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence, where there is a teacher; 1
+    double kd_weight;      // loss = (1 - w) · cross-entropy + w · divergence, with a teacher; 1
     double kd_temperature; // 1
 
-    rrt_exit_loss exit_loss; // the model has to have a loop boundary, unless it is NONE
-    double exit_weight;      // of aggressive; 0.1 (the paper's choice)
-    bool exit_kd;            // exits before the last learn the last one's output, by forward KL at
-                             // kd_temperature, instead of the main loss; no gradient goes into that output
+    rrt_exit_loss exit_loss; // needs a loop boundary, unless it is NONE
+    double exit_weight;      // for aggressive; 0.1 (the paper's choice)
+    bool exit_kd;            // distil the exits before the last from the last one's output, by forward KL at
+                             // kd_temperature, instead of the main loss; no gradient flows into that output
 
-    bool gates; // train the gates at loop boundaries, which the model gets if it has none: the probability
-                // that the last exit finds the same token most likely, by binary cross-entropy; no gradient
-                // goes on into the model. Where all else is frozen, there is no backward pass at all
+    bool gates; // train the gates at loop boundaries, which are added if the model has none, to predict
+                // whether the last exit finds the same token most likely; binary cross-entropy; no gradient
+                // flows into the model. If all else is frozen, there is no backward pass
 
-    bool share_kv; // from here on all loops read the first one's keys and values: a property of the model,
-                   // kept with it. LoRA of k and v in later loops is dropped
+    bool share_kv; // make all loops read the first loop's keys and values: saved with the model. LoRA of k
+                   // and v in later loops is dropped
 
-    uint64_t match_tokens; // first so many tokens of hidden-state distillation: each depth is trained to do with the
-                           // teacher's hidden state what the teacher does with it
+    uint64_t match_tokens; // hidden-state distillation for this many tokens first: each depth learns the
+                           // teacher's next hidden state from the teacher's current one
 
-    // How long: until the first of these is reached; one has to be given.
+    // Length of the run: it ends at the first limit reached; at least one is required.
     uint64_t tokens;
-    double minutes; // of training, those before a resumption included
+    double minutes; // of training, before and after a resumption
 
     // The steps.
-    size_t context;   // tokens of a sequence; 0: 512, or what the model can see if that is less
+    size_t context;   // tokens of a sequence; 0: 512, or the model's context if that is less
     size_t batch;     // sequences per step; 0: 4
-    size_t at_a_time; // sequences whose activations are held at once, a divisor of batch; 0: batch
+    size_t at_a_time; // sequences whose activations are in memory at once, a divisor of batch; 0: batch
     bool bf16;        // round the factors of matrix products to bfloat16, sums in f32 (mixed precision):
-                      // faster where the processor has AVX-512 BF16, nothing elsewhere
-    bool recompute;   // hold less: make activations again in the backward pass
+                      // faster with AVX-512 BF16, no effect elsewhere
+    bool recompute;   // save memory: compute activations again in the backward pass
     rrt_optimizer_kind optimizer;
-    double learning_rate; // greatest; 3e-4
-    double warmup;        // share of the run over which it rises; 0.05
-    double min_rate;      // where the cosine ends, as a share of the greatest; 0.1
+    double learning_rate; // max; 3e-4
+    double warmup;        // fraction of the run over which it rises; 0.05
+    double min_rate;      // final rate of the cosine, as a fraction of the max; 0.1
     double weight_decay;  // of matrices; 0.1
-    double clip;          // greatest norm of the gradient, 0: any; 1
-    // Learning rates of the parameters of one kind, as a factor; 0: frozen; 1.
+    double clip;          // max norm of the gradient, 0: no clipping; 1
+    // Factors of the learning rate by kind of parameter; 0: frozen; default: 1.
     double rate_shared, rate_lora, rate_norm, rate_embedding;
     double rate_gate; // 10
 
     // The run.
     int threads;                  // 0: one per core
     uint64_t seed;                // of the order of the text
-    bool resume;                  // go on from the last checkpoint, if there is one
-    bool overwrite;               // replace a finished or broken-off run
+    bool resume;                  // continue from the last checkpoint, if there is one
+    bool overwrite;               // replace a finished or interrupted run
     double checkpoint_minutes;    // 10
-    uint64_t checkpoint_steps;    // also after so many steps; 0: never
-    const rrt_progress *progress; // stage "train"; to stop, it writes a checkpoint first
+    uint64_t checkpoint_steps;    // also after this many steps; 0: never
+    const rrt_progress *progress; // stage "train"; stopping writes a checkpoint first
     void (*report)(void *user, const rrt_train_step *step); // after each step; NULL: none
     void *user;
 } rrt_train_options;
@@ -142,26 +141,25 @@ typedef struct rrt_train_result {
     uint64_t peak_rss_bytes;
 } rrt_train_result;
 
-// Trains a model (paper §3.6) and leaves it, with log and checkpoints, in the folder `out`:
+// Trains a model (paper §3.6) and writes it, with log and checkpoints, into the folder `out`:
 //     config.json, model.safetensors, tokenizer   the trained model, once the run is complete
 //     log.jsonl, log.csv                          a line per step
 //     data/                                       the text as ids
-//     checkpoints/<step>/                         the last one: a model with all that is needed to go on
-//     run.lock                                    locked while a run is at work there
-// A run that cannot begin leaves nothing, and replaces nothing.
-// The same options, data and number of threads give the same bytes, however often the run was broken off and
-// resumed (where `tokens` ends it: a clock is not repeatable). The model's weights are changed.
-// A loss that is not finite or jumps makes the run go back to its last checkpoint and leave out that text;
-// after three times in a row it fails with NUMERIC. CANCELLED after a checkpoint if progress asks to stop.
-// EXISTS if `out` is there and neither resume nor overwrite is set, if it is no run or another run is at work
-// there, or if overwrite would remove what rrt did not write; MISMATCH if a run is resumed with another
-// student, teacher, other options or other text, FORMAT if its checkpoint is damaged; or if teacher and model
-// differ in vocabulary.
+//     checkpoints/<step>/                         the last one: a model with all that is needed to resume
+//     run.lock                                    locked while a run is active
+// A run that cannot begin leaves nothing, and replaces nothing. The same options, data and number of threads
+// give the same bytes, however often the run was interrupted and resumed (if `tokens` ends it: a clock is not
+// repeatable). Changes the model's weights. If a loss is not finite or jumps, the run goes back to its last
+// checkpoint and skips that text; after three times in a row it fails with NUMERIC. CANCELLED after a
+// checkpoint if progress asks to stop. EXISTS if `out` exists and neither resume nor overwrite is set, if it
+// is not a run or another run is active there, or if overwrite would remove files that rrt did not write;
+// MISMATCH if a run is resumed with another student, teacher, other options or other text, or if teacher and
+// model differ in vocabulary; FORMAT if its checkpoint is damaged.
 RRT_API rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
                              rrt_train_result *result, rrt_error *err);
 
-// Writes the curves of runs (folders that rrt_train left) as one HTML page that needs nothing else. EXISTS if
-// path is there and overwrite is 0.
+// Writes the curves of runs (folders of rrt_train) as one self-contained HTML page. EXISTS if path exists and
+// overwrite is 0.
 RRT_API rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, bool overwrite,
                                     rrt_error *err);
 
