@@ -1,5 +1,5 @@
-// Reading an adapter of PEFT: a LoRA on the layers of a base, which layer_replication may repeat. What it
-// would change and we do not handle is refused by name.
+// Reads a PEFT adapter: a LoRA on the layers of a base, which layer_replication may repeat. Refuses, by name,
+// settings that would change the result and are not supported.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ typedef struct adapter {
     rrt_model *model;
 } adapter;
 
-// PEFT itself merges wrongly where layers are repeated: into the one weight that they share.
+// PEFT's own merge is wrong if layers are repeated: it merges all LoRA into the weight that they share.
 static const char merge_hint[] =
     "unless it repeats layers, merge the adapter with PEFT (merge_and_unload) and open the result";
 
@@ -28,7 +28,7 @@ static rrt_status fail_unsupported(rrt_error *err, const char *key)
     return rrt__hint(err, status, "%s", merge_hint);
 }
 
-// What changes how a LoRA is applied.
+// Refuses settings that change how a LoRA is applied.
 static rrt_status check_config(const json_t *config, rrt_error *err)
 {
     static const char *const refused[] = {"use_dora",
@@ -86,7 +86,7 @@ static rrt_status read_replication(const json_t *config, int layers, short depth
                   : rrt__fail(err, RRT_STATUS_FORMAT, "\"layer_replication\" is no list of ranges");
 }
 
-// What a tensor is: part `rest` of the layer at a depth. False for what lies outside the layers.
+// Splits a tensor's name: part `rest` of the layer at a depth. False for tensors outside the layers.
 static bool split_name(const rrt_model *base, const char *name, long *depth, const char **rest)
 {
     const char *const prefixes[] = {RRT__PEFT_PREFIX, base->family->hf.layers};
@@ -101,7 +101,7 @@ static bool split_name(const rrt_model *base, const char *name, long *depth, con
     return *name >= '0' && *name <= '9' && *end == '.';
 }
 
-// Whether rest is "<part>.<suffix>" of one of the parts; which is then *index.
+// Whether rest is "<part>.<suffix>" for one of the parts; sets *index to it.
 static bool is_one_of(const char *rest, const char *const *parts, int count, const char *suffix, int *index)
 {
     for (*index = 0; *index < count; ++*index) {
@@ -130,7 +130,7 @@ static bool has_norms(const rrt_model *base, const rrt__tensor_table *table)
     return false;
 }
 
-// A pattern is a regular expression that ends a module's name after a dot; those are read that are just text.
+// A pattern is a regular expression for the end of a module's name after a dot; only plain text is supported.
 static rrt_status setting_of(const json_t *config, const char *key, const char *patterns_key,
                              const char *module, double *out, rrt_error *err)
 {
@@ -162,7 +162,7 @@ static rrt_status setting_of(const json_t *config, const char *key, const char *
                      GREATEST_SETTING, GREATEST_SETTING);
 }
 
-// The matrix's LoRA and the one before it become one: B₁·A₁ + B₂·A₂ = [B₁ B₂]·[A₁; A₂].
+// Joins the matrix's LoRA and the previous one: B₁·A₁ + B₂·A₂ = [B₁ B₂]·[A₁; A₂].
 static rrt_status join(adapter *a, int depth, int matrix, const rrt__lora *before, rrt_error *err)
 {
     rrt__lora *lora = &a->model->depths[depth].lora[matrix];
@@ -183,7 +183,7 @@ static rrt_status join(adapter *a, int depth, int matrix, const rrt__lora *befor
     return RRT_STATUS_OK;
 }
 
-// PEFT adds scale · B·A: the scale becomes a part of B.
+// PEFT adds scale · B·A: multiplies the scale into B.
 static rrt_status load_lora(adapter *a, const rrt__tensor *tensor, int depth, int matrix, rrt_error *err)
 {
     rrt_model *model = a->model;
@@ -198,7 +198,7 @@ static rrt_status load_lora(adapter *a, const rrt__tensor *tensor, int depth, in
     snprintf(name, sizeof name, RRT__PEFT_PREFIX "%s.lora_B.weight", module);
     const rrt__tensor *b = rrt__tensor_table_find(a->table, name);
     if (!b) return rrt__fail(err, RRT_STATUS_FORMAT, "the tensor '%s' is missing", name + prefix);
-    // A that is as wide as the matrix: what is allocated for it is then really in the file.
+    // A must be as wide as the matrix, so that the file really holds what is allocated for it.
     size_t rank = tensor->n_dims == 2 && tensor->shape[1] == linear->in ? tensor->shape[0] : 0;
     const rrt__lora before = *lora;
     RRT__TRY(rrt__model_add_lora(model, depth, (rrt__matrix)matrix, rank, err));
@@ -252,7 +252,7 @@ static rrt_status load_all(adapter *a, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A plain model has its LoRA in its weights.
+// Merges the LoRA of a plain model into its weights.
 static rrt_status merge_all(rrt_model *model, rrt_error *err)
 {
     for (int i = 0; i < model->plan.n_depths * RRT__MATRIX_COUNT; i++) {

@@ -70,7 +70,7 @@ rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
     return check_scales(s, err);
 }
 
-// A setting that changes the result and has to have this value, because we implement no other.
+// Requires a value for a setting that changes the result: no other value is implemented.
 static rrt_status require_bool(const json_t *json, const char *key, bool expected, rrt_error *err)
 {
     bool value;
@@ -89,7 +89,7 @@ static rrt_status require_string(const json_t *json, const char *key, const char
                      expected);
 }
 
-// null means as many as there are heads; a missing key what the family's class takes.
+// null: as many as heads; a missing key: the default of the family's class.
 static rrt_status read_kv_heads(int64_t *kv_heads, int64_t heads, const rrt__family *family,
                                 const json_t *json, rrt_error *err)
 {
@@ -158,7 +158,7 @@ static rrt_status read_biases(rrt__shape *shape, const rrt__family *family, cons
     return RRT_STATUS_OK;
 }
 
-// Here null is no default: it says that there is none.
+// null is not the default here: it means no cap.
 static rrt_status read_cap(double *cap, double usual, const json_t *json, const char *key, rrt_error *err)
 {
     const json_t *value = json_object_get(json, key);
@@ -189,7 +189,7 @@ static rrt_status read_scales(rrt__shape *shape, const rrt__family *family, cons
             return rrt__fail(err, RRT_STATUS_FORMAT,
                              "\"query_pre_attn_scalar\" is %g: more than 0 is expected", divisor);
         shape->attention_scale = 1 / sqrt(divisor);
-        if (family->absent.attention_cap != 0) // the others' classes have no cap of scores
+        if (family->absent.attention_cap != 0) // only these families' classes have a cap of scores
             RRT__TRY(read_cap(&shape->attention_cap, family->absent.attention_cap, json,
                               "attn_logit_softcapping", err));
         RRT__TRY(read_cap(&shape->logit_cap, family->absent.logit_cap, json, "final_logit_softcapping", err));
@@ -203,7 +203,7 @@ static rrt_status read_scales(rrt__shape *shape, const rrt__family *family, cons
     return RRT_STATUS_OK;
 }
 
-// Weights that another program quantised: codes, scales and zeros under names of their own.
+// Weights that another program quantised: quants, scales and zeros have their own names.
 static rrt_status refuse_quantized(const json_t *json, rrt_error *err)
 {
     const json_t *settings = json_object_get(json, "quantization_config");
@@ -215,8 +215,8 @@ static rrt_status refuse_quantized(const json_t *json, rrt_error *err)
     return rrt__hint(err, status, "take the folder of the unquantised model, or a GGUF file of it");
 }
 
-// What a family's row leaves open, and what it does not and has to be as the row says. Keys that the family's
-// class does not use have no effect in transformers, and none here.
+// Reads settings that the family's row leaves open, and checks the others against the row. Keys that the
+// family's class does not use have no effect in transformers, and none here.
 static rrt_status read_settings(rrt__shape *shape, const rrt__family *family, const json_t *json,
                                 rrt_error *err)
 {
@@ -228,7 +228,8 @@ static rrt_status read_settings(rrt__shape *shape, const rrt__family *family, co
     RRT__TRY(read_activation(family, json, err));
     RRT__TRY(read_biases(shape, family, json, err));
     RRT__TRY(read_scales(shape, family, json, err));
-    if (family->gain_is_one_plus_weight) RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
+    if (family->gain_is_one_plus_weight)
+        RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
     RRT__TRY(require_bool(json, "is_causal", true, err));
     shape->parallel_residual = false;
     if (!family->parallel_residual) return RRT_STATUS_OK;
@@ -276,7 +277,7 @@ static rrt_status read_recursion(rrt__config *config, int layers, const json_t *
     return rrt__norms_parse(&config->norms, norms, err);
 }
 
-// Wrappers of a text model and others (vision) have the text model's settings in an object of their own.
+// Wrappers of a text model and others (vision) keep the text model's settings in an object of their own.
 static rrt_status find_family(const rrt__family **family, const json_t **json, rrt_error *err)
 {
     const char *type;

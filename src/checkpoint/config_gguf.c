@@ -1,5 +1,5 @@
-// The metadata of a GGUF file in our terms. What keys mean, and what holds where they are absent, is as in
-// llama.cpp, which reads some of them for some architectures only.
+// Reads a GGUF file's metadata. The meaning of keys, and their defaults, are those of llama.cpp, which reads
+// some of them for some architectures only.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@ typedef struct reader {
     rrt__shape *shape;
 } reader;
 
-// The key of one of the architecture's settings, "llama.block_count".
+// The full key of one of the architecture's settings, "llama.block_count".
 static const char *key_of(const reader *r, char key[160], const char *name)
 {
     snprintf(key, 160, "%s.%s", r->arch, name);
@@ -29,7 +29,7 @@ static bool has(const reader *r, const char *name)
     return rrt__gguf_has(r->gguf, key_of(r, key, name));
 }
 
-// A number, or one for each layer; the same for all, then.
+// A number, or a list with one per layer, which must all be equal.
 static rrt_status read_listed(const reader *r, const char *name, int64_t *out, rrt_error *err)
 {
     char key[160];
@@ -48,7 +48,7 @@ static rrt_status read_listed(const reader *r, const char *name, int64_t *out, r
     return RRT_STATUS_OK;
 }
 
-// fallback 0: the key has to be there.
+// fallback 0: the key is required.
 static rrt_status read_size(const reader *r, const char *name, int64_t most, size_t fallback, size_t *out,
                             rrt_error *err)
 {
@@ -73,7 +73,8 @@ static rrt_status read_real(const reader *r, const char *name, double fallback, 
     return rrt__gguf_real_or(r->gguf, key_of(r, key, name), fallback, out, err);
 }
 
-// Settings that change the result in some architectures, with the value at which they do not.
+// Refuses settings that change the result in some architectures, unless they have the neutral value
+// given here.
 static rrt_status refuse_others(const reader *r, rrt_error *err)
 {
     static const struct {
@@ -133,8 +134,8 @@ static rrt_status read_sizes(const reader *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Gemma 2 and 3 of 27 B divide scores by another number, which no key tells: llama.cpp goes by the number of
-// layers.
+// Gemma 2 and 3 of 27 B divide scores by another number, which no key holds: llama.cpp recognises them by the
+// number of layers.
 static bool is_gemma_27b(const reader *r, size_t layers)
 {
     return (strcmp(r->arch, "gemma2") == 0 && layers == 46) ||
@@ -177,7 +178,7 @@ static rrt_status read_scales(const reader *r, size_t layers, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A bias is there if the first block has one.
+// A matrix has a bias if the first block has one.
 static void find_biases(const reader *r)
 {
     const rrt__tensor_table *tensors = rrt__gguf_tensors(r->gguf);
@@ -191,7 +192,7 @@ static void find_biases(const reader *r)
     }
 }
 
-// Layers that the file has once, and how often they run.
+// The layers that the file stores once, and the number of loops.
 static rrt_status read_plan(const reader *r, size_t layers, rrt_error *err)
 {
     size_t loops;
@@ -207,7 +208,7 @@ static rrt_status read_plan(const reader *r, size_t layers, rrt_error *err)
     return rrt__plan_make(plan, RRT__SHARING_CYCLE, (int)loops, (int)layers, 0, 0, err);
 }
 
-// Which layers see a window: of every so many all but the last, or as a list says.
+// Local layers: all but the last of every so many, or as listed.
 static rrt_status read_pattern(const reader *r, int layers, rrt_error *err)
 {
     char key[160];

@@ -1,5 +1,5 @@
-// Rotary settings of config.json. They stand at the top ("rope_theta", "rope_scaling") or, in newer files, in
-// "rope_parameters", where local and global layers may have their own. What wins over what is as in
+// Rotary settings of config.json: at the top level ("rope_theta", "rope_scaling") or, in newer files, in
+// "rope_parameters", where local and global layers may have their own. The precedence is that of
 // transformers' convert_rope_params_to_dict and standardize_rope_params.
 #include <math.h>
 #include <string.h>
@@ -14,7 +14,7 @@ typedef struct reader {
     rrt__rope *rope;
 } reader;
 
-// A number of the scaling object that there is no default for.
+// A number in the scaling object that has no default.
 static rrt_status read_needed(const reader *r, const char *key, double *out, rrt_error *err)
 {
     RRT__TRY(rrt__json_real_or(r->scaling, key, 0, out, err));
@@ -35,7 +35,7 @@ static rrt_status read_original_context(const reader *r, rrt_error *err)
                      r->rope->original_context);
 }
 
-// What yarn's paper does to the scores of a text that is so many times longer.
+// Yarn's factor of the scores for texts `factor` times longer.
 static double stretched(double factor, double scale)
 {
     return factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1;
@@ -110,7 +110,7 @@ static rrt_status read_llama3(const reader *r, rrt_error *err)
     return read_needed(r, "high_freq_factor", &r->rope->fast, err);
 }
 
-// transformers lets a text grow without end; here its base grows until factor times the context.
+// transformers has no limit for the text; here it is factor times the context.
 static rrt_status read_dynamic(const reader *r, rrt_error *err)
 {
     RRT__TRY(read_needed(r, "factor", &r->rope->factor, err));
@@ -124,7 +124,7 @@ static rrt_status read_kind(const reader *r, rrt_error *err)
 {
     const char *old, *name;
     RRT__TRY(rrt__json_string_or(r->scaling, "type", "default", &old, err));
-    if (r->family->absent.local_rope_base != 0) old = "default"; // its class takes no notice of the old key
+    if (r->family->absent.local_rope_base != 0) old = "default"; // its class ignores the old key
     RRT__TRY(rrt__json_string_or(r->scaling, "rope_type", old, &name, err));
     bool only = r->family->only_longrope;
     if (only && (strcmp(name, "su") == 0 || strcmp(name, "yarn") == 0)) name = "longrope";
@@ -153,7 +153,7 @@ static rrt_status read_scaling(const reader *r, rrt_error *err)
     }
 }
 
-// Only some families rotate a part of each head. Of the others the plain kind takes no notice of the key.
+// Only some families rotate a part of each head. In the others the plain kind ignores the key.
 static rrt_status read_fraction(const reader *r, rrt_error *err)
 {
     bool neox = r->family->norm == RRT__NORM_LAYER, partial = r->family->partial_rotary;
@@ -174,7 +174,7 @@ static rrt_status read_fraction(const reader *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Local layers with a base of their own: an object for each kind of layers, or keys at the top.
+// Local layers with their own base: in an object per kind of layers, or in keys at the top level.
 static rrt_status read_local(const reader *r, const json_t *local, rrt_error *err)
 {
     const char *type;
@@ -222,8 +222,8 @@ rrt_status rrt__rope_from_json(rrt__shape *shape, const rrt__family *family, con
     return read_scaling(&r, err);
 }
 
-// Reading cuts head_dim · fraction down to a whole number, and nine digits are written: a third rounded down
-// would come back as one value less. So the ninth digit is rounded up.
+// Readers truncate head_dim · fraction to a whole number, and nine digits are written: a third rounded down
+// would lose one value. So the ninth digit is rounded up.
 static double rotary_fraction(const rrt__shape *s)
 {
     double fraction = ceil(1e9 * (double)s->rotary / (double)s->head_dim) / 1e9;
@@ -273,10 +273,10 @@ void rrt__rope_to_json(json_t *json, const rrt_model *model)
                             json_real(rotary_fraction(s)));
     if (rope->kind == RRT__ROPE_DEFAULT) return;
     json_object_set_new(json, "rope_scaling", scaling_to_json(rope, s->rotary));
-    if (rope->kind == RRT__ROPE_DYNAMIC) // of which the context follows
+    if (rope->kind == RRT__ROPE_DYNAMIC) // the context depends on it
         json_object_set_new(json, "max_position_embeddings",
                             json_integer((json_int_t)rope->original_context));
-    if (model->family->absent.original_context != 0) // it is looked for there first
+    if (model->family->absent.original_context != 0) // readers look here first
         json_object_set_new(json, "original_max_position_embeddings",
                             json_integer((json_int_t)rope->original_context));
 }

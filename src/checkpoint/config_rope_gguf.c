@@ -1,5 +1,4 @@
-// The rotation as a GGUF file has it: keys, and tensors of divisors. What follows from which is as in
-// llama.cpp.
+// Rotary settings of a GGUF file: keys, and tensors of divisors. Their interpretation is llama.cpp's.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +36,7 @@ static rrt_status read_kind(const reader *r, rrt_error *err)
                      "%s '%s' is not supported: none, linear, yarn and longrope are", key, name);
 }
 
-// Divisors times what all angles are divided by anyway.
+// Divisors times the factor that divides all angles.
 static rrt_status read_divisors(const reader *r, const char *name, double factor, float *out, rrt_error *err)
 {
     const rrt__tensor *tensor = rrt__tensor_table_find(rrt__gguf_tensors(r->gguf), name);
@@ -62,7 +61,7 @@ static rrt_status read_yarn(const reader *r, double factor, double multiplier, r
     r->rope->fast = 32;
     r->rope->slow = 1;
     r->rope->attention_factor = multiplier * (factor <= 1 ? 1 : 0.1 * log(factor) + 1);
-    // The converter writes it, and llama.cpp takes no notice.
+    // The converter writes this key, but llama.cpp ignores it.
     RRT__TRY(read_real(r, "scaling.yarn_attn_factor", 1, &said, err));
     if (said == 1 || fabs(said - r->rope->attention_factor) < 1e-4) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
@@ -88,16 +87,16 @@ rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, con
     RRT__TRY(read_real(&r, "scaling.attn_factor", 1, &multiplier, err));
     RRT__TRY(read_real(&r, "scaling.original_context_length", (double)shape->context, &rope->original_context,
                        err));
-    if (multiplier != 1 && shape->local_rope_base != 0) // it would be local layers', too
+    if (multiplier != 1 && shape->local_rope_base != 0) // it would also apply to local layers
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "%s.rope.scaling.attn_factor %g is not supported", arch,
                          multiplier);
-    // llama.cpp goes on to stretch local layers then.
+    // llama.cpp stretches local layers in this case.
     if (factor > 1 && rope->kind == RRT__ROPE_DEFAULT && family->window == RRT__WINDOW_PATTERN && local == 0)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "%s.rope.scaling.type 'none' beside a factor of %g is not supported", arch, factor);
     if (factor == 0 || rope->kind == RRT__ROPE_DEFAULT) factor = 1;
     rope->factor = factor;
-    // By length wherever there are such tensors, whatever the type says.
+    // By length if there are such tensors, whatever the type is.
     bool by_length = rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_LONG) ||
                      rrt__tensor_table_find(tensors, RRT__GGUF_ROPE_SHORT);
     if (rope->kind == RRT__ROPE_YARN && (divides || by_length))
@@ -109,7 +108,7 @@ rrt_status rrt__rope_from_gguf(rrt__shape *shape, const rrt__family *family, con
         rope->kind = factor == 1 ? RRT__ROPE_DEFAULT : RRT__ROPE_LINEAR;
         return RRT_STATUS_OK;
     }
-    // All that remains is a table of divisors.
+    // The rest is a table of divisors.
     rope->kind = RRT__ROPE_LONGROPE;
     rope->attention_factor = multiplier;
     RRT__TRY(read_divisors(&r, by_length ? RRT__GGUF_ROPE_SHORT : RRT__GGUF_ROPE_DIVISORS, factor,

@@ -6,7 +6,7 @@
 #include "checkpoint/modeling.h"
 #include "tokenizer/tokenizer.h"
 
-// A plan without sharing, of tied norms, is what any Hugging Face tool reads as it is.
+// A plan without sharing and with tied norms is a plain model for every Hugging Face tool.
 static bool is_plain(const rrt_model *model)
 {
     return model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
@@ -44,13 +44,13 @@ static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
     return object;
 }
 
-// torch's name of a dtype that weights are stored in.
+// torch's name for a type of stored weights.
 static const char *torch_name(rrt__dtype dtype)
 {
     return dtype == RRT__DTYPE_BF16 ? "bfloat16" : dtype == RRT__DTYPE_F16 ? "float16" : "float32";
 }
 
-// Where Hugging Face's generate() looks for them.
+// Hugging Face's generate() looks for them here.
 static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
 {
     json_t *ids = tokenizer ? rrt__tokenizer_token_ids(tokenizer) : NULL;
@@ -58,7 +58,7 @@ static void set_token_ids(json_t *json, const rrt_tokenizer *tokenizer)
     json_decref(ids);
 }
 
-// null where there is none.
+// null for none.
 static json_t *real_or_null(double value)
 {
     return value != 0 ? json_real(value) : json_null();
@@ -69,7 +69,7 @@ static json_t *multiplier(double value)
     return json_real(value != 0 ? value : 1);
 }
 
-// Readers want a whole number where it is one.
+// A whole number where readers expect one.
 static json_t *number(double value)
 {
     return value == floor(value) ? json_integer((json_int_t)value) : json_real(value);
@@ -91,7 +91,7 @@ static void set_scales(json_t *json, const rrt__family *family, const rrt__shape
     json_object_set_new(json, "logits_scaling", json_real(s->logit_scale != 0 ? 1 / s->logit_scale : 1));
 }
 
-// Keys of which the family's class takes notice.
+// Keys that the family's class reads.
 static void set_biases(json_t *json, const rrt__family *family, const rrt__shape *s)
 {
     bool attention = family->attention_bias == RRT__BIAS_OFF || family->attention_bias == RRT__BIAS_ON;
@@ -102,7 +102,7 @@ static void set_biases(json_t *json, const rrt__family *family, const rrt__shape
         json_object_set_new(json, "use_parallel_residual", json_boolean(s->parallel_residual));
 }
 
-// Whoever does not know the `rrt` object is not to take the model for a plain one of its family.
+// Programs that do not know the `rrt` object must not take the model for a plain one of its family.
 static void set_recursion(json_t *json, const rrt_model *model, json_t *recursion)
 {
     char class[64], code[96];
@@ -137,7 +137,7 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
     set_biases(json, model->family, s);
     rrt__attention_to_json(json, model);
     rrt__rope_to_json(json, model);
-    // What a family takes for granted is left out: some readers do not know the key.
+    // Defaults of a family are omitted: some readers do not know the key.
     if (s->head_dim != s->hidden / s->heads || !neox)
         json_object_set_new(json, "head_dim", json_integer((json_int_t)s->head_dim));
     if (is_plain(model))

@@ -1,4 +1,4 @@
-// Models from nothing but a configuration: the baselines that start from scratch.
+// Creates models from a configuration only: baselines that are trained from scratch.
 #include <math.h>
 #include <string.h>
 
@@ -11,8 +11,8 @@ typedef struct randomising {
     double residual_scale; // of matrices that write to the hidden state
 } randomising;
 
-// N(0, 0.02²), as GPT-2 and its successors; those that write to the hidden state are scaled down by the
-// number of times that they do, so that it does not grow with depth.
+// N(0, 0.02²), like GPT-2 and its successors; matrices that write to the hidden state are scaled down by the
+// number of writes, so that it does not grow with depth.
 static rrt_status randomise_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     (void)err;

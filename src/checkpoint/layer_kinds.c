@@ -1,4 +1,4 @@
-// Which layers attend how: a list by depth in our memory and in newer config.json files ("layer_types",
+// The attention of each layer: a list by depth in memory and in newer config.json files ("layer_types",
 // "no_rope_layers"), a pattern in older ones and in GGUF.
 #include <string.h>
 
@@ -44,7 +44,7 @@ static rrt_status read_types(rrt__config *config, const json_t *json, int layers
     return RRT_STATUS_OK;
 }
 
-// 1: the layer is rotated, in spite of the list's name.
+// 1: the layer is rotated, despite the list's name.
 static rrt_status read_nope(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     json_t *list;
@@ -61,7 +61,7 @@ static rrt_status read_nope(rrt__config *config, const json_t *json, int layers,
     return RRT_STATUS_OK;
 }
 
-// For lists that can only say one thing: why names the rest of the reason.
+// Checks lists that allow only one value; `why` completes the error message.
 static rrt_status check_all(const rrt__config *config, int layers, bool local, const char *why,
                             rrt_error *err)
 {
@@ -81,7 +81,7 @@ static bool has_kind(const rrt__config *config, int layers, unsigned kind)
     return false;
 }
 
-// Where "layer_types" does not say, by the family's rule.
+// By the family's rule if there is no "layer_types".
 static rrt_status set_locals(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     const rrt__family *family = config->family;
@@ -108,7 +108,7 @@ static rrt_status set_locals(rrt__config *config, const json_t *json, int layers
     return RRT_STATUS_OK;
 }
 
-// Which layers are local, and what they see. A window of null, or one that is switched off, is none.
+// Sets local layers and their window. A window of null, or one that is switched off, means none.
 static rrt_status read_window(rrt__config *config, const json_t *json, int layers, rrt_error *err)
 {
     const rrt__family *family = config->family;
@@ -125,7 +125,7 @@ static rrt_status read_window(rrt__config *config, const json_t *json, int layer
         if (family->window == RRT__WINDOW_ALL)
             RRT__TRY(
                 check_all(config, layers, true, "models of this family have a window in all layers", err));
-    } else if (listed) { // local layers without a window: transformers fails there, too
+    } else if (listed) { // local layers without a window: transformers fails, too
         RRT__TRY(read_types(config, json, layers, err));
         RRT__TRY(check_all(config, layers, false, "\"sliding_window\" is none or switched off", err));
     }
@@ -158,7 +158,7 @@ void rrt__attention_to_json(json_t *json, const rrt_model *model)
     size_t window = model->shape.window;
     if (model->family->nope_pattern) set_nope(json, model);
     if (rule == RRT__WINDOW_NEVER) return;
-    // Of some families the class takes a window where the key is absent.
+    // Some families' classes have a window by default, so the key is always written.
     json_object_set_new(json, "sliding_window", window ? json_integer((json_int_t)window) : json_null());
     if (rule == RRT__WINDOW_ALL) return;
     if (rule != RRT__WINDOW_PATTERN)

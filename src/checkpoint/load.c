@@ -11,11 +11,11 @@ typedef struct loader {
     const rrt__tensor_table *table;
     const rrt__names *names;
     bool is_gguf;
-    bool *taken; // [table->count]: tensors that became parameters
+    bool *taken; // [table->count]: tensors that were used
 } loader;
 
-// Names that a Hugging Face folder may have instead: those of a text model within a wrapper, by old and new
-// versions of transformers, and of a head as transformers calls it in memory.
+// Alternative names in Hugging Face folders: of a text model within a wrapper, in old and new versions of
+// transformers, and of a head under transformers' name in memory.
 static const struct {
     const char *usual, *other;
 } other_names[] = {{"model.", "model.language_model."},
@@ -44,8 +44,8 @@ static rrt_status find(const loader *load, const char *name, const rrt__tensor *
     return RRT_STATUS_OK;
 }
 
-// Which tensor holds a parameter, and where in it. GGUF has the pairs (i, i + head_dim/2) of a Llama's heads
-// side by side.
+// Finds the tensor that holds a parameter, and the rows in it. GGUF stores the pairs (i, i + head_dim/2) of
+// Llama's heads side by side.
 static rrt_status locate(const loader *load, const rrt__parameter *p, rrt__stored *out, rrt_error *err)
 {
     const rrt_model *model = load->model;
@@ -67,7 +67,7 @@ static rrt_status locate(const loader *load, const rrt__parameter *p, rrt__store
     return rrt__tensor_check_shape(out->tensor, p->rows, p->columns, err);
 }
 
-// Vectors are read, matrices are left where they are.
+// Reads vectors and defers matrices.
 static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
 {
     const loader *load = user;
@@ -92,8 +92,8 @@ static bool ends_with(const char *name, const char *end)
     return length >= end_length && strcmp(name + length - end_length, end) == 0;
 }
 
-// Tensors that no result depends on: what old versions of transformers stored beside the weights, the parts
-// of a wrapper that see pictures, and the rotation's divisors, which the configuration has read.
+// Tensors that do not affect the result: those that old versions of transformers stored with the weights, the
+// vision parts of a wrapper, and the rotation's divisors, which the configuration has read.
 static bool is_harmless(const loader *load, const char *name)
 {
     static const char *const ends[] = {".rotary_emb.inv_freq", ".attention.masked_bias", ".attention.bias"};
@@ -110,7 +110,7 @@ static bool is_harmless(const loader *load, const char *name)
     return false;
 }
 
-// What no parameter took would have changed the result.
+// Refuses unused tensors: they would have changed the result.
 static rrt_status check_all_taken(const loader *load, rrt_error *err)
 {
     size_t left = 0;
@@ -130,7 +130,7 @@ static rrt_status check_all_taken(const loader *load, rrt_error *err)
                      "configuration and weights are of different models, or of a variant that is not known");
 }
 
-// A head that is stored counts, whatever the configuration says, unless it is the embedding once more.
+// A stored head is used, whatever the configuration says, unless it equals the embedding.
 static bool has_own_head(const rrt__tensor_table *table, const rrt__names *names, bool is_gguf)
 {
     char name[128];
@@ -141,7 +141,7 @@ static bool has_own_head(const rrt__tensor_table *table, const rrt__names *names
     return head && embedding && !rrt__tensor_is_same(head, embedding);
 }
 
-// Every LoRA that the table holds; its A tells the rank.
+// Adds every LoRA of the table; its A gives the rank.
 static rrt_status add_loras(loader *load, rrt_error *err)
 {
     rrt_model *model = load->model;
@@ -153,7 +153,7 @@ static rrt_status add_loras(loader *load, rrt_error *err)
             const rrt__tensor *a = rrt__tensor_table_find(load->table, name);
             if (!a) continue;
             const rrt__linear *linear = &model->slots[model->plan.slot[d]].matrix[m];
-            // A that is as wide as the matrix: what is allocated for it is then really in the file.
+            // A must be as wide as the matrix, so that the file really holds what is allocated for it.
             size_t rank = a->n_dims == 2 && a->shape[1] == linear->in ? a->shape[0] : 0;
             rrt_status status = rrt__model_declare_lora(model, d, m, rank, err);
             if (status) return rrt__at(err, status, "tensor '%s'", name);
@@ -162,7 +162,7 @@ static rrt_status add_loras(loader *load, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A config may claim any size: no memory is taken before the files are known to hold that much.
+// A config may claim any size: allocates only after checking that the files hold that much.
 static rrt_status check_size(const rrt__config *config, const rrt__tensor_table *table, rrt_error *err)
 {
     uint64_t held = 0;

@@ -1,4 +1,4 @@
-// Reading what quantize.c writes: vectors are copied, matrices stay in the file.
+// Reads files of quantize.c: copies vectors, leaves matrices in the file.
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +26,7 @@ static rrt_status map_matrix(const rrt__tensor *tensor, rrt__storage storage, co
     return RRT_STATUS_OK;
 }
 
-// The tensor whose name is the parameter's and a storage's.
+// The tensor named after the parameter and a storage.
 static const rrt__tensor *find_packed(const rrt__tensor_table *table, const char *parameter,
                                       rrt__storage *storage)
 {
@@ -59,7 +59,7 @@ static rrt_status take_json(const rrt__gguf *gguf, const char *key, json_t **out
     return status ? rrt__at(err, status, "metadata '%s'", key) : RRT_STATUS_OK;
 }
 
-// Groups of 16 do not tell the rank, so that it stands in the metadata: one per depth and matrix.
+// Groups of 16 do not reveal the rank, so the metadata holds it, per depth and matrix.
 static rrt_status add_loras(rrt_model *model, const rrt__gguf *gguf, rrt_error *err)
 {
     json_t *ranks, *row, *rank;
@@ -80,8 +80,8 @@ static rrt_status add_loras(rrt_model *model, const rrt__gguf *gguf, rrt_error *
     return status;
 }
 
-// A configuration may claim any size: no memory is taken before the file is known to hold half a byte per
-// parameter.
+// A configuration may claim any size: allocates only after checking that the file holds half a byte
+// per parameter.
 static rrt_status check_size(const rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
 {
     uint64_t claimed = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);

@@ -1,4 +1,4 @@
-// What opens our folder in transformers: modeling_rrt.py, part of the library.
+// The module that opens our folders in transformers: modeling_rrt.py, included in the library.
 #ifndef RRT__MODELING_H
 #define RRT__MODELING_H
 

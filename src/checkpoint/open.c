@@ -8,8 +8,9 @@
 #include "kernels/kernels.h"
 #include "tokenizer/tokenizer.h"
 
-// A tokenizer that we cannot read is no reason to refuse the weights: what needs it fails later, with what
-// was found here. One that has more ids than the embedding has rows fails where a text needs such an id.
+// A tokenizer that we cannot read does not prevent loading the weights: functions that need it fail later
+// with the error found here. One with more ids than the embedding has rows fails when a text needs such
+// an id.
 static rrt_status take_tokenizer(rrt_model *model, rrt_status status, const rrt_error *found, rrt_error *err)
 {
     if (status == RRT_STATUS_MEMORY) {
@@ -32,7 +33,7 @@ static bool is_ours(const rrt__gguf *gguf)
            memcmp(arch.data, RRT__GGUF_ARCHITECTURE, arch.length) == 0;
 }
 
-// What the model calls itself, or else the name of what it lies in.
+// The name in the model's metadata, or else that of its file or folder.
 static rrt_status set_name(rrt_model *model, const char *name, size_t length, const char *path,
                            rrt_error *err)
 {
@@ -119,7 +120,7 @@ static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
     return take_tokenizer(*out, status, &found, err);
 }
 
-// *model becomes what it is with an adapter.
+// Replaces *model by the model with an adapter.
 static rrt_status adapt(rrt_model **model, const char *folder, bool merges_lora, rrt_error *err)
 {
     rrt_model *base = *model, *adapted;
@@ -152,12 +153,12 @@ static rrt_status open_any(rrt_model **out, const char *path, bool merges_lora, 
                                       : open_plain(out, path, err);
 }
 
-// Closes what was opened, and says of what it is that this went wrong.
+// Closes what was opened, and adds the path to the error.
 static rrt_status give_up(rrt_model **out, const char *path, rrt_status status, rrt_error *err)
 {
     rrt_model_close(*out);
     *out = NULL;
-    // A plan or rank that cannot be is not the caller's mistake here: it came from a file.
+    // An impossible plan or rank is not the caller's mistake here: it came from a file.
     if (status == RRT_STATUS_ARGUMENT) status = RRT_STATUS_FORMAT;
     if (err) err->status = status;
     // Errors from deeper down may name the path already.
@@ -168,7 +169,7 @@ static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_l
 {
     *out = NULL;
     rrt_status status = open_any(out, path, merges_lora, err);
-    rrt__give_back(); // what tokenizer.json took while it was read
+    rrt__give_back(); // memory used while reading tokenizer.json
     return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }
 

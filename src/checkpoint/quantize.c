@@ -1,6 +1,6 @@
-// A model in one file that is used as it lies there: GGUF with architecture "rrt". Configuration and
+// Writes a model into one file that can be used in place: GGUF with architecture "rrt". Configuration and
 // tokenizer are those of a folder, as JSON; a quantised matrix is a tensor of bytes [groups, bytes of a
-// group] named after its storage ("model.layers.0.mlp.up_proj.weight.q4_0"), see kernels/packed.h.
+// group] with its storage in its name ("model.layers.0.mlp.up_proj.weight.q4_0"), see kernels/packed.h.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,22 +22,22 @@ typedef struct quantizer {
     rrt__gguf_writer writer;
     const rrt_quantize_options *options;
     double done, total;    // bytes
-    unsigned char *quants; // of the rows at hand
+    unsigned char *quants; // of the current rows
     size_t quants_bytes;
 } quantizer;
 
-enum { BATCH_VALUES = 1 << 22 }; // read and quantised at once, on all threads
+enum { BATCH_VALUES = 1 << 22 }; // values read and quantised at once, on all threads
 
-// As many rows as are taken at once: whole groups.
+// Rows per batch: whole groups.
 static size_t batch_rows(size_t rows, size_t columns)
 {
     size_t batch = (BATCH_VALUES / columns + 1 + RRT__GROUP - 1) / RRT__GROUP * RRT__GROUP;
     return batch < rows ? batch : rows;
 }
 
-// Beside a 4-bit type, what loses most gets more bits: a matrix that many loops run 8, since its error comes
-// back with each of them and it is a small part of the file; LoRA, embedding and the unshared ends of a
-// recursive model 6.
+// With a 4-bit type, the matrices that lose most get more bits: 8 if many loops run the matrix, since its
+// error recurs in each of them and it is a small part of the file; 6 for LoRA, embedding and the unshared
+// ends of a recursive model.
 rrt__storage rrt__quantized_storage(const rrt_model *model, const rrt__parameter *p, rrt__storage storage)
 {
     enum { MANY_LOOPS = 4 };
@@ -106,7 +106,7 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
     return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
 }
 
-// Takes the JSON over.
+// Takes ownership of the JSON.
 static rrt_status declare_json(quantizer *q, const char *key, json_t *json, rrt_error *err)
 {
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -143,7 +143,8 @@ static rrt_status write_all(quantizer *q, const char *path, rrt_error *err)
 
 rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_error *err)
 {
-    static const rrt__storage offered[] = {RRT__STORAGE_Q8_0, RRT__STORAGE_Q6_0, RRT__STORAGE_Q4_1, RRT__STORAGE_Q4_0};
+    static const rrt__storage offered[] = {RRT__STORAGE_Q8_0, RRT__STORAGE_Q6_0, RRT__STORAGE_Q4_1,
+                                           RRT__STORAGE_Q4_0};
     for (size_t i = 0; i < sizeof offered / sizeof *offered; i++) {
         *storage = offered[i];
         if (name && strcmp(rrt__storage_name(*storage), name) == 0) return RRT_STATUS_OK;
@@ -152,7 +153,7 @@ rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_err
                      name ? name : "");
 }
 
-// What cannot be opened again is no result: a scale may be beyond f16, for one.
+// A file that cannot be opened again is refused: a scale may exceed f16, for example.
 static rrt_status verify(const char *path, rrt_error *err)
 {
     rrt_model *again;

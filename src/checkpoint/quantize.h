@@ -1,4 +1,4 @@
-// Which types a model is quantised to, and its matrices on the way there: into a file, or into memory.
+// The types of quantised models, and the quantisation of their matrices into a file or into memory.
 #ifndef RRT__QUANTIZE_H
 #define RRT__QUANTIZE_H
 
@@ -7,11 +7,11 @@
 // "q8_0", "q6_0", "q4_1" or "q4_0".
 rrt_status rrt__quantized_parse(rrt__storage *storage, const char *name, rrt_error *err);
 
-// What a matrix of the model becomes where the layers' matrices become `storage`.
+// New storage of a matrix if the layers' matrices become `storage`.
 rrt__storage rrt__quantized_storage(const rrt_model *model, const rrt__parameter *parameter,
                                     rrt__storage storage);
 
-// quants = rows [begin, end), begin a multiple of RRT__GROUP, quantised. threads 0: one per core.
+// quants = quantised rows [begin, end), begin a multiple of RRT__GROUP. threads 0: one per core.
 rrt_status rrt__quantize_rows(const rrt__linear *linear, size_t begin, size_t end, rrt__storage storage,
                               int threads, unsigned char *quants, rrt_error *err);
 

@@ -15,10 +15,10 @@ typedef struct saver {
     const rrt_model *model;
     rrt__safetensors_entry *entries;
     size_t count, capacity;
-    rrt__arena arena; // names, and where values are
+    rrt__arena arena; // names, and sources of values
 } saver;
 
-// values NULL: they are read from `from`.
+// values NULL: read from `from`.
 static rrt_status add_entry(saver *save, const char *name, size_t rows, size_t columns, const float *values,
                             rrt__rows from, rrt_error *err)
 {
@@ -31,8 +31,7 @@ static rrt_status add_entry(saver *save, const char *name, size_t rows, size_t c
     return RRT_STATUS_OK;
 }
 
-// Parameters that are stored as one tensor come one after the other: the first makes the entry, the others
-// fill their places in it.
+// Parameters of one stored tensor follow each other: the first adds the entry, the others fill their parts.
 static rrt_status add_fused(saver *save, const rrt__fused *place, const rrt__parameter *p, rrt_error *err)
 {
     rrt__whole *whole;
@@ -45,7 +44,7 @@ static rrt_status add_fused(saver *save, const rrt__fused *place, const rrt__par
     return RRT_STATUS_OK;
 }
 
-// Files of some families hold gains less 1.
+// Files of some families hold gain - 1.
 static rrt_status add_gain(saver *save, const rrt__parameter *p, rrt_error *err)
 {
     float *values;
@@ -79,7 +78,7 @@ static rrt_status save_weights(const rrt_model *model, const char *folder,
     return status;
 }
 
-// Takes the JSON over.
+// Takes ownership of the JSON.
 static rrt_status write_json(json_t *json, const char *folder, const char *name, rrt_error *err)
 {
     char path[4096];

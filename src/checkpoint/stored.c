@@ -1,6 +1,6 @@
 #include "checkpoint/stored.h"
 
-// The row of the tensor that holds row r.
+// The tensor's row that holds row r.
 static size_t place_of(const rrt__stored *s, size_t r)
 {
     size_t i = r % s->block, half = s->block / 2;
@@ -8,7 +8,7 @@ static size_t place_of(const rrt__stored *s, size_t r)
     return r / s->block * s->stride + s->first + i;
 }
 
-// How many rows from r on, r < end, lie there one after the other.
+// Number of rows from r on, r < end, that are adjacent in the tensor.
 static size_t run_of(const rrt__stored *s, size_t r, size_t end)
 {
     size_t left = s->block - r % s->block;
@@ -32,7 +32,7 @@ const unsigned char *rrt__stored_row(const rrt__stored *s, size_t r)
     return rrt__tensor_place(s->tensor, place_of(s, r) * s->columns);
 }
 
-// All pages that a block of the rows lies in go: those that another thread is still reading come again.
+// Releases all pages of a block of the rows: pages that another thread is still reading are loaded again.
 void rrt__stored_forget(const rrt__stored *s, size_t begin, size_t end)
 {
     for (size_t r = begin; r < end;) {

@@ -1,4 +1,4 @@
-// Of what types a model's tensors are, in its files or in memory.
+// Lists the types of a model's tensors, in its files or in memory.
 #include <string.h>
 
 #include "checkpoint/checkpoint.h"
@@ -61,7 +61,7 @@ size_t rrt_model_resident_types(const rrt_model *model, rrt_model_type types[RRT
 size_t rrt_model_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES])
 {
     listing list = {types, 0};
-    bool is_ours = model->embedding->data; // files of ours hold bytes, whose types we know
+    bool is_ours = model->embedding->data; // files of ours hold bytes; the parameters tell the types
     if (model->matrices == RRT__MATRICES_DEFERRED && !is_ours)
         add_files(&list, model);
     else

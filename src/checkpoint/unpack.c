@@ -1,5 +1,5 @@
-// Bringing the matrices of a deferred model into memory: as they are stored, for what runs, or as f32, for
-// what reads or changes weights.
+// Reads the matrices of a deferred model into memory: as stored, for inference, or as f32, for code that
+// reads or changes weights.
 #include <string.h>
 
 #include "base/progress.h"
@@ -16,7 +16,7 @@ typedef struct taking {
     const rrt_progress *progress;
     double done, total; // values
     rrt_status (*take)(struct taking *taking, const rrt__parameter *matrix, rrt_error *err);
-    rrt__storage quantized; // F32: nothing is
+    rrt__storage quantized; // F32: no quantisation
 } taking;
 
 static rrt_status take_one(void *user, const rrt__parameter *p, rrt_error *err)
@@ -37,7 +37,7 @@ static rrt_status take_all(taking *t, rrt_error *err)
     return rrt__model_each_parameter(t->model, &t->model->family->hf, take_one, t, err);
 }
 
-// What a conversion made lies in memory already; what was mapped is closed soon.
+// Matrices that a conversion made are in memory already; a mapped file will be closed.
 static bool is_f32_in_memory(const taking *t, const rrt__linear *linear)
 {
     return t->model->matrices == RRT__MATRICES_DEFERRED && linear->data &&
@@ -58,17 +58,17 @@ static rrt_status take_f32(taking *t, const rrt__parameter *p, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// --- as they are stored
+// --- as stored
 
-// A tensor on its way into memory, by rows.
+// A tensor being read into memory, by rows.
 typedef struct moving {
     const rrt__stored *from;
     size_t in;
     rrt__storage storage;
-    unsigned char *data; // the matrix to be
+    unsigned char *data; // the matrix in memory
 } moving;
 
-// Rows [first, first + count) are looked at again, value by value.
+// Finds the value that is not finite in rows [first, first + count).
 static rrt_status fail_not_finite(const moving *m, size_t first, size_t count, rrt_error *err)
 {
     float *values;
@@ -107,7 +107,7 @@ static rrt_status take_tensor(taking *t, rrt__linear *linear, const rrt__stored 
     return RRT_STATUS_OK;
 }
 
-// A scale that is not finite would make all that follows NaN: better to say so at once.
+// A scale that is not finite would make all results NaN: fails here instead.
 static rrt_status check_scales(const rrt__linear *w, rrt_error *err)
 {
     size_t group_bytes = rrt__packed_group_bytes(w->storage, w->in),
@@ -157,7 +157,7 @@ static rrt_status take_stored(taking *t, const rrt__parameter *p, rrt_error *err
     return take_f32(t, p, err);
 }
 
-// What has to be allocated: not what lies in memory or in a file that is mapped.
+// Memory to allocate: not for matrices in memory or in a mapped file.
 typedef struct sum {
     const taking *taking;
     double bytes;

@@ -9,7 +9,7 @@ void rrt__whole_add(rrt__whole *whole, const rrt__fused *place, size_t rows, rrt
     whole->filled += rows;
 }
 
-// Which part has row r of the tensor, which row of the part that is, and how many follow it in one run.
+// The part with row r of the tensor, its row there, and the number of rows that follow in one run.
 static const rrt__linear *find(const rrt__whole *whole, size_t r, size_t *row, size_t *left)
 {
     for (int i = 0; i < whole->count; i++) {
