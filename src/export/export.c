@@ -1,5 +1,5 @@
-// A model in the formats of other programs. Each export is opened again, as anybody would open it, and has to
-// say the same before it gets its name.
+// Exports a model to the formats of other programs. Each export is opened again, as any user would open it,
+// and must give the same logits before it gets its name.
 #include "export/export.h"
 
 #include <math.h>
@@ -50,7 +50,7 @@ rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err)
 
 enum { COMPARED_TOKENS = 16 };
 
-// The greatest difference of two models' logits on the same tokens, and the greatest logit. NaN stays.
+// The max difference of two models' logits on the same tokens, and the max logit. Keeps NaN.
 static void compare_logits(const float *a, const float *b, size_t count, double *difference, double *greatest)
 {
     for (size_t i = 0; i < count; i++) {
@@ -78,8 +78,8 @@ static rrt_status compare(const rrt_model *model, const rrt_model *again, int th
     return status;
 }
 
-// How far rounding of the weights carries logits apart, as a part of the greatest. What is written wrongly is
-// off by more than a tenth of it.
+// Max difference of logits that rounding of the weights explains, relative to the max logit. Errors in the
+// export change logits by more than a tenth of it.
 static double tolerance_of(rrt__dtype dtype)
 {
     return dtype == RRT__DTYPE_F32 ? 1e-4 : dtype == RRT__DTYPE_F16 ? 1e-2 : 1e-1;
@@ -107,7 +107,7 @@ static rrt_status verify(const rrt__export *export, double *difference, rrt_erro
     rrt_model_close(again);
     if (!status) return RRT_STATUS_OK;
     rrt__at(err, status, "the export, opened again");
-    if (status == RRT_STATUS_NUMERIC) return status; // the model's own
+    if (status == RRT_STATUS_NUMERIC) return status; // the model's own failure
     return rrt__hint(err, status,
                      "nothing was kept; please report this, with what rrt inspect says of the model");
 }

@@ -1,4 +1,4 @@
-// What the formats of an export share.
+// Shared by the export formats.
 #ifndef RRT__EXPORT_H
 #define RRT__EXPORT_H
 
@@ -10,8 +10,8 @@ typedef struct rrt__export {
     const rrt_model *model;
     const rrt_export_options *options;
     rrt__dtype dtype;
-    const char *path;      // where the result will be
-    const char *temporary; // what is written until then: a file, or a folder that is there
+    const char *path;      // final path of the result
+    const char *temporary; // path until then: a file, or an existing folder
 } rrt__export;
 
 rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err);
@@ -21,7 +21,7 @@ rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err);
 // The whole model, unrolled and merged.
 rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_error *err);
 
-// Writes a model's folder as Hugging Face's tools read it.
+// Writes the model's folder in Hugging Face's format.
 rrt_status rrt__export_folder(const rrt__export *export, const rrt_model *plain, const char *folder,
                               rrt_error *err);
 

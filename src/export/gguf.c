@@ -1,4 +1,4 @@
-// An unrolled model as GGUF for llama.cpp, under the names and in the order that its own converter writes.
+// Writes an unrolled model as GGUF for llama.cpp, with the names and the order of llama.cpp's own converter.
 #include <stdio.h>
 #include <string.h>
 
@@ -31,8 +31,8 @@ static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
                                   p->columns ? 2 : 1, shape, err);
 }
 
-// Rows of q and k with those that are rotated together, i and i + head_dim/2, side by side: the inverse of
-// what loading does.
+// Rows of q and k reordered so that those that rotate together, i and i + head_dim/2, are adjacent: the
+// inverse of loading.
 typedef struct paired {
     rrt__linear plain;
     size_t head_dim;
@@ -42,7 +42,7 @@ static rrt_status read_paired(const void *from, size_t begin, size_t end, float 
 {
     const paired *p = from;
     size_t columns = p->plain.in, head_dim = p->head_dim, half = head_dim / 2;
-    float *head; // all rows of one
+    float *head; // all rows of one head
     RRT__TRY(rrt__alloc(&head, head_dim * columns, sizeof *head, "a copy of a tensor", err));
     rrt_status status = RRT_STATUS_OK;
     for (size_t r = begin; !status && r < end; r++) {
@@ -85,7 +85,7 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
     return status ? rrt__at(err, status, "tensor '%s'", p->name) : RRT_STATUS_OK;
 }
 
-// What the architecture stores, though it follows from the rest: the head where it is the embedding.
+// Visits the tensors of the architecture, also the redundant one: the head if it is tied to the embedding.
 static rrt_status each_tensor(rrt__gguf_export *to, rrt__parameter_visit visit, rrt_error *err)
 {
     const rrt_model *plain = to->plain;
@@ -136,7 +136,7 @@ static rrt_status write_all(rrt__gguf_export *to, rrt_error *err)
     return rrt__gguf_writer_finish(w, err);
 }
 
-// What llama.cpp's looped architecture is: the layers of a Llama, all of them, several times, and no more.
+// llama.cpp's looped architecture has all layers of a Llama, several times, and nothing else.
 static rrt_status check_looped(const rrt_model *model, rrt_error *err)
 {
     enum { MAX_LAYERS = 512 };
@@ -160,7 +160,7 @@ static rrt_status make_plain(const rrt__export *export, rrt_model **plain, rrt_e
     const rrt__plan *plan = &export->model->plan;
     if (!export->options->looped) return rrt__export_unroll(export, plain, err);
     RRT__TRY(check_looped(export->model, err));
-    for (int s = 0; s < plan->n_slots; s++) depths[s] = (short)s; // the first loop's
+    for (int s = 0; s < plan->n_slots; s++) depths[s] = (short)s; // those of the first loop
     return rrt__unroll(plain, export->model, depths, plan->n_slots, false, export->options->threads, err);
 }
 

@@ -1,4 +1,4 @@
-// An unrolled model on its way into a GGUF file, inside the convert room.
+// The state of writing an unrolled model into a GGUF file, private to the export room.
 #ifndef RRT__EXPORT_GGUF_H
 #define RRT__EXPORT_GGUF_H
 
@@ -11,17 +11,17 @@ typedef struct rrt__gguf_export {
     const rrt_model *plain;
     const char *architecture;
     rrt__gguf_writer writer;
-    rrt__whole whole;   // the tensor that several parameters are gathered in
+    rrt__whole whole;   // gathers several parameters into one tensor
     double done, total; // bytes
 } rrt__gguf_export;
 
-// UNSUPPORTED, by name, for what the model's architecture has no way to say in llama.cpp.
+// UNSUPPORTED, by name, for properties that the model's architecture cannot express in llama.cpp.
 rrt_status rrt__gguf_check(const rrt_model *model, rrt_error *err);
 
-// All metadata of the architecture but the loops.
+// Declares the architecture's metadata except the loops.
 rrt_status rrt__gguf_declare_keys(rrt__gguf_export *to, rrt_error *err);
 
-// The tensors of divisors that the rotation has: declared, then written as the first of the file.
+// Declares the rotation's tensors of divisors, then writes them first.
 rrt_status rrt__gguf_declare_divisors(rrt__gguf_export *to, rrt_error *err);
 rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err);
 

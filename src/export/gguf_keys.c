@@ -1,4 +1,4 @@
-// The metadata of a GGUF export, and what it has no way to say.
+// The metadata of a GGUF export, and the checks for properties that it cannot express.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,14 +6,14 @@
 #include "checkpoint/checkpoint.h"
 #include "export/gguf.h"
 
-// Divisors of the rotation's angles as GGUF has them: none, one tensor, or two by the length of the text.
+// GGUF's divisors of the rotary angles: none, one tensor, or two by the length of the text.
 typedef enum divisors { DIVISORS_NONE, DIVISORS_OF_ALL, DIVISORS_BY_LENGTH } divisors;
 
 static divisors divisors_of(const rrt_model *model)
 {
     const rrt__rope *rope = &model->shape.rope;
     size_t bytes = model->shape.rotary / 2 * sizeof *rope->short_divisors;
-    // llama.cpp knows one ramp of yarn.
+    // llama.cpp has only one yarn ramp.
     bool usual_ramp = rope->fast == 32 && rope->slow == 1 && !rope->exact_ramp;
     if (rope->kind == RRT__ROPE_LLAMA3 || (rope->kind == RRT__ROPE_YARN && !usual_ramp))
         return DIVISORS_OF_ALL;
@@ -61,7 +61,7 @@ rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err)
     return rrt__gguf_write_data(&to->writer, s->rope.short_divisors, pairs * sizeof(float), err);
 }
 
-// What readers take for granted of an architecture, because its files do not say it.
+// Checks properties that readers assume for an architecture, because its files do not hold them.
 static rrt_status check_layers(const rrt_model *model, rrt_error *err)
 {
     const rrt__family *family = model->family;
@@ -123,7 +123,7 @@ rrt_status rrt__gguf_set_size(rrt__gguf_export *to, const char *name, size_t val
     return rrt__gguf_write_u32(&to->writer, key, (uint32_t)value, err);
 }
 
-// 0: there is none.
+// 0: none.
 static rrt_status set_real(rrt__gguf_export *to, const char *name, double value, rrt_error *err)
 {
     char key[128];
@@ -173,7 +173,7 @@ static rrt_status declare_scales(rrt__gguf_export *to, rrt_error *err)
     return rrt__gguf_write_bool(&to->writer, key, s->parallel_residual, err);
 }
 
-// What cosine and sine are multiplied by, beside what readers make of yarn's factor themselves.
+// Declares the factor of cosine and sine, without the factor that readers derive from yarn themselves.
 static rrt_status declare_attention_factor(rrt__gguf_export *to, double usual, rrt_error *err)
 {
     double factor = to->plain->shape.rope.attention_factor;
@@ -181,7 +181,7 @@ static rrt_status declare_attention_factor(rrt__gguf_export *to, double usual, r
     return set_real(to, "rope.scaling.attn_factor", factor / usual, err);
 }
 
-// The rotation's keys. Divisors are tensors of their own.
+// Declares the rotation's keys. Divisors are separate tensors.
 static rrt_status declare_rope(rrt__gguf_export *to, rrt_error *err)
 {
     const rrt__shape *s = &to->plain->shape;

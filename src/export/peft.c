@@ -1,5 +1,5 @@
-// A recursive model as an adapter of PEFT: the base has every slot once, as a plain model's layers, and the
-// adapter repeats them in the plan's order (layer_replication) with a LoRA per depth.
+// Exports a recursive model as a PEFT adapter: the base has every slot once, as a plain model's layers, and
+// the adapter repeats them in the plan's order (layer_replication) with a LoRA per depth.
 //
 //     DST/adapter_config.json, adapter_model.safetensors      the adapter
 //     DST/base/                                               the base, a Hugging Face folder
@@ -18,9 +18,9 @@ typedef struct adapter {
     const rrt__export *export;
     rrt__safetensors_entry *entries;
     size_t count, capacity;
-    rrt__arena arena; // names, and values that are not the model's
+    rrt__arena arena; // names, and values that the model does not own
     json_t *config, *targets, *ranks, *saved;
-    size_t rank; // the greatest
+    size_t rank; // the max
 } adapter;
 
 static rrt_status add_entry(adapter *a, const char *name, const char *suffix, size_t rows, size_t columns,
@@ -59,7 +59,7 @@ static rrt_status add_loras(adapter *a, rrt_error *err)
             if (model->depths[d].lora[m].rank)
                 RRT__TRY(add_lora(a, d, (rrt__matrix)m, &model->depths[d].lora[m], err));
     if (a->rank) return RRT_STATUS_OK;
-    // PEFT refuses an adapter without a target: one that does nothing.
+    // PEFT refuses an adapter without a target module, that is, without effect.
     const rrt__linear *linear = &model->slots[0].matrix[RRT__MATRIX_Q];
     rrt__lora nothing = {.a = {.out = 1, .in = linear->in}, .b = {.out = linear->out, .in = 1}, .rank = 1};
     RRT__TRY(rrt__arena_alloc(&a->arena, &nothing.a.weight, linear->in, sizeof(float), "a LoRA", err));
@@ -72,7 +72,7 @@ static bool differs(const float *x, const float *y, size_t count)
     return x && memcmp(x, y, count * sizeof *x) != 0;
 }
 
-// Whether a norm is not the same at all depths that share a slot.
+// Whether a norm differs between depths of the same slot.
 static bool norm_differs(const rrt_model *model, rrt__norm_place place)
 {
     for (int d = 0; d < model->plan.n_depths; d++) {
@@ -97,7 +97,7 @@ static rrt_status add_gain(adapter *a, int depth, rrt__norm_place place, rrt_err
                      (rrt__linear){.out = norm->width, .in = 1, .weight = values}, err);
 }
 
-// Norms of a depth's own are modules that PEFT saves whole.
+// A depth's own norms become modules that PEFT saves whole.
 static rrt_status add_norms(adapter *a, rrt_error *err)
 {
     const rrt_model *model = a->export->model;
@@ -109,7 +109,7 @@ static rrt_status add_norms(adapter *a, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// The plan as runs of layers that follow each other: [[0, 10], [0, 10], [0, 10]].
+// The plan as runs of consecutive layers: [[0, 10], [0, 10], [0, 10]].
 static json_t *replication(const rrt__plan *plan)
 {
     json_t *ranges = json_array();
@@ -120,7 +120,7 @@ static json_t *replication(const rrt__plan *plan)
     return ranges;
 }
 
-// Ranks other than the greatest, which is the adapter's.
+// Keeps only ranks that differ from the max, which is the adapter's.
 static void keep_other_ranks(adapter *a)
 {
     const char *name;
@@ -177,7 +177,7 @@ static rrt_status write_base(const rrt__export *export, rrt_error *err)
     return status;
 }
 
-// What stock PEFT and transformers make of a model whose layers are repeated.
+// Checks that stock PEFT and transformers would run the model with repeated layers correctly.
 static rrt_status check(const rrt_model *model, rrt_error *err)
 {
     const char *hint = "export --to hf keeps everything";
