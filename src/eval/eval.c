@@ -3,18 +3,17 @@
 #include "eval/windows.h"
 #include "pass/exit.h"
 
-// Per-row results are kept and added up in row order at the end: the sum is the same for any number of
-// threads.
+// Results are kept per row and summed in row order at the end: the sum is the same for any number of threads.
 typedef struct scores {
-    double *loss, *teacher_loss; // -ln p of the token that followed
+    double *loss, *teacher_loss; // -ln p of the next token
     double *kl;
     unsigned char *agrees;
-    size_t vocab, common; // rows of the model's head, and those that the teacher has too
+    size_t vocab, common; // rows of the model's head, and those that the teacher also has
     const rrt__kernels *kernels;
     rrt__arena arena;
 } scores;
 
-// Of models that are compared with one teacher.
+// Scores of models that are compared with one teacher.
 typedef struct kl_scores {
     scores of[RRT_EVAL_KL_MODELS];
     int count;
@@ -73,7 +72,7 @@ done:
     return status;
 }
 
-// The students' scores, one after the other.
+// Scores each student.
 static void score_kl(void *user, rrt__team team, size_t first, size_t rows, const float *const *logits,
                      const int32_t *targets)
 {

@@ -5,7 +5,7 @@
 #include "pass/decoder.h"
 
 enum { STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_SEQUENCES = 32 };
-static const size_t max_kv_bytes = (size_t)1 << 30; // of the windows that are decoded at once
+static const size_t max_kv_bytes = (size_t)1 << 30; // of the windows decoded at once
 
 rrt_status rrt__exit_rows_create(rrt__exit_rows *r, const rrt_model *model, const rrt__cut *cut,
                                  rrt_error *err)
@@ -36,7 +36,6 @@ static double loss_of(const float *logits, size_t vocab, int32_t target)
 }
 
 // --- every exit
-// ----------------------------------------------------------------------------------------------
 
 typedef struct measuring {
     rrt__exit_rows *rows;
@@ -54,7 +53,7 @@ typedef struct measuring {
     rrt__arena arena;
 } measuring;
 
-// Rows [at, at + count) of a window at the exit after loop n.
+// Measures rows [at, at + count) of a window at the exit after loop n.
 static void measure_rows(const rrt__pass *pass, measuring *m, int n, size_t window, size_t at, size_t count)
 {
     const rrt__shape *shape = &m->model->shape;
@@ -135,7 +134,6 @@ rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, 
 }
 
 // --- the rule
-// ------------------------------------------------------------------------------------------------
 
 typedef struct decoding {
     rrt__exit_rows *rows;
@@ -200,7 +198,7 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
     return rrt__arena_alloc(&d->arena, &d->ids, windows, d->cut->length * sizeof *d->ids, "window ids", err);
 }
 
-// Windows that are decoded at once: many fill the GEMMs, but each takes keys and values.
+// Number of windows decoded at once: many fill the GEMMs, but each needs keys and values.
 static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, const rrt__cut *cut)
 {
     size_t bytes = rrt__page_bytes(model, kv_type) * (cut->length / RRT__PAGE_TOKENS + 1);

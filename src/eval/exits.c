@@ -1,4 +1,4 @@
-// What exits are worth: per exit, by a rule, by the oracle.
+// Evaluates exits: each exit, a rule, the oracle.
 #include "eval/exits.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@ static bool agrees(const rrt__exit_rows *r, size_t row, int32_t best)
     return best == r->best[(size_t)(r->loops - 1) * r->count + row];
 }
 
-// The first loop that finds the last one's token.
+// The first loop with the same token as the last.
 static int oracle_loops(const rrt__exit_rows *r, size_t row)
 {
     int n = 1;
@@ -56,14 +56,14 @@ static void summarize_rule(const rrt__exit_rows *r, rrt_eval_exits_result *resul
     result->tokens = r->count;
 }
 
-// Of a share that was seen in so many draws: the lowest true share for which that is not yet a surprise.
+// Lower confidence bound of a share measured on `count` draws.
 static double lower_bound(double share, size_t count)
 {
     double n = (double)count, z = 1.6449, middle = share + z * z / (2 * n);
     return (middle - z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n);
 }
 
-// What a limit would do: each token as if all tokens left where it does.
+// The result of a limit: each token as if all tokens exited where it does.
 static rrt_eval_exits_point try_limit(const rrt__exit_rows *r, rrt__exit_kind kind, double limit)
 {
     rrt_eval_exits_point point = {.threshold = rrt__exit_threshold(kind, limit)};
@@ -87,7 +87,7 @@ static int rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// From the strictest limit to the most eager one, for as long as enough tokens agree.
+// Loosens the limit, from the strictest on, while enough tokens agree.
 static void calibrate(const rrt__exit_rows *r, rrt__exit_kind kind, const double *sorted, size_t count,
                       rrt_eval_exits_result *result)
 {
@@ -121,7 +121,7 @@ static rrt_status sweep(const rrt__exit_rows *r, rrt__exit_kind kind, rrt_eval_e
     return RRT_STATUS_OK;
 }
 
-// Nobody leaves early: what the last exit says is known.
+// No token exits early: copies the last exit's results.
 static void keep_all(rrt__exit_rows *r)
 {
     size_t last = (size_t)(r->loops - 1) * r->count;

@@ -1,4 +1,4 @@
-// What every exit says to every token of a text, and where tokens leave by a rule.
+// The output of every exit for every token of a text, and where tokens exit by a rule.
 #ifndef RRT__EVAL_EXITS_H
 #define RRT__EVAL_EXITS_H
 
@@ -9,11 +9,10 @@
 typedef struct rrt__exit_rows {
     size_t count;
     int loops;
-    double *loss;  // [loops, count]: -ln p of the token that followed, where all tokens leave there
-    int32_t *best; // [loops, count]: most likely token
-    double
-        *score; // [loops - 1, count]: of the rule's kind, where no token leaves; only if it has a threshold
-    double *rule_loss;  // [count]: where tokens leave by the rule, with the keys and values of the policy
+    double *loss;       // [loops, count]: -ln p of the next token if all tokens exit there
+    int32_t *best;      // [loops, count]: most likely token
+    double *score;      // [loops - 1, count]: of the rule's kind, without exits; only if it has a threshold
+    double *rule_loss;  // [count]: with exits by the rule, and keys and values by the policy
     int32_t *rule_best; // [count]
     int *left;          // [count]: loops that the token ran
     rrt__arena arena;
@@ -23,14 +22,14 @@ rrt_status rrt__exit_rows_create(rrt__exit_rows *rows, const rrt_model *model, c
                                  rrt_error *err);
 void rrt__exit_rows_free(rrt__exit_rows *rows);
 
-// Fills in loss, best and score: whole windows, loop by loop.
+// Sets loss, best and score: whole windows, loop by loop.
 rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
                                   const rrt__exit_rule *rule, const rrt_eval_options *options,
                                   rrt_error *err);
 
-// Fills in what the rule does, after rrt__exit_rows_measure: token by token, as it is served, in many windows
-// at once. (Loop by loop would not do: what the coda's attention sees of a token before is its own exit,
-// which may be a deeper one.)
+// Sets the rule's results, after rrt__exit_rows_measure: token by token, as in serving, for many windows
+// at once. (Loop by loop would be wrong: the coda's attention reads an earlier token's own exit, which may
+// be deeper.)
 rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
                                  const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_type kv_type,
                                  const rrt_eval_options *options, rrt_error *err);

@@ -14,9 +14,9 @@ typedef struct group {
     rrt__sequence sequence;
 } group;
 
-// A token of a continuation, to be scored.
+// A token of a continuation to score.
 typedef struct target {
-    size_t row; // of those whose logits are wanted
+    size_t row; // index among the rows whose logits are needed
     int32_t id;
     size_t request;
     double log_p;
@@ -37,7 +37,7 @@ typedef struct run {
     rrt__span spans[STEP_GROUPS];
     size_t n_spans, n_rows;
     int32_t *ids;             // [n_rows]
-    size_t *wanted, n_wanted; // the rows whose logits are asked for, ascending
+    size_t *wanted, n_wanted; // rows whose logits are needed, ascending
     target *targets;          // by row
     size_t n_targets, targets_capacity;
 } run;
@@ -52,8 +52,7 @@ static bool same_context(const rrt__continuation *a, const rrt__continuation *b)
     return a->context == b->context && memcmp(a->ids, b->ids, a->context * sizeof *a->ids) == 0;
 }
 
-// How many requests from `first` on share the first one's context. *rows: the most that a step needs for
-// them.
+// How many requests from `first` on share the first one's context. *rows: max rows of a step for them.
 static size_t measure_group(const run *r, size_t first, size_t *rows)
 {
     const rrt__continuation *request = r->requests + first;
@@ -66,7 +65,7 @@ static size_t measure_group(const run *r, size_t first, size_t *rows)
 
 // --- one step, by all threads
 
-// Only the wanted rows go through the head: they move to the front.
+// Moves the wanted rows to the front: only they go through the head.
 static void gather_wanted(rrt__team team, run *r)
 {
     size_t width = r->model->shape.hidden;
@@ -113,7 +112,7 @@ static void add_span(run *r, group *g, size_t position, const int32_t *ids, size
     r->n_rows += count;
 }
 
-// What the last row wanted says of a request's token.
+// Scores a request's token by the last wanted row.
 static rrt_status add_target(run *r, size_t request, size_t token, rrt_error *err)
 {
     RRT__TRY(
@@ -133,7 +132,7 @@ static void finish_step(run *r)
     }
 }
 
-// All contexts: their last rows say how likely the first tokens behind them are.
+// Runs all contexts: their last rows score the first tokens of the continuations.
 static rrt_status run_contexts(run *r, rrt_error *err)
 {
     begin_step(r);
@@ -148,7 +147,7 @@ static rrt_status run_contexts(run *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// The continuation that each group has at `index`, over the one before. Its last token is only scored.
+// Runs each group's continuation at `index`, over the previous one. Its last token is only scored.
 static rrt_status run_continuations(run *r, size_t index, rrt_error *err)
 {
     begin_step(r);
@@ -168,8 +167,8 @@ static rrt_status run_continuations(run *r, size_t index, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Fills a batch with the groups from request `first` on. *end: the request behind it. The last batch's pages
-// go back: kept, each sequence would grow to the longest that ever had its place.
+// Fills a batch with the groups from request `first` on. *end: the next request. Releases the last batch's
+// pages: otherwise each sequence would grow to the longest that used its place.
 static rrt_status make_batch(run *r, size_t first, size_t *end, rrt_error *err)
 {
     size_t rows = 0, needed;

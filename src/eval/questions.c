@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-// What Python's str.isspace says, by which the harness strips.
+// Python's str.isspace, by which the harness strips.
 static bool is_space(uint32_t c)
 {
     return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
@@ -14,7 +14,7 @@ static bool is_space(uint32_t c)
            c == 0x3000;
 }
 
-// The text's length without white space at its end, and its characters.
+// The text's length without trailing white space, and its number of characters.
 static size_t measure(const char *text, size_t length, size_t *characters)
 {
     size_t end = 0;
@@ -27,7 +27,7 @@ static size_t measure(const char *text, size_t length, size_t *characters)
     return end;
 }
 
-// Continuations come after a space, which is not counted. characters: those of `counted`.
+// Continuations follow a space, which is not counted. characters: those of `counted`.
 static rrt_status add_answer(rrt__questions *q, const json_t *context, const json_t *continuation,
                              const json_t *counted, rrt_error *err)
 {
@@ -47,7 +47,7 @@ static rrt_status add_answer(rrt__questions *q, const json_t *context, const jso
     return RRT_STATUS_OK;
 }
 
-// A string with more in it than white space. name: of the key it stands under.
+// Requires a string that is not only white space. name: its key.
 static rrt_status check_text(const json_t *value, const char *name, rrt_error *err)
 {
     size_t ignored;
@@ -69,7 +69,7 @@ static rrt_status check_texts(const json_t *json, const char *name, json_t **lis
 }
 
 static const struct {
-    const char *list, *single; // keys; the list is the one that differs from answer to answer
+    const char *list, *single; // keys; the list differs from answer to answer
     const char *example;
 } forms[] = {
     [RRT__QUESTION_CHOICES] = {"choices", "context",

@@ -7,21 +7,20 @@
 
 typedef enum rrt__question_form {
     RRT__QUESTION_CHOICES,  // one context, several continuations
-    RRT__QUESTION_CONTEXTS, // several contexts, one continuation: what comes after the blank tells
-                            // (winogrande)
-    RRT__QUESTION_TARGET,   // one context, and the continuation that is to be guessed
+    RRT__QUESTION_CONTEXTS, // several contexts, one continuation after the blank (winogrande)
+    RRT__QUESTION_TARGET,   // one context, and the continuation to predict
 } rrt__question_form;
 
-// A context with one continuation behind it. The context ends where its trailing white space begins.
+// A context and one continuation. The context ends before its trailing white space.
 typedef struct rrt__answer_text {
     const char *text;
     size_t length, context_length; // bytes
 } rrt__answer_text;
 
 typedef struct rrt__question {
-    size_t line;         // in the file, from 1 on
+    size_t line;         // in the file, from 1
     size_t first, count; // answers
-    size_t gold;         // from 0 on
+    size_t gold;         // from 0
 } rrt__question;
 
 // Zero-initialised is empty and may be freed.

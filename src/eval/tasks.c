@@ -1,4 +1,4 @@
-// Zero-shot tasks: questions → tokens → log-likelihoods → which answers are right → figures.
+// Zero-shot tasks: questions → tokens → log-likelihoods → right answers → figures.
 #include <math.h>
 #include <string.h>
 
@@ -39,8 +39,8 @@ static rrt_status find_task(const task **out, const char *name, rrt_error *err)
 
 // --- tokens
 
-// The harness encodes the context on its own and the whole, and takes for the answer what the whole has
-// behind as many tokens. Special tokens in the text are special tokens, as Hugging Face's tokenizers see it.
+// The harness encodes the context alone and the whole text; the answer is what follows as many tokens of the
+// whole. Special tokens in the text become special tokens, as in Hugging Face's tokenizers.
 static rrt_status join(rrt__continuation *out, const rrt_model *model, rrt__arena *arena,
                        const int32_t *context, size_t n_context, const int32_t *whole, size_t n_whole,
                        rrt_error *err)
@@ -121,7 +121,7 @@ done:
 
 // --- figures
 
-// The first of the best answers, by log-likelihood or by that per character.
+// The first of the best answers, by log-likelihood or by log-likelihood per character.
 static size_t best_answer(const rrt_task_answer *answers, size_t count, bool per_character)
 {
     size_t best = 0;

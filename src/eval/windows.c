@@ -61,7 +61,7 @@ rrt_status rrt__windows_count(const rrt_model *model, const int32_t *ids, size_t
 typedef struct lane {
     const rrt_model *model;
     rrt__workspace workspace;
-    rrt__sequence *sequences; // [step_windows], where keys and values are kept; else NULL
+    rrt__sequence *sequences; // [step_windows], if keys and values are stored; else NULL
     rrt__span *spans;
     float *logits; // [LOGIT_ROWS, vocab]
     int loops;
@@ -71,7 +71,7 @@ typedef struct run {
     lane lanes[MAX_MODELS];
     int n_lanes;
     rrt__cut cut;
-    size_t step_windows; // most windows per step
+    size_t step_windows; // max windows per step
     int32_t *ids;        // [step_windows, length], BOS in place
     size_t n_windows;    // in this step
     size_t scored;       // rows before this step
@@ -112,7 +112,7 @@ static void run_step(rrt__team team, void *argument)
     for (size_t w = 0; w < r->n_windows; w++) score_window(r, team, w);
 }
 
-// Keys and values of windows that run as they would while the model decodes.
+// Opens the sequences of windows that run with stored keys and values, as in decoding.
 static rrt_status open_sequences(run *r, lane *side, const char *kv_type, rrt_error *err)
 {
     rrt__kv_type type;
