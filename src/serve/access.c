@@ -1,5 +1,5 @@
-// Who may ask. A web page that a browser shows must not reach a server on the same machine: not by a name
-// that it lets point there (Host), nor from its own place (Origin).
+// Access control. A web page in a browser must not reach a server on the same machine, neither by a name that
+// it resolves to it (Host), nor from the page's own site (Origin).
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ static bool is_listed(const rrt__list *list, const char *text, size_t length)
     return false;
 }
 
-// An address cannot be made to point elsewhere; any other name has to be one that we go by.
+// An address cannot be rebound; any other name must be one of the server's.
 static bool is_our_name(const rrt__server *server, const char *host)
 {
     char name[256];
@@ -30,7 +30,7 @@ static bool is_our_name(const rrt__server *server, const char *host)
            is_listed(&server->options.hosts, name, length);
 }
 
-// Pages of our own, and those that the operator named.
+// Allows our own pages, and those that the operator named.
 static bool may_come_from(const rrt__server *server, const char *origin, const char *host)
 {
     const char *after = strstr(origin, "://");
@@ -38,7 +38,7 @@ static bool may_come_from(const rrt__server *server, const char *origin, const c
     return is_listed(&server->options.origins, origin, strlen(origin));
 }
 
-// Takes as long whatever is different.
+// Takes the same time wherever the strings differ.
 static bool is_same(const char *a, const char *b, size_t length)
 {
     unsigned char difference = 0;
@@ -46,7 +46,7 @@ static bool is_same(const char *a, const char *b, size_t length)
     return difference == 0;
 }
 
-// Whoever shares a key shares what a client may take.
+// Clients with the same key share one client's quota.
 static bool has_key(const rrt__server *server, rrt__exchange *exchange)
 {
     static const char scheme[] = "Bearer ";

@@ -1,4 +1,4 @@
-// Answers that are ready at once, and errors as OpenAI's clients know them.
+// Immediate replies, and errors in OpenAI's format.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +82,8 @@ void rrt__respond_failure(rrt__exchange *exchange, const rrt_error *err)
     rrt__respond_json(exchange, http_status, json);
 }
 
-// What JSON takes as a tree depends on what is in it, from one byte for each of its text to seventy: many
-// small values are refused before they are read. A list or an object weighs as much as 8 numbers.
+// The memory of a JSON tree depends on its content, from one to seventy bytes per byte of text: refuses
+// bodies with many small values before parsing. A list or an object counts as 8 numbers.
 static rrt_status check_weight(const char *text, size_t length, size_t max_body_bytes, rrt_error *err)
 {
     enum { CONTAINER = 8 };

@@ -1,4 +1,4 @@
-// Which request is for whom.
+// Routes requests to the endpoints.
 #include <stdio.h>
 #include <string.h>
 
@@ -51,7 +51,7 @@ static void models(rrt__server *server, rrt__exchange *exchange)
 static void page(rrt__server *server, rrt__exchange *exchange)
 {
     (void)server;
-    // Nothing from elsewhere, and in nobody's frame.
+    // No external resources, and no framing.
     rrt__exchange_set(exchange, "Content-Security-Policy",
                       "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
                       "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -64,8 +64,8 @@ static void page(rrt__server *server, rrt__exchange *exchange)
 typedef struct endpoint {
     const char *method, *path;
     void (*answer)(rrt__server *server, rrt__exchange *exchange);
-    bool is_open;     // without a key
-    bool needs_model; // 503 until it is there
+    bool is_open;     // no key needed
+    bool needs_model; // 503 until it is loaded
     bool is_work;     // 503 while draining
     bool has_body;    // it is read aside, and needs a slot
 } endpoint;
@@ -83,11 +83,11 @@ static const endpoint routes[] = {
     {"POST", "/v1/chat/completions", rrt__api_chat, .needs_model = true, .is_work = true, .has_body = true},
 };
 
-// The route, or NULL where *path_exists says if it is only the method that is wrong.
+// The route, or NULL; then *path_exists tells whether only the method is wrong.
 static const endpoint *find(const rrt__exchange *exchange, bool *path_exists)
 {
     const char *method = rrt__exchange_method(exchange), *path = rrt__exchange_path(exchange);
-    if (strcmp(method, "HEAD") == 0) method = "GET"; // libmicrohttpd leaves the body away
+    if (strcmp(method, "HEAD") == 0) method = "GET"; // libmicrohttpd omits the body
     *path_exists = false;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (strcmp(routes[i].path, path) != 0) continue;
@@ -97,7 +97,7 @@ static const endpoint *find(const rrt__exchange *exchange, bool *path_exists)
     return NULL;
 }
 
-// Whether it may be sent back, and stand in logs.
+// Whether the text may be sent back and logged.
 static bool is_plain(const char *text)
 {
     size_t length = 0;
@@ -155,7 +155,7 @@ static bool answers_unavailable(rrt__server *server, rrt__exchange *exchange, co
     return true;
 }
 
-// What a page of another origin asks before it asks.
+// Answers a preflight request for a page of another origin.
 static bool answers_preflight(rrt__exchange *exchange)
 {
     if (strcmp(rrt__exchange_method(exchange), "OPTIONS") != 0) return false;
@@ -170,7 +170,7 @@ void rrt__api_admit(void *user, rrt__exchange *exchange)
     bool path_exists, asks = strcmp(rrt__exchange_method(exchange), "OPTIONS") == 0;
     const endpoint *route = find(exchange, &path_exists);
     name_request(server, exchange);
-    // Before all else: who is in front of us may see two requests here.
+    // First of all: a proxy in front may see two requests here.
     if (rrt__exchange_body_state(exchange) == RRT__BODY_AMBIGUOUS && answers_body(exchange)) return;
     if (!rrt__access_check(server, exchange, !asks && !(route && route->is_open))) return;
     if (answers_preflight(exchange) || answers_missing(exchange, route, path_exists)) return;
@@ -225,7 +225,7 @@ void rrt__api_handle(void *user, rrt__exchange *exchange)
 {
     rrt__server *server = user;
     bool path_exists;
-    const endpoint *route = find(exchange, &path_exists); // it exists, or admit had answered
+    const endpoint *route = find(exchange, &path_exists); // not NULL: admit has checked
     if (answers_body(exchange) || answers_unavailable(server, exchange, route)) return;
     if (route->has_body)
         put_aside(server, exchange, route);

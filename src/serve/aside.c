@@ -4,7 +4,7 @@
 
 #include "base/memory.h"
 
-// Linux has a priority for each thread. Where it is refused, it goes on without.
+// Lowers this thread's priority; Linux has one per thread. Ignores a refusal.
 static void be_patient(void)
 {
     enum { NICE = 10 };
@@ -28,7 +28,7 @@ static void *run_lane(void *argument)
     if (lane->is_long) be_patient();
     for (rrt__work *work; (work = next_work(lane));) {
         work->run(work);
-        if (lane->is_long) rrt__give_back(); // else a body's megabytes stay with this thread for good
+        if (lane->is_long) rrt__give_back(); // otherwise this thread keeps a body's megabytes for good
     }
     return NULL;
 }

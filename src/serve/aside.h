@@ -1,6 +1,6 @@
-// Work on requests and replies that must hold up neither the HTTP thread nor the worker: reading bodies,
-// templates, tokens, and making long replies. It goes down one of two lanes, each a thread: what is long does
-// so at low priority, and what is short never waits for it.
+// Work on requests and replies that must not block the HTTP thread or the worker: reading bodies, templates,
+// tokens, and building long replies. It has two lanes, each with a thread: long work runs at low priority,
+// and short work never waits for it.
 #ifndef RRT__SERVE_ASIDE_H
 #define RRT__SERVE_ASIDE_H
 
@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 
-// Belongs to what it is part of, until it runs. Each request has one at a time at most: their number is the
-// bound on what waits.
+// Part of its owner until it runs. Each request has at most one at a time, so that the number of requests
+// bounds the queue.
 typedef struct rrt__work {
     struct rrt__work *next;
     void (*run)(struct rrt__work *work);
@@ -31,7 +31,7 @@ typedef struct rrt__aside {
 } rrt__aside;
 
 rrt_status rrt__aside_open(rrt__aside *aside, rrt_error *err);
-// Runs what is left. Nothing more can be put from then on.
+// Runs the remaining work. Nothing can be put afterwards.
 void rrt__aside_close(rrt__aside *aside);
 bool rrt__aside_put(rrt__aside *aside, rrt__lane lane, rrt__work *work);
 

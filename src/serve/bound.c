@@ -1,5 +1,5 @@
-// How much memory the server may come to take. What is there once the model is loaded is measured; keys and
-// values are touched page by page, and requests fill what they are given.
+// Upper bound of the server's memory. Measures what is in use once the model is loaded; keys and values are
+// touched page by page later, and requests fill their reservations.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,14 +7,14 @@
 #include "serve/server_inside.h"
 
 enum {
-    TREE_BYTES_PER_BYTE = 64, // of a body: its JSON, its text and the tokens, at the worst
-    SHORT_BODY_BYTES = 64000, // of those that are read beside a long one
-    CONNECTION_BYTES = 51200, // libmicrohttpd's room for a head, and a reply that is small
-    KV_TOKEN_BYTES = 64,      // of a token reserved for a request, beside its keys and values
-    SPARE_BYTES = 64000000,   // what malloc keeps of what was freed, and threads' stacks
+    TREE_BYTES_PER_BYTE = 64, // worst case per byte of a body: its JSON, its text and the tokens
+    SHORT_BODY_BYTES = 64000, // of bodies that are read beside a long one
+    CONNECTION_BYTES = 51200, // libmicrohttpd's buffer for a head, and a small reply
+    KV_TOKEN_BYTES = 64,      // of a token reserved for a request, besides its keys and values
+    SPARE_BYTES = 64000000,   // freed memory that malloc keeps, and threads' stacks
 };
 
-// Memory of our own that is there now, and files that are mapped, read or not.
+// Our own memory in use, and mapped files, read or not.
 static size_t measure(void)
 {
     size_t own = 0, mapped = 0, kib;

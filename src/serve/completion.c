@@ -16,8 +16,8 @@ void rrt__completion_free(rrt__completion *completion)
     rrt__free(completion);
 }
 
-// Estimated, with a margin: JSON as a tree, as text, and as a copy that is sent. Depths and text of a token,
-// and what its log probabilities take for itself and for each alternative.
+// Estimates with a margin: JSON as a tree, as text, and as a copy to send. Depths and text of a token, and
+// its log probabilities, its own and per alternative.
 enum {
     TOKEN_BYTES = 160,
     LOGPROB_BYTES = 640,
@@ -37,7 +37,7 @@ size_t rrt__completion_bytes(const rrt__completion *completion)
         token += completion->is_chat ? CHAT_LOGPROB_BYTES + (size_t)p->logprobs * CHAT_ALTERNATIVE_BYTES
                                      : LOGPROB_BYTES + (size_t)p->logprobs * ALTERNATIVE_BYTES;
     if (p->echo) prompt += token;
-    if (p->stream) token = STREAM_TOKEN_BYTES; // the rest is not kept
+    if (p->stream) token = STREAM_TOKEN_BYTES; // only text is kept
     for (size_t i = 0; i < completion->n_choices; i++)
         bytes += sizeof *completion->choices + CHOICE_BYTES + completion->choices[i].prompt_tokens * prompt +
                  p->max_tokens * token;

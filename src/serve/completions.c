@@ -1,4 +1,4 @@
-// /v1/completions and /v1/chat/completions: a request becomes a completion, and goes to the worker.
+// /v1/completions and /v1/chat/completions: turns a request into a completion, and hands it to the worker.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +9,11 @@
 #include "serve/server_inside.h"
 
 enum {
-    COMPLETION_TOKENS = 16, // where max_tokens is not said: OpenAI's number
-    CHAT_TOKENS = 1024,     // a reply that goes on and on should not hold its batch slot for ever
+    COMPLETION_TOKENS = 16, // default of max_tokens: OpenAI's
+    CHAT_TOKENS = 1024,     // an endless reply must not hold its batch slot for ever
 };
 
-// Answers if the request asks for another model than the one we have.
+// Replies with an error if the request names another model.
 static bool is_other_model(const rrt__completion *completion, const json_t *body)
 {
     const json_t *model = json_object_get(body, "model");
@@ -28,7 +28,8 @@ static bool is_other_model(const rrt__completion *completion, const json_t *body
     return true;
 }
 
-// Answers if a prompt and its reply are longer than can be. What was not said becomes what is left.
+// Replies with an error if prompt and reply exceed the limit. A missing max_tokens becomes the
+// remaining length.
 static bool is_too_long(rrt__completion *completion)
 {
     size_t most = completion->server->max_tokens, longest = 0,
@@ -50,7 +51,7 @@ static bool is_too_long(rrt__completion *completion)
     return true;
 }
 
-// Answers if there is not as much memory as it may take until it is answered, now or ever.
+// Replies with an error if its max memory is not available, now or ever.
 static bool is_too_large(rrt__completion *completion)
 {
     rrt__server *server = completion->server;
@@ -82,7 +83,7 @@ static void log_prompt(const rrt__completion *completion)
         const rrt__choice *c = &completion->choices[i];
         if (rrt_decode(completion->server->tokenizer, c->prompt, c->prompt_tokens, &text, &length, NULL))
             continue;
-        json_t *json = rrt__json_text(text, length); // one line, whatever is in it
+        json_t *json = rrt__json_text(text, length); // on one line, whatever it contains
         char *line = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
         if (line)
             rrt__server_log(completion->server, "%s: prompt of %zu tokens: %s", completion->id,
@@ -103,7 +104,7 @@ static rrt_status read_completion(rrt__completion *completion, const json_t *bod
                                     : status;
 }
 
-// Answers if there is nobody to take it any more.
+// Replies with an error if the server stops.
 static bool hand_over(rrt__completion *completion)
 {
     rrt__server *server = completion->server;
@@ -120,7 +121,7 @@ static bool hand_over(rrt__completion *completion)
     return !stops;
 }
 
-// Nothing of the body is left in the completion that comes of it. False: it was answered.
+// Reads the body; the completion keeps nothing of it. False: it was answered.
 static bool read_body(rrt__completion *completion)
 {
     rrt_error err = {0};

@@ -1,4 +1,4 @@
-// Who is connected, and who has to go.
+// The list of connections, and which of them to drop.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "serve/http_inside.h"
 
-// Of IPv6 the network's part: a client has the rest to choose from.
+// Of IPv6 only the network's part: a client can choose the rest.
 static void note_address(rrt__connection *c)
 {
     struct sockaddr_storage address = {0};
@@ -35,7 +35,7 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
         c->since = rrt__now_seconds();
         note_address(c);
         setsockopt(c->socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-        // Else the kernel keeps megabytes for each client that does not read.
+        // Otherwise the kernel buffers megabytes for each client that does not read.
         setsockopt(c->socket, SOL_SOCKET, SO_SNDBUF, &(int){1 << 17}, sizeof(int));
         *context = c;
         pthread_mutex_lock(&http->lock);
@@ -53,9 +53,9 @@ void rrt__connection_notified(void *user, struct MHD_Connection *handle, void **
     }
 }
 
-// A client that sends no more may still wait for its answer (shutdown(SHUT_WR)), or have closed, and looks
-// the same. Only one that has closed refuses what it is sent. So it is sent a byte out of band, which no
-// reader sees in the reply, and which would be an empty line in front of it, as clients have to expect.
+// A client that sends no more may still wait for its reply (shutdown(SHUT_WR)) or have closed the connection:
+// both look the same, but only a closed one refuses data. So we send a byte out of band, which readers do not
+// see in the reply; in front of it, it would be an empty line, which clients must accept.
 static void probe(rrt__connection *c, double now)
 {
     enum { INTERVAL_S = 1 };
@@ -64,7 +64,7 @@ static void probe(rrt__connection *c, double now)
     send(c->socket, "\n", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-// Whether it waits for a request, and not for us to read it.
+// Whether it waits for a request, and has sent nothing that is unread.
 static bool is_idle(const rrt__connection *c, double now)
 {
     static const double moment_s = 0.2;
@@ -72,20 +72,20 @@ static bool is_idle(const rrt__connection *c, double now)
     return now - c->since > moment_s && ioctl(c->socket, FIONREAD, &unread) == 0 && !unread;
 }
 
-// A suspended connection is not looked at by libmicrohttpd: whether its client has closed is asked here.
+// libmicrohttpd does not watch suspended connections: checks here whether the client has closed.
 static bool is_gone(rrt__connection *c, const struct pollfd *polled, double now)
 {
     if (polled->revents & (POLLHUP | POLLERR | POLLNVAL)) return true;
     if (!(polled->revents & POLLRDHUP)) return false;
-    if (!c->exchange) return is_idle(c, now);   // nor will there be another request
-    if (!c->exchange->is_received) return true; // nor ever will be
-    // Where some of the reply is on its way, the next piece finds it out.
+    if (!c->exchange) return is_idle(c, now);   // no further request can come
+    if (!c->exchange->is_received) return true; // it can never be complete
+    // If a part of the reply is on its way, sending the next part detects it.
     if (c->exchange->state == RRT__EXCHANGE_WAITING) probe(c, now);
     return false;
 }
 
-// Whether a client makes no progress with what is its turn: to send, or to take pieces that are there. A
-// whole reply is libmicrohttpd's to watch.
+// Whether a client makes no progress when it should send, or take available pieces. libmicrohttpd watches
+// whole replies.
 static bool is_too_slow(const rrt__http *http, const rrt__connection *c, double now)
 {
     const rrt__exchange *x = c->exchange;
@@ -94,7 +94,7 @@ static bool is_too_slow(const rrt__http *http, const rrt__connection *c, double 
     return is_its_turn && now - c->since > http->patience_s;
 }
 
-// Drops those that `every` or their own fault says; returns how many connections are to be resumed.
+// Drops all if `every`, else those that are gone or too slow; returns how many connections to resume.
 static size_t drop_connections(rrt__http *http, bool every)
 {
     double now = rrt__now_seconds();

@@ -1,4 +1,4 @@
-// Conversations: what a request says about one, rendered by the model's chat template.
+// Renders a request's conversation with the model's chat template.
 #include <string.h>
 
 #include "serve/server_inside.h"
@@ -9,7 +9,7 @@ static rrt_status wrong(const char *name, const char *kind, rrt_error *err)
     return rrt__at(err, rrt__fail(err, RRT_STATUS_ARGUMENT, "%s has to be %s", name, kind), "%s", name);
 }
 
-// The server's arguments, then the request's over them. *out is new, or NULL.
+// The server's arguments, overridden by the request's. *out is new, or NULL.
 static rrt_status read_arguments(const rrt__server *server, const json_t *body, json_t **out, rrt_error *err)
 {
     json_t *own = json_object_get(body, "chat_template_kwargs");
@@ -31,7 +31,7 @@ static rrt_status read_flag(const json_t *body, const char *name, bool *out, rrt
     return RRT_STATUS_OK;
 }
 
-// "none" leaves the tools away; the model decides otherwise. To make it call one is not possible here.
+// "none" omits the tools; otherwise the model decides. Forcing a call is not possible here.
 static rrt_status read_tools(const json_t *body, const json_t **out, rrt_error *err)
 {
     const json_t *choice = json_object_get(body, "tool_choice"), *tools = json_object_get(body, "tools");
@@ -55,7 +55,7 @@ static rrt_status read_options(const json_t *body, rrt__render_options *o, rrt_e
     return read_flag(body, "add_generation_prompt", &o->add_generation_prompt, err);
 }
 
-// Some templates want a tool call's arguments as the string that OpenAI's clients send.
+// Some templates need a tool call's arguments as a string, the form that OpenAI's clients send.
 static rrt_status render(const rrt__server *server, const json_t *messages, const rrt__render_options *o,
                          rrt_chat_prompt *out, rrt_error *err)
 {

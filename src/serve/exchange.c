@@ -1,4 +1,4 @@
-// Replies, from any thread to the HTTP thread.
+// Passes replies from any thread to the HTTP thread.
 #include <string.h>
 #include <sys/socket.h>
 
@@ -33,7 +33,7 @@ bool rrt__exchange_wake(rrt__exchange *x)
     return was;
 }
 
-// --- what it holds --------------------------------------------------------------------------------------
+// --- what an exchange holds -----------------------------------------------------------------------------
 
 bool rrt__exchange_charge(rrt__exchange *x, size_t bytes, bool always)
 {
@@ -91,7 +91,7 @@ void rrt__exchange_set(rrt__exchange *x, const char *name, const char *value)
     if (x->set[x->n_set].value) x->n_set++;
 }
 
-// What the answering side does: change the exchange under the lock, then wake the HTTP thread.
+// A change by the answering side, made under the lock; then the HTTP thread is woken.
 typedef struct change {
     rrt__exchange_state state;
     const char *text;
@@ -106,13 +106,13 @@ static void drop(rrt__exchange *x)
     if (x->connection) shutdown(x->connection->socket, SHUT_RDWR);
 }
 
-// Called under the lock. Adds to what is on its way; false: there is no memory, or the client is too far
-// behind.
+// Call it under the lock. Adds to the pending reply; false: there is no memory, or the client is too
+// far behind.
 static bool append(rrt__exchange *x, const char *text, size_t length)
 {
     size_t unread = x->out.length - x->taken + length, before = x->out.capacity;
     if (!length) return true;
-    if (x->taken > x->out.length / 2) { // what was sent makes room, also for a client that is always behind
+    if (x->taken > x->out.length / 2) { // reuses sent bytes, also for a client that lags
         x->out.length -= x->taken;
         memmove(x->out.data, x->out.data + x->taken, x->out.length);
         x->taken = 0;
@@ -148,7 +148,7 @@ static bool apply(rrt__exchange *x, change c)
     if (c.is_last) free_slot(x);
     if (c.is_last) rrt__exchange_release(x);
     pthread_mutex_unlock(&http->lock);
-    // While it is suspended the connection cannot end, and only one wakes it.
+    // While it is suspended the connection cannot end, and only one thread wakes it.
     if (wakes) MHD_resume_connection(handle);
     return stays;
 }
@@ -157,7 +157,7 @@ void rrt__exchange_reply(rrt__exchange *x, int status, const char *type, const c
 {
     static const char none[] = "{\"error\":{\"message\":\"out of memory for this reply\",\"type\":"
                                "\"unavailable_error\",\"param\":null,\"code\":\"no_room\"}}";
-    // Nobody looks at it until it is replied: a long one is copied without the lock.
+    // Nobody reads it until it is replied: a long text is copied without the lock.
     bool fits = !rrt__string_append(&x->out, text, length, NULL);
     pthread_mutex_lock(&x->http->lock);
     fits = fits && rrt__exchange_charge(x, x->out.capacity, length <= RRT__SMALL_BYTES);
@@ -193,7 +193,7 @@ bool rrt__exchange_is_gone(const rrt__exchange *x)
     return is_gone;
 }
 
-// Takes what is there, for libmicrohttpd to send; what was taken makes room again.
+// Gives libmicrohttpd bytes to send, and reuses their space.
 static ssize_t take(void *user, uint64_t position, char *buffer, size_t most)
 {
     (void)position;
@@ -211,14 +211,14 @@ static ssize_t take(void *user, uint64_t position, char *buffer, size_t most)
     } else if (x->state == RRT__EXCHANGE_ENDED) {
         result = MHD_CONTENT_READER_END_OF_STREAM;
     } else {
-        x->is_suspended = true; // else 0 would be asked for again at once
+        x->is_suspended = true; // otherwise 0 would be called for again at once
         MHD_suspend_connection(x->handle);
     }
     pthread_mutex_unlock(&x->http->lock);
     return result;
 }
 
-// libmicrohttpd does not look whether more is to come.
+// libmicrohttpd does not check whether more will come.
 static bool has_sent_all(const rrt__exchange *x)
 {
     char byte;

@@ -102,8 +102,8 @@ static enum MHD_Result count_lengths(void *user, enum MHD_ValueKind kind, const 
     return MHD_YES;
 }
 
-// What the head says of the body. Memory for it is there at once, so that it is not copied as it grows, and
-// is charged as it comes.
+// Reads the body's announced length. Reserves its memory at once, so that growing does not copy it, and
+// charges it as it arrives.
 static void note_announced_bytes(rrt__exchange *x)
 {
     size_t count = 0;
@@ -118,10 +118,10 @@ static void note_announced_bytes(rrt__exchange *x)
         x->body_state = RRT__BODY_NO_ROOM;
 }
 
-// A body that is refused is read all the same: a client that is still sending does not see a reply.
+// A refused body is read, too: a client that is still sending does not see a reply.
 static void receive(rrt__exchange *x, const char *bytes, size_t count)
 {
-    enum { GROWTH = 3 }; // a growing string's old and new memory
+    enum { GROWTH = 3 }; // the old and new memory of a growing string
     rrt__http *http = x->http;
     if (x->state != RRT__EXCHANGE_READING || x->body_state) return;
     if (count > http->options.max_body_bytes - x->body.length) {
@@ -164,7 +164,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *handle, con
         if (!x) return MHD_NO;
         note_announced_bytes(x);
         http->options.admit(http->options.user, x);
-        // Who asks before sending the body hears at once.
+        // Replies at once to a client that asks before it sends the body.
         bool asks = x->state == RRT__EXCHANGE_REPLIED && rrt__exchange_header(x, "Expect");
         return asks ? rrt__exchange_send(x) : MHD_YES;
     }
@@ -175,8 +175,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *handle, con
     }
     if (begins_to_wait(x)) {
         http->options.handle(http->options.user, x);
-        // Suspended from here it would, once resumed, be read before it is answered, and a client that sends
-        // no more be taken for gone. When this is called the next time, at once, it is no longer read.
+        // If suspended here, the exchange would be read after resuming and before it is answered, and a
+        // client that sends no more would be taken for gone. libmicrohttpd calls again at once, and then no
+        // longer reads.
         return MHD_YES;
     }
     return rrt__exchange_send(x);
@@ -196,7 +197,7 @@ static void on_completed(void *user, struct MHD_Connection *handle, void **conte
     x->connection->exchange = NULL;
     x->connection->since = rrt__now_seconds();
     x->connection = NULL;
-    if (x->state == RRT__EXCHANGE_READING) rrt__exchange_release(x); // nobody was asked to answer
+    if (x->state == RRT__EXCHANGE_READING) rrt__exchange_release(x); // nobody has to answer it
     rrt__exchange_release(x);
     pthread_mutex_unlock(&http->lock);
 }
@@ -219,7 +220,7 @@ size_t rrt__http_slots(rrt__http *http)
     return count;
 }
 
-// A path with a NUL would end there for us: it stays as it was sent, which is nothing that we have.
+// A path with a NUL would end there for us: it stays escaped, and so matches nothing.
 static size_t unescape(void *user, struct MHD_Connection *handle, char *text)
 {
     (void)user;

@@ -1,4 +1,4 @@
-// Where the server listens, and to how many.
+// Opens the listening socket, and limits the number of connections.
 #include <netdb.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -27,7 +27,7 @@ rrt_status rrt__listen(int *out, const rrt__http_options *options, rrt_error *er
     return status;
 }
 
-// As many connections as asked for, or as files may be open.
+// The requested number of connections, or as many as the limit of open files allows.
 unsigned rrt__listen_limit(size_t asked)
 {
     enum { OTHER_FILES = 64 };

@@ -1,4 +1,4 @@
-// The worker's first work: the model, its chat template, the engine.
+// The worker's first task: loads the model, its chat template, the engine.
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +29,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-// A model without a chat template, or with one that we lack something of, serves completions.
+// A model without a chat template, or with an unsupported one, serves completions only.
 static rrt_status open_chat(rrt__server *server, rrt_error *err)
 {
     const rrt__server_options *o = &server->options;

@@ -1,12 +1,12 @@
-// Log probabilities of tokens, as completions and as chats have them.
+// Log probabilities of tokens, in the formats of completions and chats.
 #include <math.h>
 #include <stdio.h>
 
 #include "base/utf8.h"
 #include "serve/server_inside.h"
 
-// A token's bytes as the name that tells it apart from others: text, or, where it is only part of a
-// character, "bytes:\xe2\x82", as OpenAI writes it.
+// A unique name for a token's bytes: text, or, for a part of a character, "bytes:\xe2\x82", as OpenAI
+// writes it.
 static json_t *token_name(const char *bytes, size_t length)
 {
     if (rrt__utf8_first_invalid(bytes, length) == length) return json_stringn(bytes, length);
@@ -22,7 +22,7 @@ static json_t *token_name(const char *bytes, size_t length)
     return json;
 }
 
-// JSON has no infinity; that of a token that cannot be is as far away as vLLM says.
+// JSON has no infinity: an impossible token gets vLLM's value.
 static json_t *logprob_json(float logprob)
 {
     return isnan(logprob) ? json_null() : json_real(logprob > -9999 ? (double)logprob : -9999);

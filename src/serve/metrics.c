@@ -6,12 +6,12 @@
 
 const char *const rrt__outcome_names[RRT__OUTCOMES] = {"stop", "length", "abort", "error"};
 
-// vLLM's buckets, so that its boards fit.
+// vLLM's buckets, so that its dashboards work.
 static const double request_bounds[RRT__MAX_BUCKETS] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                                         30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
 static const struct {
     const char *name, *help;
-    double bounds[RRT__MAX_BUCKETS]; // rising; 0 behind the last. None: request_bounds
+    double bounds[RRT__MAX_BUCKETS]; // ascending; 0 after the last. None: request_bounds
 } latencies[RRT__LATENCIES] = {
     [RRT__LATENCY_FIRST_TOKEN] = {"time_to_first_token_seconds",
                                   "From a request's arrival to its first token.",
@@ -81,7 +81,7 @@ void rrt__metrics_engine(rrt__metrics *m, rrt_engine_stats *stats)
 typedef struct printer {
     rrt__string *out;
     rrt_error *err;
-    rrt_status status; // the first failure's
+    rrt_status status; // the first failure
     char model[512];   // model_name="…"
 } printer;
 

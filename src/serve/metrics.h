@@ -1,5 +1,4 @@
-// What the server counts, as Prometheus reads it. Names are vLLM's with our prefix where the thing is the
-// same.
+// The server's counters, in Prometheus' format. Names are vLLM's, with our prefix, for the same quantities.
 #ifndef RRT__SERVE_METRICS_H
 #define RRT__SERVE_METRICS_H
 
@@ -21,12 +20,12 @@ typedef enum rrt__latency {
 typedef enum rrt__outcome {
     RRT__OUTCOME_STOP,
     RRT__OUTCOME_LENGTH,
-    RRT__OUTCOME_ABORT, // the client went
+    RRT__OUTCOME_ABORT, // the client is gone
     RRT__OUTCOME_ERROR,
     RRT__OUTCOMES,
 } rrt__outcome;
 
-// The word that replies and metrics use.
+// The names in replies and metrics.
 extern const char *const rrt__outcome_names[RRT__OUTCOMES];
 
 enum { RRT__MAX_BUCKETS = 24 };
@@ -49,7 +48,7 @@ void rrt__metrics_count(rrt__metrics *metrics, uint64_t *counter, uint64_t by);
 void rrt__metrics_put_engine(rrt__metrics *metrics, const rrt_engine_stats *stats);
 void rrt__metrics_engine(rrt__metrics *metrics, rrt_engine_stats *stats);
 
-// Appends all as text. loops: that the model has.
+// Appends all metrics as text. loops: the model's number.
 rrt_status rrt__metrics_print(rrt__metrics *metrics, const char *model_name, int loops, rrt__string *out,
                               rrt_error *err);
 

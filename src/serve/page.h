@@ -1,5 +1,5 @@
-// The page at "/": web/ as one file of HTML (`make` builds it where npm is), or, where that was not made, a note. CMake writes
-// it.
+// The page at "/": web/ as one HTML file (`make` builds it if npm is installed), or a note if it was not
+// built. CMake writes it.
 #ifndef RRT__SERVE_PAGE_H
 #define RRT__SERVE_PAGE_H
 

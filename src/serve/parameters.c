@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-// --- values of a kind -----------------------------------------------------------------------------------
+// --- values by kind -------------------------------------------------------------------------------------
 
 static rrt_status wrong(const char *name, const char *kind, rrt_error *err)
 {
@@ -52,14 +52,14 @@ static rrt_status read_float(const json_t *json, const char *name, double most, 
     return RRT_STATUS_OK;
 }
 
-// --- what we lack ---------------------------------------------------------------------------------------
+// --- unsupported parameters -----------------------------------------------------------------------------
 
-// Parameters of other servers that change the result, and the number that does not; any may be absent, false
+// Other servers' parameters that change the result, with the neutral number; any may be absent, false
 // or empty.
 static const struct {
     const char *name;
     double neutral;
-    bool only_prompts; // chats have it
+    bool only_prompts; // supported in chats
 } lacking[] = {
     {"n", 1},
     {"best_of", 1},
@@ -126,7 +126,7 @@ static rrt_status read_sampling(rrt_sampling *s, const json_t *body, rrt_error *
     RRT__TRY(read_float(body, "top_p", 1, &s->top_p, err));
     RRT__TRY(read_float(body, "min_p", 1, &s->min_p, err));
     RRT__TRY(read_int(body, "top_k", -1, 1 << 24, &s->top_k, err));
-    if (s->top_k < 0) s->top_k = 0; // vLLM's word for all
+    if (s->top_k < 0) s->top_k = 0; // vLLM's value for all
     const json_t *seed = json_object_get(body, "seed");
     if (!rrt__json_is_absent(seed) && !json_is_integer(seed)) return wrong("seed", "a whole number", err);
     s->seed = (uint64_t)json_integer_value(seed);
@@ -160,7 +160,7 @@ static rrt_status read_logprobs(int *logprobs, const json_t *body, bool is_chat,
     *logprobs = RRT__NO_LOGPROBS;
     const json_t *value = json_object_get(body, "logprobs");
     if (!is_chat && !json_is_boolean(value)) return read_int(body, "logprobs", 0, MOST, logprobs, err);
-    bool wants = false; // a flag, also where older clients of /v1/completions send one
+    bool wants = false; // a flag, also in /v1/completions for older clients
     RRT__TRY(read_flag(body, "logprobs", &wants, err));
     if (!wants) return RRT_STATUS_OK;
     *logprobs = 0;
@@ -180,7 +180,7 @@ static rrt_status read_max_tokens(size_t *max_tokens, const json_t *body, rrt_er
 {
     int count = -1;
     RRT__TRY(read_int(body, "max_tokens", 0, 1 << 24, &count, err));
-    RRT__TRY(read_int(body, "max_completion_tokens", 0, 1 << 24, &count, err)); // the newer name of chat's
+    RRT__TRY(read_int(body, "max_completion_tokens", 0, 1 << 24, &count, err)); // the newer name in chats
     *max_tokens = count < 0 ? SIZE_MAX : (size_t)count;
     return RRT_STATUS_OK;
 }
@@ -242,7 +242,7 @@ static rrt_status read_recursion(rrt__parameters *p, const json_t *body, const c
     RRT__TRY(check_known(ours, err));
     RRT__TRY(read_loops(p, ours, err));
     RRT__TRY(read_int(ours, "draft_loops", 1, 1024, &p->draft_loops, err));
-    if (p->draft_loops) p->draft_tokens = 4; // unless it says otherwise
+    if (p->draft_loops) p->draft_tokens = 4; // default
     RRT__TRY(read_int(ours, "draft_tokens", 1, 16, &p->draft_tokens, err));
     RRT__TRY(read_exit(p, json_object_get(ours, "exit"), err));
     const json_t *kv = json_object_get(ours, "kv_policy");

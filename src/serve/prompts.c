@@ -1,11 +1,11 @@
-// What a request wants continued: texts, token ids, conversations (conversation.c).
+// Reads a request's prompts: texts, token ids, conversations (conversation.c).
 #include <string.h>
 
 #include "serve/server_inside.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/tokenizer.h"
 
-enum { MAX_PROMPTS = 4096 }; // in one request
+enum { MAX_PROMPTS = 4096 }; // per request
 
 static rrt_status take_ids(rrt__choice *c, const int32_t *ids, size_t count, rrt_error *err)
 {
@@ -16,8 +16,8 @@ static rrt_status take_ids(rrt__choice *c, const int32_t *ids, size_t count, rrt
     return RRT_STATUS_OK;
 }
 
-// Special tokens written in a prompt are meant: clients render chat templates themselves, whose BOS needs no
-// second one.
+// Special tokens written in a prompt are intended: clients render chat templates themselves, and a template's
+// BOS is not added twice.
 static rrt_status read_text(rrt__choice *c, const rrt__server *server, const json_t *text, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = server->tokenizer;
@@ -83,7 +83,7 @@ static rrt_status open_choices(rrt__completion *completion, size_t count, rrt_er
     return RRT_STATUS_OK;
 }
 
-// What echo shows: the prompt's tokens as text, without what we put in front.
+// The text of echo: the prompt's tokens, without those that we prepended.
 static rrt_status make_echo(rrt__choice *c, const rrt_tokenizer *tokenizer, rrt_error *err)
 {
     char *text;

@@ -1,4 +1,4 @@
-// Tokens become JSON: replies in one piece, and events.
+// Turns tokens into JSON: whole replies, and events.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ void rrt__reply_note(rrt__choice *c, const rrt_token *token)
 
 // --- parts of replies -----------------------------------------------------------------------------------
 
-// Hands over what was noted; null where nothing was.
+// Moves recorded values out; null if there are none.
 static json_t *take(json_t **noted)
 {
     json_t *json = *noted ? *noted : json_null();
@@ -57,7 +57,7 @@ static json_t *rate(size_t count, double seconds)
     return json_real(seconds > 0 ? round((double)count / seconds * 1e3) / 1e3 : 0);
 }
 
-// As llama-server has them.
+// In llama-server's format.
 static json_t *timings(const rrt__choice *c)
 {
     double prompt = c->n_tokens ? c->first - c->started : 0, generated = c->n_tokens ? c->last - c->first : 0;
@@ -81,7 +81,7 @@ static json_t *depths_json(rrt__choice *c)
     return depths;
 }
 
-// What is ours: of what was not in an event yet, and at the end of the whole.
+// Our own fields: for tokens not yet sent in an event, and at the end for the whole reply.
 static json_t *recursion(rrt__choice *c)
 {
     json_t *json = json_pack("{s:o}", "exit_depths", depths_json(c));
@@ -98,7 +98,7 @@ static json_t *finish_reason(const rrt__choice *c)
     return c->is_over ? json_string(rrt__outcome_names[c->outcome]) : json_null();
 }
 
-// The text that may be shown by now, the prompt's first.
+// The text that may be shown so far, starting with the prompt's.
 static json_t *text_json(rrt__choice *c)
 {
     const char *bytes;
@@ -111,7 +111,7 @@ static json_t *text_json(rrt__choice *c)
     return json;
 }
 
-// --- in one piece ---------------------------------------------------------------------------------------
+// --- whole replies --------------------------------------------------------------------------------------
 
 static json_t *choice_json(rrt__choice *c)
 {
@@ -142,7 +142,7 @@ void rrt__reply_whole(rrt__completion *completion)
     json_t *json = frame(completion, completion->is_chat ? "chat.completion" : "text_completion", choices);
     json_object_set_new(json, "usage", usage(completion));
     json_object_set_new(json, "timings", timings(&completion->choices[0]));
-    if (completion->n_choices == 1) // where it is said in the request, too
+    if (completion->n_choices == 1) // the request has the same fields
         json_object_set(json, "rrt", json_object_get(json_array_get(choices, 0), "rrt"));
     rrt__respond_json(completion->exchange, 200, json);
 }
@@ -163,14 +163,13 @@ static bool send_event(rrt__exchange *exchange, json_t *json)
     return is_sent;
 }
 
-// With the first event: until then a failure has a status of its own, and it is seen whether the client is
-// still there.
+// Called with the first event: until then a failure has its own status, and a lost client is detected.
 static void begin(rrt__completion *completion)
 {
     if (completion->has_begun) return;
     completion->has_begun = true;
     rrt__exchange_set(completion->exchange, "Cache-Control", "no-store");
-    rrt__exchange_set(completion->exchange, "X-Accel-Buffering", "no"); // nginx would collect the events
+    rrt__exchange_set(completion->exchange, "X-Accel-Buffering", "no"); // otherwise nginx buffers the events
     rrt__exchange_begin(completion->exchange, "text/event-stream; charset=utf-8");
 }
 

@@ -135,7 +135,7 @@ static double mean_loops(const rrt_engine_stats *stats)
     return count ? (double)sum / (double)count : 0;
 }
 
-// A line every few seconds while there is something to tell.
+// Logs a line every few seconds while there is progress.
 static void log_throughput(rrt__server *server, throughput *last)
 {
     enum { INTERVAL_S = 5 };
@@ -155,11 +155,11 @@ static void log_throughput(rrt__server *server, throughput *last)
     *last = (throughput){now, s.prompt_tokens, s.generated_tokens};
 }
 
-// The first signal lets what is there be finished, a second one does not. Before the model is there, nothing
-// is.
+// The first signal lets running requests finish, a second one does not. Before the model is loaded,
+// nothing runs.
 static void take_signal(rrt__server *server)
 {
-    enum { DRAIN_PATIENCE_S = 10 }; // who does not read must not hold it up
+    enum { DRAIN_PATIENCE_S = 10 }; // a client that does not read must not delay the end
     pthread_mutex_lock(&server->lock);
     if (server->state == RRT__SERVER_READY) {
         server->state = RRT__SERVER_DRAINING;
@@ -216,7 +216,7 @@ rrt_status rrt__server_run(rrt__server *server, rrt_error *err)
 
 // --- close ----------------------------------------------------------------------------------------------
 
-// Lets replies that are ready reach their clients.
+// Lets finished replies reach their clients.
 static void flush(rrt__http *http)
 {
     static const struct timespec pause = {.tv_nsec = 10000000};

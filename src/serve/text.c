@@ -35,7 +35,7 @@ rrt_status rrt__reply_text_add(rrt__reply_text *t, const rrt__stops *stops, cons
     return RRT_STATUS_OK;
 }
 
-// Bytes at the end of text that a stop string may begin with.
+// Length of the text's longest end that a stop string may begin with.
 static size_t stop_prefix(const char *text, size_t length, const rrt__stops *stops)
 {
     size_t held = 0;

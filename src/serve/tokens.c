@@ -1,17 +1,17 @@
-// The tokenizer over HTTP, in vLLM's and in llama-server's words.
+// The tokenizer over HTTP, with vLLM's and llama-server's names.
 #include <string.h>
 
 #include "serve/server_inside.h"
 #include "tokenizer/tokenizer.h"
 
-// The member under either name. vLLM's is "prompt", llama-server's "content".
+// The member under either name: vLLM's is "prompt", llama-server's "content".
 static const json_t *either(const json_t *body, const char *name, const char *other)
 {
     const json_t *value = json_object_get(body, name);
     return value ? value : json_object_get(body, other);
 }
 
-// vLLM adds special tokens unless told not to; llama-server's clients ("content") have to ask.
+// vLLM adds special tokens by default; llama-server's clients ("content") must ask.
 static rrt_status read_options(rrt_encode_options *options, const rrt_tokenizer *tokenizer,
                                const json_t *body, rrt_error *err)
 {

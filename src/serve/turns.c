@@ -1,8 +1,8 @@
-// Whose turn it is: choices wait here, not in the engine, and each batch slot that falls free goes to the
-// client that has the fewest, or got its last one longest ago, then to the completion of which the same is
-// true, then to the oldest. So the prompts of one request do not keep others waiting until all of them have
-// run. Who is new counts as if it had just got a batch slot: else who always comes anew would always be
-// first.
+// Decides whose turn it is: choices wait here, not in the engine, and each free batch slot goes to the client
+// with the fewest slots, or among equals to the one that got its last slot longest ago; within a client to
+// the completion by the same rule, then to the oldest choice. So the prompts of one request do not keep
+// others waiting until all of them have run. A new client counts as if it had just got a batch slot:
+// otherwise a client that always reconnects would always be first.
 #include "serve/server_inside.h"
 
 static rrt_request request_of(const rrt__choice *c)
@@ -28,8 +28,8 @@ static rrt_request request_of(const rrt__choice *c)
     };
 }
 
-// What the engine cannot do is known at once, and not when it is the completion's turn: the longest prompt is
-// put into it, and taken back.
+// Finds out at once, and not at the completion's turn, whether the engine can run it: submits the longest
+// prompt and cancels it.
 static rrt_status check(rrt__completion *completion, rrt_error *err)
 {
     const rrt__choice *longest = completion->choices;
@@ -102,7 +102,7 @@ static void submit(rrt__server *server, rrt__completion *completion)
     rrt__client *client = rrt__exchange_client(completion->exchange);
     client->running++;
     completion->turn = client->turn = ++server->n_turns;
-    rrt__free(c->prompt); // the engine has its own
+    rrt__free(c->prompt); // the engine has its own copy
     c->prompt = NULL;
     rrt__choice **last = &server->choices;
     while (*last) last = &(*last)->next;

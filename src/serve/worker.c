@@ -4,7 +4,7 @@
 
 // --- the end of choices and completions
 
-// A long reply takes longer to write down than a step may.
+// Building a long reply takes longer than a step may.
 static void answer_aside(rrt__work *work)
 {
     rrt__completion *completion = (rrt__completion *)work; // its first member
@@ -37,7 +37,7 @@ static void measure(const rrt__choice *c)
     rrt__metrics_observe(m, RRT__LATENCY_DECODE, c->last - c->first);
 }
 
-// The last choice of a completion ends, and frees, that too.
+// The last choice of a completion also ends and frees the completion.
 static void end_choice(rrt__choice *c, rrt__outcome outcome)
 {
     rrt__completion *completion = c->completion;
@@ -58,14 +58,14 @@ static void end_choice(rrt__choice *c, rrt__outcome outcome)
     if (--completion->n_open == 0) end_completion(completion);
 }
 
-// Ends what is left of a completion.
+// Ends the rest of a completion.
 void rrt__completion_cancel(rrt__completion *completion)
 {
     rrt_engine *engine = completion->server->engine;
     rrt__choice *c = completion->choices;
     completion->server->n_waiting -= completion->n_choices - completion->n_submitted;
     completion->n_submitted = completion->n_choices;
-    for (size_t left = completion->n_open; left; c++) { // the last takes the completion with it
+    for (size_t left = completion->n_open; left; c++) { // the last one frees the completion
         if (c->is_over) continue;
         left--;
         if (c->request)
@@ -88,7 +88,7 @@ static void cancel_gone(rrt__server *server)
     for (rrt__completion *completion = server->completions, *next; completion; completion = next) {
         next = completion->next;
         if (!rrt__exchange_is_gone(completion->exchange)) continue;
-        rrt__exchange_leave_slot(completion->exchange); // the next may have it before this is cleared away
+        rrt__exchange_leave_slot(completion->exchange); // the next request may have it before the cleanup
         rrt__completion_cancel(completion);
     }
 }
@@ -150,7 +150,7 @@ int rrt__worker_take_token(void *user, uint64_t request, const rrt_token *token,
     note_token(c, token);
     bool ends =
         !completion->parameters.ignore_end && rrt_tokenizer_ends(completion->server->tokenizer, token->id);
-    if (ends) return 0; // its text is not the reply's
+    if (ends) return 0; // its text is not part of the reply
     if (add_text(c, token->id, &completion->error))
         end_choice(c, RRT__OUTCOME_ERROR);
     else if (c->text.is_stopped)
@@ -162,8 +162,8 @@ int rrt__worker_take_token(void *user, uint64_t request, const rrt_token *token,
     return 1;
 }
 
-// What the engine has done, for the metrics. Requests begin in the order they came: all but those that it
-// says are waiting have begun.
+// Publishes the engine's progress for the metrics. Requests begin in order of arrival: all but those that the
+// engine counts as waiting have begun.
 static void publish(rrt__server *server)
 {
     rrt_engine_stats stats;
@@ -176,7 +176,7 @@ static void publish(rrt__server *server)
     rrt__metrics_put_engine(&server->metrics, &stats);
 }
 
-// Waits until there is something to do; *incoming is what came. False: stop.
+// Waits for work; *incoming: new completions. False: stop.
 static bool waits_for_work(rrt__server *server, rrt__completion **incoming)
 {
     pthread_mutex_lock(&server->lock);
