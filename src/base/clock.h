@@ -1,4 +1,4 @@
-// Time that only goes forward.
+// Monotonic time.
 #ifndef RRT__CLOCK_H
 #define RRT__CLOCK_H
 

@@ -9,7 +9,7 @@ const char *rrt__control_group_mount = "/sys/fs/cgroup", *rrt__control_group_of_
 
 enum { LONGEST_PATH = 4096 };
 
-// The group's path below the mount, "" for the root.
+// The group's path below the mount point, "" for the root.
 static void find_own(char path[LONGEST_PATH])
 {
     char line[LONGEST_PATH];
@@ -23,7 +23,7 @@ static void find_own(char path[LONGEST_PATH])
     if (file) fclose(file);
 }
 
-// The numbers at the beginning of a group's file, UINT64_MAX for "max". False if there is no such file.
+// Reads the numbers at the beginning of a group's file, UINT64_MAX for "max". False if there is no such file.
 static int read_numbers(const char *group, const char *name, uint64_t *numbers, int count)
 {
     char path[2 * LONGEST_PATH], line[64] = "";
@@ -41,7 +41,7 @@ static int read_numbers(const char *group, const char *name, uint64_t *numbers, 
     return n == count;
 }
 
-// A limit of any group above holds too.
+// The limits of all groups above apply, too.
 static int go_up(char *group)
 {
     char *slash = strrchr(group, '/');

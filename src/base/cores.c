@@ -6,8 +6,7 @@
 
 const char *rrt__cores_folder = "/sys/devices/system/cpu";
 
-// Whether `processor` comes first among the allowed hardware threads of its core. A list reads "0,32" or
-// "0-1".
+// Whether `processor` is the first allowed hardware thread of its core. A list reads "0,32" or "0-1".
 static int is_first_of_core(int processor, const cpu_set_t *allowed)
 {
     char path[4096], list[256] = "";

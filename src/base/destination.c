@@ -12,9 +12,9 @@
 #include "base/file.h"
 #include "base/own.h"
 
-enum { LONGEST = 4064 }; // of a path: the temporary name has to fit too
+enum { LONGEST = 4064 }; // of a path: the temporary name must fit, too
 
-// Without the slashes at its end.
+// Length without trailing slashes.
 static int length_of(const char *path)
 {
     size_t length = strlen(path);
@@ -22,7 +22,7 @@ static int length_of(const char *path)
     return (int)length;
 }
 
-// The folder that path lies in, as a path that ends in "." and so fails to open where it is no folder.
+// The folder of path, as a path that ends in "." and so cannot be opened if it is not a folder.
 static void folder_of(char out[4096], const char *path)
 {
     int end = length_of(path);
@@ -36,7 +36,7 @@ bool rrt__path_is_at_or_in(const char *path, const char *place)
     char folder[4096];
     folder_of(folder, path);
     char *real = realpath(path, NULL);
-    if (!real) real = realpath(folder, NULL); // of what is not there yet
+    if (!real) real = realpath(folder, NULL); // the path does not exist yet
     bool is_in = false;
     if (real && stat(place, &wanted) == 0)
         for (int end = length_of(real); end > 0 && !is_in; end--) {
@@ -60,15 +60,15 @@ static rrt_status fail_foreign(const char *what, rrt_error *err)
     return rrt__hint(err, status, "choose another name, or remove it yourself");
 }
 
-// Whether the file is in the folder.
+// Whether the folder contains the file.
 static bool holds(const char *path, const char *name)
 {
     char inner[4096];
     return !rrt__path_join(inner, path, name, NULL) && rrt__path_exists(inner);
 }
 
-// Only what is a result of ours is replaced: the folder of a model, an adapter or a teacher logits cache; that
-// of a run by a run.
+// Replaces only results of ours: the folder of a model, an adapter or a teacher logits cache; a run's folder
+// only by a run.
 static rrt_status check_replaceable(const char *path, rrt__destination_kind kind, rrt_error *err)
 {
     bool is_run = rrt__run_is_marked(path);
@@ -84,12 +84,12 @@ static rrt_status check_folder_of(const char *path, rrt_error *err)
     char folder[4096];
     folder_of(folder, path);
     if (access(folder, W_OK | X_OK) == 0) return RRT_STATUS_OK;
-    int shown = folder[1] ? (int)strlen(folder) - 1 : 1; // "a/." as "a/", but "." as it is
+    int shown = folder[1] ? (int)strlen(folder) - 1 : 1; // "a/." is shown as "a/", but "." unchanged
     rrt_status status = rrt__fail_errno(err, "nothing can be written in the folder '%.*s'", shown, folder);
     return rrt__hint(err, status, "create it first, or choose another");
 }
 
-// Everything that can be known of a destination before there is a result.
+// All checks of a destination that are possible before there is a result.
 static rrt_status check(const char *path, rrt__destination_kind kind, bool overwrite, rrt_error *err)
 {
     struct stat info;
@@ -128,9 +128,9 @@ static rrt_status make_name(char out[4096], const char *path, const char *suffix
     return RRT_STATUS_OK;
 }
 
-// --- what dead processes left
+// --- leftovers of dead processes
 
-// A folder that stepped aside and whose successor did not come takes its place again.
+// A folder that stepped aside, but was not replaced, gets its name back.
 typedef struct return_of {
     const char *folder, *name, *path;
 } return_of;
@@ -173,14 +173,14 @@ static int create(const rrt__destination *d)
     return file < 0 ? -1 : close(file);
 }
 
-// Takes a name that nobody else has. mkdtemp and mkstemp would keep everyone but the owner out of the result.
+// Takes an unused name. mkdtemp and mkstemp would make the result private to the owner.
 static rrt_status create_temporary(rrt__destination *d, rrt_error *err)
 {
     enum { TRIES = 100 };
     for (int i = 0; i < TRIES; i++) {
         RRT__TRY(make_name(d->temporary, d->path, ".tmp-", err));
         if (create(d) == 0) {
-            // Somebody who sweeps may have been faster.
+            // Another process may have swept it in the meantime.
             if (rrt__own_hold(&d->lock, d->temporary)) return RRT_STATUS_OK;
         } else if (errno != EEXIST) {
             break;
@@ -190,7 +190,7 @@ static rrt_status create_temporary(rrt__destination *d, rrt_error *err)
     return rrt__at(err, status, "%s", d->temporary);
 }
 
-// Nobody goes on with a run while it is replaced.
+// Prevents a run from being continued while it is replaced.
 static rrt_status hold_replaced(rrt__destination *d, rrt_error *err)
 {
     if (d->kind != RRT__DESTINATION_RUN || !d->overwrite || !rrt__run_is_marked(d->path))
@@ -232,12 +232,12 @@ static bool cannot_in_one_step(void)
     return errno == EINVAL || errno == ENOSYS;
 }
 
-// Moves to a name that nobody has; errno is EEXIST if somebody does.
+// Moves to an unused name; errno is EEXIST if it is taken.
 static int move_to_free_name(const char *from, const char *to)
 {
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
     if (!cannot_in_one_step()) return -1;
-    // A file system that cannot do both in one step, such as NFS: look, then move.
+    // A file system that cannot do both atomically, such as NFS: check, then move.
     if (!rrt__path_exists(to)) return rename(from, to);
     errno = EEXIST;
     return -1;
@@ -255,7 +255,7 @@ static rrt_status remove_replaced(const char *path, rrt_error *err)
     return rrt__hint(err, status, "remove %.200s", path);
 }
 
-// Old and new change places with a moment in between when the name is free.
+// Exchanges old and new in two steps: for a moment the name is unused.
 static rrt_status step_aside(const rrt__destination *d, rrt_error *err)
 {
     char aside[4096];
@@ -273,10 +273,10 @@ static rrt_status step_aside(const rrt__destination *d, rrt_error *err)
     return status;
 }
 
-// A file replaces a file, and a folder an empty one, in one step; others change places.
+// Replaces a file by a file, or an empty folder by a folder, in one step; exchanges anything else.
 static rrt_status replace(rrt__destination *d, rrt_error *err)
 {
-    RRT__TRY(check(d->path, d->kind, true, err)); // it may not be what it was at the opening
+    RRT__TRY(check(d->path, d->kind, true, err)); // it may have changed since the opening
     if (d->replaced < 0) RRT__TRY(hold_replaced(d, err));
     if (rename(d->temporary, d->path) == 0) return RRT_STATUS_OK;
     if (renameat2(AT_FDCWD, d->temporary, AT_FDCWD, d->path, RENAME_EXCHANGE) == 0)
@@ -284,7 +284,7 @@ static rrt_status replace(rrt__destination *d, rrt_error *err)
     return cannot_in_one_step() ? step_aside(d, err) : fail_move(err);
 }
 
-// What the disk has of the new name after a power cut is what it had of the content before.
+// After a power cut, the new name must refer to content that was flushed before.
 static void flush_folder_of(const char *path)
 {
     char folder[4096];

@@ -79,7 +79,7 @@ rrt_status rrt__at(rrt_error *err, rrt_status status, const char *format, ...)
     va_end(arguments);
     size_t length = strlen(err->where);
     if (old[0]) snprintf(err->where + length, sizeof err->where - length, ": %s", old);
-    rrt__utf8_make_printable(err->where); // a character may have been cut off at the end
+    rrt__utf8_make_printable(err->where); // the end may be a truncated character
     return status;
 }
 

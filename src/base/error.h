@@ -1,4 +1,4 @@
-// How rrt code fails: set the record at the point of failure, add context on the way up.
+// Error handling: fill the record at the point of failure, add context on the way up.
 //
 //     if (n > limit)
 //         return rrt__fail(err, RRT_STATUS_FORMAT, "%zu dimensions, at most %d are possible", n, limit);
@@ -12,13 +12,13 @@
 
 #define RRT__PRINTF(text, first) __attribute__((format(printf, text, first)))
 
-// Records status and message and returns status. Forgets any earlier where and hint. err may be NULL.
+// Records status and message and returns status. Clears where and hint. err may be NULL.
 rrt_status rrt__fail(rrt_error *err, rrt_status status, const char *format, ...) RRT__PRINTF(3, 4);
 
-// The same for a failed system call: the message ends in errno's text.
+// The same for a failed system call: the message ends with errno's text.
 rrt_status rrt__fail_errno(rrt_error *err, const char *format, ...) RRT__PRINTF(2, 3);
 
-// Puts "context: " in front of err->where and returns status.
+// Prepends "context: " to err->where and returns status.
 rrt_status rrt__at(rrt_error *err, rrt_status status, const char *format, ...) RRT__PRINTF(3, 4);
 
 // Sets the advice on how to fix it and returns status.
@@ -31,7 +31,7 @@ rrt_status rrt__hint(rrt_error *err, rrt_status status, const char *format, ...)
         if (rrt__status) return rrt__status;                                                                 \
     } while (0)
 
-// The same for functions with a single exit that frees things: needs a local `status` and a label `done`.
+// The same for functions with a single exit that frees resources: needs a local `status` and a label `done`.
 #define RRT__GOTO(expression)                                                                                \
     do {                                                                                                     \
         status = (expression);                                                                               \

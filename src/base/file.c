@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_READ = 512 << 20 }; // in memory at once; a device may never end
+enum { MAX_READ = 512 << 20 }; // in memory at once; a device may be endless
 
 static rrt_status fail_open(const char *path, rrt_error *err)
 {
@@ -29,7 +29,7 @@ static rrt_status check_fetched(const rrt__map *map, rrt_error *err)
 rrt_status rrt__map_open(rrt__map *map, const char *path, rrt_error *err)
 {
     *map = (rrt__map){0};
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); // a FIFO would wait for somebody who writes
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); // a FIFO would block without a writer
     if (fd < 0) return fail_open(path, err);
     rrt_status status = RRT_STATUS_OK;
     struct stat info;
@@ -59,8 +59,7 @@ void rrt__map_close(rrt__map *map)
 
 void rrt__map_forget(const rrt__map *map, const unsigned char *data, size_t size_bytes)
 {
-    // A page that is not there brings its neighbours along, up to a huge page, though others have forgotten
-    // them already.
+    // A page fault also loads neighbouring pages, up to a huge page, though other threads have released them.
     enum { AROUND = 1 << 21 };
     if (!map->data) return;
     size_t page = (size_t)sysconf(_SC_PAGESIZE), at = (size_t)(data - map->data), end = at + size_bytes;

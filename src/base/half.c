@@ -40,6 +40,6 @@ float rrt__bf16_to_f32(uint16_t half)
 uint16_t rrt__f32_to_bf16(float value)
 {
     uint32_t bits = bits_of(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); // NaN: keep it one
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); // NaN: must stay one
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }

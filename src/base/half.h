@@ -1,13 +1,13 @@
-// 16-bit floats as storage.
+// 16-bit floats for storage.
 #ifndef RRT__HALF_H
 #define RRT__HALF_H
 
 #include <stdint.h>
 #include <string.h>
 
-// The exponent moves from bias 15 to bias 127. Infinity and NaN move on to 255; a subnormal half has no
-// leading one, so it takes one in (as 2^-14 + x) and gives it back by a subtraction, which is exact. Without
-// branches, so that loops over it become vectors.
+// Moves the exponent from bias 15 to bias 127. Infinity and NaN move on to 255; a subnormal half has no
+// leading one, so one is added (as 2^-14 + x) and subtracted again, which is exact. Free of branches, so that
+// loops over it vectorise.
 static inline float rrt__f16_to_f32(uint16_t half)
 {
     const uint32_t one = 1 << 23; // in the exponent

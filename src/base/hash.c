@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-// Each step is a bijection of the word and of the hash before it: one changed word always shows.
+// Each step is a bijection of the word and of the hash before it: one changed word always changes the result.
 static uint64_t step(uint64_t hash, uint64_t word)
 {
     hash = ((hash + 0xd1b54a32d192ed03u) ^ word) * 0x9e3779b97f4a7c15u;

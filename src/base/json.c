@@ -8,8 +8,8 @@
 #include "base/json_numbers.h"
 #include "base/utf8.h"
 
-// A value for which jansson has no memory is left out of its object without a word, unless each call is
-// looked at, and a document that it cannot hold is called invalid. So it is its memory that is looked at.
+// Without memory, jansson silently omits a value from its object, unless each call is checked, and calls a
+// document invalid. So its allocations are watched instead.
 static _Thread_local bool ran_out;
 
 static void *take(size_t size)
@@ -19,7 +19,7 @@ static void *take(size_t size)
     return memory;
 }
 
-// A host that has chosen its own functions keeps them.
+// A host program's own allocation functions stay.
 __attribute__((constructor)) static void watch_memory(void)
 {
     json_malloc_t take_now;
@@ -58,7 +58,7 @@ rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_er
     rrt__string_free(&rewritten);
     if (*out) return RRT_STATUS_OK;
     RRT__TRY(rrt__json_check_memory(err));
-    if (json_error_code(&detail) == json_error_out_of_memory) // of a host's own functions
+    if (json_error_code(&detail) == json_error_out_of_memory) // with a host program's functions
         return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory: JSON");
     return rrt__fail(err, RRT_STATUS_FORMAT, "not valid JSON: %s (line %d, column %d, byte %zu)", detail.text,
                      detail.line, detail.column, position);
@@ -79,7 +79,7 @@ rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err)
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
 {
     RRT__TRY(rrt__json_check_memory(err));
-    char *text = json_dumps(json, JSON_INDENT(2)); // reals in full
+    char *text = json_dumps(json, JSON_INDENT(2)); // all digits of reals
     if (!text) return rrt__fail(err, RRT_STATUS_MEMORY, "cannot format JSON for %s", path);
     rrt__string document = {0};
     rrt_status status = rrt__json_numbers_from_jansson(&document, text, err);

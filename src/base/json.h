@@ -1,4 +1,4 @@
-// JSON through jansson: strict reading (no duplicate keys) and typed access that says which key is wrong.
+// JSON through jansson: strict reading (no duplicate keys) and typed access that names the wrong key.
 #ifndef RRT__JSON_H
 #define RRT__JSON_H
 
@@ -8,25 +8,25 @@
 
 #include "base/error.h"
 
-// Parses text[0..length); the error names line and column. Numbers that do not fit into 64 bits, and Python's
-// NaN and Infinity, are read (json_numbers.h); who uses such a number gets an error. Free with json_decref.
+// Parses text[0..length); the error gives line and column. Numbers beyond 64 bits, and Python's NaN and
+// Infinity, are accepted (json_numbers.h); using such a number fails. Free with json_decref.
 rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err);
 rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err);
-// Fails with MEMORY if any value of this thread's, made since the last such failure, found no memory.
+// MEMORY if any value that this thread created since the last such failure ran out of memory.
 rrt_status rrt__json_check_memory(rrt_error *err);
-// Checks that, too. Real numbers are written in full, and those of the above as they were.
+// Checks that, too. Real numbers are written with all digits, and those of json_numbers.h as they were read.
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err);
 
-// An absent key and a null mean the same: that is how Hugging Face writes its files.
+// An absent key and a null are equivalent: Hugging Face's files use both.
 bool rrt__json_is_absent(const json_t *value);
 
-// Whether it is a number, and neither NaN nor beyond what double holds.
+// Whether it is a number, neither NaN nor beyond double's range.
 bool rrt__json_is_finite(const json_t *value);
 
-// Bytes as a JSON string, which has to be valid UTF-8: what is broken becomes U+FFFD. NULL if out of memory.
+// Bytes as a JSON string, which must be valid UTF-8: invalid sequences become U+FFFD. NULL if out of memory.
 json_t *rrt__json_text(const char *bytes, size_t length);
 
-// Typed members of an object. The key must be there unless a fallback is passed; *out is inside json.
+// Typed members of an object. The key is required unless a fallback is passed; *out points into json.
 rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int64_t most, int64_t *out,
                          rrt_error *err);
 rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t least, int64_t most,

@@ -9,11 +9,11 @@
 
 typedef struct scanner {
     const char *text;
-    size_t length, at; // behind the word that was found last
-    size_t begin;      // where that word begins
+    size_t length, at; // at: after the last word found
+    size_t begin;      // start of that word
 } scanner;
 
-// What numbers and names consist of: a run of these is one word, so that the NaN in "1NaN" is none.
+// Characters of numbers and names: a run of these is one word, so that "1NaN" contains no NaN.
 static bool is_in_word(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '+' ||
@@ -27,7 +27,7 @@ static void skip_string(scanner *s)
     s->at = s->at < s->length ? s->at + 1 : s->length;
 }
 
-// The next word outside strings.
+// Finds the next word outside strings.
 static bool next_word(scanner *s, const char **word, size_t *n)
 {
     while (s->at < s->length && !is_in_word(s->text[s->at])) {
@@ -55,7 +55,7 @@ typedef struct decimal {
     const char *whole, *fraction;
     size_t n_whole, n_fraction;
     bool is_negative, is_integer;
-    long exponent; // far beyond double's, the exact value does not matter
+    long exponent; // beyond double's range, the exact value does not matter
 } decimal;
 
 static bool read_exponent(decimal *out, const char *text, size_t n)
@@ -99,10 +99,10 @@ static char digit_at(const decimal *x, size_t index)
     return index < x->n_whole ? x->whole[index] : x->fraction[index - x->n_whole];
 }
 
-// By its digits: strtod would ask the locale what a point is.
+// Compares digits: strtod's decimal point depends on the locale.
 static bool fits_double(const decimal *x)
 {
-    static const char largest[] = "17976931348623157"; // and 292 more digits
+    static const char largest[] = "17976931348623157"; // followed by 292 more digits
     size_t count = x->n_whole + x->n_fraction, first = 0;
     while (first < count && digit_at(x, first) == '0') first++;
     if (first == count) return true;
@@ -118,7 +118,7 @@ static bool fits_double(const decimal *x)
 static const char infinite[] = "1.7976931348623157e308", negative[] = "-1.7976931348623157e308",
                   nan_text[] = "1.7976931348623155e308";
 
-// What jansson has to read for a word, NULL if the word itself. *suffix goes behind it.
+// The text that jansson must read for a word; NULL: the word itself. *suffix follows it.
 static const char *replacement(const char *word, size_t n, const char **suffix)
 {
     decimal x;
@@ -126,7 +126,7 @@ static const char *replacement(const char *word, size_t n, const char **suffix)
     if (n == 3 && memcmp(word, "NaN", 3) == 0) return nan_text;
     if (n == 8 && memcmp(word, "Infinity", 8) == 0) return infinite;
     if (n == 9 && memcmp(word, "-Infinity", 9) == 0) return negative;
-    if (n < 5 || !read_number(&x, word, n)) return NULL; // the shortest that is too large is 1e999
+    if (n < 5 || !read_number(&x, word, n)) return NULL; // the shortest number that is too large is 1e999
     if (!fits_double(&x)) return x.is_negative ? negative : infinite;
     if (!x.is_integer || fits_int64(&x)) return NULL;
     *suffix = ".0";
@@ -192,7 +192,7 @@ static rrt_status append_real(rrt__string *out, const char *word, rrt_error *err
     bool is_whole = fabs(number) >= 0x1p63 && fabs(number) < RRT__JSON_NAN && floor(number) == number;
     if (is_whole) snprintf(room, sizeof room, "%.0f", number);
     RRT__TRY(rrt__string_append(out, text, strlen(text), err));
-    bool is_real = is_whole || strpbrk(text, ".enN"); // 2 is written 2.0
+    bool is_real = is_whole || strpbrk(text, ".enN"); // 2 is written as 2.0
     return is_real ? RRT_STATUS_OK : rrt__string_append(out, ".0", 2, err);
 }
 

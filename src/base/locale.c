@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static locale_t plain; // for as long as the process runs; 0 without memory, and nothing is changed then
+static locale_t plain; // never freed; 0 without memory: then nothing changes
 
 static void create(void)
 {

@@ -1,11 +1,11 @@
-// Numbers as JSON, logs and options have them ("0.5"), whatever locale the program that uses the library has
-// chosen for itself.
+// Numbers with a decimal point ("0.5"), as in JSON, logs and options, whatever locale the calling
+// program uses.
 #ifndef RRT__LOCALE_H
 #define RRT__LOCALE_H
 
 #include <locale.h>
 
-// From here to rrt__locale_leave(before) this thread formats and reads numbers with a decimal point. Nests.
+// Until rrt__locale_leave(before), this thread formats and reads numbers with a decimal point. Can be nested.
 locale_t rrt__locale_enter(void);
 void rrt__locale_leave(locale_t before);
 

@@ -51,7 +51,7 @@ void rrt__give_back(void)
 void rrt__give_back_at_once(void)
 {
 #ifdef __GLIBC__
-    mallopt(M_MMAP_THRESHOLD, 1 << 20); // said once, it no longer grows with what is freed
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); // a fixed threshold: by default it grows with what is freed
 #endif
 }
 
@@ -70,7 +70,7 @@ static size_t read_number(const char *path, const char *key)
     return found;
 }
 
-// Of RLIMIT_AS (ulimit -v).
+// Remaining part of RLIMIT_AS (ulimit -v).
 static size_t address_space_left(void)
 {
     struct rlimit limit;
@@ -116,8 +116,8 @@ typedef struct rrt__arena_chunk {
     _Alignas(ALIGNMENT) unsigned char bytes[];
 } rrt__arena_chunk;
 
-// Of what is large, the whole pages of 2 MiB: a page fault takes 2 MiB at a time then, and reading weights
-// misses fewer translations of addresses. The system need not follow.
+// Requests whole pages of 2 MiB for large memory: fewer page faults, and fewer TLB misses while reading
+// weights. The system may ignore it.
 static void use_huge_pages(void *memory, size_t bytes)
 {
 #ifdef MADV_HUGEPAGE
@@ -144,7 +144,8 @@ rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, s
         use_huge_pages(fresh, sizeof *fresh + capacity);
         fresh->used = 0;
         fresh->capacity = capacity;
-        // A big allocation must not retire a half-empty small chunk: it goes behind the current one.
+        // A big allocation must not retire a half-empty small chunk: its chunk is inserted after the
+        // current one.
         bool behind = chunk && bytes > CHUNK_BYTES;
         fresh->next = behind ? chunk->next : chunk;
         if (behind)

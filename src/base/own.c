@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 
-// '#' stands for a digit.
+// '#' is any digit.
 static const char *const file_names[] = {
     // a model
     "config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json",
@@ -18,19 +18,19 @@ static const char *const file_names[] = {
     "special_tokens_map.json",
     // an adapter
     "adapter_config.json", "adapter_model.safetensors",
-    // a teacher's store, and text as ids
+    // a teacher logits cache, and text as ids
     "teacher.topk", "####.tokens",
     // a run and its checkpoints
     RRT__RUN_MARKER, "log.jsonl", "log.csv", "state.json", "moments.safetensors", "checksums.json"};
 
-// Which folder may lie in which.
+// The folders that each kind of folder may contain.
 static const struct {
     const char *outer, *inner;
     bool only_temporary;
 } folder_names[] = {{"a result", "base", false},
                     {"a run", "data", false},
                     {"a run", "checkpoints", false},
-                    {"a run", "model", true}, // on its way to be the run's own
+                    {"a run", "model", true}, // to become the run's own
                     {"checkpoints", "########", false}};
 
 static bool is_digit(char c)
@@ -46,7 +46,7 @@ static bool matches(const char *name, size_t length, const char *pattern)
     return true;
 }
 
-// How long a name is without the ending of a temporary.
+// Length of a name without the suffix of a temporary.
 static size_t length_of(const char *name)
 {
     enum { SUFFIX = 13 }; // ".tmp-01234567"
@@ -63,7 +63,7 @@ static bool is_file_name(const char *name)
     return false;
 }
 
-// The name that rrt gives to a folder in such a folder; NULL if it gives none like this.
+// The name that rrt gives to such a folder; NULL if there is none.
 static const char *folder_name(const char *name, const char *outer)
 {
     size_t length = length_of(name);
@@ -83,7 +83,7 @@ bool rrt__own_is_temporary(const char *file, const char *name)
                 : is_file_name(file) || folder_name(file, NULL);
 }
 
-// --- folders and what is in them
+// --- folders and their content
 
 static bool is_marked_at(int folder)
 {
@@ -97,11 +97,11 @@ static bool is_marked_at(int folder)
     return is_marked;
 }
 
-// What is done with a folder's entries: they are looked at, or removed. foreign: the first that is not ours,
-// or that could not be removed; "" if there is none.
+// A check or removal of a folder's entries. foreign: the first that is not ours, or that could not be
+// removed; "": none.
 typedef struct walk {
     bool removes;
-    int folder; // that is walked, open
+    int folder; // the folder, open
     const char *kind;
     char foreign[256];
 } walk;
@@ -112,7 +112,7 @@ static rrt_status walk_entry(void *user, const char *name, rrt_error *err)
 {
     walk *w = user;
     struct stat info;
-    if (fstatat(w->folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return RRT_STATUS_OK; // gone meanwhile
+    if (fstatat(w->folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return RRT_STATUS_OK; // removed meanwhile
     const char *inner = S_ISDIR(info.st_mode) ? folder_name(name, w->kind) : NULL;
     bool is_ours = S_ISREG(info.st_mode) && is_file_name(name),
          stays = !w->removes || strcmp(name, RRT__RUN_MARKER) == 0;
@@ -123,8 +123,8 @@ static rrt_status walk_entry(void *user, const char *name, rrt_error *err)
     return w->foreign[0] ? rrt__fail(err, RRT_STATUS_EXISTS, "'%s' is not ours", name) : RRT_STATUS_OK;
 }
 
-// kind NULL: a result or a run. Its marker goes last, and only when all else has gone: what is removed half
-// is known for what it was.
+// kind NULL: a result or a run. Removes the marker last, and only after all else is removed: a partly removed
+// folder is still recognised.
 static void walk_folder(walk *w, int parent, const char *name, const char *kind)
 {
     const walk outer = *w;
@@ -169,7 +169,7 @@ bool rrt__own_remove(const char *path)
 
 // --- locks
 
-// Whether the file that is open is still the one of this name.
+// Whether the open file still has this name.
 static bool is_still(int fd, const char *path)
 {
     struct stat open, named;
@@ -180,11 +180,11 @@ static bool is_still(int fd, const char *path)
 bool rrt__own_hold(int *fd, const char *path)
 {
     enum { FLAGS = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC };
-    *fd = open(path, O_RDWR | FLAGS);                // NFS locks only what may be written to
+    *fd = open(path, O_RDWR | FLAGS);                // NFS locks only writable files
     if (*fd < 0) *fd = open(path, O_RDONLY | FLAGS); // a folder
     if (*fd < 0) return false;
     bool is_locked = flock(*fd, LOCK_EX | LOCK_NB) == 0, is_free = is_locked || errno != EWOULDBLOCK;
-    // Whoever held it before may have removed it.
+    // The previous holder may have removed it.
     if (is_free) is_free = is_still(*fd, path);
     if (is_locked && is_free) return true;
     close(*fd);

@@ -1,4 +1,4 @@
-// What rrt wrote: the one place that knows what may be removed. Everything else is somebody's.
+// Files that rrt wrote: only this module decides what may be removed. All other files are not ours.
 #ifndef RRT__OWN_H
 #define RRT__OWN_H
 
@@ -6,38 +6,36 @@
 
 #include "base/error.h"
 
-// A file that says that `rrt train` made the folder in which it lies, and by whose lock a run is at work
-// there.
+// A file that marks a folder as made by `rrt train`; an active run holds its lock.
 #define RRT__RUN_MARKER "run.lock"
 
-// Whether a file, named without its folder, is `name` with what is appended while a result is written:
-// ".tmp-" and eight hexadecimal digits. name NULL: any name that rrt gives to a file or folder in its
-// folders.
+// Whether a file, named without its folder, is `name` with the suffix of an unfinished result: ".tmp-" and
+// eight hexadecimal digits. name NULL: any name that rrt gives to a file or folder in its folders.
 bool rrt__own_is_temporary(const char *file, const char *name);
 
-// Fails with EXISTS, and names it, if something in a folder, at any depth, has no name that rrt gives, is no
-// plain file or folder, or lies in a folder that rrt does not make there. No link is followed.
+// EXISTS, with its name, if anything in a folder, at any depth, has a name that rrt does not use, is not a
+// plain file or folder, or is in a folder that rrt does not create there. Follows no links.
 rrt_status rrt__own_check(const char *folder, rrt_error *err);
 
-// Removes a plain file, or a folder that passes the check. False if something is left; of a folder that does
-// not pass, nothing is removed. What is not there is removed already.
+// Removes a plain file, or a folder that passes the check. False if something is left; removes nothing from a
+// folder that does not pass. A missing path counts as removed.
 bool rrt__own_remove(const char *path);
 
-// Removes what processes that have died were writing to `name` in a folder when they died (NULL: to any name
-// of ours). What a living one writes is locked: rrt__own_hold.
+// Removes leftovers of dead processes that were writing to `name` in a folder (NULL: to any of our names).
+// Living processes lock their files: rrt__own_hold.
 void rrt__own_sweep(const char *folder, const char *name);
 
-// Locks a file or folder for as long as *fd is open; close it to let go. False if another process has it, or
-// if it is not there any more. Where the file system has no locks, nothing is ever swept, and *fd is -1.
+// Locks a file or folder while *fd is open; close it to unlock. False if another process holds it, or if it
+// does not exist any more. On a file system without locks nothing is ever swept, and *fd is -1.
 bool rrt__own_hold(int *fd, const char *path);
 
-// Whether a folder was made by `rrt train`, also where links lead to it.
+// Whether a folder was made by `rrt train`; follows links.
 bool rrt__run_is_marked(const char *folder);
 
 // Marks a folder, and holds the mark like rrt__run_hold.
 rrt_status rrt__run_mark(int *fd, const char *folder, rrt_error *err);
 
-// Holds the mark of a folder, as long as *fd is open. EXISTS if another run is at work there.
+// Holds a folder's mark while *fd is open. EXISTS if another run is active there.
 rrt_status rrt__run_hold(int *fd, const char *folder, rrt_error *err);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 
-// A "<" in the data could end the script that it stands in.
+// A "<" in the data could end the surrounding script.
 static rrt_status compose(rrt__string *page, const char *text, size_t bytes, const char *data, rrt_error *err)
 {
     static const char marker[] = "/*DATA*/[]";

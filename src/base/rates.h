@@ -1,4 +1,4 @@
-// Speeds of repeated runs, as benchmarks report them.
+// Speeds of repeated runs, for benchmarks.
 #ifndef RRT__RATES_H
 #define RRT__RATES_H
 
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-// Zero-initialised: none yet.
+// Zero-initialised is empty.
 typedef struct rrt__rates {
     double sum, squares;
     int count;
@@ -30,7 +30,7 @@ static inline double rrt__rates_deviation(const rrt__rates *rates)
     return sqrt(variance > 0 ? variance : 0);
 }
 
-// The most memory that the process has held so far.
+// The process's peak memory so far.
 static inline uint64_t rrt__peak_rss_bytes(void)
 {
     struct rusage usage;

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-// The finaliser of splitmix64: a bijection of 64 bits in which every input bit moves every output bit.
+// The finaliser of splitmix64: a bijection of 64 bits in which every input bit affects every output bit.
 static uint64_t mix(uint64_t x)
 {
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -24,7 +24,7 @@ double rrt__random_uniform(uint64_t seed, uint64_t stream, uint64_t index)
 
 double rrt__random_gaussian(uint64_t seed, uint64_t stream, uint64_t index)
 {
-    double u = 1.0 - rrt__random_uniform(seed, stream, 2 * index); // (0, 1]: its logarithm is finite
+    double u = 1.0 - rrt__random_uniform(seed, stream, 2 * index); // (0, 1]: finite logarithm
     double v = rrt__random_uniform(seed, stream, 2 * index + 1);
     return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
 }

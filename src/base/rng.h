@@ -1,5 +1,5 @@
-// Counter-based random numbers: the value depends on (seed, stream, index) alone, not on what was drawn
-// before, so sampling and initialisation are the same whatever the batch, chunk or thread count.
+// Counter-based random numbers: the value depends only on (seed, stream, index), not on earlier draws, so
+// sampling and initialisation do not depend on batch, chunks or threads.
 #ifndef RRT__RNG_H
 #define RRT__RNG_H
 

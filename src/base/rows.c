@@ -13,10 +13,10 @@ typedef struct pieces {
     void *user;
     atomic_size_t next; // piece
     atomic_int failed;
-    rrt_error error; // of the first that failed
+    rrt_error error; // of the first piece that failed
 } pieces;
 
-// Pieces are dealt out as threads come for them: some take longer than others.
+// Threads take the next piece when they are free: some pieces take longer.
 static void work(rrt__team team, void *argument)
 {
     (void)team;

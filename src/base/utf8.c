@@ -53,7 +53,7 @@ size_t rrt__utf8_incomplete_tail(const char *text, size_t length)
     for (size_t back = 1; back <= 3 && back <= length; back++) {
         const char *start = text + length - back;
         if ((start[0] & 0xc0) == 0x80) continue;
-        // Some completion has to be valid; the least and the greatest continuation byte tell.
+        // Some completion must be valid: tests the smallest and the largest continuation byte.
         for (size_t more = 1; back + more <= 4; more++) {
             char low[4], high[4];
             uint32_t codepoint;
