@@ -23,7 +23,7 @@ void rrt__decode_q4_1(const void *block, float *restrict out)
     for (int j = 0; j < 16; j++) out[j + 16] = (float)(b->qs[j] >> 4) * d + m;
 }
 
-// The fifth bit of a value, in its place.
+// The fifth bit of a value, shifted into place.
 static int fifth_bit(const uint8_t qh[4], int value)
 {
     return (qh[value / 8] >> value % 8 & 1) << 4;
@@ -52,7 +52,7 @@ void rrt__decode_q8_0(const void *block, float *restrict out)
     for (int j = 0; j < 32; j++) out[j] = (float)b->qs[j] * d;
 }
 
-// Scale and minimum of block b (0–7) of a Q4_K or Q5_K super-block; the header shows the storage.
+// Scale and minimum of block b (0–7) of a Q4_K or Q5_K super-block; dequant.h shows their layout.
 static void scale_and_minimum(const uint8_t scales[12], int b, int *scale, int *minimum)
 {
     if (b < 4) {

@@ -11,7 +11,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 static const struct {
     const char *name;
     size_t values, bytes;                                   // of one block
-    void (*decode)(const void *block, float *restrict out); // one block; NULL for the plain types
+    void (*decode)(const void *block, float *restrict out); // one block; NULL for unquantised types
 } types[RRT__DTYPE_COUNT] = {
     [RRT__DTYPE_F32] = {"F32", 1, 4, NULL},
     [RRT__DTYPE_F16] = {"F16", 1, 2, NULL},
@@ -98,14 +98,14 @@ static size_t find_not_finite(rrt__dtype dtype, const float *values, size_t coun
     return i;
 }
 
-// As rrt__f32_to_bf16, of what is no NaN. Returns whether all are finite afterwards.
+// Like rrt__f32_to_bf16, for values that are not NaN. Returns whether all results are finite.
 static bool to_bf16s(const float *values, size_t count, unsigned char *out)
 {
-    uint32_t below = ~0u; // its top bit stays as long as every magnitude is below infinity's
+    uint32_t below = ~0u; // its top bit stays set while every magnitude is below infinity's
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof bits);
-        below &= (bits & 0x7fffffffu) - 0x7f800000u; // a NaN could become anything
+        below &= (bits & 0x7fffffffu) - 0x7f800000u; // before rounding, too: a NaN could become anything
         bits += 0x7fff + (bits >> 16 & 1);
         below &= (bits & 0x7fffffffu) - 0x7f800000u;
         uint16_t half = (uint16_t)(bits >> 16);

@@ -1,5 +1,5 @@
-// Storage types of tensors in files, and their conversion to f32. Blocks are those of GGUF (ggml's layouts,
-// little endian); the plain types are shared with safetensors.
+// Storage types of tensors in files, and their conversion to f32. Blocks are GGUF's (ggml's layouts, little
+// endian); unquantised types are shared with safetensors.
 #ifndef RRT__DTYPE_H
 #define RRT__DTYPE_H
 
@@ -32,8 +32,8 @@ size_t rrt__dtype_block_bytes(rrt__dtype dtype);  // bytes per block
 // out[0..count) = the values at data, which need not be aligned. count is a multiple of the block's values.
 void rrt__dtype_to_f32(rrt__dtype dtype, const void *data, size_t count, float *out);
 
-// The way into a file: converts values[0..count) to dtype (F32, F16 or BF16). Returns the index of the first
-// that is not finite afterwards, or count.
+// For writing: converts values[0..count) to dtype (F32, F16 or BF16). Returns the index of the first result
+// that is not finite, or count.
 size_t rrt__dtype_from_f32(rrt__dtype dtype, const float *values, size_t count, void *out);
 
 #endif

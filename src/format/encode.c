@@ -3,8 +3,8 @@
 #include "base/memory.h"
 
 enum {
-    CHUNK_VALUES = 4096,    // converted at once
-    BATCH_VALUES = 1 << 22, // read at once, on all threads
+    CHUNK_VALUES = 4096,    // values converted at once
+    BATCH_VALUES = 1 << 22, // values read at once, on all threads
 };
 
 static rrt_status fail_not_finite(rrt__dtype dtype, float value, size_t index, rrt_error *err)
@@ -16,7 +16,7 @@ static rrt_status fail_not_finite(rrt__dtype dtype, float value, size_t index, r
 rrt_status rrt__encode_values(const float *values, size_t count, rrt__dtype dtype, rrt__encode_put put,
                               void *to, rrt_error *err)
 {
-    float converted[CHUNK_VALUES]; // or values of 16 bits
+    float converted[CHUNK_VALUES]; // or 16-bit values
     for (size_t at = 0; at < count; at += CHUNK_VALUES) {
         size_t n = count - at < CHUNK_VALUES ? count - at : CHUNK_VALUES;
         size_t bad = rrt__dtype_from_f32(dtype, values + at, n, converted);

@@ -39,8 +39,8 @@ static rrt_status check_version(uint32_t version, rrt_error *err)
     return rrt__hint(err, status, "convert the model again with a current convert_hf_to_gguf.py");
 }
 
-// A count is believed only as far as the rest of the file could hold that many, so memory is bounded by its
-// size.
+// Accepts a count only if the rest of the file could hold that many, so that the file's size bounds
+// the memory.
 static rrt_status take_count(rrt__gguf_reader *reader, size_t min_bytes, uint64_t *count, const char *what,
                              rrt_error *err)
 {
@@ -80,7 +80,7 @@ static rrt_status take_entries(rrt__gguf *gguf, rrt__gguf_reader *reader, uint64
     return rrt__gguf_sort_entries(gguf, err);
 }
 
-// The ids of ggml_type; holes are types that ggml has removed.
+// The ids of ggml_type; gaps are types that ggml has removed.
 static const char *const ggml_types[] = {
     [0] = "F32",     [1] = "F16",    [2] = "Q4_0",     [3] = "Q4_1",    [6] = "Q5_0",     [7] = "Q5_1",
     [8] = "Q8_0",    [9] = "Q8_1",   [10] = "Q2_K",    [11] = "Q3_K",   [12] = "Q4_K",    [13] = "Q5_K",
@@ -115,7 +115,7 @@ static rrt_status find_dtype(uint32_t id, rrt__dtype *out, rrt_error *err)
     return rrt__hint(err, status, "quantise the model to one of these types");
 }
 
-// The file has the innermost dimension first.
+// The file lists the innermost dimension first.
 static rrt_status take_shape(rrt__gguf_reader *reader, rrt__tensor *tensor, rrt_error *err)
 {
     uint32_t n_dims;
@@ -135,7 +135,7 @@ static rrt_status take_shape(rrt__gguf_reader *reader, rrt__tensor *tensor, rrt_
     return RRT_STATUS_OK;
 }
 
-// size_bytes from shape and type.
+// Sets size_bytes from shape and type.
 static rrt_status measure(rrt__tensor *tensor, rrt_error *err)
 {
     size_t block_values = rrt__dtype_block_values(tensor->dtype), count;
@@ -150,8 +150,8 @@ static rrt_status measure(rrt__tensor *tensor, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// All but where the data begins, which is known only after the last tensor: file_offset is relative until
-// then.
+// Sets all but the absolute offset: the data's start is known only after the last tensor, so file_offset is
+// relative until then.
 static rrt_status take_tensor(rrt__gguf *gguf, rrt__gguf_reader *reader, rrt__tensor *tensor, rrt_error *err)
 {
     rrt__slice name;
@@ -223,7 +223,7 @@ static rrt_status parse(rrt__gguf *gguf, const void *data, size_t size_bytes, rr
     return take_tensors(gguf, &reader, counts.n_tensors, err);
 }
 
-// Takes the map over, also when it fails.
+// Takes ownership of the map, also on failure.
 static rrt_status parse_new(rrt__gguf **out, const void *data, size_t size_bytes, const char *path,
                             rrt__map map, rrt_error *err)
 {

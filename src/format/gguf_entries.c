@@ -1,4 +1,4 @@
-// GGUF: checked reading of the bytes, and the metadata entries.
+// GGUF: bounds-checked reading, and the metadata entries.
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ size_t rrt__gguf_type_bytes(rrt__gguf_type type)
 rrt_status rrt__gguf_take(rrt__gguf_reader *reader, size_t n, const unsigned char **out, const char *what,
                           rrt_error *err)
 {
-    *out = (const unsigned char *)""; // of no bytes: data may be NULL
+    *out = (const unsigned char *)""; // for no bytes: data may be NULL
     if (n > reader->size_bytes - reader->at) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_FORMAT, "%s needs %zu bytes at byte %zu, but the file ends at byte %zu",
@@ -82,7 +82,7 @@ static rrt_status take_type(rrt__gguf_reader *reader, rrt__gguf_type *out, rrt_e
     return RRT_STATUS_OK;
 }
 
-// Moves over the entry's values, which checks that all of them are there.
+// Skips the entry's values, which checks that they are complete.
 static rrt_status skip_values(rrt__gguf_reader *reader, const rrt__gguf_entry *entry, rrt_error *err)
 {
     rrt__slice string;

@@ -1,5 +1,5 @@
 // A model in several GGUF files, as llama-gguf-split writes them: NAME-00001-of-00003.gguf and so on. The
-// first has the metadata, each has tensors of its own, and says which of how many it is.
+// first has the metadata, each has its own tensors, and its number and the total.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static rrt_status read_split(const rrt__gguf *gguf, split *s, rrt_error *err)
     return rrt__gguf_int(gguf, "split.no", 0, s->count - 1, &s->no, err);
 }
 
-// The path of a part, counted from 0, beside one of them.
+// The path of a part, counted from 0, given the path of another.
 static rrt_status part_path(char out[4096], const char *path, const split *s, int64_t no, rrt_error *err)
 {
     char own[64];

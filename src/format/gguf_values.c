@@ -44,7 +44,7 @@ static rrt_status fail_type(const rrt__gguf *gguf, const rrt__gguf_entry *entry,
     return rrt__at(err, status, "%s", gguf->path);
 }
 
-// Item i of an entry as an integer; false if it is of no integer type or beyond INT64_MAX.
+// Item i of an entry as an integer; false if it has no integer type or exceeds INT64_MAX.
 static bool get_int(const rrt__gguf_entry *entry, size_t i, int64_t *out)
 {
     size_t bytes = rrt__gguf_type_bytes(entry->type);
@@ -74,7 +74,7 @@ static bool get_int(const rrt__gguf_entry *entry, size_t i, int64_t *out)
     }
 }
 
-// Item i of an entry as a real; false if it is of no float type.
+// Item i of an entry as a real; false if it has no float type.
 static bool get_real(const rrt__gguf_entry *entry, size_t i, double *out)
 {
     const unsigned char *values = entry->values.data + entry->values.at;
@@ -187,7 +187,7 @@ rrt_status rrt__gguf_each_string(const rrt__gguf *gguf, const char *key,
     return RRT_STATUS_OK;
 }
 
-// The array, if it has count items.
+// The array, if it has exactly count items.
 static rrt_status find_numbers(const rrt__gguf *gguf, const char *key, size_t count,
                                const rrt__gguf_entry **out, rrt_error *err)
 {

@@ -1,4 +1,4 @@
-// Folders with an adapter of PEFT's.
+// Folders with a PEFT adapter.
 #ifndef RRT__PEFT_H
 #define RRT__PEFT_H
 
@@ -11,8 +11,8 @@
 
 bool rrt__peft_is_adapter(const char *folder);
 
-// The base that the adapter names, a folder or a file; an export of ours has it within, wherever the folder
-// was moved to.
+// The base that the adapter names, a folder or a file; exports of ours contain it, wherever the folder
+// was moved.
 rrt_status rrt__peft_find_base(char base[4096], const char *folder, rrt_error *err);
 
 #endif

@@ -4,14 +4,14 @@
 
 #include "format/dequant.h"
 
-// A block of 32 values of one row, in words of four quantised values: nibbles of inputs 4c … 4c + 3 (low) and those 16
-// after them (high), then the bits above, as packed.h has them for one output.
+// A block of 32 values of one row, in words of four quantised values: nibbles of inputs 4c … 4c + 3 (low) and
+// of those 16 later (high), then the upper bits, in packed.h's layout for one output.
 typedef struct block {
-    uint32_t low[4];  // a word per quarter 0 to 3
+    uint32_t low[4];  // one word per quarter 0 to 3
     uint32_t high[4]; // 5 bits: the first word only, quarter c as bit c; 6 bits: two words
 } block;
 
-enum { WORD_STRIDE = 4 * RRT__GROUP }; // from one quarter's quantised values to the next
+enum { WORD_STRIDE = 4 * RRT__GROUP }; // distance between the quantised values of quarters
 
 static uint32_t word_at(const uint8_t *bytes)
 {
@@ -31,7 +31,7 @@ static void put_word(unsigned char *at, uint32_t word)
     memcpy(at, &word, sizeof word);
 }
 
-// The quantised values of a block in a group's place; `output` is the row's number in it.
+// Writes the quantised values of a block into a group; `output` is the row's number there.
 static void put_quants(unsigned char *quants, rrt__storage storage, size_t output, const block *b)
 {
     int bits = rrt__storage_bits(storage), words = bits == 6 ? 2 : bits == 5 ? 1 : 0;
@@ -45,9 +45,9 @@ static bool is_finite_half(const uint8_t bytes[2])
     return (bytes[1] & 0x7c) != 0x7c;
 }
 
-// Where a row's scales go.
+// Destination of a row's scales and quantised values.
 typedef struct place {
-    unsigned char *halves, *pairs, *quants; // of the block; pairs of the types with blocks of 256
+    unsigned char *halves, *pairs, *quants; // of the block; pairs only for blocks of 256
     size_t output;
 } place;
 
@@ -72,19 +72,19 @@ static void put_pair(place p, size_t which, unsigned value)
 static bool put_q8_0(place p, const rrt__block_q8_0 *from)
 {
     for (size_t c = 0; c < RRT__BLOCK / 4; c++) {
-        uint32_t word = word_at((const uint8_t *)from->qs + 4 * c) ^ 0x80808080u; // 128 more
+        uint32_t word = word_at((const uint8_t *)from->qs + 4 * c) ^ 0x80808080u; // adds 128
         put_word(p.quants + c * WORD_STRIDE + 4 * p.output, word);
     }
     return put_half(p, 0, from->d);
 }
 
-// GGUF's nibbles of 32 values are ours.
+// GGUF's nibbles of 32 values have our order.
 static void take_nibbles(block *b, const uint8_t qs[16])
 {
     for (size_t c = 0; c < 4; c++) b->low[c] = word_at(qs + 4 * c);
 }
 
-// The fifth bits, of which value i has bit i: those of inputs 4c + t, by c, become a byte for each t.
+// Fifth bits: value i has bit i. Collects the bits of inputs 4c + t, by c, into a byte per t.
 static void take_fifth_bits(block *b, const uint8_t qh[4])
 {
     uint32_t bits = word_at(qh);
@@ -96,7 +96,7 @@ static void take_fifth_bits(block *b, const uint8_t qh[4])
     }
 }
 
-// Blocks of 32 with nibbles are d, then the minimum, the fifth bits, where there are some, and the nibbles.
+// Blocks of 32 with nibbles: d, then the minimum and the fifth bits, if any, then the nibbles.
 static bool put_nibbles(place p, rrt__storage storage, const uint8_t *from)
 {
     block b = {0};
@@ -115,7 +115,7 @@ static bool put_nibbles(place p, rrt__storage storage, const uint8_t *from)
     return is_finite;
 }
 
-// Of 32 bytes with a nibble of each value, at `shift`.
+// Gathers the nibbles at `shift` of 32 bytes.
 static void gather_nibbles(block *b, const uint8_t qs[32], int shift)
 {
     for (size_t c = 0; c < 4; c++)
@@ -123,8 +123,8 @@ static void gather_nibbles(block *b, const uint8_t qs[32], int shift)
                     (word_at(qs + 16 + 4 * c) >> shift & 0x0f0f0f0fu) << 4;
 }
 
-// Scale and minimum of block k of a super-block, and d and dmin of all its blocks; dequant.h shows how they
-// lie.
+// Writes scale and minimum of block k of a super-block, and d and dmin of all its blocks; dequant.h shows
+// their layout.
 static bool put_scales(place p, const uint8_t scales[12], size_t k, const uint8_t d[2], const uint8_t dmin[2])
 {
     bool is_low = k < 4;
@@ -155,7 +155,7 @@ static bool put_q5_k(place p, const rrt__block_q5_k *from, size_t k)
 static bool put_q6_k(place p, const rrt__block_q6_k *from, size_t k)
 {
     block b = {0};
-    size_t half = k / 4, part = k % 4; // of 128 values, and which 32 of them
+    size_t half = k / 4, part = k % 4; // which 128 values, and which 32 of them
     gather_nibbles(&b, from->ql + 64 * half + 32 * (part & 1), (int)(part / 2) * 4);
     for (size_t c = 0; c < 8; c++)
         b.high[c / 4] |= (word_at(from->qh + 32 * half + 4 * c) >> 2 * part & 0x03030303u) << c % 4 * 2;
@@ -165,7 +165,7 @@ static bool put_q6_k(place p, const rrt__block_q6_k *from, size_t k)
     return put_half(p, 0, from->d);
 }
 
-// Block k of ours in a block of the file's.
+// Writes our block k of one of the file's blocks.
 static bool put_block(place p, rrt__dtype dtype, const void *from, size_t k)
 {
     switch (dtype) {
@@ -194,8 +194,8 @@ rrt__storage rrt__storage_of_dtype(rrt__dtype dtype)
     return storages[dtype];
 }
 
-// Rows of values of so many bytes, turned: [in][16]. A value is not finite if all bits of its exponent are
-// set.
+// Transposes rows of values of `bytes` bytes: [in][16]. A value is not finite if all bits of its exponent
+// are set.
 static inline __attribute__((always_inline)) bool turn(unsigned char *group, const unsigned char *const *rows,
                                                        size_t n_rows, size_t in, size_t bytes,
                                                        uint32_t exponent)

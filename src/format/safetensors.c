@@ -11,13 +11,13 @@ typedef struct shard {
 
 struct rrt__safetensors {
     rrt__arena arena; // paths and names
-    shard *shards;    // one, unless it is a sharded folder
+    shard *shards;    // one, or all of a sharded folder
     size_t n_shards, shards_capacity;
     rrt__tensor_table table;
     size_t file_bytes;
 };
 
-// Takes the map over, also when it fails.
+// Takes ownership of the map, also on failure.
 static rrt_status add_shard(rrt__safetensors *file, const void *data, size_t size_bytes, const char *path,
                             rrt__map map, rrt_error *err)
 {
@@ -47,7 +47,7 @@ static rrt_status open_shard(rrt__safetensors *file, const char *path, rrt_error
     return add_shard(file, map.data, map.size_bytes, path, map, err);
 }
 
-// A shard's name must not lead out of the folder.
+// A shard's name must stay within the folder.
 static rrt_status check_shard_name(const json_t *name, rrt_error *err)
 {
     const char *text = json_string_value(name);
@@ -57,7 +57,7 @@ static rrt_status check_shard_name(const json_t *name, rrt_error *err)
     return rrt__fail(err, RRT_STATUS_FORMAT, "the shard '%.80s' is not a plain file name", text ? text : "");
 }
 
-// The shard at path, which is opened when it is met first.
+// The shard at path; opens it at its first use.
 static rrt_status find_shard(rrt__safetensors *file, const char *path, const shard **out, rrt_error *err)
 {
     size_t i = 0;
@@ -93,7 +93,7 @@ static bool ends_with(const char *name, const char *end)
     return length > end_length && strcmp(name + length - end_length, end) == 0;
 }
 
-// What is there instead: weights in another format, first in the order of the alphabet.
+// For the error message: weights in another format, the first in alphabetical order.
 static rrt_status find_other(void *user, const char *name, rrt_error *err)
 {
     (void)err;
@@ -135,7 +135,7 @@ static rrt_status open_folder(rrt__safetensors *file, const char *folder, rrt_er
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
-// Hands the file out once its table is sealed, or frees it.
+// Seals the table and returns the file, or frees it.
 static rrt_status finish(rrt__safetensors **out, rrt__safetensors *file, rrt_status status, const char *path,
                          rrt_error *err)
 {

@@ -5,7 +5,7 @@
 
 enum { MAX_HEADER_BYTES = 100 * 1000 * 1000 }; // the format's limit
 
-// Where a tensor of any dtype lies, relative to the data.
+// Location of a tensor of any dtype, relative to the data.
 typedef struct span {
     size_t begin, end;
     const char *name;
@@ -13,7 +13,7 @@ typedef struct span {
 
 typedef struct reading {
     const unsigned char *data;
-    size_t size_bytes, data_begin; // data_begin: of the tensors' data, after the header
+    size_t size_bytes, data_begin; // data_begin: start of the tensors' data, after the header
     const char *path;
     rrt__arena *arena;
     rrt__tensor_table *table;
@@ -24,7 +24,7 @@ typedef struct reading {
 typedef struct dtype_row {
     const char *name;
     size_t bytes;
-    rrt__dtype dtype; // RRT__DTYPE_COUNT: the tensor is left out of the table
+    rrt__dtype dtype; // RRT__DTYPE_COUNT: the table omits the tensor
 } dtype_row;
 
 static rrt_status find_dtype(const json_t *json, const dtype_row **out, rrt_error *err)
@@ -49,7 +49,7 @@ static rrt_status find_dtype(const json_t *json, const dtype_row **out, rrt_erro
                                   : "convert the model to BF16 first");
 }
 
-// Item i of the array of that key, as a size.
+// Item i of the array `key`, as a size.
 static rrt_status get_size(const json_t *array, size_t i, const char *key, size_t *out, rrt_error *err)
 {
     const json_t *item = json_array_get(array, i);

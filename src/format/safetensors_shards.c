@@ -2,7 +2,7 @@
 
 #include "format/safetensors_inside.h"
 
-// A division of entries among files.
+// The assignment of entries to files.
 typedef struct shards {
     const rrt__safetensors_entry *entries;
     size_t count;
@@ -12,7 +12,7 @@ typedef struct shards {
     rrt__safetensors_watch watch;
 } shards;
 
-// Fills each shard, in order, as far as max_bytes allows.
+// Fills one shard after the other, each up to max_bytes.
 static rrt_status divide(shards *s, rrt_error *err)
 {
     size_t shard_begin = 0;
@@ -59,7 +59,7 @@ static rrt_status write_shards(shards *s, const char *folder, rrt_error *err)
 {
     char path[4096];
     RRT__TRY(rrt__path_join(path, folder, "model.safetensors.index.json", err));
-    // Out of memory it is NULL, which has no members and takes none: list() says so.
+    // NULL if out of memory: it has no members and takes none, which list() reports.
     json_t *index =
         json_pack("{s:{s:I}, s:{}}", "metadata", "total_size", (json_int_t)s->total_bytes, "weight_map");
     rrt_status status = RRT_STATUS_OK;

@@ -31,7 +31,7 @@ rrt_status rrt__safetensors_measure(const rrt__safetensors_entry *entry, rrt__dt
     return RRT_STATUS_OK;
 }
 
-// Adds {name: {dtype, shape, data_offsets: [*end, *end + size]}} to the header and moves *end on.
+// Adds {name: {dtype, shape, data_offsets: [*end, *end + size]}} to the header and advances *end.
 static rrt_status describe(json_t *header, const rrt__safetensors_entry *entry, rrt__dtype dtype, size_t *end,
                            rrt_error *err)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Values converted before they are checked: a multiple of every block, small enough to stay in the cache.
+// Values converted before each check: a multiple of every block, small enough for the cache.
 enum { CHUNK_VALUES = 4096 };
 
 rrt_status rrt__tensor_table_add(rrt__tensor_table *table, const rrt__tensor *tensor, rrt_error *err)
@@ -20,7 +20,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const rrt__tensor *)a)->name, ((const rrt__tensor *)b)->name);
 }
 
-// By address, which tells files apart too; an empty tensor comes before the one that begins at its place.
+// By address, which also separates files; an empty tensor comes before the one at its place.
 static int compare_places(const void *a, const void *b)
 {
     const rrt__tensor *x = a, *y = b;
@@ -83,7 +83,7 @@ bool rrt__tensor_count(const rrt__tensor *tensor, size_t *count)
     return true;
 }
 
-// "[49152, 576]"; room for 4 numbers of 20 digits.
+// "[49152, 576]"; 4 numbers of 20 digits fit.
 static const char *format_shape(char out[96], const size_t *shape, int n_dims)
 {
     int length = snprintf(out, 96, "[");
@@ -95,8 +95,8 @@ static const char *format_shape(char out[96], const size_t *shape, int n_dims)
 
 bool rrt__all_finite(const float *values, size_t count)
 {
-    uint32_t below = ~0u; // its top bit stays as long as every magnitude is below infinity's; no branch, so
-                          // that the loop vectorises
+    uint32_t below = ~0u; // its top bit stays set while every magnitude is below infinity's; without
+                          // branches, so that the loop vectorises
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof bits);
@@ -105,7 +105,7 @@ bool rrt__all_finite(const float *values, size_t count)
     return below >> 31;
 }
 
-// values: those from value `first` on, of which one is not finite.
+// values: from value `first` on; one is not finite.
 static rrt_status fail_not_finite(const rrt__tensor *tensor, const float *values, size_t first,
                                   rrt_error *err)
 {

@@ -1,5 +1,4 @@
-// A table of the tensors that lie in one or several mapped files, whatever the format: what a model is loaded
-// from.
+// A table of the tensors in one or several mapped files, of any format: the source for loading a model.
 #ifndef RRT__TENSORS_H
 #define RRT__TENSORS_H
 
@@ -13,14 +12,14 @@ typedef struct rrt__tensor {
     rrt__dtype dtype;
     int n_dims;                         // 0 (a scalar) to 4
     size_t shape[RRT__TENSOR_MAX_DIMS]; // outermost first: a matrix is [rows, columns], rows contiguous
-    const unsigned char *data;          // inside the map, no alignment promised
+    const unsigned char *data;          // in the map, not aligned
     size_t size_bytes;
     size_t file_offset; // of data, for error messages
-    const char *path;   // of the file it lies in
-    rrt__map map;       // that data is in, so that pages can be given back after reading; empty: memory
+    const char *path;   // of its file
+    rrt__map map;       // the map of data, to release pages after reading; empty: data is in memory
 } rrt__tensor;
 
-// Zero-initialised is empty. Names and paths are borrowed: the file's handle keeps them.
+// Zero-initialised is empty. Borrows names and paths from the file's handle.
 typedef struct rrt__tensor_table {
     rrt__tensor *tensors; // sorted by name after rrt__tensor_table_seal
     size_t count, capacity;
@@ -28,30 +27,30 @@ typedef struct rrt__tensor_table {
 
 rrt_status rrt__tensor_table_add(rrt__tensor_table *table, const rrt__tensor *tensor, rrt_error *err);
 
-// Sorts; fails with FORMAT on two tensors of one name and on two that overlap in one file.
+// Sorts; FORMAT for two tensors of one name or two that overlap in one file.
 rrt_status rrt__tensor_table_seal(rrt__tensor_table *table, rrt_error *err);
 
-// In a sealed table; NULL if there is none of that name.
+// In a sealed table; NULL for an unknown name.
 const rrt__tensor *rrt__tensor_table_find(const rrt__tensor_table *table, const char *name);
 
-// What its matrices are, as a type that is written: F32, F16 or BF16, that of most bytes; BF16 if these are
-// quantised.
+// The type for writing its matrices: F32, F16 or BF16, whichever has the most bytes; BF16 if they
+// are quantised.
 rrt__dtype rrt__tensor_table_dtype(const rrt__tensor_table *table);
 
 void rrt__tensor_table_free(rrt__tensor_table *table);
 
-// Number of values, with overflow checked; false on overflow.
+// Number of values; false on overflow.
 bool rrt__tensor_count(const rrt__tensor *tensor, size_t *count);
 
-// Fails with MISMATCH unless the tensor's shape is [rows, columns] (columns == 0: [rows]).
+// MISMATCH unless the tensor's shape is [rows, columns] (columns == 0: [rows]).
 rrt_status rrt__tensor_check_shape(const rrt__tensor *tensor, size_t rows, size_t columns, rrt_error *err);
 
-// out[0..count) = its values [first, first + count) as f32, both multiples of a block's values. Fails with
-// NUMERIC on a NaN or infinity, naming tensor, index, file and byte offset.
+// out[0..count) = its values [first, first + count) as f32, both multiples of a block's values. NUMERIC for a
+// NaN or infinity, with tensor, index, file and byte offset.
 rrt_status rrt__tensor_read_values(const rrt__tensor *tensor, size_t first, size_t count, float *out,
                                    rrt_error *err);
 
-// Where value `first` begins, the first of a block.
+// Address of value `first`, the first of a block.
 const unsigned char *rrt__tensor_place(const rrt__tensor *tensor, size_t first);
 
 bool rrt__all_finite(const float *values, size_t count);
@@ -59,7 +58,7 @@ bool rrt__all_finite(const float *values, size_t count);
 // Whether two tensors have the same type and bytes.
 bool rrt__tensor_is_same(const rrt__tensor *a, const rrt__tensor *b);
 
-// Takes the pages of these values out of memory: the system reads them again where they are needed.
+// Releases the memory of these values' pages: the system reads them again on access.
 void rrt__tensor_forget(const rrt__tensor *tensor, size_t first, size_t count);
 
 // Both checks, and all values: out[rows · columns].
