@@ -1,10 +1,10 @@
-// What a.b, a["b"], a[1] and a[1:2] give. As in Python, a.b is an attribute first and an item second, and
+// Evaluates a.b, a["b"], a[1] and a[1:2]. As in Python, a.b is an attribute first and an item second, and
 // a["b"] the other way round.
 #include <string.h>
 
 #include "template/run.h"
 
-// That a key is not there is no failure until something is done with what it gives.
+// A missing key is not an error until its value is used.
 static rrt_status undefined_item(rrt__run *run, const rrt__value *of, const rrt__value *key, rrt__value *out)
 {
     rrt__value text;
@@ -72,7 +72,7 @@ static bool loop_attribute(const rrt__loop *loop, const rrt__value *name, rrt__v
     return false;
 }
 
-// Where a value has such an attribute, *found.
+// *found: whether the value has such an attribute.
 static rrt_status find_attribute(rrt__run *run, const rrt__value *of, const rrt__value *name, rrt__value *out,
                                  bool *found)
 {
@@ -111,7 +111,7 @@ static rrt_status find_item(rrt__run *run, const rrt__value *of, const rrt__valu
     *found = false;
     if (of->kind == RRT__VALUE_DICT) {
         rrt__value *member = NULL;
-        if (key->kind != RRT__VALUE_LIST && key->kind != RRT__VALUE_DICT) // no keys, which is no failure
+        if (key->kind != RRT__VALUE_LIST && key->kind != RRT__VALUE_DICT) // not keys, but no error
             RRT__TRY(rrt__dict_find(run, of->dict, key, &member));
         *found = member != NULL;
         if (member) *out = *member;
@@ -221,7 +221,7 @@ rrt_status rrt__slice_of(rrt__run *run, const rrt__value *of, const rrt__value b
     if (of->kind == RRT__VALUE_RANGE) return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "a slice of a range");
     RRT__TRY(read_bounds(run, bounds, (int64_t)of->sequence->count, &start, &stop, &step));
     RRT__TRY(rrt__value_list_new(run, of->kind, 0, out));
-    if (step == 1 && stop > start) { // nothing changes a list: the part can share its items
+    if (step == 1 && stop > start) { // nothing changes a list, so the part can share its items
         out->sequence->items = of->sequence->items + start;
         out->sequence->count = out->sequence->capacity = (size_t)(stop - start);
         return RRT_STATUS_OK;

@@ -106,10 +106,10 @@ static const rrt__value *find_named(const rrt__arguments *arguments, const char 
 static rrt_status set_by_text(rrt__run *run, const char *text, rrt__value value)
 {
     const rrt__name *name = rrt__name_find(&run->compiled->names, text, strlen(text));
-    return name ? rrt__scope_set(run, run->scope, name, value) : RRT_STATUS_OK; // else it is not asked for
+    return name ? rrt__scope_set(run, run->scope, name, value) : RRT_STATUS_OK; // else it is unused
 }
 
-// varargs, kwargs and caller.
+// Sets varargs, kwargs and caller.
 static rrt_status set_rest(rrt__run *run, const rrt__macro *macro, const rrt__arguments *arguments,
                            size_t parameters)
 {
@@ -141,7 +141,7 @@ static rrt_status set_parameters(rrt__run *run, const rrt__macro *macro, const r
 {
     size_t i = 0;
     for (const rrt__node *p = macro->node->list; p; p = p->next, i++) {
-        RRT__TRY(rrt__work(run, 64 * arguments->n_named)); // each is looked for among all
+        RRT__TRY(rrt__work(run, 64 * arguments->n_named)); // each is searched among all
         const rrt__value *named = find_named(arguments, p->name->text, p->name->length);
         rrt__value value = rrt__undefined("a parameter was not given");
         if (named && i < arguments->count)

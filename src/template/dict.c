@@ -1,4 +1,4 @@
-// Dicts: entries in order, and a hash index of them once they are many. And JSON as values.
+// Dicts: entries in order, with a hash index if there are many. Also converts JSON to values.
 #include <math.h>
 #include <string.h>
 
@@ -41,7 +41,7 @@ static rrt_status hash_of(rrt__run *run, const rrt__value *key, uint64_t *out)
     return RRT_STATUS_OK;
 }
 
-// The slot of the key's entry, or a free one.
+// Finds the slot of the key's entry, or a free one.
 static rrt_status find_slot(rrt__run *run, const rrt__dict *dict, const rrt__value *key, size_t *slot)
 {
     uint64_t hash;
@@ -66,7 +66,7 @@ rrt_status rrt__dict_find(rrt__run *run, const rrt__dict *dict, const rrt__value
         if (dict->slots[slot]) *out = &dict->entries[dict->slots[slot] - 1].value;
         return RRT_STATUS_OK;
     }
-    if (!rrt__is_text(key)) RRT__TRY(hash_of(run, key, &unused)); // or it is no key
+    if (!rrt__is_text(key)) RRT__TRY(hash_of(run, key, &unused)); // fails for values that cannot be keys
     for (size_t i = 0; i < dict->count; i++) {
         RRT__TRY(rrt__equal(run, &dict->entries[i].key, key, &same));
         if (same) {
@@ -207,7 +207,7 @@ rrt_status rrt__value_of_json(rrt__run *run, const json_t *json, unsigned char m
         break;
     case JSON_REAL:
         *out = rrt__float(json_real_value(json));
-        // What JSON's readers make of a whole number as long as this is no longer what it was.
+        // JSON readers have already rounded whole numbers of this length.
         if (fabs(out->real) >= 0x1p63)
             status = rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "a number of more than 64 bits in the JSON");
         break;

@@ -3,7 +3,7 @@
 
 #include "template/template_inside.h"
 
-// The text that a body writes, in a scope of its own.
+// Executes a body in its own scope; its output becomes a text.
 static rrt_status capture(rrt__run *run, const rrt__node *body, rrt__value *out)
 {
     rrt__value *outer_out = run->out;
@@ -19,7 +19,7 @@ static rrt_status capture(rrt__run *run, const rrt__node *body, rrt__value *out)
     return status;
 }
 
-// A body that writes to where we write, in a scope of its own.
+// Executes a body in its own scope, with the current output.
 static rrt_status execute_inside(rrt__run *run, const rrt__node *body)
 {
     rrt__scope *scope, *outer = run->scope;
@@ -76,7 +76,7 @@ static rrt_status execute_set_block(rrt__run *run, const rrt__node *node)
     return assign(run, node->a, &value);
 }
 
-// The variables of a with are evaluated outside of it.
+// A with's variables are evaluated outside of it.
 static rrt_status execute_with(rrt__run *run, const rrt__node *node)
 {
     rrt__scope *scope, *outer = run->scope;
@@ -98,7 +98,7 @@ static rrt_status execute_with(rrt__run *run, const rrt__node *node)
 
 // --- loops ----------------------------------------------------------------------------------------------
 
-// Those of the items for which the loop's condition holds.
+// Keeps the items for which the loop's condition holds.
 static rrt_status filter_items(rrt__run *run, const rrt__node *node, rrt__value_list *items)
 {
     rrt__value kept;
@@ -146,7 +146,7 @@ static rrt_status execute_for(rrt__run *run, const rrt__node *node)
     RRT__TRY(rrt__pool_alloc(&run->pool, &items, 1, sizeof *items, run->err));
     RRT__TRY(rrt__pool_alloc(&run->pool, &loop, 1, sizeof *loop, run->err));
     if (over.kind == RRT__VALUE_RANGE)
-        *items = *over.sequence; // one by one: templates go back through long conversations at each message
+        *items = *over.sequence; // not as a list: templates scan long conversations backwards at each message
     else
         RRT__TRY(rrt__items_of(run, &over, items));
     if (node->c) RRT__TRY(filter_items(run, node, items));

@@ -1,4 +1,4 @@
-// Filters of single values, and the search for any.
+// Filters of single values, and the lookup of all filters.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static rrt_status filter_capitalize(rrt__run *run, const rrt__value *self, const
     return filter_case(run, self, a, RRT__CASE_CAPITALIZE, out);
 }
 
-// Words begin behind white space, - and opening brackets: not as str.title() has it.
+// Words begin after white space, - and opening brackets: unlike in str.title().
 static rrt_status filter_title(rrt__run *run, const rrt__value *self, const rrt__arguments *a,
                                rrt__value *out)
 {
@@ -136,7 +136,7 @@ static rrt_status filter_replace(rrt__run *run, const rrt__value *self, const rr
 
 // --- numbers --------------------------------------------------------------------------------------------
 
-// A text as a number, as Python reads it: white space around, _ between digits. False: it is none.
+// A text as a number in Python's syntax: white space around, _ between digits. False: it is not one.
 static bool read_digits(const rrt__value *text, char out[64])
 {
     rrt__value inner = rrt__text_strip(text, NULL, 0);
@@ -290,7 +290,8 @@ static rrt_status filter_indent(rrt__run *run, const rrt__value *self, const rrt
     size_t count = lines.sequence->count;
     const rrt__value *items = lines.sequence->items;
     RRT__TRY(rrt__text_copy(run, "", 0, 0, out));
-    // Jinja adds a line break and splits into lines: a text that ends with one has an empty line more.
+    // Jinja adds a line break before splitting into lines: a text that ends with one has an additional
+    // empty line.
     bool more = !self->text.length || rrt__ends_line(self);
     for (size_t i = 0; i < count + more; i++) {
         bool is_empty = i == count || !items[i].text.length;

@@ -7,9 +7,9 @@
 #include "template/run.h"
 
 typedef struct specification {
-    char fill[5], align, sign, type; // 0 where not said
+    char fill[5], align, sign, type; // 0: not given
     bool groups, alternate;
-    int width, precision; // -1 where not said
+    int width, precision; // -1: not given
 } specification;
 
 static rrt_status fail_form(rrt__run *run, const char *what)
@@ -93,7 +93,7 @@ static rrt_status put_formatted(rrt__run *run, rrt__value *out, const specificat
 {
     rrt__value text;
     char digits[512];
-    bool is_plain = !s->type && !s->align && !s->sign && s->width < 0; // a bool is a word then
+    bool is_plain = !s->type && !s->align && !s->sign && s->width < 0; // a bool is then printed as a word
     bool is_number = rrt__is_number(value) && s->type != 's' && (value->kind != RRT__VALUE_BOOL || !is_plain);
     if (s->alternate) return fail_form(run, "#");
     if (!is_number) {
@@ -247,7 +247,7 @@ static rrt_status start_of_field(braces *b, const char *name, size_t length, rrt
     return RRT_STATUS_OK;
 }
 
-// "a.b[c]" of the arguments.
+// Looks up "a.b[c]" in the arguments.
 static rrt_status find_field(braces *b, const char *at, const char *end, rrt__value *out)
 {
     size_t length = 0;

@@ -1,10 +1,10 @@
-// The functions that every template has.
+// The global functions of every template.
 #include <stdlib.h>
 #include <string.h>
 
 #include "template/methods.h"
 
-enum { MAX_RANGE = 100000 }; // Jinja's sandbox
+enum { MAX_RANGE = 100000 }; // limit of Jinja's sandbox
 
 static uint64_t count_range(int64_t start, int64_t stop, int64_t step)
 {
@@ -38,7 +38,7 @@ static rrt_status global_range(rrt__run *run, const rrt__value *self, const rrt_
     return RRT_STATUS_OK;
 }
 
-// dict(…) and namespace(…): pairs or a dict, then names.
+// dict(…) and namespace(…): pairs or a dict, then named values.
 static rrt_status fill(rrt__run *run, const rrt__arguments *a, rrt__dict *dict)
 {
     if (a->count > 1) return rrt__run_fail(run, RRT_STATUS_FORMAT, "dict takes one argument without a name");
@@ -106,7 +106,7 @@ static rrt_status global_strftime(rrt__run *run, const rrt__value *self, const r
     size_t length = given[0].text.length;
     if (length >= sizeof format - 2 || memchr(rrt__text_data(&given[0]), '\0', length))
         return rrt__run_fail(run, RRT_STATUS_UNSUPPORTED, "such a format of strftime_now");
-    // strftime does not tell an empty result from a failure: a mark in front makes it not empty
+    // strftime returns 0 for an empty result and for a failure: a leading character tells them apart
     format[0] = '.';
     memcpy(format + 1, rrt__text_data(&given[0]), length);
     format[length + 1] = '\0';

@@ -1,11 +1,11 @@
-// Upper and lower case, and which characters print, as Python has them; utf8proc knows the characters.
+// Upper and lower case, and printable characters, as in Python; utf8proc has the character data.
 #include <utf8proc.h>
 
 #include "base/utf8.h"
 #include "template/run.h"
 
-// Characters whose other case is several characters, or depends on what stands beside them: utf8proc has only
-// the simple forms.
+// Characters whose other case is several characters, or depends on their neighbours: utf8proc has only the
+// simple forms.
 static bool is_irregular(uint32_t c, bool lowers)
 {
     if (lowers) return c == 0x130 || c == 0x3a3;

@@ -1,4 +1,4 @@
-// Text to tokens, as Jinja's lexer does it with trim_blocks and lstrip_blocks.
+// Splits text into tokens like Jinja's lexer with trim_blocks and lstrip_blocks.
 #include <string.h>
 
 #include "template/template_inside.h"
@@ -55,7 +55,7 @@ static const char *behind_space(const lexer *l, const char *at)
     return at;
 }
 
-// Text before a tag, less what its sign and lstrip_blocks take off. starts_line: the text begins a line.
+// Adds the text before a tag, without the white space that its sign and lstrip_blocks strip.
 static rrt_status add_data(lexer *l, const char *from, const char *to, char sign, bool is_print)
 {
     const char *end = to;
@@ -76,8 +76,7 @@ static char sign_at(const lexer *l, const char *at)
     return at < l->end && (*at == '-' || *at == '+') ? *at : 0;
 }
 
-// Behind a tag's end, whose mark of two characters begins at `mark`: trims what the sign or trim_blocks
-// trims.
+// After a tag whose closing mark of two characters begins at `mark`: trims for the sign or for trim_blocks.
 static void leave_tag(lexer *l, const char *mark, char sign, bool trims)
 {
     advance(l, mark + 2);
@@ -98,7 +97,7 @@ static rrt_status lex_comment(lexer *l)
     return fail(l, "a comment has no end (#})");
 }
 
-// The end of "{%- raw %}" at `at`, NULL if something else stands there.
+// The end of "{%- raw %}" at `at`; NULL if it is something else.
 static const char *word_tag(const lexer *l, const char *at, const char *word, char *end_sign)
 {
     at += 2;

@@ -1,4 +1,4 @@
-// Filters of what can be gone through.
+// Filters of sequences.
 #include <string.h>
 
 #include "template/run.h"
@@ -32,7 +32,7 @@ static rrt_status filter_first(rrt__run *run, const rrt__value *self, const rrt_
     rrt__value given[RRT__MAX_PARAMETERS];
     rrt__value_list items;
     RRT__TRY(items_for(run, self, a, "first", "", 0, given, &items));
-    // The others of an iterator are still to come.
+    // first takes only one item of an iterator.
     if (self->kind == RRT__VALUE_ITERATOR && items.count) self->sequence->next -= items.count - 1;
     *out = items.count ? items.items[0] : rrt__undefined("no first item: the sequence is empty");
     return RRT_STATUS_OK;
@@ -92,7 +92,7 @@ typedef struct keyed {
     rrt__value key, item;
 } keyed;
 
-// Strings are compared in lower case unless told otherwise.
+// Strings are compared in lower case by default.
 static rrt_status fold(rrt__run *run, rrt__value *key, bool is_case_sensitive)
 {
     rrt__value text = *key;
@@ -100,7 +100,7 @@ static rrt_status fold(rrt__run *run, rrt__value *key, bool is_case_sensitive)
     return rrt__text_case(run, &text, RRT__CASE_LOWER, key);
 }
 
-// Several attributes, "a,b", make a list as the key.
+// Several attributes, "a,b", give a list as the key.
 static rrt_status key_of(rrt__run *run, const rrt__value *item, const rrt__value *attribute, bool cases,
                          rrt__value *out)
 {
@@ -139,7 +139,7 @@ static rrt_status merge(rrt__run *run, const keyed *from, keyed *to, size_t begi
     return RRT_STATUS_OK;
 }
 
-// Stable, also in reverse.
+// Stable, also in reverse order.
 static rrt_status sort(rrt__run *run, keyed **items, size_t count, bool reverse)
 {
     keyed *room;
@@ -325,7 +325,8 @@ static rrt_status filter_map(rrt__run *run, const rrt__value *self, const rrt__a
     return RRT_STATUS_OK;
 }
 
-// of_attribute: the first argument names what is tested. keeps: those for which the test holds.
+// of_attribute: the first argument names the attribute to test. keeps: keep items that pass, else those
+// that fail.
 static rrt_status pick(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool of_attribute,
                        bool keeps, rrt__value *out)
 {

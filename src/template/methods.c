@@ -1,4 +1,4 @@
-// Methods of lists, dicts, loops …, and the search for any method. Those of strings are in text_methods.c.
+// Methods of lists, dicts, loops …, and the lookup of all methods. Those of strings are in text_methods.c.
 #include <string.h>
 
 #include "template/methods.h"
@@ -159,7 +159,7 @@ static const rrt__method dict_methods[] = {
 };
 static const rrt__method loop_methods[] = {{"changed", loop_changed}, {"cycle", loop_cycle}, {NULL}};
 static const rrt__method cycler_methods[] = {{"next", cycler_next}, {"reset", cycler_reset}, {NULL}};
-// What Python has and we do not.
+// Methods that Python has, but not this library.
 static const rrt__method number_methods[] = {
     {"as_integer_ratio"}, {"bit_count"}, {"bit_length"}, {"conjugate"}, {"denominator"},
     {"from_bytes"},       {"fromhex"},   {"hex"},        {"imag"},      {"is_integer"},

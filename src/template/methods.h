@@ -1,4 +1,4 @@
-// The methods of strings: text_methods.c, and those of text_split.c.
+// The methods of strings, from text_methods.c and text_split.c.
 #ifndef RRT__TEMPLATE_METHODS_H
 #define RRT__TEMPLATE_METHODS_H
 
@@ -9,7 +9,7 @@ extern const rrt__method rrt__text_methods[];
 rrt__builtin rrt__text_split, rrt__text_rsplit, rrt__text_splitlines, rrt__text_partition,
     rrt__text_rpartition;
 
-// Fails where an argument is no string; what: the method.
+// Fails if an argument is not a string; what: the method.
 rrt_status rrt__need_text(rrt__run *run, const rrt__value *value, const char *what);
 
 #endif

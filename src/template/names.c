@@ -1,4 +1,4 @@
-// Names by address, and scopes.
+// Interned names, and scopes.
 #include <string.h>
 
 #include "base/hash.h"

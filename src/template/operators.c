@@ -1,5 +1,5 @@
-// Arithmetic and comparisons with Python's meaning; whole numbers have 64 bits, and what is longer is
-// refused.
+// Arithmetic and comparisons with Python's semantics; whole numbers have 64 bits, and larger ones
+// are refused.
 #include <math.h>
 #include <string.h>
 
@@ -140,7 +140,7 @@ static rrt_status repeat(rrt__run *run, const rrt__value *what, int64_t times, r
         out->is_markup = what->is_markup;
         if (!what->text.length || times <= 0) return RRT_STATUS_OK;
         RRT__TRY(rrt__text_append(run, out, what));
-        for (int64_t done = 1; done < times;) { // what is there again, as far as it is wanted
+        for (int64_t done = 1; done < times;) { // copies the existing part again, up to the wanted length
             int64_t more = times - done < done ? times - done : done;
             const rrt__value piece = rrt__text_slice(out, 0, (size_t)more * what->text.length);
             RRT__TRY(rrt__text_append(run, out, &piece));

@@ -14,7 +14,7 @@ static rrt_status end_tag(rrt__parser *p)
     return RRT_STATUS_OK;
 }
 
-// The body of a statement up to one of the tags (the name of the last is skipped), in *out.
+// Parses the body of a statement up to one of the tags (skips the last one's name) into *out.
 static rrt_status parse_body(rrt__parser *p, const char *end, rrt__node **out)
 {
     RRT__TRY(end_tag(p));
@@ -80,7 +80,7 @@ static rrt_status parse_for(rrt__parser *p, rrt__node *node)
     return end_tag(p);
 }
 
-// elif is an if in else.
+// Parses elif as an if within else.
 static rrt_status parse_if(rrt__parser *p, rrt__node *node)
 {
     static const char *const ends[] = {"elif", "else", "endif", NULL};
@@ -136,7 +136,7 @@ static rrt_status parse_parameters(rrt__parser *p, rrt__node *node)
     return rrt__parse_expect(p, ")");
 }
 
-// break and continue do not reach out of a macro.
+// break and continue cannot leave a macro.
 static rrt_status parse_macro_body(rrt__parser *p, const char *end, rrt__node **out)
 {
     int loops = p->loops;
@@ -236,7 +236,7 @@ static bool is_end(const rrt__parser *p, const char *const *ends)
     return false;
 }
 
-// Everything up to the tag of one of these names, at which the parser then is; ends NULL: up to the end.
+// Parses up to the tag of one of these names, where the parser stops; ends NULL: up to the end.
 static rrt_status parse_until(rrt__parser *p, const char *const *ends, rrt__node **out)
 {
     if (++p->depth > RRT__TEMPLATE_MAX_NESTING)
@@ -251,7 +251,7 @@ static rrt_status parse_until(rrt__parser *p, const char *const *ends, rrt__node
             p->at++;
             RRT__TRY(parse_print(p, out));
         } else {
-            p->at++; // a block begins: the lexer gives nothing else here
+            p->at++; // only the beginning of a block is possible here
             if (ends && is_end(p, ends)) {
                 p->depth--;
                 return RRT_STATUS_OK;

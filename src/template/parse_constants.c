@@ -31,7 +31,7 @@ static rrt_status read_escape_number(rrt__parser *p, const char **at, const char
     return RRT_STATUS_OK;
 }
 
-// What stands behind a backslash, as Python's unicode-escape reads it.
+// Reads the escape sequence after a backslash, as in Python's unicode-escape.
 static rrt_status read_escape(rrt__parser *p, const char **at, const char *end, rrt__value *text)
 {
     static const char from[] = "\\'\"abfnrtv", to[] = "\\'\"\a\b\f\n\r\t\v";
@@ -48,7 +48,7 @@ static rrt_status read_escape(rrt__parser *p, const char **at, const char *end, 
         --*at;
         RRT__TRY(read_escape_number(p, at, end, 3, 8, &codepoint));
     } else {
-        --*at; // it stays as it is
+        --*at; // the backslash is kept
         return rrt__text_append_bytes(p->run, text, "\\", 1, 0);
     }
     if (codepoint > 0x10ffff || (codepoint >= 0xd800 && codepoint < 0xe000))
@@ -76,7 +76,7 @@ rrt_status rrt__parse_text(rrt__parser *p, rrt__node **out)
     rrt__value text;
     RRT__TRY(rrt__text_copy(p->run, "", 0, 0, &text));
     for (; p->at->kind == RRT__LEX_TEXT; p->at++) RRT__TRY(append_literal(p, &text));
-    // Nothing may be appended in place to what threads share.
+    // Nothing may append in place: threads share this text.
     text.text.buffer->capacity = text.text.buffer->used;
     return rrt__parse_constant(p, text, out);
 }

@@ -143,7 +143,7 @@ rrt_status rrt__parse_primary(rrt__parser *p, rrt__node **out)
     return fail_expected(p, "an expression");
 }
 
-// --- what stands behind one -----------------------------------------------------------------------------
+// --- suffixes of a primary ------------------------------------------------------------------------------
 
 static rrt_status parse_arguments(rrt__parser *p, rrt__node **list)
 {
@@ -202,7 +202,7 @@ static rrt_status parse_attribute(rrt__parser *p, rrt__node *of, rrt__node **out
     return rrt__text_borrow(p->run, (*out)->name->text, (*out)->name->length, 0, &(*out)->constant);
 }
 
-// How deep a chain is counts as depth too: evaluation goes down it.
+// The length of a chain counts as nesting: evaluation recurses into it.
 static rrt_status parse_postfix(rrt__parser *p, rrt__node **node)
 {
     for (;;) {
@@ -315,7 +315,7 @@ static rrt_status parse_unary(rrt__parser *p, bool with_filters, rrt__node **out
 
 typedef rrt_status parse_function(rrt__parser *p, rrt__node **out);
 
-// A row of operators of one precedence, from the left. op by op.
+// Operators of the same precedence, left to right.
 static rrt_status parse_row(rrt__parser *p, const char *const *ops, const int *codes, int n,
                             parse_function *operand, rrt__node **out)
 {
@@ -369,7 +369,7 @@ static rrt_status parse_sum(rrt__parser *p, rrt__node **out)
     return parse_row(p, ops, (const int[]){'+', '-'}, 2, parse_concat, out);
 }
 
-// 0 if no comparison follows; the operator is skipped.
+// Skips a comparison operator; 0 if there is none.
 static int skip_comparison(rrt__parser *p)
 {
     static const char *const ops[] = {"==", "!=", "<=", ">=", "<", ">"};

@@ -21,7 +21,7 @@ rrt_status rrt__pool_alloc(rrt__pool *pool, void *out_pointer, size_t count, siz
         char *fresh;
         RRT__TRY(rrt__arena_alloc(&pool->arena, &fresh, chunk, 1, "a chat template", err));
         pool->used += chunk;
-        if (chunk != CHUNK) { // large: by itself
+        if (chunk != CHUNK) { // large: a chunk of its own
             memcpy(out_pointer, &fresh, sizeof fresh);
             return RRT_STATUS_OK;
         }

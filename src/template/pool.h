@@ -1,4 +1,4 @@
-// Memory of one template or one rendering: small pieces, one free, and a limit.
+// Memory of one template or one rendering: small allocations, freed together, with a limit.
 #ifndef RRT__TEMPLATE_POOL_H
 #define RRT__TEMPLATE_POOL_H
 
@@ -10,7 +10,7 @@ typedef struct rrt__pool {
     size_t left, used, most;
 } rrt__pool;
 
-// Zeroed room, aligned for any value. UNSUPPORTED where the limit is reached.
+// Zeroed memory, aligned for any value. UNSUPPORTED at the limit.
 rrt_status rrt__pool_alloc(rrt__pool *pool, void *out_pointer, size_t count, size_t size, rrt_error *err);
 void rrt__pool_free(rrt__pool *pool);
 

@@ -1,4 +1,4 @@
-// Compiling and rendering as a whole.
+// Compiles and renders templates.
 #include "template/template.h"
 
 #include <stdarg.h>
@@ -16,11 +16,11 @@ rrt_status rrt__run_fail(rrt__run *run, rrt_status status, const char *format, .
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    if (status == RRT_STATUS_ARGUMENT) return rrt__fail(run->err, status, "%s", what); // the template's words
+    if (status == RRT_STATUS_ARGUMENT) return rrt__fail(run->err, status, "%s", what); // its message
     return rrt__fail(run->err, status, "chat template, line %d: %s", run->line, what);
 }
 
-// Line breaks become \n, and one at the end goes, as in Jinja.
+// Converts line breaks to \n and drops one at the end, like Jinja.
 static rrt_status copy_source(rrt__run *run, const char *text, size_t length, char **out, size_t *out_length)
 {
     RRT__TRY(rrt__pool_alloc(&run->pool, out, length + 1, 1, run->err));

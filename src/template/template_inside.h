@@ -1,4 +1,4 @@
-// A template as a tree: lexer.c → parse.c and parse_expression.c → what evaluate.c and execute.c walk.
+// A template as a tree: lexer.c → parse.c and parse_expression.c → evaluate.c and execute.c.
 #ifndef RRT__TEMPLATE_INSIDE_H
 #define RRT__TEMPLATE_INSIDE_H
 
@@ -27,7 +27,7 @@ typedef struct rrt__lexeme {
     size_t length;
 } rrt__lexeme;
 
-// The tokens of source[0..length), whose line breaks are all \n; the last is RRT__LEX_END. Both lie in the
+// The tokens of source[0..length), whose line breaks are all \n; the last is RRT__LEX_END. Both are in the
 // run's pool.
 rrt_status rrt__lex(struct rrt__run *run, const char *source, size_t length, rrt__lexeme **out,
                     size_t *count);
@@ -38,8 +38,8 @@ typedef enum rrt__node_kind {
     RRT__NODE_CONSTANT,
     RRT__NODE_NAME,
     RRT__NODE_LIST,  // items in list
-    RRT__NODE_TUPLE, // the same; as a target too
-    RRT__NODE_DICT,  // keys and values by turns in list
+    RRT__NODE_TUPLE, // the same; also as a target
+    RRT__NODE_DICT,  // list: keys and values alternate
     RRT__NODE_NOT,
     RRT__NODE_SIGN,   // op: '-' or '+'
     RRT__NODE_BINARY, // op, a, b
@@ -55,14 +55,14 @@ typedef enum rrt__node_kind {
     RRT__NODE_CALL,       // a(list)
     RRT__NODE_FILTER,     // a | filter(list)
     RRT__NODE_TEST,       // a is test(list)
-    RRT__NODE_BLOCK_TEXT, // what a block around a filter holds
-    RRT__NODE_ARGUMENT,   // a; name where it is a keyword's; op: 0, '*', or '^' for **
+    RRT__NODE_BLOCK_TEXT, // the content of a block around a filter
+    RRT__NODE_ARGUMENT,   // a; name of a keyword argument; op: 0, '*', or '^' for **
     // targets
-    RRT__NODE_MEMBER, // of a namespace: name, a a constant with the member's name
+    RRT__NODE_MEMBER, // of a namespace: name; a: a constant with the member's name
     // statements
     RRT__NODE_DATA,         // constant
     RRT__NODE_PRINT,        // a
-    RRT__NODE_FOR,          // a target, b in what, c test or NULL, body, orelse
+    RRT__NODE_FOR,          // a target, b sequence, c test or NULL, body, orelse
     RRT__NODE_IF,           // a, body, orelse
     RRT__NODE_SET,          // a target, b
     RRT__NODE_SET_BLOCK,    // a target, b filters or NULL, body
@@ -110,8 +110,8 @@ struct rrt__template {
 typedef struct rrt__parser {
     struct rrt__run *run;
     rrt__template *result;
-    const rrt__lexeme *at; // the next token
-    int depth, loops;      // loops: around this place, within the macro
+    const rrt__lexeme *at; // next token
+    int depth, loops;      // loops: enclosing loops within the macro
 } rrt__parser;
 
 rrt_status rrt__parse_template(rrt__parser *parser);
@@ -126,7 +126,7 @@ bool rrt__parse_skip_name(rrt__parser *p, const char *name);
 rrt_status rrt__parse_expect(rrt__parser *p, const char *op);
 rrt_status rrt__parse_name(rrt__parser *p, const rrt__name **out);
 rrt_status rrt__parse_expression(rrt__parser *p, bool with_choice, rrt__node **out);
-// stop: the name behind which a tuple ends, or NULL.
+// stop: the name that ends a tuple, or NULL.
 rrt_status rrt__parse_tuple(rrt__parser *p, bool with_choice, bool in_parentheses, const char *stop,
                             rrt__node **out);
 rrt_status rrt__parse_primary(rrt__parser *p, rrt__node **out);
@@ -134,7 +134,7 @@ rrt_status rrt__parse_primary(rrt__parser *p, rrt__node **out);
 rrt_status rrt__parse_constant(rrt__parser *p, rrt__value value, rrt__node **out);
 rrt_status rrt__parse_text(rrt__parser *p, rrt__node **out);
 rrt_status rrt__parse_number(rrt__parser *p, rrt__node **out);
-// Filters behind `of`; the first without its | where is_first.
+// Parses filters applied to `of`; with is_first the first has no |.
 rrt_status rrt__parse_filters(rrt__parser *p, rrt__node *of, bool is_first, rrt__node **out);
 
 #endif

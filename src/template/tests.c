@@ -1,4 +1,4 @@
-// What stands behind `is`.
+// The tests after `is`.
 #include <string.h>
 
 #include "template/template_inside.h"
@@ -82,7 +82,7 @@ static rrt_status test_divisibleby(rrt__run *run, const rrt__value *self, const 
     return remainder_is(run, self, &by[0], 0, out);
 }
 
-// The same text in lower or upper case, which has to have letters.
+// Whether the text has letters, all of the given case.
 static rrt_status is_case(rrt__run *run, const rrt__value *self, rrt__case to, bool *out)
 {
     rrt__value text, same, other;

@@ -1,5 +1,5 @@
-// Strings: bytes with a mark each. Slices share bytes; appending to the last user of a buffer is done in
-// place, so that text that grows piece by piece costs what it is long.
+// Strings: bytes with one mark each. Slices share bytes; appending to the last user of a buffer is done in
+// place, so that building a text piece by piece takes linear time.
 #include <string.h>
 
 #include "base/utf8.h"
@@ -27,7 +27,7 @@ rrt_status rrt__text_borrow(rrt__run *run, const char *data, size_t length, unsi
 {
     RRT__TRY(check_length(run, length));
     RRT__TRY(make(run, (uint32_t)length, out));
-    // Nobody writes to it: its capacity is used up.
+    // Never written to: its capacity is used up.
     out->text.buffer->data = (char *)data;
     out->text.buffer->mark = mark;
     out->text.buffer->used = out->text.length = (uint32_t)length;
@@ -40,7 +40,7 @@ rrt_status rrt__text_copy(rrt__run *run, const char *data, size_t length, unsign
     return rrt__text_append_bytes(run, out, data, length, mark);
 }
 
-// A buffer of its own for *text, with room for `more` bytes.
+// Moves *text to its own buffer, with room for `more` bytes.
 static rrt_status move(rrt__run *run, rrt__value *text, size_t more)
 {
     rrt__value fresh;
@@ -65,7 +65,7 @@ static rrt_status move(rrt__run *run, rrt__value *text, size_t more)
     return RRT_STATUS_OK;
 }
 
-// Gives every byte a mark of its own.
+// Stores a separate mark for every byte.
 static rrt_status spread_marks(rrt__run *run, rrt__buffer *buffer)
 {
     if (buffer->marks) return RRT_STATUS_OK;
@@ -74,7 +74,7 @@ static rrt_status spread_marks(rrt__run *run, rrt__buffer *buffer)
     return RRT_STATUS_OK;
 }
 
-// Room for `length` bytes at the end of *text, which then are part of it.
+// Extends *text by `length` bytes at its end.
 static rrt_status extend(rrt__run *run, rrt__value *text, size_t length)
 {
     size_t old = text->kind == RRT__VALUE_TEXT ? text->text.length : 0;
@@ -231,7 +231,7 @@ size_t rrt__text_find_last(const rrt__value *text, const rrt__value *what, size_
     return SIZE_MAX;
 }
 
-// Between all characters, where the old text is empty.
+// Inserts between all characters, for an empty old text.
 static rrt_status interleave(rrt__run *run, const rrt__value *text, const rrt__value *fresh, int64_t most,
                              rrt__value *out)
 {

@@ -44,7 +44,7 @@ static rrt_status text_rstrip(rrt__run *run, const rrt__value *self, const rrt__
 
 // --- searching ------------------------------------------------------------------------------------------
 
-// The part of a text that start and end, in characters, leave.
+// The part of a text between start and end, in characters.
 static rrt_status part_of(rrt__run *run, const rrt__value *self, const rrt__value *start,
                           const rrt__value *end, size_t *begin, size_t *stop)
 {
@@ -56,7 +56,7 @@ static rrt_status part_of(rrt__run *run, const rrt__value *self, const rrt__valu
     RRT__TRY(rrt__work(run, self->text.length));
     *begin = rrt__text_offset(self, from < 0 ? 0 : (size_t)from);
     *stop = rrt__text_offset(self, to < 0 ? 0 : (size_t)to);
-    if (from > (int64_t)count) *begin = SIZE_MAX; // not even an empty text is there
+    if (from > (int64_t)count) *begin = SIZE_MAX; // there is not even an empty text
     return RRT_STATUS_OK;
 }
 
@@ -102,7 +102,7 @@ static rrt_status text_endswith(rrt__run *run, const rrt__value *self, const rrt
     return affix(run, self, a, true, out);
 }
 
-// find, rfind, index, rindex: characters before what is found, or -1.
+// find, rfind, index, rindex: characters before the match, or -1.
 static rrt_status find(rrt__run *run, const rrt__value *self, const rrt__arguments *a, bool last,
                        rrt__value *out)
 {
@@ -362,7 +362,7 @@ const rrt__method rrt__text_methods[] = {
     {"isalpha", text_isalpha},
     {"isascii"},
     {"isdecimal", text_isdecimal},
-    {"isdigit", text_isdecimal}, // superscripts apart
+    {"isdigit", text_isdecimal}, // except for superscripts
     {"isidentifier"},
     {"islower"},
     {"isnumeric"},

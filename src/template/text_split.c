@@ -1,4 +1,4 @@
-// Cutting strings: split, splitlines, partition.
+// Splitting strings: split, splitlines, partition.
 #include <string.h>
 
 #include "base/utf8.h"
@@ -104,7 +104,7 @@ rrt_status rrt__text_rsplit(rrt__run *run, const rrt__value *self, const rrt__ar
     return split(run, self, a, true, out);
 }
 
-// The length of the line break that data begins with, 0 if it is none.
+// Length of the line break at the beginning of data; 0: none.
 static size_t break_at(const char *data, size_t length)
 {
     uint32_t c;

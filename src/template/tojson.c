@@ -1,4 +1,4 @@
-// tojson, as transformers has it: Python's json.dumps, and nothing escaped for HTML.
+// tojson as in transformers: Python's json.dumps, without escapes for HTML.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -102,7 +102,7 @@ static rrt_status sorted_entries(writer *w, const rrt__dict *dict, rrt__dict *ou
     rrt__entry named[1] = {{.value = yes}};
     *out = *dict;
     if (!w->sorts || dict->count < 2) return RRT_STATUS_OK;
-    // By dictsort, case and all.
+    // Sorts like dictsort, case-sensitively.
     const rrt__value self = {.kind = RRT__VALUE_DICT, .dict = out};
     const rrt__arguments arguments = {&yes, 1, named, 0};
     RRT__TRY(rrt__filter_find("dictsort", 8)->function(w->run, &self, &arguments, &sorted));

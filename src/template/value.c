@@ -107,7 +107,7 @@ static rrt_status equal_inside(rrt__run *run, const rrt__value *a, const rrt__va
         return same_entries(run, a->dict, b->dict, out);
     default:
         *out = a->sequence == b->sequence;
-        break; // the same thing
+        break; // the same object
     }
     return RRT_STATUS_OK;
 }
@@ -124,7 +124,7 @@ rrt_status rrt__equal(rrt__run *run, const rrt__value *a, const rrt__value *b, b
 static bool less_text(const rrt__value *a, const rrt__value *b)
 {
     size_t shared = a->text.length < b->text.length ? a->text.length : b->text.length;
-    int order = memcmp(rrt__text_data(a), rrt__text_data(b), shared); // UTF-8 sorts as code points do
+    int order = memcmp(rrt__text_data(a), rrt__text_data(b), shared); // UTF-8 sorts by code point
     return order ? order < 0 : a->text.length < b->text.length;
 }
 
