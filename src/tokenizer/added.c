@@ -1,5 +1,4 @@
-// Finding added tokens in a text: the sorted list of their texts is a trie without nodes, narrowed byte by
-// byte.
+// Finds added tokens in a text: the sorted list of their texts serves as a trie, narrowed byte by byte.
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +19,7 @@ static int compare(const void *a_pointer, const void *b_pointer)
     return order ? order : (a->length > b->length) - (a->length < b->length);
 }
 
-// The same, and of equal texts the one that counts first.
+// The same; of equal texts the one that takes precedence first.
 static int compare_all(const void *a_pointer, const void *b_pointer)
 {
     const rrt__added_token *a = a_pointer, *b = b_pointer;
@@ -29,7 +28,7 @@ static int compare_all(const void *a_pointer, const void *b_pointer)
     return a->is_special != b->is_special ? (a->is_special ? -1 : 1) : (a->id > b->id) - (a->id < b->id);
 }
 
-// Texts first go to one pool, so that it may move; then the pointers are set.
+// Collects the texts in one pool first, since it may move; then sets the pointers.
 static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, const rrt__normalizer *normalizer,
                           const rrt__matcher *matcher, rrt_error *err)
 {
@@ -42,7 +41,7 @@ static rrt_status collect(rrt__added *added, const rrt__vocab *vocab, const rrt_
             RRT__TRY(rrt__normalize(normalizer, matcher, &added->pool, text.data, text.length, err));
         else
             RRT__TRY(rrt__string_append(&added->pool, text.data, text.length, err));
-        if (added->pool.length == start) continue; // nothing that a text could hold is left of it
+        if (added->pool.length == start) continue; // nothing is left of it that a text could contain
         added->tokens[added->count++] =
             (rrt__added_token){NULL, added->pool.length - start, id, flags & RRT__TOKEN_SPECIAL};
     }
@@ -87,7 +86,7 @@ void rrt__added_close(rrt__added *added)
     rrt__string_free(&added->pool);
 }
 
-// Of tokens[low..high), all longer than depth: the first whose byte at depth is at least `byte`.
+// The first of tokens[low..high), all longer than depth, whose byte at depth is at least `byte`.
 static size_t lower_bound(const rrt__added *added, size_t low, size_t high, size_t depth, unsigned byte)
 {
     while (low < high) {
@@ -100,7 +99,7 @@ static size_t lower_bound(const rrt__added *added, size_t low, size_t high, size
     return low;
 }
 
-// The longest token that text[0..length) begins with, NULL if there is none.
+// The longest token at the beginning of text[0..length); NULL if there is none.
 static const rrt__added_token *longest(const rrt__added *added, const unsigned char *text, size_t length)
 {
     const rrt__added_token *best = NULL;
@@ -127,7 +126,7 @@ int32_t rrt__added_find(const rrt__added *added, const char *text, size_t text_l
     return -1;
 }
 
-// The character that ends at `end`, and where it begins.
+// The character that ends at `end`, and its start.
 static size_t character_before(const char *text, size_t end, uint32_t *c)
 {
     size_t at = end - 1;

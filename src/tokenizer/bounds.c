@@ -1,10 +1,10 @@
-// How much text a token can stand for: what is longer than a model's context need not be encoded to know it.
+// Bounds the bytes per token, so that a text longer than a model's context is recognised without encoding.
 #include <string.h>
 
 #include "tokenizer/tokenizer_inside.h"
 
-// How many times shorter a text may become, 0 where there is no saying: three characters may be composed to
-// one, and one of three bytes have a small letter of one.
+// By which factor the normalizer may shorten a text; 0: unknown. NFC may compose three characters into one,
+// and a three-byte character may have a one-byte small letter.
 static size_t shrinks(const rrt__normalizer *normalizer)
 {
     size_t times = 1;
@@ -28,14 +28,14 @@ static bool removes(const rrt__steps *steps)
     return false;
 }
 
-// The longest text that one token can stand for, 0 if there is no limit.
+// The longest text of a single token; 0 if there is no limit.
 static size_t longest(const rrt_tokenizer *t)
 {
     size_t most = 4, times = shrinks(&t->normalizer); // an unknown character has up to 4 bytes
     if (removes(&t->steps) || (t->vocab.is_sentencepiece && !t->vocab.falls_back)) return 0;
     for (int32_t id = 0; id < t->vocab.count; id++) {
         const rrt__vocab_token *token = &t->vocab.tokens[id];
-        if (token->flags & (RRT__TOKEN_LEFT | RRT__TOKEN_RIGHT)) return 0; // with any number of spaces
+        if (token->flags & (RRT__TOKEN_LEFT | RRT__TOKEN_RIGHT)) return 0; // takes any number of spaces
         if (token->bytes_length > most) most = token->bytes_length;
     }
     return most * times;
@@ -46,7 +46,7 @@ bool rrt__tokenizer_exceeds(const rrt_tokenizer *t, const char *text, size_t len
     if (length <= tokens) return false;
     size_t most = longest(t), count = 0, left;
     if (!most || __builtin_mul_overflow(most, tokens, &left) || length <= left) return false;
-    for (size_t i = 0; i < length; i++) // bytes that have no token may be left away
+    for (size_t i = 0; i < length; i++) // bytes without a token may be dropped
         count += t->merges.byte_ids[(unsigned char)text[i]] >= 0;
     return count > left;
 }

@@ -1,4 +1,4 @@
-// A conversation by its template: what transformers does around the rendering, and the way to ids.
+// Renders a conversation by its template, like transformers, and encodes it.
 #include "tokenizer/chat.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 // --- opening --------------------------------------------------------------------------------------------
 
-// One of a model's templates by name, NULL if it has none of this name. A model with one calls it "default".
+// The model's template of this name, or NULL. The only template of a model is named "default".
 static const json_t *find_template(const rrt_tokenizer *tokenizer, const char *name)
 {
     const json_t *all = tokenizer ? json_object_get(tokenizer->config, "chat_template") : NULL, *entry;
@@ -55,7 +55,7 @@ static rrt_status compile(rrt__template **out, const json_t *text, rrt_error *er
     return rrt__template_compile(out, json_string_value(text), json_string_length(text), err);
 }
 
-// bos_token and the others, as transformers' special_tokens_map has them.
+// bos_token and the others, as in transformers' special_tokens_map.
 static rrt_status read_specials(rrt_chat *chat, rrt_error *err)
 {
     static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
@@ -79,7 +79,7 @@ static rrt_status open_templates(rrt_chat *chat, const char *given, rrt_error *e
     }
     if (!named && !with_tools) return fail_missing(err);
     if (named) RRT__TRY(compile(&chat->usual, named, err));
-    // A failure is one once there are tools.
+    // Its failure matters only if tools are given.
     if (with_tools && compile(&chat->with_tools, with_tools, &chat->with_tools_error) && !named) {
         if (err) *err = chat->with_tools_error;
         return chat->with_tools_error.status;
@@ -150,7 +150,7 @@ static rrt_status check_list(const json_t *list, const char *what, bool of_objec
     return RRT_STATUS_OK;
 }
 
-// Variables in the order in which a later one of a name wins: those that are always there, then the caller's.
+// Variables in order of precedence, later ones override: the built-in ones, then the caller's.
 static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__render_options *o,
                       rrt__rendered *out, rrt_error *err)
 {
@@ -165,7 +165,7 @@ static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__r
     RRT__TRY(rrt__alloc(&inputs, most, sizeof *inputs, "a chat template's variables", err));
     json_object_foreach(chat->specials, name, value) inputs[n++] =
         (rrt__template_input){name, value, .is_trusted = true};
-    // A role names what a template writes its marks for.
+    // A role is trusted: templates write control tokens around it.
     inputs[n++] = (rrt__template_input){"messages", messages, .word_key = "role"};
     inputs[n++] = (rrt__template_input){"tools", o->tools ? o->tools : null};
     inputs[n++] = (rrt__template_input){"documents", o->documents ? o->documents : null};
@@ -181,7 +181,7 @@ static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__r
 
 // --- to ids ---------------------------------------------------------------------------------------------
 
-// Where the text has bytes of that mark.
+// The ranges of bytes with this mark.
 static rrt_status ranges_of(const rrt__rendered *r, unsigned char mark, rrt__range **out, size_t *count,
                             rrt_error *err)
 {

@@ -1,4 +1,4 @@
-// What is learnt from a conversation: see rrt__chat_learn.
+// Training data from a conversation: see rrt__chat_learn.
 #include <string.h>
 
 #include "tokenizer/chat_inside.h"
@@ -17,12 +17,12 @@ static rrt_status hand_out(const learning *l, const rrt__rendered *text, rrt_err
     rrt_status status = rrt__chat_encode(l->chat->tokenizer, text, l->options, &document, err);
     if (!status) status = rrt__chat_find_replies(l->chat->tokenizer, text, &document, err);
     if (!status) status = l->take(l->user, &document, err);
-    document.text = NULL; // it is the rendering's
+    document.text = NULL; // owned by the rendering
     rrt_chat_prompt_free(&document);
     return status;
 }
 
-// The first `count` messages, up to where the next reply begins or without that.
+// Renders the first `count` messages, with or without the generation prompt.
 static rrt_status render(const learning *l, size_t count, bool asks, rrt__rendered *out, rrt_error *err)
 {
     json_t *some = json_array();
@@ -51,14 +51,14 @@ static void mark(rrt__rendered *text, size_t begin, size_t end)
         text->marks.data[i] = (char)((unsigned char)text->marks.data[i] | RRT__MARK_REPLY);
 }
 
-// Marks the turn of message i in the document; *fits is false if the document has it otherwise. A document of
-// the turn's own is marked in *own.
+// Marks the turn of message i in the document; *fits is false if the document has it differently. Then *own
+// is marked, a document for this turn alone.
 static rrt_status mark_turn(const learning *l, size_t i, rrt__rendered *document, bool *fits,
                             rrt__rendered *own, rrt_error *err)
 {
     rrt__rendered before;
     rrt_status status = i ? render(l, i, true, &before, err) : RRT_STATUS_OK;
-    if (!i) before = (rrt__rendered){0}; // nothing was asked: all of it is said
+    if (!i) before = (rrt__rendered){0}; // without a prompt: all of it is the reply
     if (!status) status = render(l, i + 1, false, own, err);
     if (!status && !begins_with(&own->text, &before.text))
         status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,

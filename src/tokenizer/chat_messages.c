@@ -1,4 +1,4 @@
-// Messages before they are rendered, and the text and its tokens after it.
+// Prepares messages for rendering, and maps the rendered text to tokens.
 #include <string.h>
 
 #include "tokenizer/chat_inside.h"
@@ -10,7 +10,7 @@ static rrt_status fail_memory(rrt_error *err)
     return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for a conversation");
 }
 
-// --- as transformers hands them on ----------------------------------------------------------------------
+// --- in transformers' form ------------------------------------------------------------------------------
 
 static json_t *prepare_message(const json_t *message)
 {
@@ -38,7 +38,7 @@ static json_t *with_mark(const json_t *text)
     return out;
 }
 
-// The text that is to be continued: the content, or the last of its parts that has text. *part: its index.
+// The text to be continued: the content, or its last part with text. *part: its index.
 static const json_t *final_text(const json_t *message, size_t *part)
 {
     const json_t *content = json_object_get(message, "content");
@@ -91,7 +91,7 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-// Where the template took the mark's last space off, it trims: so do we.
+// If the template strips the mark's last space, it trims: then this trims, too.
 rrt_status rrt__chat_cut(const json_t *messages, rrt__rendered *r, rrt_error *err)
 {
     size_t length = sizeof end_mark - 1, part;
@@ -113,7 +113,7 @@ rrt_status rrt__chat_cut(const json_t *messages, rrt__rendered *r, rrt_error *er
 
 // --- which tokens are a reply's -------------------------------------------------------------------------
 
-// How many bytes of the text a token stands for. SentencePiece puts spaces where the text has none.
+// How many bytes of the text a token covers. SentencePiece adds spaces that the text does not have.
 static size_t match(const rrt__string *text, size_t at, const char *bytes, size_t length)
 {
     size_t left = text->length - at;
@@ -129,7 +129,7 @@ rrt_status rrt__chat_find_replies(const rrt_tokenizer *tokenizer, const rrt__ren
 {
     size_t at = 0, first = 0;
     RRT__TRY(rrt__alloc(&out->replies, out->n_ids, 1, "a conversation", err));
-    // BOS that the tokenizer added is not in the text.
+    // A BOS that the tokenizer added is not in the text.
     if (out->n_ids && tokenizer->adds_bos && !out->has_bos && out->ids[0] == tokenizer->bos) first = 1;
     for (size_t i = first; i < out->n_ids; i++) {
         size_t length, n;
@@ -148,9 +148,9 @@ rrt_status rrt__chat_find_replies(const rrt_tokenizer *tokenizer, const rrt__ren
     return RRT_STATUS_OK;
 }
 
-// --- as OpenAI's clients send them ----------------------------------------------------------------------
+// --- in the form of OpenAI's clients --------------------------------------------------------------------
 
-// Whether a rendered probe has the text, and not a list's or a character's.
+// Whether a rendered probe has the text as a string, not as a list or character by character.
 static bool renders(const rrt_chat *chat, json_t *content)
 {
     rrt_chat_prompt prompt;
@@ -184,7 +184,7 @@ rrt_status rrt__chat_probe(rrt_chat *chat, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// A content of text parts as one string, with line breaks between, as vLLM and llama.cpp join them.
+// Joins text parts to one string with line breaks, like vLLM and llama.cpp.
 static rrt_status join_parts(const json_t *parts, json_t **out, rrt_error *err)
 {
     rrt__string joined = {0};

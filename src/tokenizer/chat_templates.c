@@ -1,6 +1,5 @@
-// A model's chat templates, wherever they lie, as tokenizer_config.json's "chat_template": a string, or a
-// list of
-// {"name", "template"} where there are several. And their conversion back to GGUF.
+// Reads a model's chat templates from all their locations into tokenizer_config.json's "chat_template": a
+// string, or a list of {"name", "template"} for several. Also converts them back to GGUF.
 #include "tokenizer/chat_templates.h"
 
 #include <string.h>
@@ -10,7 +9,7 @@ static rrt_status fail_memory(rrt_error *err)
     return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory for chat templates");
 }
 
-// config's own, as a list.
+// config's own templates as a list.
 static json_t *as_list(json_t *config)
 {
     json_t *own = json_object_get(config, "chat_template"), *list = json_array();
@@ -24,7 +23,7 @@ static json_t *as_list(json_t *config)
     return list;
 }
 
-// One of that name goes.
+// Replaces a template of the same name.
 static rrt_status add(json_t *config, const char *name, size_t name_length, const char *text, size_t length,
                       rrt_error *err)
 {
@@ -103,7 +102,7 @@ static rrt_status add_named(void *user, size_t index, rrt__slice name, rrt_error
     (void)index;
     int length =
         snprintf(full, sizeof full, "%s.%.*s", key, (int)(name.length < 200 ? name.length : 200), name.data);
-    if (length >= (int)sizeof full || !rrt__gguf_has(r->gguf, full)) return RRT_STATUS_OK; // its default
+    if (length >= (int)sizeof full || !rrt__gguf_has(r->gguf, full)) return RRT_STATUS_OK; // the default
     RRT__TRY(rrt__gguf_string(r->gguf, full, &text, err));
     rrt_status status = add(r->config, name.data, name.length, text.data, text.length, err);
     return status ? rrt__at(err, status, "%s", full) : RRT_STATUS_OK;

@@ -1,5 +1,4 @@
-// Where chat templates are read from and written to; they are kept in tokenizer_config.json's
-// "chat_template".
+// Reads and writes chat templates; they are kept in tokenizer_config.json's "chat_template".
 #ifndef RRT__TOKENIZER_CHAT_TEMPLATES_H
 #define RRT__TOKENIZER_CHAT_TEMPLATES_H
 
@@ -7,9 +6,9 @@
 #include "format/gguf.h"
 #include "format/gguf_write.h"
 
-// chat_template.jinja and additional_chat_templates/NAME.jinja, which go before what config says.
+// From chat_template.jinja and additional_chat_templates/NAME.jinja, which override config.
 rrt_status rrt__chat_templates_of_folder(json_t *config, const char *folder, rrt_error *err);
-// tokenizer.chat_template, and tokenizer.chat_template.NAME for those that tokenizer.chat_templates names.
+// From tokenizer.chat_template, and tokenizer.chat_template.NAME for the names in tokenizer.chat_templates.
 rrt_status rrt__chat_templates_of_gguf(json_t *config, const rrt__gguf *gguf, rrt_error *err);
 rrt_status rrt__chat_templates_to_gguf(const json_t *config, rrt__gguf_writer *writer, rrt_error *err);
 

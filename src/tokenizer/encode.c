@@ -1,4 +1,4 @@
-// Text to ids: the pipeline of parts.h from left to right.
+// Encodes text: the pipeline of tokenizer_inside.h from left to right.
 #include <string.h>
 
 #include "base/utf8.h"
@@ -7,20 +7,19 @@
 typedef struct encoder {
     const rrt_tokenizer *tokenizer;
     bool parse_special;
-    const char *text;        // all of it
-    const rrt__range *plain; // in order
+    const char *text;        // the whole text
+    const rrt__range *plain; // ascending
     size_t n_plain, next_plain;
     rrt__matcher matcher;
     rrt__encoding_step stepper;
     rrt__bpe bpe;
     rrt__string byte_text;
     rrt__ids ids;
-    const char
-        *first; // where the text begins, or what the normalizer made of its first piece; NULL behind it
+    const char *first; // start of the text, or of its first normalised piece; NULL after it
 } encoder;
 
-// The id of a pre-token that is a token as it stands, -1 if it is none. Special tokens do not come from plain
-// text.
+// The id of a pre-token that is itself a token; -1 if it is not. Special tokens are not made from
+// ordinary text.
 static rrt_status find_whole(encoder *e, const char *text, size_t length, int32_t *id, rrt_error *err)
 {
     rrt__slice whole = {text, length};
@@ -65,8 +64,8 @@ static rrt_status encode_plain(encoder *e, const char *text, size_t length, rrt_
     return rrt__steps_run(&e->tokenizer->steps, &e->stepper, text, length, text == e->first, err);
 }
 
-// Whether a special token found at text[0..length) counts. Behind the normalizer nobody knows where a part of
-// the text went: where some are plain, all is. What is asked about comes in the order of the text.
+// Whether a special token found at text[0..length) counts. After the normalizer positions are unknown: if any
+// range is plain, all text is. Calls must follow the order of the text.
 static bool parses_special(encoder *e, const rrt__added *added, const char *text, size_t length)
 {
     if (!e->parse_special) return false;
@@ -78,7 +77,7 @@ static bool parses_special(encoder *e, const rrt__added *added, const char *text
     return true;
 }
 
-// Cuts the text at the added tokens of one pass; what lies between goes to `rest`.
+// Splits the text at the added tokens of one pass; passes the text between them to `rest`.
 static rrt_status cut_added(encoder *e, const rrt__added *added, const char *text, size_t length,
                             rrt_status (*rest)(encoder *e, const char *text, size_t length, rrt_error *err),
                             rrt_error *err)
@@ -90,8 +89,8 @@ static rrt_status cut_added(encoder *e, const rrt__added *added, const char *tex
         if ((flags & RRT__TOKEN_SPECIAL) && !parses_special(e, added, text + at, n)) continue;
         if (!rrt__added_extent(&extent, flags, text, length, at, at + n)) continue;
         if (extent.left > extent.done) RRT__TRY(rest(e, text + extent.done, extent.left - extent.done, err));
-        // A token of spaces may lie in those that the one before took along. It counts all the same, and the
-        // text goes on behind it, unless nothing is left of it: so do Hugging Face's tokenizers.
+        // A token of spaces may lie within those that the previous one took. It still counts, and the text
+        // continues after it, unless nothing of it is left, as in Hugging Face's tokenizers.
         if (extent.left < extent.right) RRT__TRY(rrt__ids_append(&e->ids, id, err));
         extent.done = extent.right;
     }
@@ -118,7 +117,7 @@ static rrt_status encode_raw(encoder *e, const char *text, size_t length, rrt_er
 
 static rrt_status check(const char *text, size_t length, rrt_error *err)
 {
-    // NFC or marks for spaces may make a text three times as long.
+    // NFC or marks for spaces may triple a text's length.
     if (length > INT32_MAX / 3)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the text has %zu bytes: at most %d are possible in one call", length,
@@ -130,8 +129,8 @@ static rrt_status check(const char *text, size_t length, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// Ids that the tokenizer has beyond the rows of the model's embedding (an image's place, tokens that were
-// added) are an error only here, where a text needs one.
+// The tokenizer may have ids beyond the rows of the model's embedding (image placeholders, added tokens):
+// they are an error only here, if a text needs one.
 static rrt_status check_limit(const rrt_tokenizer *tokenizer, const rrt__ids *ids, rrt_error *err)
 {
     for (size_t i = 0; tokenizer->limit && i < ids->count; i++) {

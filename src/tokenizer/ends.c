@@ -1,5 +1,5 @@
-// Which tokens end a generation. A Hugging Face model's files say it by id; where they do not, and in GGUF
-// files beside the few that have a key, it shows in the tokens' texts, as in llama.cpp.
+// The tokens that end a generation. A Hugging Face model's files list their ids; if they do not, and in most
+// GGUF files, which lack such a key, the tokens' texts decide, as in llama.cpp.
 #include <string.h>
 
 #include "tokenizer/tokenizer_inside.h"
@@ -27,7 +27,7 @@ static const char *const endings[] = {
     "[e~[",
     "<end_of_utterance>",
     "<｜end▁of▁sentence｜>",
-    // What fills a gap in code, and parts one file from the next.
+    // Tokens that fill a gap in code, or separate files.
     "<|fim_pad|>",
     "<fim-pad>",
     "<fim_pad>",
@@ -41,7 +41,8 @@ static const char *const endings[] = {
     "<|file_sep|>",
 };
 
-// A token that ends nothing where the others are there: it parts the messages of a reply, or is plain text.
+// A token that does not end a generation if the others exist: it separates the messages of a reply, or is
+// plain text.
 static const struct {
     const char *token, *others[2];
 } exceptions[] = {
@@ -72,7 +73,7 @@ void rrt__tokenizer_end_at(rrt_tokenizer *tokenizer, int32_t id)
 bool rrt__token_ends_by_text(const rrt__vocab *vocab, int32_t id)
 {
     rrt__slice text = rrt__vocab_text(vocab, id);
-    if (!text.length || !strchr("<[_", text.data[0])) return false; // so begin all of them
+    if (!text.length || !strchr("<[_", text.data[0])) return false; // they all begin like this
     size_t i = 0, count = sizeof endings / sizeof *endings;
     while (i < count && !is_text(vocab, id, endings[i])) i++;
     if (i == count) return false;

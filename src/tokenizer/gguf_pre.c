@@ -1,6 +1,6 @@
-// The pre-tokenizers that a GGUF file names by tokenizer.ggml.pre. A row is what the Hugging Face tokenizers
-// of that name do, in steps that each make their matches pieces; where llama.cpp's patterns only come near
-// them, these are theirs.
+// The pre-tokenizers that a GGUF file names in tokenizer.ggml.pre. A row has the steps of the Hugging Face
+// tokenizers of that name; each step turns its matches into pieces. Where llama.cpp's patterns only
+// approximate them, these are exact.
 #include <string.h>
 
 #include "tokenizer/gguf_pre.h"
@@ -9,9 +9,9 @@
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define SHORT "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define REST(AFTER) "| ?[^\\s\\p{L}\\p{N}]+" AFTER "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-// Llama 3's pattern, with how many digits stand together.
+// Llama 3's pattern, with the number of digits in a group.
 #define WORDS(DIGITS) SHORT "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" DIGITS REST("[\\r\\n]*")
-// Words that end where a capital begins (GPT-4o, Tekken), with what may follow one.
+// Words that end before a capital (GPT-4o, Tekken), with what may follow them.
 #define CAPITALS "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define SMALLS "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED(AFTER, DIGITS)                                                                                 \
@@ -22,7 +22,7 @@
     "?[\\p{P}\\p{S}]+" LINES "|\\s+(?!\\S)|\\s+"
 #define HAN_KANA "[一-龥぀-ゟ゠-ヿ]+"
 #define CJK "[一-龥ࠀ-一가-퟿]+"
-// Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee … letters, as DeepSeek LLM lists them.
+// Latin, Greek, Cyrillic, Armenian, Georgian, Cherokee … letters, as listed by DeepSeek LLM.
 #define LETTERS                                                                                                      \
     "[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-"           \
     "Ᏽᏸ-"                                                                                                        \
@@ -137,7 +137,7 @@ static bool has_name(const rrt__gguf_pre *pre, rrt__slice name)
 
 const rrt__gguf_pre *rrt__gguf_pre_named(rrt__slice name)
 {
-    if (!name.length) name = (rrt__slice){"default", 7}; // files of before the key
+    if (!name.length) name = (rrt__slice){"default", 7}; // older files lack the key
     for (const rrt__gguf_pre *pre = rrt__gguf_pres; pre->names; pre++)
         if (has_name(pre, name)) return pre;
     return NULL;

@@ -1,5 +1,5 @@
-// A tokenizer from a GGUF file: its metadata are put into the form of tokenizer.json and
-// tokenizer_config.json, so that there is one way to load a tokenizer and one to write it.
+// Loads a tokenizer from a GGUF file: converts its metadata to tokenizer.json and tokenizer_config.json, so
+// that there is one way to load a tokenizer and one to write it.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,10 +9,10 @@
 #include "tokenizer/gguf_pre.h"
 #include "tokenizer/tokenizer_inside.h"
 
-// The changing parts of the two files.
+// The variable parts of the two files.
 typedef struct source {
     const rrt__gguf_pre *pre; // NULL: SentencePiece
-    bool adds_space;          // SentencePiece: in front of a text
+    bool adds_space;          // SentencePiece: before a text
     json_t *vocab;            // text → id
     json_t *merges;           // "left right"
     json_t *added;
@@ -29,7 +29,7 @@ static bool equals(rrt__slice text, const char *other)
     return text.length == strlen(other) && memcmp(text.data, other, text.length) == 0;
 }
 
-// A string that JSON can hold.
+// Checks that JSON can hold the string.
 static rrt_status check_text(rrt__slice text, rrt_error *err)
 {
     size_t invalid = rrt__utf8_first_invalid(text.data, text.length);
@@ -95,7 +95,7 @@ static rrt_status add_merge(void *user, size_t index, rrt__slice text, rrt_error
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4 };
 
-// The tokens that are matched in the text, by their tokenizer.ggml.token_type.
+// Adds the tokens that are matched in the text, by tokenizer.ggml.token_type.
 static rrt_status add_added(json_t *added, json_t *vocab, const int64_t *types, rrt_error *err)
 {
     const char *text;
@@ -113,7 +113,7 @@ static rrt_status add_added(json_t *added, json_t *vocab, const int64_t *types, 
     return RRT_STATUS_OK;
 }
 
-// Types and, for SentencePiece, the merges that follow from the scores.
+// Reads types and, for SentencePiece, derives the merges from the scores.
 static rrt_status read_types(const rrt__gguf *gguf, source *to, rrt_error *err)
 {
     const char *key = "tokenizer.ggml.token_type";
@@ -150,7 +150,7 @@ static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
     return read_types(gguf, to, err);
 }
 
-// config[name] = the text of the token whose id the file gives under key, or the fallback's.
+// config[name] = the text of the token with the file's id for key, or with the fallback's.
 static rrt_status set_named(const rrt__gguf *gguf, const char *key, int64_t fallback, source *to,
                             const char *name, rrt_error *err)
 {
@@ -178,7 +178,7 @@ static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
 {
     static const struct {
         const char *key, *name;
-        int64_t fallback; // SentencePiece's
+        int64_t fallback; // for SentencePiece
     } named[] = {
         {"tokenizer.ggml.bos_token_id", "bos_token", 1},
         {"tokenizer.ggml.eos_token_id", "eos_token", 2},
@@ -193,7 +193,7 @@ static rrt_status fill_config(const rrt__gguf *gguf, source *to, rrt_error *err)
     return rrt__chat_templates_of_gguf(to->config, gguf, err);
 }
 
-// Adds the token named `key` to a template that puts special tokens around a text, if `flag` says so.
+// Adds the token named `key` to a template of special tokens around a text, if `flag` is set.
 static int add_around(const source *from, const char *key, const char *flag, json_t *single, json_t *pair,
                       json_t *tokens)
 {
@@ -212,7 +212,7 @@ static int add_text(json_t *list, const char *name, int type)
     return json_array_append_new(list, json_pack("{s:{s:s, s:i}}", "Sequence", "id", name, "type_id", type));
 }
 
-// What makes Hugging Face's fast tokenizers put BOS in front and EOS behind; null if neither is wanted.
+// The post-processor by which Hugging Face's fast tokenizers add BOS and EOS; null if neither is wanted.
 static json_t *make_postprocessor(const source *from)
 {
     json_t *single = json_array(), *pair = json_array(), *tokens = json_object(), *made = NULL;
@@ -268,7 +268,7 @@ static json_t *make_json(const source *from)
         "merges", from->merges);
 }
 
-// Beside the tokens that tell it by their text.
+// In addition to tokens recognised by their text.
 static rrt_status add_ends(rrt_tokenizer *tokenizer, const rrt__gguf *gguf, rrt_error *err)
 {
     static const char *const keys[] = {"eot", "eom", "fim_pad", "fim_rep", "fim_sep"};

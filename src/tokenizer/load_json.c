@@ -1,4 +1,4 @@
-// A tokenizer from Hugging Face's tokenizer.json and tokenizer_config.json.
+// Loads a tokenizer from Hugging Face's tokenizer.json and tokenizer_config.json.
 #include <string.h>
 
 #include "tokenizer/tokenizer_inside.h"
@@ -8,11 +8,11 @@ static rrt__slice slice(const char *text)
     return (rrt__slice){text, strlen(text)};
 }
 
-// The settings of the BPE model that change ids, and that rrt has no use for.
+// Refuses settings of the BPE model that change ids and are not supported.
 static rrt_status check_model(const json_t *model, rrt_error *err)
 {
     const char *type, *text;
-    RRT__TRY(rrt__json_string_or(model, "type", "BPE", &type, err)); // old files leave it out
+    RRT__TRY(rrt__json_string_or(model, "type", "BPE", &type, err)); // old files omit it
     if (strcmp(type, "BPE") != 0)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model type '%.100s' is not known, only BPE", type);
     static const char *const texts[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -97,7 +97,7 @@ static rrt_status read_added_token(rrt__vocab *vocab, const json_t *json, rrt_er
     return rrt__vocab_put_added(vocab, id, slice(text), flags, err);
 }
 
-// How many added tokens are not in the model's vocabulary too.
+// How many added tokens are not in the model's vocabulary.
 static size_t count_fresh(const json_t *added, const json_t *tokens)
 {
     size_t fresh = 0;
@@ -129,7 +129,7 @@ static rrt_status read_tokens(rrt_tokenizer *tokenizer, const json_t *json, rrt_
     return RRT_STATUS_OK;
 }
 
-// The id of a token of the model or an added one.
+// The id of a token of the model or of an added token.
 static rrt_status find_any(const rrt__vocab *vocab, const char *text, int32_t *id, rrt_error *err)
 {
     *id = rrt__vocab_find(vocab, slice(text));
@@ -141,7 +141,7 @@ static rrt_status find_any(const rrt__vocab *vocab, const char *text, int32_t *i
     return rrt__fail(err, RRT_STATUS_FORMAT, "'%.100s' is not in the vocabulary", text);
 }
 
-// config[key]: a string or an object with the content; -1 if it is absent.
+// config[key]: a string, or an object with the content; -1 if absent.
 static rrt_status read_named(const rrt__vocab *vocab, const json_t *config, const char *key, int32_t *id,
                              rrt_error *err)
 {
@@ -155,7 +155,7 @@ static rrt_status read_named(const rrt__vocab *vocab, const json_t *config, cons
     return status ? rrt__at(err, status, "tokenizer_config.json: %s", key) : RRT_STATUS_OK;
 }
 
-// A string, or a list of named templates of which "default" counts.
+// A string, or a list of named templates, of which "default" is used.
 static rrt_status read_chat_template(rrt_tokenizer *tokenizer, rrt_error *err)
 {
     const json_t *value = json_object_get(tokenizer->config, "chat_template");
@@ -170,8 +170,7 @@ static rrt_status read_chat_template(rrt_tokenizer *tokenizer, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// around: the tokens that tokenizer.json itself puts around a text; a config that says nothing leaves it to
-// that.
+// around: the tokens that tokenizer.json adds around a text; they apply unless config says otherwise.
 static rrt_status read_config(rrt_tokenizer *tokenizer, const rrt__around *around, rrt_error *err)
 {
     RRT__TRY(read_named(&tokenizer->vocab, tokenizer->config, "bos_token", &tokenizer->bos, err));

@@ -1,4 +1,4 @@
-// Searching a text for a string, or for a regular expression through PCRE2.
+// Searches a text for a string, or for a regular expression by PCRE2.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static rrt_status compile(rrt__pattern *pattern, const char *original, rrt_error
         rrt_status status = code == PCRE2_ERROR_HEAP_FAILED ? RRT_STATUS_MEMORY : RRT_STATUS_FORMAT;
         return rrt__fail(err, status, "the regular expression '%.200s' is wrong: %s", original, text);
     }
-    pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); // where it cannot, the interpreter serves
+    pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); // without JIT support the interpreter runs
     return RRT_STATUS_OK;
 }
 

@@ -1,4 +1,4 @@
-// Byte-pair encoding of one pre-token: symbols in a linked list, the possible merges in a priority queue.
+// Byte-pair encoding of one pre-token: symbols in a linked list, possible merges in a priority queue.
 #include <string.h>
 
 #include "base/utf8.h"
@@ -96,13 +96,13 @@ rrt_status rrt__ids_append(rrt__ids *ids, int32_t id, rrt_error *err)
 
 static const uint32_t NONE = UINT32_MAX;
 
-// rank: of the merge with the next symbol, NONE if there is none.
+// rank: of the merge with the next symbol; NONE: there is none.
 typedef struct rrt__symbol {
-    int32_t id; // -1: merged into the symbol before
+    int32_t id; // -1: merged into the previous symbol
     uint32_t previous, next, rank;
 } rrt__symbol;
 
-// The queue is a binary min-heap of rank << 32 | position: the lowest rank first, then the leftmost.
+// The queue is a binary min-heap of rank << 32 | position: lowest rank first, then leftmost.
 static void queue_push(rrt__bpe *bpe, uint64_t item)
 {
     size_t at = bpe->n_queue++;
@@ -126,7 +126,7 @@ static uint64_t queue_pop(rrt__bpe *bpe)
     return least;
 }
 
-// Looks up what the symbol and its next one merge to, and queues it.
+// Looks up the merge of the symbol and the next one, and queues it.
 static void queue_pair(rrt__bpe *bpe, const rrt__merges *merges, uint32_t position)
 {
     rrt__symbol *symbol = &bpe->symbols[position];
@@ -150,7 +150,7 @@ static void add_unknown(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merge
     if (merges->unknown >= 0 && !(merges->fuses_unknown && follows)) add_symbol(bpe, count, merges->unknown);
 }
 
-// One symbol per byte that has a token, else the unknown token.
+// One symbol per byte with a token, else the unknown token.
 static void add_bytes(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merges, const char *text,
                       size_t length)
 {
@@ -170,7 +170,7 @@ static bool has_bytes(const rrt__merges *merges, const char *text, size_t length
     return true;
 }
 
-// One symbol per character that has a token, else one per byte, else the unknown token.
+// One symbol per character with a token, else one per byte, else the unknown token.
 static void add_characters(rrt__bpe *bpe, uint32_t *count, const rrt__merges *merges, const char *text,
                            size_t length)
 {
@@ -204,7 +204,7 @@ static void merge_next(rrt__bpe *bpe, const rrt__merges *merges, uint32_t positi
     rrt__symbol *symbol = &bpe->symbols[position], *next = &bpe->symbols[symbol->next];
     symbol->id = merges->by_rank[symbol->rank].result;
     symbol->next = next->next;
-    next->rank = NONE; // what is queued for it is void
+    next->rank = NONE; // invalidates its queue entry
     next->id = -1;
     if (symbol->next != NONE) bpe->symbols[symbol->next].previous = position;
     if (symbol->previous != NONE) queue_pair(bpe, merges, symbol->previous);
@@ -214,8 +214,7 @@ static void merge_next(rrt__bpe *bpe, const rrt__merges *merges, uint32_t positi
 rrt_status rrt__bpe_encode(rrt__bpe *bpe, const rrt__merges *merges, const char *text, size_t length,
                            rrt__ids *ids, rrt_error *err)
 {
-    // At most length - 1 pairs at the start, and each merge takes one from the queue and puts two there at
-    // most.
+    // At most length - 1 pairs at the start; each merge removes one from the queue and adds at most two.
     RRT__TRY(rrt__array_reserve(&bpe->symbols, &bpe->symbols_capacity, length, sizeof *bpe->symbols, err));
     RRT__TRY(rrt__array_reserve(&bpe->queue, &bpe->queue_capacity, 2 * length, sizeof *bpe->queue, err));
     uint32_t count = start_symbols(bpe, merges, text, length);
@@ -224,7 +223,7 @@ rrt_status rrt__bpe_encode(rrt__bpe *bpe, const rrt__merges *merges, const char 
     while (bpe->n_queue) {
         uint64_t item = queue_pop(bpe);
         uint32_t position = (uint32_t)item, rank = (uint32_t)(item >> 32);
-        if (bpe->symbols[position].rank == rank) merge_next(bpe, merges, position); // else an older pair's
+        if (bpe->symbols[position].rank == rank) merge_next(bpe, merges, position); // else an outdated entry
     }
     for (uint32_t i = 0; i < count; i++)
         if (bpe->symbols[i].id >= 0) RRT__TRY(rrt__ids_append(ids, bpe->symbols[i].id, err));

@@ -1,4 +1,4 @@
-// What is done to a text before it is cut: a list of steps, each from a text to a text.
+// Normalises a text before pre-tokenizing: a list of steps from text to text.
 #include <string.h>
 #include <utf8proc.h>
 
@@ -34,8 +34,8 @@ bool rrt__normalize_needed(const rrt__normalizer *normalizer, const char *text, 
 {
     for (size_t i = 0; i < normalizer->count; i++) {
         rrt__normal_kind kind = normalizer->list[i].kind;
-        // No character below U+0300 changes or composes with another one in NFC: their lead bytes are below
-        // 0xcc. The other forms leave ASCII alone.
+        // In NFC, no character below U+0300 changes or composes with another: their lead bytes are below
+        // 0xcc. The other forms do not change ASCII.
         unsigned char least = kind == RRT__NORMAL_NFC ? 0xcc : 0x80;
         bool only_some = kind <= RRT__NORMAL_NFKD || kind == RRT__NORMAL_STRIP_ACCENTS;
         if (!only_some || has_byte_from(text, length, least)) return true;
@@ -55,7 +55,7 @@ static bool is_odd_space(uint32_t c)
            c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xfeff || c == 0xfffd;
 }
 
-// What becomes of one character, in one or two; returns how many.
+// Maps one character to one or two; returns how many.
 static size_t map_character(rrt__normal_kind kind, uint32_t c, uint32_t out[2])
 {
     out[0] = c;
@@ -65,7 +65,7 @@ static size_t map_character(rrt__normal_kind kind, uint32_t c, uint32_t out[2])
         return !is_dropped(c);
     }
     out[0] = c == 0x130 ? 'i' : (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
-    out[1] = 0x307; // the dot that U+0130 has, the one capital that becomes two characters
+    out[1] = 0x307; // U+0130's dot: the only capital that becomes two characters
     return c == 0x130 ? 2 : 1;
 }
 
@@ -102,7 +102,7 @@ static rrt_status strip(const rrt__normal *step, rrt__string *out, const char *t
     return rrt__string_append(out, text + begin, end - begin, err);
 }
 
-// A file's replacements might make any length out of a short text.
+// A file's replacements might lengthen a text without limit.
 static rrt_status check_length(const rrt__string *out, size_t most, rrt_error *err)
 {
     if (out->length <= most) return RRT_STATUS_OK;

@@ -12,7 +12,7 @@ static rrt_status open_gguf(rrt_tokenizer **out, const char *path, rrt_error *er
     rrt_status status = rrt__tokenizer_from_gguf(out, gguf, err);
     if (!status && !*out) status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the file has no tokenizer");
     rrt__gguf_close(gguf);
-    // What the reader of the file found says so already; what the tokenizer's loader found does not.
+    // The file reader's errors name the path; the tokenizer loader's do not.
     bool is_named = !status || !err || strncmp(err->where, path, strlen(path)) == 0;
     return is_named ? status : rrt__at(err, status, "%s", path);
 }

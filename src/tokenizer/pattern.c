@@ -1,6 +1,6 @@
-// The common subset of Oniguruma (Ruby syntax) and PCRE2 that pre-tokenizers are written in. What the
-// two read differently is reworded (\s, because PCRE2 also counts U+180E as a space; words; lines) or
-// refused.
+// Translates the common subset of Oniguruma (Ruby syntax) and PCRE2 in which pre-tokenizers are written.
+// Constructs that the two read differently are rewritten (\s, because PCRE2 also counts U+180E as a space;
+// words; lines) or refused.
 #include "tokenizer/pattern.h"
 
 #include <string.h>
@@ -11,22 +11,21 @@
     "\\x00-\\x08\\x0e-\\x1f!-\\x84\\x86-\\x9f\\xa1-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"          \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
-// Letters by category and by use (circled ones), marks, digits, connectors. Outside a class Oniguruma also
-// takes the numbers of Latin-1 for words.
+// Letters by category and by use (circled ones), marks, digits, connectors. Outside a class Oniguruma's words
+// also include Latin-1's superscripts and fractions.
 #define WORD                                                                                                 \
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{"     \
     "1f170}-"                                                                                                \
     "\\x{1f189}"
 #define WORD_ALONE WORD "\\xb2\\xb3\\xb9\\xbc-\\xbe"
 
-// How many hexadecimal digits there are.
+// Number of hexadecimal digits.
 static size_t count_hex(const char *at)
 {
     return strspn(at, "0123456789abcdefABCDEF");
 }
 
-// How many bytes at `at` form one element of a pattern, 0 if it is not in the subset. *words replaces them if
-// set.
+// Length in bytes of the pattern element at `at`; 0 if it is not in the subset. *words, if set, replaces it.
 static size_t read_escape(const char *at, bool in_class, const char **words)
 {
     char c = at[1];
@@ -41,7 +40,7 @@ static size_t read_escape(const char *at, bool in_class, const char **words)
         size_t digits = count_hex(at + 3);
         return digits && at[3 + digits] == '}' ? digits + 4 : 0;
     }
-    if (c == 'p' || c == 'P') { // a general category: scripts have two readings in PCRE2
+    if (c == 'p' || c == 'P') { // a general category: scripts have two meanings in PCRE2
         const char *close = at[2] == '{' ? strchr(at, '}') : NULL;
         size_t name = close ? (size_t)(close - at) - 3 : 0;
         return name == 1 || name == 2 ? name + 4 : 0;
@@ -65,13 +64,13 @@ static size_t read_in_class(const char *at, bool *in_class)
     return *at == '[' || strncmp(at, "&&", 2) == 0 ? 0 : 1; // Oniguruma nests and intersects classes
 }
 
-// What a line is differs: to Oniguruma it ends at \n alone, and ^ and $ are about lines.
+// Lines differ: Oniguruma's end only at \n, and ^ and $ always refer to lines.
 static const char *line_words(char c)
 {
     return c == '.' ? "[^\\n]" : c == '^' ? "(?:\\A|(?<=\\n)(?!\\z))" : c == '$' ? "(?=\\n|\\z)" : NULL;
 }
 
-// Control characters as they stand are what their escapes are: two spellings of one pattern become the same.
+// Replaces literal control characters by their escapes, so that both spellings give the same pattern.
 static const char *control_words(char c)
 {
     return c == '\r' ? "\\r" : c == '\n' ? "\\n" : c == '\t' ? "\\t" : NULL;
@@ -82,12 +81,12 @@ static size_t read_outside_class(const char *at, bool *in_class, const char **wo
     *words = line_words(*at);
     if (*words) return 1;
     if (*at == '(') return read_group(at);
-    if (*at == '{' && at[1] == ',') return 0; // {,n} is text to PCRE2
+    if (*at == '{' && at[1] == ',') return 0; // {,n} is literal in PCRE2
     if (*at == '}' && at[1] == '+') return 0; // {m,n}+ is possessive only in PCRE2
     if (*at != '[') return 1;
     size_t opening = at[1] == '^' ? 2 : 1;
     *in_class = true;
-    return at[opening] == ']' ? 0 : opening; // the two disagree on []…]
+    return at[opening] == ']' ? 0 : opening; // the two read []…] differently
 }
 
 rrt_status rrt__pattern_translate(rrt__string *out, const char *pattern, rrt_error *err)

@@ -43,7 +43,8 @@ static bool is_string(const json_t *json, const char *text)
     return value && strcmp(value, text) == 0;
 }
 
-// A template puts special tokens around the text: at most one in front, which is BOS to us, and any behind.
+// A template adds special tokens around the text: at most one before it, which is taken as BOS, and any
+// after it.
 static rrt_status read_template(const json_t *json, rrt__around *around, rrt_error *err)
 {
     json_t *items;
@@ -72,7 +73,7 @@ static rrt_status read_token(const json_t *json, const char *key, const char **t
                   : rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is not a token and its id", key);
 }
 
-// user: a rrt__around.
+// user: an rrt__around.
 static rrt_status read_postprocessor(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
 {
     const char *type;
@@ -80,7 +81,7 @@ static rrt_status read_postprocessor(rrt_tokenizer *tokenizer, json_t *json, voi
     RRT__TRY(rrt__read_type(json, &type, err));
     if (strcmp(type, "Sequence") == 0)
         return rrt__read_sequence(tokenizer, json, "processors", read_postprocessor, user, err);
-    if (strcmp(type, "ByteLevel") == 0) return RRT_STATUS_OK; // concerns offsets, not ids
+    if (strcmp(type, "ByteLevel") == 0) return RRT_STATUS_OK; // affects offsets, not ids
     bool is_template = strcmp(type, "TemplateProcessing") == 0;
     if (!is_template && strcmp(type, "RobertaProcessing") != 0 && strcmp(type, "BertProcessing") != 0)
         return rrt__fail_type(
@@ -92,7 +93,7 @@ static rrt_status read_postprocessor(rrt_tokenizer *tokenizer, json_t *json, voi
     return read_token(json, "sep", &around->suffix, err);
 }
 
-// {"pattern": {"String": "▁"}, "content": " "}: the only replacing that a decoder does.
+// {"pattern": {"String": "▁"}, "content": " "}: the only supported replacement of a decoder.
 static rrt_status check_replace(const json_t *json, rrt_error *err)
 {
     bool known = is_string(json_object_get(json_object_get(json, "pattern"), "String"), rrt__space_mark) &&
@@ -100,7 +101,7 @@ static rrt_status check_replace(const json_t *json, rrt_error *err)
     return known ? RRT_STATUS_OK : rrt__fail_setting("content", err);
 }
 
-// A token's bytes say what most decoders do; what is left is whether a text's first space is stripped.
+// A token's bytes cover most decoders; the rest is whether a text's first space is stripped.
 static rrt_status read_decoder(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
 {
     const char *type;
@@ -158,7 +159,7 @@ rrt_status rrt__pipeline_read(rrt_tokenizer *tokenizer, json_t *json, rrt__aroun
     for (size_t i = 0; i < tokenizer->steps.count; i++) {
         const rrt__step *step = &tokenizer->steps.list[i];
         tokenizer->adds_space |= step->kind == RRT__STEP_SPACE;
-        // What is first is a matter of the text as it was, and a normalizer moves its characters.
+        // The first piece is defined on the original text, but a normalizer moves its characters.
         if (step->prepend == RRT__PREPEND_FIRST && tokenizer->normalizer.count)
             return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                              "prepend_scheme \"first\" behind a normalizer is not supported");

@@ -1,4 +1,4 @@
-// The parts of a tokenizer.json around its model, each an object with a "type". What is not known is refused.
+// Reads the parts of a tokenizer.json around its model, each an object with a "type". Refuses unknown ones.
 #ifndef RRT__PIPELINE_H
 #define RRT__PIPELINE_H
 
@@ -12,17 +12,17 @@ rrt_status rrt__read_sequence(rrt_tokenizer *tokenizer, const json_t *json, cons
 rrt_status rrt__read_type(const json_t *json, const char **type, rrt_error *err);
 // "pattern": {"String": …} or {"Regex": …}.
 rrt_status rrt__read_pattern(const json_t *json, const char **text, bool *literal, rrt_error *err);
-// Of a Metaspace: whether a mark is put in front of a piece.
+// Reads whether a Metaspace puts a mark before a piece.
 rrt_status rrt__read_prepend(const json_t *json, rrt__prepend *prepend, rrt_error *err);
-rrt_status rrt__check_mark(const json_t *json, rrt_error *err); // its "replacement"
+rrt_status rrt__check_mark(const json_t *json, rrt_error *err); // checks its "replacement"
 
 rrt_status rrt__fail_type(const char *type, const char *known, rrt_error *err);
 rrt_status rrt__fail_setting(const char *key, rrt_error *err);
 
-// Adds to tokenizer->normalizer and tokenizer->steps. user: NULL, and a rrt__byte_level.
+// Add to tokenizer->normalizer and tokenizer->steps. user: NULL, and an rrt__byte_level.
 rrt__read_part rrt__read_normalizer, rrt__read_steps;
 
-// Whether a pre-tokenizer's ByteLevel step was there; what comes behind it sees its alphabet.
+// Whether a pre-tokenizer has had a ByteLevel step; later steps see its alphabet.
 typedef struct rrt__byte_level {
     bool was_there;
 } rrt__byte_level;

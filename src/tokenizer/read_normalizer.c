@@ -1,4 +1,4 @@
-// The normalizer of a tokenizer.json.
+// Reads the normalizer of a tokenizer.json.
 #include <string.h>
 
 #include "tokenizer/pipeline.h"

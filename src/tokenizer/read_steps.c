@@ -1,10 +1,10 @@
-// The pre-tokenizer of a tokenizer.json.
+// Reads the pre-tokenizer of a tokenizer.json.
 #include <string.h>
 
 #include "tokenizer/pipeline.h"
 
-// Words and punctuation as the Rust libraries of Hugging Face's tokenizers have them: \w with the two
-// joiners, and the punctuation of Unicode 8.
+// Words and punctuation as in the Rust libraries of Hugging Face's tokenizers: \w with the two joiners, and
+// the punctuation of Unicode 8.
 #define WORDS "[\\w\\x{200c}\\x{200d}]"
 #define LATER_PUNCTUATION                                                                                    \
     "\\x{61d}\\x{9fd}\\x{a76}\\x{c77}\\x{c84}\\x{1b4e}\\x{1b4f}\\x{1b7d}-\\x{1b7f}\\x{2e43}-\\x{2e4f}\\x{"   \
@@ -23,7 +23,7 @@
 static rrt_status read_behavior(const json_t *json, const char *fallback, rrt__behavior *out, rrt_error *err)
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
-                                        "Contiguous"}; // as in rrt__behavior
+                                        "Contiguous"}; // in the order of rrt__behavior
     const char *name;
     int k = 0;
     RRT__TRY(fallback ? rrt__json_string_or(json, "behavior", fallback, &name, err)
@@ -60,7 +60,7 @@ static rrt_status read_byte_level(rrt__steps *steps, const json_t *json, rrt_err
                : RRT_STATUS_OK;
 }
 
-// The scheme, or in older files a flag.
+// Reads the scheme, or the flag of older files.
 rrt_status rrt__read_prepend(const json_t *json, rrt__prepend *prepend, rrt_error *err)
 {
     const char *scheme;
@@ -114,7 +114,7 @@ static rrt_status read_whitespace(rrt__steps *steps, const json_t *json, rrt_err
     return rrt__steps_add_split(steps, "\\s", false, RRT__BEHAVIOR_REMOVED, false, err);
 }
 
-// Runs of word characters, and runs of what is neither that nor white space.
+// Runs of word characters, and runs of other characters except white space.
 static rrt_status read_words(rrt__steps *steps, const json_t *json, rrt_error *err)
 {
     RRT__TRY(read_whitespace(steps, json, err));
@@ -134,7 +134,7 @@ static rrt_status read_delimiter(rrt__steps *steps, const json_t *json, rrt_erro
     return rrt__steps_add_split(steps, delimiter, true, RRT__BEHAVIOR_REMOVED, false, err);
 }
 
-// user: a rrt__byte_level.
+// user: an rrt__byte_level.
 rrt_status rrt__read_steps(rrt_tokenizer *tokenizer, json_t *json, void *user, rrt_error *err)
 {
     static const struct {

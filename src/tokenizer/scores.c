@@ -1,5 +1,5 @@
-// The merges that a SentencePiece vocabulary stands for. SentencePiece joins the two neighbours whose whole
-// is the likeliest piece; as a list of merges, that is every way to cut a piece in two, best pieces first.
+// The merges equivalent to a SentencePiece vocabulary. SentencePiece joins the two neighbours whose union is
+// the piece with the highest score; as merges, that is every way to split a piece in two, best pieces first.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ typedef struct piece {
     float score;
 } piece;
 
-// The best first, of equals the one with the lower id.
+// Best first, ties by lower id.
 static int compare_pieces(const void *a_pointer, const void *b_pointer)
 {
     const piece *a = a_pointer, *b = b_pointer;
@@ -33,14 +33,14 @@ static int compare_cuts(const void *a_pointer, const void *b_pointer)
     return (a->right > b->right) - (a->right < b->right);
 }
 
-// The id of a piece that takes part in merges, -1 if it does not.
+// The id of a piece that takes part in merges; -1 if it does not.
 static int64_t find(const json_t *vocab, const float *scores, const char *text, size_t length)
 {
     const json_t *id = json_object_getn(vocab, text, length);
     return id && !isnan(scores[json_integer_value(id)]) ? json_integer_value(id) : -1;
 }
 
-// Appends "left right" for every cut of the piece, in the order of their ids.
+// Appends "left right" for every split of the piece, in the order of their ids.
 static rrt_status add_merges(json_t *merges, const json_t *vocab, const float *scores, const piece *p,
                              cut *cuts, rrt__string *line, rrt_error *err)
 {

@@ -1,5 +1,5 @@
-// Pre-tokenizing: each step cuts or rewrites the pieces of the step before, and a piece is all that its
-// patterns see.
+// Pre-tokenizing: each step splits or rewrites the pieces of the step before; its patterns see one piece at
+// a time.
 #include <string.h>
 
 #include "base/utf8.h"
@@ -67,7 +67,7 @@ static rrt_status put_alphabet(rrt__string *out, const char *text, size_t length
     return RRT_STATUS_OK;
 }
 
-// What a step that does not cut makes of text[0..length), which is not empty.
+// Applies a step that does not split to text[0..length), which is not empty.
 static rrt_status rewrite(const rrt__step *step, rrt__string *out, const char *text, size_t length,
                           bool is_first, rrt_error *err)
 {
@@ -92,7 +92,7 @@ typedef struct run {
 static rrt_status take(const run *r, size_t index, const char *text, size_t length, bool is_first,
                        rrt_error *err);
 
-// A cut in progress: the piece that may still grow.
+// State of a split: the piece that may still grow.
 typedef struct cutting {
     const run *run;
     size_t index;
@@ -122,7 +122,7 @@ static bool joins(rrt__behavior behavior, bool last_matches, bool matches)
     }
 }
 
-// The next part of the text, a match or what lies between two.
+// Adds the next part of the text, a match or the text between two.
 static rrt_status add_part(cutting *c, size_t begin, size_t end, bool is_match, rrt_error *err)
 {
     const rrt__step *step = &c->run->steps->list[c->index];
@@ -148,7 +148,8 @@ static size_t next_character(const char *text, size_t length, size_t at)
     return at;
 }
 
-// An empty match cuts too, unless it follows another match directly: the search goes on a character later.
+// An empty match splits, too, unless it directly follows another match: the search continues one
+// character later.
 static rrt_status cut(cutting *c, size_t length, rrt_error *err)
 {
     const rrt__step *step = &c->run->steps->list[c->index];

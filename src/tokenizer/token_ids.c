@@ -1,5 +1,5 @@
-// The ids that a model's files give for its special tokens: config.json's and generation_config.json's, which
-// go through conversions and exports as they were, and our own file's, which has all of a tokenizer.
+// The ids of special tokens in a model's files: those of config.json and generation_config.json, which
+// conversions and exports keep unchanged, and those in our own file, which contains the whole tokenizer.
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,8 +7,7 @@
 
 static const char *const names[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
 
-// Of two files the one that is about generating comes first; where neither says it, the texts of the tokens
-// do.
+// generation_config.json takes precedence; if neither file has the ids, the texts of the tokens decide.
 static rrt_status find_ends(rrt_tokenizer *t, rrt_error *err)
 {
     const json_t *ids = json_object_get(t->generation, "eos_token_id");
@@ -16,7 +15,7 @@ static rrt_status find_ends(rrt_tokenizer *t, rrt_error *err)
     return rrt__json_is_absent(ids) ? RRT_STATUS_OK : rrt__tokenizer_end_at_listed(t, ids, err);
 }
 
-// *out = the file's object, NULL if there is no file.
+// *out = the file's object; NULL if there is no file.
 static rrt_status read_object(json_t **out, const char *folder, const char *name, rrt_error *err)
 {
     char path[4096];
@@ -32,7 +31,7 @@ rrt_status rrt__tokenizer_read_token_ids(rrt_tokenizer *t, const char *folder, r
     json_t *config = NULL;
     rrt_status status = read_object(&config, folder, "config.json", err);
     if (status) goto done;
-    // A model that also sees has the settings of its text part within.
+    // A multimodal model has the settings of its text part in an object.
     const json_t *inner = json_object_get(config, "text_config");
     if (config) t->token_ids = json_object();
     for (size_t i = 0; config && i < 3; i++) {
@@ -47,7 +46,7 @@ done:
     return status;
 }
 
-// What a source that has no such files says.
+// The ids for a source without such files.
 static json_t *made_ids(const rrt_tokenizer *t, bool lists)
 {
     json_t *ids = json_object(), *ends = json_array();
@@ -74,7 +73,7 @@ json_t *rrt__tokenizer_generation(const rrt_tokenizer *t)
     return t->generation ? json_incref(t->generation) : made_ids(t, true);
 }
 
-// Takes the JSON over.
+// Takes ownership of the JSON.
 static rrt_status pack(rrt__gguf_writer *writer, const char *key, json_t *json, rrt_error *err)
 {
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -110,7 +109,7 @@ rrt_status rrt__tokenizer_unpack(rrt_tokenizer **out, const rrt__gguf *gguf, rrt
     RRT__GOTO(unpack(&json, gguf, "rrt.tokenizer", err));
     RRT__GOTO(unpack(&config, gguf, "rrt.tokenizer_config", err));
     RRT__GOTO(rrt__tokenizer_from_json(out, json, config, err));
-    if (!rrt__gguf_has(gguf, "rrt.generation_config")) goto done; // files of before
+    if (!rrt__gguf_has(gguf, "rrt.generation_config")) goto done; // older files lack it
     RRT__GOTO(unpack(&(*out)->token_ids, gguf, "rrt.token_ids", err));
     RRT__GOTO(unpack(&(*out)->generation, gguf, "rrt.generation_config", err));
     RRT__GOTO(find_ends(*out, err));

@@ -1,4 +1,4 @@
-// The tokenizer as a whole: closing, what it says about its tokens, and writing it as Hugging Face files.
+// The whole tokenizer: closing, properties of its tokens, and writing Hugging Face's files.
 #include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
@@ -146,7 +146,7 @@ int32_t rrt__tokenizer_named(const rrt_tokenizer *tokenizer, const char *name)
     return -1;
 }
 
-// Some tools look for the named tokens in a file of their own.
+// Some tools look for the named tokens in this separate file.
 static rrt_status write_special_tokens(const rrt_tokenizer *tokenizer, const char *folder, rrt_error *err)
 {
     static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};

@@ -1,6 +1,5 @@
-// Unicode: normal forms, and the classes of characters that a tokenizer asks about. utf8proc knows the
-// characters; the reordering of combining marks is done here, by counting, because utf8proc's own takes
-// quadratic time on a long run of them.
+// Unicode normal forms and character classes for tokenizers. utf8proc has the character data; combining marks
+// are reordered here, by counting, because utf8proc's own method takes quadratic time on long runs.
 #include <utf8proc.h>
 
 #include "base/utf8.h"
@@ -28,7 +27,7 @@ bool rrt__is_word(uint32_t c)
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_PC:
         return true;
-    default: // letters by use, not by category: circled ones, and two that join
+    default: // letters by use, not by category: circled ones, and two joiners
         return (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
                (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189) || c == 0x200c || c == 0x200d;
     }
@@ -38,8 +37,8 @@ typedef struct range {
     uint32_t first, last;
 } range;
 
-// The tables of Hugging Face's tokenizers for these two are of Unicode 8 and 9, and utf8proc's newer: marks
-// that came later stay where accents are stripped, and characters that came later are not taken apart.
+// For these two, Hugging Face's tokenizers use tables of Unicode 8 and 9, utf8proc newer ones: later marks
+// are not stripped with accents, and later characters are not decomposed.
 static const range later_marks[] = {
     {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xafa, 0xaff},
     {0xb55, 0xb55},     {0xc04, 0xc04},     {0xc3c, 0xc3c},     {0xcf3, 0xcf3},     {0xd00, 0xd00},
@@ -82,7 +81,7 @@ bool rrt__is_accent(uint32_t c)
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
     bool is_mark = category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
                    category == UTF8PROC_CATEGORY_ME;
-    if (c == 0x1cf2 || c == 0x1cf3) return true; // letters since
+    if (c == 0x1cf2 || c == 0x1cf3) return true; // letters since then
     return is_mark && !is_in(later_marks, sizeof later_marks / sizeof *later_marks, c);
 }
 
@@ -93,7 +92,7 @@ typedef struct codepoints {
 
 static rrt_status decompose(codepoints *out, const char *text, size_t length, bool compatible, rrt_error *err)
 {
-    enum { MOST = 32 }; // no decomposition has more than 18
+    enum { MOST = 32 }; // no decomposition exceeds 18
     utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0);
     for (size_t at = 0; at < length;) {
         uint32_t c = 0;
@@ -116,7 +115,7 @@ static size_t combining_class(utf8proc_int32_t c)
     return c < 0x300 ? 0 : (size_t)utf8proc_get_property(c)->combining_class & 0xff;
 }
 
-// Sorts data[0..count), marks that follow each other, by combining class and keeps the order within a class.
+// Sorts data[0..count), consecutive marks, by combining class; stable.
 static void sort_marks(utf8proc_int32_t *data, utf8proc_int32_t *room, size_t count)
 {
     size_t start[257] = {0};

@@ -5,7 +5,7 @@
 #include "base/utf8.h"
 #include "tokenizer/tokenizer_inside.h"
 
-// The byte-level alphabet (GPT-2): bytes that print stand for themselves, the others follow from U+0100.
+// The byte-level alphabet (GPT-2): printable bytes represent themselves, the others follow from U+0100.
 enum { ALPHABET_END = 0x144 };
 
 static bool prints(unsigned byte)
@@ -57,7 +57,7 @@ rrt_status rrt__alphabet_read(rrt__string *out, rrt__slice text, bool *is_in_alp
     return RRT_STATUS_OK;
 }
 
-// The byte that "<0xE2>" stands for, -1 if text is not of this form.
+// The byte of "<0xE2>"; -1 if text does not have this form.
 static int named_byte(rrt__slice text)
 {
     if (text.length != 6) return -1;
@@ -69,7 +69,7 @@ static int named_byte(rrt__slice text)
     return -1;
 }
 
-// Appends what a token of SentencePiece's stands for.
+// Appends the bytes of a SentencePiece token.
 static rrt_status append_piece(const rrt__vocab *vocab, rrt__string *pool, rrt__slice text, rrt_error *err)
 {
     size_t mark = strlen(rrt__space_mark);
@@ -92,7 +92,7 @@ rrt_status rrt__vocab_open(rrt__vocab *vocab, size_t count, rrt_error *err)
     vocab->count = (int32_t)count;
     vocab->n_slots = 16;
     while (vocab->n_slots < 2 * count) vocab->n_slots *= 2;
-    // A seed that a file's author cannot know: nobody can write a vocabulary whose tokens all collide.
+    // A random seed: the author of a file cannot make all tokens of a vocabulary collide.
     if (getrandom(&vocab->seed, sizeof vocab->seed, 0) < 0) vocab->seed = (uintptr_t)vocab->tokens;
     return rrt__alloc(&vocab->slots, vocab->n_slots, sizeof *vocab->slots, "the vocabulary's index", err);
 }
@@ -120,7 +120,7 @@ rrt__slice rrt__vocab_text(const rrt__vocab *vocab, int32_t id)
     return (rrt__slice){vocab->pool.data + token->text, token->text_length};
 }
 
-// The slot that holds the text, or the free one where it belongs.
+// The slot that holds the text, or the free one for it.
 static int32_t *find_slot(const rrt__vocab *vocab, rrt__slice text)
 {
     for (size_t at = hash_text(vocab->seed, text);; at++) {

@@ -1,4 +1,4 @@
-// A tokenizer as metadata of a GGUF file: the inverse of load_gguf.c.
+// Writes a tokenizer as GGUF metadata: the inverse of load_gguf.c.
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ static int32_t type_of(const rrt_tokenizer *t, int32_t id)
     return t->vocab.is_sentencepiece && is_byte ? TYPE_BYTE : TYPE_NORMAL;
 }
 
-// Ids that only the embedding has get names that no text contains, as llama.cpp's converter does it.
+// Ids that only the embedding has get names that no text contains, as in llama.cpp's converter.
 static rrt_status write_tokens(const rrt_tokenizer *t, size_t vocab, rrt__gguf_writer *w, rrt_error *err)
 {
     size_t known = (size_t)t->vocab.count;
@@ -58,8 +58,8 @@ static rrt_status write_merges(const rrt_tokenizer *t, rrt__gguf_writer *w, rrt_
     return status;
 }
 
-// SentencePiece merges what gives the token of the highest score. Which scores the tokens once had is not
-// known any more, but their order is that of the merges.
+// SentencePiece merges to the token with the highest score. The original scores are lost, but the merges give
+// their order.
 static rrt_status write_scores(const rrt_tokenizer *t, size_t vocab, rrt__gguf_writer *w, rrt_error *err)
 {
     float *scores;
@@ -79,7 +79,7 @@ static rrt_status write_id(int32_t id, size_t vocab, const char *key, rrt__gguf_
     return id >= 0 && (size_t)id < vocab ? rrt__gguf_write_u32(w, key, (uint32_t)id, err) : RRT_STATUS_OK;
 }
 
-// Those that no reader would know by their text.
+// Writes those that readers would not recognise by their text.
 static rrt_status write_ends(const rrt_tokenizer *t, size_t vocab, rrt__gguf_writer *w, rrt_error *err)
 {
     static const char *const keys[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
@@ -109,8 +109,8 @@ static rrt_status write_settings(const rrt_tokenizer *t, size_t vocab, rrt__gguf
     return rrt__chat_templates_to_gguf(t->config, w, err);
 }
 
-// Whether a step makes the matches of the pattern pieces, and all else too. covers: the pattern leaves
-// nothing else, so that "only the matches" is the same.
+// Whether a step isolates the pattern's matches and keeps the rest. covers: the pattern matches everything,
+// so that keeping only the matches is the same.
 static rrt_status is_split_at(bool *same, const rrt__step *step, const char *pattern, bool covers,
                               rrt_error *err)
 {
@@ -137,8 +137,8 @@ static rrt_status has_steps_of(bool *same, const rrt_tokenizer *t, const rrt__gg
     return RRT_STATUS_OK;
 }
 
-// The row that does to a text what this tokenizer does. A row that only differs in normal form C is the
-// second choice: llama.cpp normalises nothing, whatever the name.
+// The row equivalent to this tokenizer. A row that differs only in NFC is the second choice: llama.cpp
+// normalises nothing, whatever the name.
 static rrt_status find_pre(const rrt__gguf_pre **out, const rrt_tokenizer *t, rrt_error *err)
 {
     const rrt__normalizer *normalizer = &t->normalizer;
@@ -178,7 +178,7 @@ static bool is_literal(const rrt__pattern *pattern, const char *text)
 }
 
 // Whether spaces become marks and nothing else happens, by the normalizer or by the pre-tokenizer;
-// adds_space: one is put in front.
+// adds_space: one is prepended.
 static bool is_sentencepiece(const rrt_tokenizer *t, bool *adds_space)
 {
     const rrt__normal *normal = t->normalizer.list;
@@ -189,13 +189,13 @@ static bool is_sentencepiece(const rrt_tokenizer *t, bool *adds_space)
                            : n == 2 && normal[0].kind == RRT__NORMAL_PREPEND &&
                                  strcmp(normal[0].content, rrt__space_mark) == 0;
     if (!t->vocab.falls_back || t->ignores_merges) return false;
-    if (by_steps) // and perhaps a cut in front of each mark
+    if (by_steps) // and perhaps a split before each mark
         return n == 0 && (steps == 1 || (steps == 2 && step[1].behavior == RRT__BEHAVIOR_NEXT &&
                                          is_literal(&step[1].pattern, rrt__space_mark)));
     const rrt__normal *replace = n ? &normal[n - 1] : NULL;
     bool replaces = n == 1u + *adds_space && replace->kind == RRT__NORMAL_REPLACE &&
                     is_literal(&replace->pattern, " ") && strcmp(replace->content, rrt__space_mark) == 0;
-    // Gemma's cuts at spaces, of which the normalizer left none.
+    // Gemma's splits at spaces, of which the normalizer left none.
     return replaces && (steps == 0 || (steps == 1 && is_literal(&step[0].pattern, " ")));
 }
 
