@@ -86,7 +86,7 @@ RRT_API size_t rrt_model_types(const rrt_model *model, rrt_model_type types[RRT_
 // The types that a deferred model would have in memory after rrt_model_open, mapped ones included.
 RRT_API size_t rrt_model_resident_types(const rrt_model *model, rrt_model_type types[RRT_MODEL_TYPES]);
 
-// Where tokens exit, decided at every loop boundary but the last.
+// The exit rule, applied at every loop boundary but the last, and the K/V policy.
 typedef struct rrt_exit_options {
     // NULL: no exits. Else one of: loops:N (after N loops) · confidence:P (the most likely token has at least
     // this probability) · margin:P (at least this much more than the second) · entropy:H (at most H nats) ·

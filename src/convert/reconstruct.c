@@ -27,7 +27,7 @@ typedef struct reconstruction {
     size_t tokens;
     const int32_t *ids;
     int depth;
-    // What the student runs: the current depth with each LoRA merged into the weight.
+    // The student's depths to run: the current one with each LoRA merged into the weight.
     rrt__depth *depths;               // [n_depths]
     rrt__slot slot;                   // used by every depth
     float *merged[RRT__MATRIX_COUNT]; // [out, in]

@@ -58,7 +58,7 @@ typedef struct rrt__names {
     rrt__fusion qkv_fusion;            // gate and up are always stacked
 } rrt__names;
 
-// Which linear layers have a bias, by default or by config.json.
+// Rule for the biases of linear layers, fixed or by config.json.
 typedef enum rrt__bias_rule {
     RRT__BIAS_NEVER,
     RRT__BIAS_ALWAYS,
@@ -67,7 +67,7 @@ typedef enum rrt__bias_rule {
     RRT__BIAS_OF_QKV, // q, k and v always, o never
 } rrt__bias_rule;
 
-// Which layers attend to a window only.
+// Rule for the layers that attend to a window only.
 typedef enum rrt__window_rule {
     RRT__WINDOW_NEVER,
     RRT__WINDOW_ALL,       // all, if "sliding_window" is a number

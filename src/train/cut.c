@@ -1,4 +1,4 @@
-// Finds places where a text can be cut so that the ids of both parts, joined, are those of the whole.
+// Finds places to cut a text so that the ids of both parts, joined, are those of the whole.
 //
 // A line break nearly always ends a pre-token, but whether it belongs to the text before it depends on the
 // tokenizer: GPT-2's pattern separates the last of two line breaks, Llama 3's does not, and an added token or
