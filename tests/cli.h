@@ -87,6 +87,12 @@ static inline const char *golden_path(const char *name)
     return path;
 }
 
+static inline bool is_there(const char *name)
+{
+    char path[4096];
+    return !rrt__path_join(path, workspace, name, NULL) && rrt__path_exists(path);
+}
+
 static inline void write_text(const char *name, const char *text)
 {
     rrt_error err = {0};

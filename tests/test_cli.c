@@ -328,12 +328,6 @@ static void test_tokenize(void **state)
     golden_close(&g);
 }
 
-static bool is_there(const char *name)
-{
-    char path[4096];
-    return !rrt__path_join(path, workspace, name, NULL) && rrt__path_exists(path);
-}
-
 static void test_convert_in_shards(void **state)
 {
     (void)state;

@@ -70,6 +70,7 @@ typedef struct rrt_train_step {
     double learning_rate;
     double norm; // of the gradient, before clipping; without gates, which are not clipped
     double tokens_per_s;
+    double heldout;    // the last measurement on held-out text (see rrt_train_result); NaN: none
     const char *event; // NULL, or why the run went back to a checkpoint
 } rrt_train_step;
 
@@ -120,6 +121,13 @@ typedef struct rrt_train_options {
     double rate_shared, rate_lora, rate_norm, rate_embedding;
     double rate_gate; // 10
 
+    // Measurements during the run. The trained model is the same with and without them.
+    const int32_t *heldout; // ids of a text that is not trained on, cut into windows of `context` as by
+                            // rrt_eval_kl; NULL: no measurements
+    size_t n_heldout;
+    uint64_t heldout_every; // tokens of training between measurements, which also come before the first step
+                            // and after the last; 0: a tenth of the run, but at least 4 · n_heldout
+
     // The run.
     int threads;                  // 0: one per core
     uint64_t seed;                // of the order of the text
@@ -139,11 +147,14 @@ typedef struct rrt_train_result {
     uint64_t steps, tokens;
     double tokens_per_s, seconds;
     uint64_t peak_rss_bytes;
+    // On the held-out text, before the first step and after the last, in nats per token: the mean
+    // KL(teacher ‖ model) where the teacher is a model, else the cross-entropy. NaN without such a text.
+    double heldout_start, heldout;
 } rrt_train_result;
 
 // Trains a model (paper §3.6) and writes it, with log and checkpoints, into the folder `out`:
 //     config.json, model.safetensors, tokenizer   the trained model, once the run is complete
-//     log.jsonl, log.csv                          a line per step
+//     log.jsonl, log.csv                          a line per step; log.jsonl has the measurements as well
 //     data/                                       the text as ids
 //     checkpoints/<step>/                         the last one: a model with all that is needed to resume
 //     run.lock                                    locked while a run is active

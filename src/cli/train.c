@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,9 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt_train_options train;
     rrt__list files;
-    const char *out, *teacher, *scratch, *kd, *optimizer, *exit_loss, *kv, *resume;
+    const char *out, *teacher, *scratch, *kd, *optimizer, *exit_loss, *kv, *resume, *heldout;
     double kd_weight, kd_temperature; // 0: not given
-    size_t tokens, match_tokens, checkpoint_steps;
+    size_t tokens, match_tokens, checkpoint_steps, heldout_tokens, eval_every;
     bool exit_kd, gates, recompute, bf16, force;
     char *student;
 } arguments;
@@ -38,14 +39,21 @@ static rrt_status check_usage(arguments *a, rrt_error *err)
         {a->kv && strcmp(a->kv, "shared") != 0, "--kv: only 'shared' is known; it cannot be taken back"},
         {a->exit_kd && !a->exit_loss, "--exit-kd needs --exit-loss aggressive:0.1 or weighted"},
         {a->resume && strcmp(a->resume, "auto") != 0, "--resume: only 'auto' is known"},
+        {!a->heldout && (a->heldout_tokens || a->eval_every),
+         "--heldout-tokens and --eval-every need --heldout FILE"},
         {a->resume && a->force, "--resume goes on with a run, --force replaces it: one of them"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i].is_wrong) return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s", rules[i].message);
     RRT__TRY(check_read(a->student ? a->student : a->scratch, a->out, err));
     if (a->force && a->teacher) RRT__TRY(check_read(a->teacher, a->out, err));
+    if (a->force && a->heldout) RRT__TRY(check_read(a->heldout, a->out, err));
     for (size_t i = 0; a->force && i < a->files.count; i++)
         RRT__TRY(check_read(a->files.items[i], a->out, err));
+    for (size_t i = 0; a->heldout && i < a->files.count; i++)
+        if (rrt__path_is_at_or_in(a->heldout, a->files.items[i]))
+            return rrt__fail(err, RRT_STATUS_ARGUMENT, "--heldout %s is trained on: it is in --data too",
+                             a->heldout);
     return RRT_STATUS_OK;
 }
 
@@ -90,6 +98,7 @@ static void fill(arguments *a)
     o->tokens = a->tokens;
     o->match_tokens = a->match_tokens;
     o->checkpoint_steps = a->checkpoint_steps;
+    o->heldout_every = a->eval_every;
     o->exit_kd = a->exit_kd;
     o->gates = a->gates;
     o->share_kv = a->kv != NULL;
@@ -119,6 +128,29 @@ static rrt_status read_arguments(arguments *a, const rrt__option *options, int n
     fill(a);
     return RRT_STATUS_OK;
 }
+
+// The rows of the options for a held-out text, apart so that parse() fits a screen.
+#define HELDOUT_ROWS(a)                                                                                      \
+    {0,                                                                                                      \
+     "heldout",                                                                                              \
+     "FILE",                                                                                                 \
+     RRT__OPTION_STRING,                                                                                     \
+     &(a)->heldout,                                                                                          \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     "measure KL to a teacher MODEL, or else the loss, on it (default: no)"},                                \
+        {0,                                                                                                  \
+         "heldout-tokens",                                                                                   \
+         "N",                                                                                                \
+         RRT__OPTION_SIZE,                                                                                   \
+         &(a)->heldout_tokens,                                                                               \
+         2,                                                                                                  \
+         1e9,                                                                                                \
+         "its first N tokens (default 2048)"},                                                               \
+    {                                                                                                        \
+        0, "eval-every", "TOKENS", RRT__OPTION_SIZE, &(a)->eval_every, 1, 1e18,                              \
+            "tokens trained between measurements (default a tenth of the run)"                               \
+    }
 
 static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 {
@@ -171,12 +203,12 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "lr-gates", "F", RRT__OPTION_REAL, &o->rate_gate, 0, 1e6, "the same for --gates (default 10)"},
         {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
          "instead of STUDENT: random weights by a folder's config.json and tokenizer.json"},
-        {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0,
-         "go on from OUT's last checkpoint, if any"},
+        {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0, "go on from the last checkpoint, if any"},
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace OUT"},
         {0, "checkpoint-minutes", "M", RRT__OPTION_REAL, &o->checkpoint_minutes, 1e-3, 1e7,
          "between checkpoints (default 10)"},
         {0, "checkpoint-steps", "N", RRT__OPTION_SIZE, &a->checkpoint_steps, 1, 1e15, "also every N steps"},
+        HELDOUT_ROWS(a),
         {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0,
          "of the text's order, and of --from-scratch (default 0)"},
     };
@@ -187,9 +219,10 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 static void report(void *user, const rrt_train_step *step)
 {
     double *last = user, now = rrt__now_seconds();
-    char note[96];
-    snprintf(note, sizeof note, "step %llu  loss %.4f  %.0f tokens/s", (unsigned long long)step->step,
-             step->loss, step->tokens_per_s);
+    char note[128], heldout[32] = "";
+    if (isfinite(step->heldout)) snprintf(heldout, sizeof heldout, "  held-out %.4f", step->heldout);
+    snprintf(note, sizeof note, "step %llu  loss %.4f%s  %.0f tokens/s", (unsigned long long)step->step,
+             step->loss, heldout, step->tokens_per_s);
     rrt__cli_progress_note(note);
     if (step->event)
         fprintf(stderr, "\nrrt: step %llu: %s; back to the last checkpoint, past this text\n",
@@ -214,17 +247,47 @@ static rrt_status open_student(const arguments *a, rrt_model **student, rrt_erro
     return rrt_model_create(student, folder, a->train.seed, err);
 }
 
-static rrt_status print_result(const rrt_train_result *r, bool json, rrt_error *err)
+// Reads the held-out text.
+static rrt_status read_heldout(arguments *a, const rrt_model *student, int32_t **ids, rrt_error *err)
 {
-    if (json)
-        return rrt__cli_print_json(json_pack("{s:f, s:I, s:f, s:I, s:I, s:f}", "loss", r->loss, "tokens",
-                                             (json_int_t)r->tokens, "tokens_per_s", r->tokens_per_s,
-                                             "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "steps",
-                                             (json_int_t)r->steps, "seconds", r->seconds),
-                                   err);
-    printf("loss %.4f after %s tokens in %llu steps: %.0f tokens/s, %.0f s, %s of memory\n", r->loss,
-           rrt__cli_count(r->tokens), (unsigned long long)r->steps, r->tokens_per_s, r->seconds,
-           rrt__cli_bytes(r->peak_rss_bytes));
+    size_t count = 0, most = a->heldout_tokens ? a->heldout_tokens : 2048;
+    if (!a->heldout) return RRT_STATUS_OK;
+    RRT__TRY(rrt__cli_read_ids(student, a->heldout, rrt__cli_min_tokens(student), ids, &count, err));
+    a->train.heldout = *ids;
+    a->train.n_heldout = count < most ? count : most;
+    return RRT_STATUS_OK;
+}
+
+// "held-out KL" or "held-out cross-entropy", and whether training brought it down.
+static void print_heldout(const arguments *a, const rrt_train_result *r)
+{
+    const char *what = a->train.teacher ? "KL" : "cross-entropy";
+    if (!a->common.json)
+        printf("held-out %s %.4f, %.4f before training: %s\n", what, r->heldout, r->heldout_start,
+               r->heldout < r->heldout_start ? "better" : "not better");
+    if (!(r->heldout <= r->heldout_start))
+        fprintf(stderr, "rrt: the model got worse: its held-out %s is %.4f, and was %.4f before training\n",
+                what, r->heldout, r->heldout_start);
+}
+
+static rrt_status print_result(const arguments *a, const rrt_train_result *r, rrt_error *err)
+{
+    if (a->common.json) {
+        json_t *json =
+            json_pack("{s:f, s:I, s:f, s:I, s:I, s:f}", "loss", r->loss, "tokens", (json_int_t)r->tokens,
+                      "tokens_per_s", r->tokens_per_s, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes,
+                      "steps", (json_int_t)r->steps, "seconds", r->seconds);
+        const char *start = a->train.teacher ? "heldout_kl_start" : "heldout_loss_start",
+                   *end = a->train.teacher ? "heldout_kl" : "heldout_loss";
+        if (a->heldout) json_object_set_new(json, start, rrt__cli_number(r->heldout_start));
+        if (a->heldout) json_object_set_new(json, end, rrt__cli_number(r->heldout));
+        RRT__TRY(rrt__cli_print_json(json, err));
+    } else {
+        printf("loss %.4f after %s tokens in %llu steps: %.0f tokens/s, %.0f s, %s of memory\n", r->loss,
+               rrt__cli_count(r->tokens), (unsigned long long)r->steps, r->tokens_per_s, r->seconds,
+               rrt__cli_bytes(r->peak_rss_bytes));
+    }
+    if (a->heldout) print_heldout(a, r);
     return RRT_STATUS_OK;
 }
 
@@ -235,6 +298,7 @@ int rrt__cli_train(int argc, char **argv)
     arguments a = {.train = rrt_train_defaults()};
     rrt_model *student = NULL, *teacher = NULL;
     rrt_train_result result;
+    int32_t *heldout = NULL;
     rrt_status status;
 
     RRT__GOTO(parse(&a, argc, argv, &err));
@@ -244,14 +308,16 @@ int rrt__cli_train(int argc, char **argv)
     else if (a.teacher)
         RRT__GOTO(
             rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = a.teacher}, a.common.threads, &err));
+    RRT__GOTO(read_heldout(&a, student, &heldout, &err));
     a.train.teacher = teacher;
     a.train.report = report;
     a.train.user = &last_report;
     rrt__cli_catch_signals(); // a run saves its state first
     RRT__GOTO(rrt_train(student, a.out, &a.train, &result, &err));
-    RRT__GOTO(print_result(&result, a.common.json, &err));
+    RRT__GOTO(print_result(&a, &result, &err));
 done:
     rrt__list_free(&a.files);
+    rrt_ids_free(heldout);
     rrt_model_close(student);
     rrt_model_close(teacher);
     return rrt__cli_finish(status, &err);

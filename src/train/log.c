@@ -94,6 +94,19 @@ rrt_status rrt__log_write(rrt__log *log, const rrt__log_row *r, rrt_error *err)
     return rrt__at(err, rrt__fail_errno(err, "cannot write"), "the run's log");
 }
 
+rrt_status rrt__log_write_heldout(rrt__log *log, const rrt__log_heldout *r, rrt_error *err)
+{
+    locale_t before = rrt__locale_enter();
+    fprintf(log->jsonl, "{\"step\":%llu,\"tokens\":%llu", (unsigned long long)r->step,
+            (unsigned long long)r->tokens);
+    put_number(log->jsonl, "seconds", r->seconds);
+    put_number(log->jsonl, r->is_kl ? "heldout_kl" : "heldout_loss", r->value);
+    fputs("}\n", log->jsonl);
+    rrt__locale_leave(before);
+    if (fflush(log->jsonl) == 0) return RRT_STATUS_OK;
+    return rrt__at(err, rrt__fail_errno(err, "cannot write"), "the run's log");
+}
+
 rrt_status rrt__log_close(rrt__log *log, rrt_error *err)
 {
     rrt_status status = RRT_STATUS_OK;

@@ -142,11 +142,11 @@ rrt_status rrt__run_save(rrt__training_run *r, rrt_error *err)
 {
     char data[32];
     snprintf(data, sizeof data, "%016llx", (unsigned long long)rrt__dataset_fingerprint(r->dataset));
-    json_t *state = json_pack("{s:I, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:o}", "step",
-                              (json_int_t)r->stepper.optimizer.step, "windows", (json_int_t)r->now.drawn,
-                              "seconds", r->now.seconds, "mean_loss", r->now.mean_loss, "mean_steps",
-                              (json_int_t)r->now.mean_steps, "student", r->student, "teacher", r->teacher,
-                              "data", data, "settings", rrt__settings_to_json(&r->settings));
+    json_t *state = json_pack(
+        "{s:I, s:I, s:f, s:f, s:I, s:s, s:s, s:s, s:o, s:o}", "step", (json_int_t)r->stepper.optimizer.step,
+        "windows", (json_int_t)r->now.drawn, "seconds", r->now.seconds, "mean_loss", r->now.mean_loss,
+        "mean_steps", (json_int_t)r->now.mean_steps, "student", r->student, "teacher", r->teacher, "data",
+        data, "settings", rrt__settings_to_json(&r->settings), "heldout", rrt__run_heldout_to_json(r));
     rrt_status status = rrt__checkpoint_save(r->checkpoints, r->model, &r->stepper.optimizer, state, err);
     json_decref(state);
     r->saved_step = r->stepper.optimizer.step;
@@ -178,6 +178,7 @@ static rrt_status read_state(rrt__training_run *r, const json_t *state, rrt_erro
     RRT__TRY(rrt__json_object(state, "settings", &settings, err));
     RRT__TRY(rrt__settings_compare(&r->settings, settings, err));
     RRT__TRY(check_same(state, "data", data, "was trained on other text", err));
+    RRT__TRY(rrt__run_read_heldout(r, json_object_get(state, "heldout"), err));
     RRT__TRY(rrt__json_int(state, "windows", 0, INT64_MAX, &windows, err));
     RRT__TRY(rrt__json_real_or(state, "seconds", 0, &r->now.seconds, err));
     RRT__TRY(rrt__json_real_or(state, "mean_loss", 0, &r->now.mean_loss, err));
@@ -237,8 +238,10 @@ rrt_status rrt__run_open(rrt__training_run *r, rrt_error *err)
         rrt__checkpoint_keep_only(r->checkpoints,
                                   r->stepper.optimizer.step); // killed while it removed the previous one
     RRT__TRY(rrt__log_open(&r->log, r->folder, r->stepper.optimizer.step, err));
-    // So that the first step already has a checkpoint to go back to.
-    if (!found) RRT__TRY(rrt__run_save(r, err));
+    if (!found) {
+        RRT__TRY(rrt__run_measure(r, err));
+        RRT__TRY(rrt__run_save(r, err)); // so that the first step already has a checkpoint to go back to
+    }
     return goes_on ? RRT_STATUS_OK : begin(r, err);
 }
 

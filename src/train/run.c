@@ -38,6 +38,15 @@ static bool is_done(const rrt__training_run *r)
     return s->minutes > 0 && r->now.seconds + r->step_seconds / 2 >= 60 * s->minutes;
 }
 
+// Depends on the last step alone, so that a resumed run measures after the same steps.
+static bool is_measured(const rrt__training_run *r)
+{
+    uint64_t every = r->settings.heldout_every, tokens = r->stepper.optimizer.step * step_tokens(r);
+    if (is_done(r)) return true;
+    if (every) return tokens / every > (tokens - step_tokens(r)) / every;
+    return (int)(10 * share_done(r, 0)) > (int)(10 * share_done(r, -1));
+}
+
 static bool is_matching(const rrt__training_run *r)
 {
     return r->stepper.optimizer.step * step_tokens(r) < r->settings.match_tokens;
@@ -157,6 +166,8 @@ static rrt_status make_step(rrt__training_run *r, rrt_error *err)
         learn(r, &step);
     r->step_seconds = rrt__now_seconds() - start;
     r->now.seconds += r->step_seconds;
+    if (!step.event && is_measured(r)) RRT__TRY(rrt__run_measure(r, err));
+    step.heldout = r->now.heldout;
     step.tokens = step.step * step_tokens(r);
     step.tokens_per_s = (double)step_tokens(r) / r->step_seconds;
     return tell(r, &step, err);
@@ -171,6 +182,8 @@ static rrt_status keep_on(rrt__training_run *r, rrt_error *err)
         if (s->checkpoint_steps && r->stepper.optimizer.step % s->checkpoint_steps == 0) due = true;
         if (due && r->stepper.optimizer.step > r->saved_step) RRT__TRY(rrt__run_save(r, err));
     }
+    if (r->now.heldout_step < r->stepper.optimizer.step) // resumed with fewer tokens than it has seen
+        RRT__TRY(rrt__run_measure(r, err));
     return r->stepper.optimizer.step > r->saved_step ? rrt__run_save(r, err) : RRT_STATUS_OK;
 }
 
@@ -224,7 +237,9 @@ static void summarize(const rrt__training_run *r, rrt_train_result *result)
                                  .tokens = tokens,
                                  .seconds = r->now.seconds,
                                  .tokens_per_s = r->now.seconds > 0 ? (double)tokens / r->now.seconds : 0,
-                                 .peak_rss_bytes = rrt__peak_rss_bytes()};
+                                 .peak_rss_bytes = rrt__peak_rss_bytes(),
+                                 .heldout_start = r->now.heldout_start,
+                                 .heldout = r->now.heldout};
 }
 
 rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
@@ -232,6 +247,7 @@ rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options 
 {
     const rrt_train_options defaults = {0};
     rrt__training_run r = {.model = model, .out = out, .options = options ? options : &defaults};
+    r.now.heldout_start = r.now.heldout = (double)NAN;
     RRT__TRY(rrt__settings_resolve(&r.settings, model, r.options, err));
     if (r.options->share_kv) RRT__TRY(rrt__model_share_kv(model, err));
     if (r.options->gates && !model->gates) RRT__TRY(rrt__model_add_gates(model, err));

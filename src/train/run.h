@@ -13,6 +13,9 @@ typedef struct rrt__run_state {
     double seconds;      // of training so far
     double mean_loss;    // running mean over about ten steps
     uint64_t mean_steps; // steps in that mean
+    // On held-out text, NaN without one: the measurement before the first step, the last one, and its step.
+    double heldout_start, heldout;
+    uint64_t heldout_step;
 } rrt__run_state;
 
 typedef struct rrt__training_run {
@@ -45,6 +48,14 @@ void rrt__run_close(rrt__training_run *run);
 // Writes a checkpoint; loads the last one, or reports that there is none.
 rrt_status rrt__run_save(rrt__training_run *run, rrt_error *err);
 rrt_status rrt__run_load(rrt__training_run *run, bool *found, rrt_error *err);
+
+// Measures the model on the held-out text, if there is one, and logs the result.
+rrt_status rrt__run_measure(rrt__training_run *run, rrt_error *err);
+
+// The measurements that a checkpoint keeps. Reading fails with MISMATCH if the run had another held-out text;
+// `saved` is NULL if the run is older than held-out texts.
+json_t *rrt__run_heldout_to_json(const rrt__training_run *run);
+rrt_status rrt__run_read_heldout(rrt__training_run *run, const json_t *saved, rrt_error *err);
 
 // Number of windows to draw from.
 size_t rrt__run_windows(const rrt__training_run *run);

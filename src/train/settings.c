@@ -81,6 +81,15 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     return RRT_STATUS_OK;
 }
 
+// A measurement runs two models forward; so spaced, all of them take at most about a seventh of the time of
+// training.
+static uint64_t choose_every(const rrt_train_options *o)
+{
+    uint64_t tenth = o->tokens / 10 + (o->tokens % 10 != 0), least = 4 * (uint64_t)o->n_heldout;
+    if (o->heldout_every || !o->tokens) return o->heldout_every;
+    return tenth > least ? tenth : least;
+}
+
 rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const rrt_train_options *o,
                                  rrt_error *err)
 {
@@ -119,6 +128,7 @@ rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const
         .minutes = o->minutes,
         .checkpoint_minutes = o->checkpoint_minutes,
         .checkpoint_steps = o->checkpoint_steps,
+        .heldout_every = choose_every(o),
     };
     return check(s, model, o, err);
 }

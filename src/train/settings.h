@@ -17,6 +17,7 @@ typedef struct rrt__settings {
     double minutes;        // 0: no limit
     double checkpoint_minutes;
     uint64_t checkpoint_steps; // 0: never
+    uint64_t heldout_every;    // tokens between measurements; 0: a tenth of the minutes
 } rrt__settings;
 
 // ARGUMENT, naming the option, for an impossible number.

@@ -1,0 +1,59 @@
+// What `rrt train` says of a model.
+#include "cli.h"
+
+static const char *const recursive = "recursive"; // two loops with LoRA
+
+static int set_up(void **state)
+{
+    (void)state;
+    temp_folder(workspace);
+    json_decref(run_json("convert %s %s --loops 2 --rank 2", golden_path("llama"), recursive));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    remove_folder(workspace);
+    return 0;
+}
+
+// What a run measures as it goes: KL to a teacher that is a model, else cross-entropy; worse is said.
+static void train_says_whether_the_model_got_better(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    write_text("text", "the cat sat on the mat and the rat ate the fat oat");
+    write_text("heldout", "the rat sat on the fat cat");
+    const char *const sizes = "--data text --tokens 640 --ctx 16 --batch 2";
+    assert_error(2, "--heldout FILE", "train %s -o measured %s --eval-every 64", recursive, sizes);
+    assert_error(2, "is trained on", "train %s -o measured %s --heldout ./text", recursive, sizes);
+    assert_error(1, "nothere", "train %s -o measured %s --heldout nothere", recursive, sizes);
+    assert_false(is_there("measured"));
+    result *r = run("train %s -o measured %s --heldout heldout --teacher %s --lr 1e-3 -t 1 --json", recursive,
+                    sizes, golden_path("llama"));
+    assert_int_equal(r->code, 0);
+    assert_null(strstr(r->err.data, "worse"));
+    json_t *json;
+    assert_ok(rrt__json_parse(&json, r->out.data, r->out.length, &err));
+    double start = json_number_value(json_object_get(json, "heldout_kl_start")),
+           end = json_number_value(json_object_get(json, "heldout_kl"));
+    assert_true(end > 0 && end < start);
+    assert_null(json_object_get(json, "heldout_loss"));
+    json_decref(json);
+    json = run_json("eval kl -m measured --teacher %s -f heldout --ctx 16", golden_path("llama"));
+    assert_number(json, "kl", end, 1e-9);
+    json_decref(json);
+    r = run("train %s -o worse %s --heldout heldout --lr 10 --clip 0 -t 1 --json", recursive, sizes);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out.data, "\"heldout_loss_start\""));
+    assert_non_null(strstr(r->err.data, "rrt: the model got worse: its held-out cross-entropy is "));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(train_says_whether_the_model_got_better),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
