@@ -155,6 +155,7 @@ typedef struct rrt_train_result {
 // Trains a model (paper §3.6) and writes it, with log and checkpoints, into the folder `out`:
 //     config.json, model.safetensors, tokenizer   the trained model, once the run is complete
 //     log.jsonl, log.csv                          a line per step; log.jsonl has the measurements as well
+//     settings.json                               the run's options
 //     data/                                       the text as ids
 //     checkpoints/<step>/                         the last one: a model with all that is needed to resume
 //     run.lock                                    locked while a run is active

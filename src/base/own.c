@@ -21,7 +21,8 @@ static const char *const file_names[] = {
     // a teacher logits cache, and text as ids
     "teacher.topk", "####.tokens",
     // a run and its checkpoints
-    RRT__RUN_MARKER, "log.jsonl", "log.csv", "state.json", "moments.safetensors", "checksums.json"};
+    RRT__RUN_MARKER, "log.jsonl", "log.csv", "settings.json", "state.json", "moments.safetensors",
+    "checksums.json"};
 
 // The folders that each kind of folder may contain.
 static const struct {

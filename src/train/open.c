@@ -223,6 +223,35 @@ static rrt_status identify(rrt__training_run *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+static json_t *file_names(const rrt_train_options *o)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < o->n_files; i++)
+        json_array_append_new(list, rrt__json_text(o->files[i], strlen(o->files[i])));
+    return list;
+}
+
+// For people and for rrt_train_report. Checkpoints hold most of it, too, but may be deleted.
+static rrt_status write_settings(const rrt__training_run *r, rrt_error *err)
+{
+    const rrt_train_options *o = r->options;
+    char path[4096];
+    rrt__destination destination = {0};
+    RRT__TRY(rrt__path_join(path, r->folder, "settings.json", err));
+    json_t *json = rrt__settings_to_json(&r->settings);
+    const char *teacher = o->teacher ? "a model" : o->store ? o->store : "none";
+    json_object_set_new(json, "tokens", json_integer((json_int_t)o->tokens));
+    json_object_set_new(json, "minutes", json_real(o->minutes));
+    json_object_set_new(json, "teacher", rrt__json_text(teacher, strlen(teacher)));
+    json_object_set_new(json, "data", file_names(o));
+    rrt_status status = rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, true, err);
+    if (!status) status = rrt__json_write(json, destination.temporary, err);
+    if (!status) status = rrt__destination_commit(&destination, err);
+    rrt__destination_discard(&destination);
+    json_decref(json);
+    return status;
+}
+
 rrt_status rrt__run_open(rrt__training_run *r, rrt_error *err)
 {
     bool goes_on, found = false;
@@ -237,6 +266,7 @@ rrt_status rrt__run_open(rrt__training_run *r, rrt_error *err)
     if (found)
         rrt__checkpoint_keep_only(r->checkpoints,
                                   r->stepper.optimizer.step); // killed while it removed the previous one
+    RRT__TRY(write_settings(r, err));
     RRT__TRY(rrt__log_open(&r->log, r->folder, r->stepper.optimizer.step, err));
     if (!found) {
         RRT__TRY(rrt__run_measure(r, err));
