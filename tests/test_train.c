@@ -562,6 +562,9 @@ static void test_report(void **state)
     assert_ok(rrt__file_read(&page, in_folder("page.html"), &err));
     assert_non_null(strstr(page.data, "a\\u003c/script>b"));
     assert_non_null(strstr(page.data, "\"step\":24"));
+    assert_non_null(strstr(page.data, "\"learning_rate\":0.003,")); // of the settings
+    assert_non_null(strstr(page.data, "\"sharing\":\"cycle\""));    // of the plan
+    assert_null(strstr(page.data, "/* charts"));
     assert_null(strstr(page.data, "/*DATA*/"));
     assert_fails(RRT_STATUS_EXISTS, "page.html", rrt_train_report(runs, 1, in_folder("page.html"), 0, &err));
     assert_fails(RRT_STATUS_IO, "nowhere", rrt_train_report(runs, 2, in_folder("page.html"), 1, &err));
