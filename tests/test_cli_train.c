@@ -1,4 +1,4 @@
-// What `rrt train` says of a model.
+// What `rrt train` says of a model, and where `rrt report` and `rrt bench` write their pages.
 #include "cli.h"
 
 static const char *const recursive = "recursive"; // two loops with LoRA
@@ -50,10 +50,34 @@ static void train_says_whether_the_model_got_better(void **state)
     assert_non_null(strstr(r->err.data, "rrt: the model got worse: its held-out cross-entropy is "));
 }
 
+static void a_report_replaces_only_what_report_wrote(void **state)
+{
+    (void)state;
+    write_text("text", "the cat sat on the mat and the rat ate the fat oat");
+    assert_int_equal(
+        run("train %s -o drawn --data text --tokens 64 --ctx 16 --batch 2 -t 1", recursive)->code, 0);
+    assert_string_equal(run("report drawn -o page.html")->out.data, "page.html: curves of 1 run\n");
+    json_t *json = run_json("report drawn drawn -o page.html"); // again, without --force
+    assert_number(json, "runs", 2, 0);
+    assert_string_equal(json_string_value(json_object_get(json, "page")), "page.html");
+    json_decref(json);
+    write_text("page.html", "<!doctype html>\n<html lang=\"en\">\n<p>Somebody's.");
+    assert_error(1, "page.html", "report drawn -o page.html");
+    assert_error(1, "drawn", "report drawn -o drawn/log.jsonl");
+    assert_int_equal(run("report drawn -o page.html --force")->code, 0);
+    // Another verb's page is somebody else's; it is refused before there is anything to wait for.
+    assert_error(1, "page.html", "bench -m %s --batching depth -p 4 -n 4 -r 1 --html page.html", recursive);
+    for (int i = 0; i < 2; i++) {
+        result *r = run("bench -m %s --batching depth -b 2 -p 4 -n 4 -r 1 -t 1 --html bench.html", recursive);
+        assert_int_equal(r->code, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(train_says_whether_the_model_got_better),
+        cmocka_unit_test(a_report_replaces_only_what_report_wrote),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -22,6 +22,19 @@ static rrt_status compose(rrt__string *page, const char *text, size_t bytes, con
     return rrt__string_append(page, place, (size_t)(end - place), err);
 }
 
+bool rrt__page_is_ours(const char *path, const unsigned char *page, size_t page_bytes)
+{
+    static const char mark[] = "<meta name=\"generator\" content=\"rrt ";
+    char begin[512];
+    const unsigned char *name = memmem(page, page_bytes, mark, strlen(mark)),
+                        *end = memchr(name, '\n', page_bytes - (size_t)(name - page));
+    size_t length = (size_t)(end - page);
+    FILE *file = length <= sizeof begin ? fopen(path, "rb") : NULL;
+    bool is_ours = file && fread(begin, 1, length, file) == length && memcmp(begin, page, length) == 0;
+    if (file) fclose(file);
+    return is_ours;
+}
+
 rrt_status rrt__page_write(const char *path, const unsigned char *page, size_t page_bytes, const json_t *data,
                            int overwrite, rrt_error *err)
 {

@@ -152,6 +152,11 @@ rrt_status rrt__bench_serving_run(rrt__bench_serving *serving, const rrt_model *
     rrt_model_describe(model, &info);
     int loops = info.loops < RRT_MAX_LOOPS ? info.loops : RRT_MAX_LOOPS;
     if (!serving->batching) serving->batching = "depth";
+    if (serving->html) {
+        serving->force =
+            serving->force || rrt__page_is_ours(serving->html, rrt__page_bench, rrt__page_bench_bytes);
+        RRT__TRY(rrt__cli_check_destination(serving->html, serving->force, NULL, err));
+    }
     rrt_status status = rrt__alloc(&t.cells, MAX_CASES, sizeof *t.cells, "results", err);
     if (!status && serving->trace_path) {
         status = rrt__exit_trace_read(&t.trace, serving->trace_path, err);
