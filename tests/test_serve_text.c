@@ -4,7 +4,7 @@
 #include "base/rng.h"
 #include "base/utf8.h"
 #include "serve/metrics.h"
-#include "serve/text.h"
+#include "infer/reply_text.h"
 
 #include "test.h"
 

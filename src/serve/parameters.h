@@ -3,8 +3,8 @@
 #define RRT__SERVE_PARAMETERS_H
 
 #include "base/json.h"
+#include "infer/reply_text.h"
 #include "rrt/session.h"
-#include "serve/text.h"
 
 enum { RRT__NO_LOGPROBS = -1 };
 

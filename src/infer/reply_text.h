@@ -1,6 +1,6 @@
 // The growing text of a reply: finds stop strings, and how much may be shown so far.
-#ifndef RRT__SERVE_TEXT_H
-#define RRT__SERVE_TEXT_H
+#ifndef RRT__REPLY_TEXT_H
+#define RRT__REPLY_TEXT_H
 
 #include <stdbool.h>
 

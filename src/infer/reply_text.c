@@ -1,4 +1,4 @@
-#include "serve/text.h"
+#include "infer/reply_text.h"
 
 #include <string.h>
 
