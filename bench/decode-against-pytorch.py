@@ -31,7 +31,7 @@ def time_torch(model, ids, tokens):
 
 def time_rrt(model, prompt, tokens, threads):
     result = subprocess.run([os.path.join(ROOT, "build", "rrt"), "generate", "-m", model, "-p", prompt, "-n", str(tokens),
-                             "-t", str(threads), "--ignore-end", "--json"], check=True, capture_output=True, text=True)
+                             "-t", str(threads), "--ignore-eos", "--json"], check=True, capture_output=True, text=True)
     return json.loads(result.stdout)["tokens_per_s"]
 
 

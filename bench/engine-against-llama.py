@@ -169,7 +169,7 @@ def measure(command):
 def whole_process(options):
     """Rows of (what, llama.cpp, rrt)"""
     theirs = [options.llama_bench, "-m", options.peer, "-t", str(THREADS), "-r", "1", "--no-warmup", "-p", "0"]
-    mine = [RRT, "generate", "-m", options.ours, "-t", str(THREADS), "--ignore-end"]
+    mine = [RRT, "generate", "-m", options.ours, "-t", str(THREADS), "--ignore-eos"]
     prompt = " the" * PROMPT  # a token each
     long = (theirs + ["-n", "0", "-pg", f"{PROMPT},64"], mine + ["-p", prompt, "-n", "64"])
     short = (theirs + ["-n", "1"], mine + ["-p", " the", "-n", "1"])

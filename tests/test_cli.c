@@ -75,7 +75,6 @@ static void test_chat(void **state)
     assert_error(2, "kwargs", "chat -m %s --chat-template-kwargs [] </dev/null", model);
     assert_error(1, "the tag 'include'", "chat -m %s --chat-template \"{%% include 'x' %%}\" </dev/null",
                  model);
-    assert_error(2, "--json", "chat -m %s --json </dev/null", model);
     assert_error(1, "tokenizer", "chat -m %s </dev/null", golden_path("neox"));
     write_text("template",
                "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -164,11 +163,11 @@ static void test_generate(void **state)
     assert_error(2, "-p TEXT", "generate -m %s", recursive);
     assert_error(1, "tokenizer", "generate -m %s -p a", golden_path("neox")); // it has none
     // A full context ends the text; it is no failure. The last token needs no place.
-    json = run_json("generate -m %s -p 'the cat' -n 500 --ignore-end", recursive);
+    json = run_json("generate -m %s -p 'the cat' -n 500 --ignore-eos", recursive);
     assert_string_equal(json_string_value(json_object_get(json, "stop")), "context");
     assert_int_equal(json_array_size(json_object_get(json, "ids")), 128 - 3 + 1); // after 3 of the prompt
     json_decref(json);
-    r = run("generate -m %s -p 'the cat' -n 500 --ignore-end", recursive);
+    r = run("generate -m %s -p 'the cat' -n 500 --ignore-eos", recursive);
     assert_int_equal(r->code, 0);
     assert_true(r->out.length > 100);
     assert_non_null(strstr(r->err.data, "context of 128"));
@@ -470,22 +469,6 @@ static void test_train_usage(void **state)
                      0);
 }
 
-static void test_help(void **state)
-{
-    (void)state;
-    static const char *const verbs[] = {"",           "inspect", "convert",  "tokenize", "logits",
-                                        "generate",   "eval",    "eval ppl", "eval kl",  "eval exits",
-                                        "eval tasks", "teach",   "train",    "report",   "quantize",
-                                        "export",     "serve",   "bench",    "simulate"};
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
-        result *r = run("%s --help", verbs[i]);
-        assert_int_equal(r->code, 0);
-        assert_non_null(strstr(r->out.data, "usage: rrt "));
-        assert_int_equal(r->err.length, 0);
-    }
-    assert_int_equal(run("--version")->code, 0);
-}
-
 static void test_wrong_usage(void **state)
 {
     (void)state;
@@ -578,7 +561,6 @@ int main(void)
         cmocka_unit_test(test_convert_usage),
         cmocka_unit_test(test_teach),
         cmocka_unit_test(test_train_usage),
-        cmocka_unit_test(test_help),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_failures),
     };

@@ -89,10 +89,10 @@ static void test_exits_and_drafts(void **state)
 {
     (void)state;
     make_recursive();
-    json_t *all = run_json("generate -m %s -p 'the cat' -n 12 --ignore-end", recursive);
+    json_t *all = run_json("generate -m %s -p 'the cat' -n 12 --ignore-eos", recursive);
     json_t *early =
-        run_json("generate -m %s -p 'the cat' -n 12 --ignore-end --exit loops:1 --kv copy", recursive);
-    json_t *drafted = run_json("generate -m %s -p 'the cat' -n 12 --ignore-end --draft-loops 1", recursive);
+        run_json("generate -m %s -p 'the cat' -n 12 --ignore-eos --exit loops:1 --kv copy", recursive);
+    json_t *drafted = run_json("generate -m %s -p 'the cat' -n 12 --ignore-eos --draft-loops 1", recursive);
     assert_near(json_number_value(json_object_get(all, "mean_loops")), 2, 0);
     assert_near(json_number_value(json_object_get(early, "mean_loops")), 13.0 / 12,
                 1e-7); // the first by the prompt
@@ -171,7 +171,7 @@ static void test_context(void **state)
 {
     (void)state;
     const char *model = golden_path("llama");
-    json_t *json = run_json("generate -m %s -p 'the cat' -n 100 --ignore-end -t 1 --ctx 12", model);
+    json_t *json = run_json("generate -m %s -p 'the cat' -n 100 --ignore-eos -t 1 --ctx 12", model);
     const char *stop = json_string_value(json_object_get(json, "stop"));
     assert_string_equal(stop, "context");
     size_t prompt = 13 - json_array_size(json_object_get(json, "ids"));

@@ -1,4 +1,5 @@
 // Command-line options as a table: every kind, every way to write it, everything that is wrong.
+#include "base/guess.h"
 #include "base/memory.h"
 #include "base/options.h"
 #include "test.h"
@@ -20,6 +21,7 @@ static rrt_status parse(values *v, rrt_error *err, int argc, const char *const *
     char *argv[16] = {(char *)(uintptr_t) "verb"};
     *v = (values){.number = 5, .size = 6, .seed = 7, .real = 8, .text = "default"};
     const rrt__option options[] = {
+        RRT__OPTION_GROUP("Values"),
         {'f', "flag", NULL, RRT__OPTION_FLAG, &v->flag, 0, 0, ""},
         {'n', "number", "N", RRT__OPTION_INT, &v->number, -3, 10, ""},
         {0, "size", "N", RRT__OPTION_SIZE, &v->size, 1, 1e12, ""},
@@ -29,7 +31,8 @@ static rrt_status parse(values *v, rrt_error *err, int argc, const char *const *
         {'d', "data", "FILE ...", RRT__OPTION_LIST, &v->files, 0, 0, ""},
     };
     for (int i = 0; i < argc; i++) argv[i + 1] = (char *)(uintptr_t)arguments[i];
-    return rrt__options_parse(options, 7, argc + 1, argv, v->positional, 3, &v->n_positional, err);
+    return rrt__options_parse(options, sizeof options / sizeof *options, argc + 1, argv, v->positional, 3,
+                              &v->n_positional, err);
 }
 
 #define PARSE(...)                                                                                           \
@@ -54,6 +57,9 @@ static void test_all_kinds(void **state)
     assert_string_equal(v.text, "-n"); // a value may look like an option; the last one wins
     assert_ok(PARSE("--text=a=b"));
     assert_string_equal(v.text, "a=b");
+    assert_ok(PARSE("-n7", "-ta text", "-t=", "-f"));
+    assert_true(v.number == 7 && v.flag);
+    assert_string_equal(v.text, "="); // glued: all behind the letter
 }
 
 static void test_suffixes(void **state)
@@ -116,8 +122,34 @@ static void test_unknown(void **state)
     REFUSE("'--numbe'", "--numbe", "3"); // no abbreviations
     REFUSE("'--numbers'", "--numbers", "3");
     REFUSE("'-number'", "-number", "3"); // a long name has two dashes
-    REFUSE("'--n'", "--n", "3");         // a letter has one
+    assert_non_null(strstr(err.hint, "did you mean '--number'?"));
+    REFUSE("'--n'", "--n", "3"); // a letter has one
+    REFUSE("'-fn'", "-fn", "3"); // flags are not glued together
     assert_non_null(strstr(err.hint, "--help"));
+}
+
+static const char *guess(const char *typed)
+{
+    static const char *const words[] = {"generate", "chat", "serve", "convert", "max-tokens", "temp", "seed"};
+    rrt__guess g = rrt__guess_begin(typed, strlen(typed));
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) rrt__guess_offer(&g, words[i]);
+    return g.best ? g.best : "";
+}
+
+static void test_guesses(void **state)
+{
+    (void)state;
+    assert_string_equal(guess("generat"), "generate");
+    assert_string_equal(guess("gnerate"), "generate");
+    assert_string_equal(guess("genreate"), "generate"); // two letters swapped are one change
+    assert_string_equal(guess("generation"), "generate");
+    assert_string_equal(guess("temperature"), "temp"); // one is the beginning of the other
+    assert_string_equal(guess("max"), "max-tokens");
+    assert_string_equal(guess("chit"), "chat");
+    assert_string_equal(guess("dance"), "");
+    assert_string_equal(guess("x"), "");
+    assert_string_equal(guess(""), "");
+    assert_string_equal(guess("a-word-that-is-longer-than-any-option-has-ever-been"), "");
 }
 
 static void test_positional(void **state)
@@ -160,6 +192,9 @@ static void test_lists(void **state)
     assert_ok(PARSE("--data=a", "one", "--data=", "--data", "-", "b", "--", "two"));
     assert_int_equal(v.n_positional, 2); // --data=a has that one value; "--" ends a list
     assert_list(&v.files, "a||-|b|");
+    assert_ok(PARSE("-da", "one", "-d", "b"));
+    assert_int_equal(v.n_positional, 1);
+    assert_list(&v.files, "a|b|");
     assert_ok(PARSE("--data", "-f", "a")); // as elsewhere, the first value may look like an option
     assert_true(!v.flag);
     assert_list(&v.files, "-f|a|");
@@ -183,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_all_kinds),    cmocka_unit_test(test_suffixes),
         cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_positional),   cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_guesses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,27 +26,37 @@ int rrt__cli_simulate(int argc, char **argv);
 int rrt__cli_quantize(int argc, char **argv);
 int rrt__cli_export(int argc, char **argv);
 int rrt__cli_serve(int argc, char **argv);
+const char *rrt__cli_server_name(void); // the library that serves HTTP, or "none"
 
-// Options that every verb has; parse adds -t, --json and --help to the verb's own.
+// Options that every verb has; parse adds -t, --json and --help behind the verb's own.
 typedef struct rrt__cli_common {
     int threads;
     bool json;
 } rrt__cli_common;
 
 typedef struct rrt__cli_usage {
-    const char *line;  // "rrt inspect MODEL"
-    const char *about; // a sentence or two
+    const char *line;     // "rrt inspect MODEL"
+    const char *about;    // a sentence or two; help breaks the lines
+    const char *examples; // commands, one a line; what goes on in the next line ends in a backslash
     const rrt__option *options;
     int n_options;
     int positional; // so many at most
     int optional;   // so many of these may be missing
+    bool no_json;   // there is no result that could be printed as an object
 } rrt__cli_usage;
 
 // The option of verbs that keep keys and values. value: const char **.
 #define RRT__CLI_KV_TYPE(value)                                                                              \
     {                                                                                                        \
-        0, "kv-type", "TYPE", RRT__OPTION_STRING, value, 0, 0, "keys and values as f16 (default) or f32"     \
+        0, "kv-type", "TYPE", RRT__OPTION_STRING, value, 0, 0,                                               \
+            "store keys and values as f16 (default) or f32"                                                  \
     }
+
+// What --exit and --kv take, the same in all verbs.
+#define RRT__CLI_EXIT_RULES                                                                                  \
+    "exit early by loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, "                         \
+    "gate:P"
+#define RRT__CLI_KV_POLICIES "keys and values of loops not run: propagate, copy, recompute or shared"
 
 // Parses, or prints help and exits with 0. Fails with ARGUMENT on a usage error.
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
@@ -75,6 +85,10 @@ void rrt__cli_progress_end(void);
 // is half written is removed. Before, it ends it at once.
 void rrt__cli_catch_signals(void);
 
+// The signal that was caught, 0 if none was; back to the state before catching.
+int rrt__cli_caught_signal(void);
+void rrt__cli_release_signals(void);
+
 // Ends the program by the signal that was caught, so that the shell sees what happened; returns if none was.
 void rrt__cli_raise_caught(void);
 
@@ -84,22 +98,36 @@ typedef struct rrt__cli_model {
     rrt__list loras;
 } rrt__cli_model;
 
-enum { RRT__CLI_MODEL_OPTIONS = 3 };
-
-// The rows of the options -m/--model, --type and --lora, which fill it.
-#define RRT__CLI_MODEL_ROWS(model)                                                                           \
-    {'m', "model", "MODEL", RRT__OPTION_STRING, &(model)->path, 0, 0, "the model"},                          \
-        {0,                                                                                                  \
-         "type",                                                                                             \
-         "TYPE",                                                                                             \
-         RRT__OPTION_STRING,                                                                                 \
-         &(model)->type,                                                                                     \
-         0,                                                                                                  \
-         0,                                                                                                  \
-         "quantise it while it is read: q8_0, q6_0, q4_1, q4_0 (default: as it is stored)"},                       \
+// The row of -m/--model, and those of --type and --lora, which fill it.
+#define RRT__CLI_MODEL_ROW(model)                                                                            \
+    {                                                                                                        \
+        'm', "model", "MODEL", RRT__OPTION_STRING, &(model)->path, 0, 0,                                     \
+            "a .gguf file, a Hugging Face folder, or a folder that rrt wrote"                                \
+    }
+#define RRT__CLI_WEIGHTS_ROWS(model)                                                                         \
+    {0,                                                                                                      \
+     "type",                                                                                                 \
+     "TYPE",                                                                                                 \
+     RRT__OPTION_STRING,                                                                                     \
+     &(model)->type,                                                                                         \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     "quantise weights while reading: q8_0, q6_0, q4_1, q4_0 (default: as stored)"},                         \
     {                                                                                                        \
         0, "lora", "FOLDER", RRT__OPTION_LIST, &(model)->loras, 0, 0,                                        \
-            "with this adapter of PEFT, not merged; several add up"                                          \
+            "apply a PEFT adapter, not merged; several adapters add up"                                      \
+    }
+
+// The rows of a chat template: a const char ** each.
+#define RRT__CLI_TEMPLATE_ROWS(text, file, arguments)                                                          \
+    {0,      "chat-template",                                                                                  \
+     "TEXT", RRT__OPTION_STRING,                                                                               \
+     text,   0,                                                                                                \
+     0,      "chat template in Jinja, or the name of one of the model's"},                                     \
+        {0, "chat-template-file", "FILE", RRT__OPTION_STRING, file, 0, 0, "read the chat template from FILE"}, \
+    {                                                                                                          \
+        0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, arguments, 0, 0,                                \
+            "more variables for the template ('{\"enable_thinking\": false}')"                                 \
     }
 
 // Opens it; ARGUMENT if -m was not given. Frees what the options took.

@@ -10,26 +10,43 @@
 #include "cli/cli.h"
 #include "train/source.h"
 
+static void print_help(const rrt__cli_usage *usage, const rrt__option *options, int n_options)
+{
+    printf("usage: %s\n\n", usage->line);
+    rrt__options_print_text(usage->about, 0, 0);
+    putchar('\n');
+    rrt__options_print(options, n_options);
+    printf("\nExamples:\n  ");
+    for (const char *at = usage->examples; *at; at++) {
+        putchar(*at);
+        if (*at == '\n') fputs("  ", stdout);
+    }
+    putchar('\n');
+}
+
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
                           char **positional, rrt_error *err)
 {
+    enum { MAX_OPTIONS = 72 };
     bool help = false;
     *common = (rrt__cli_common){0};
-    rrt__option options[64] = {
+    rrt__option options[MAX_OPTIONS],
+        json = {
+            0, "json", NULL, RRT__OPTION_FLAG, &common->json, 0, 0, "print the result as one JSON object"};
+    const rrt__option shared[] = {
+        RRT__OPTION_GROUP("General"),
         {'t', "threads", "N", RRT__OPTION_INT, &common->threads, 1, 1024, "threads (default: one per core)"},
-        {0, "json", NULL, RRT__OPTION_FLAG, &common->json, 0, 0, "print one JSON object"},
-        {'h', "help", NULL, RRT__OPTION_FLAG, &help, 0, 0, "print this"},
+        {'h', "help", NULL, RRT__OPTION_FLAG, &help, 0, 0, "print this help"},
     };
-    enum { COMMON = 3 };
-    if (usage->n_options)
-        memcpy(options + COMMON, usage->options, (size_t)usage->n_options * sizeof *options);
-    int n_options = usage->n_options + COMMON, n_positional;
+    int n_options = usage->n_options, n_positional;
+    if (n_options) memcpy(options, usage->options, (size_t)n_options * sizeof *options);
+    memcpy(options + n_options, shared, sizeof shared);
+    n_options += sizeof shared / sizeof *shared;
+    if (!usage->no_json) options[n_options++] = json;
     RRT__TRY(rrt__options_parse(options, n_options, argc, argv, positional, usage->positional, &n_positional,
                                 err));
     if (help) {
-        printf("usage: %s\n\n%s\n\n", usage->line, usage->about);
-        rrt__options_print(options + COMMON, usage->n_options);
-        rrt__options_print(options, COMMON);
+        print_help(usage, options, n_options);
         exit(rrt__cli_finish(RRT_STATUS_OK, NULL));
     }
     if (n_positional >= usage->positional - usage->optional) return RRT_STATUS_OK;

@@ -175,42 +175,56 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 {
     rrt_convert_options *o = &a->convert;
     const rrt__option options[] = {
+        RRT__OPTION_GROUP("Plan"),
         {0, "loops", "B", RRT__OPTION_INT, &o->loops, 1, 1024, "loops of the shared block (default 2)"},
         {0, "prelude", "P", RRT__OPTION_INT, &o->prelude, 0, 1024, "first layers that stay unshared"},
         {0, "coda", "C", RRT__OPTION_INT, &o->coda, 0, 1024, "last layers that stay unshared"},
         {0, "sharing", "KIND", RRT__OPTION_STRING, &o->sharing, 0, 0,
-         "cycle (default), sequence, or none: no loops (prune to --layers)"},
+         "cycle (default), sequence, or none: prune to --layers, without loops"},
+        {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
+         "search plan and ranks for at most N body parameters: 60% or 64M"},
+        RRT__OPTION_GROUP("Layers kept as they are, and run in loops"),
         {0, "layers", "K", RRT__OPTION_INT, &o->layers, 1, 1024,
-         "keep K layers as they are, and run those between prelude and coda in loops"},
-        {0, "keep", "LIST", RRT__OPTION_STRING, &a->keep, 0, 0, "the same by number, from 0: 0-2,6-11,27"},
+         "keep K layers, drop the others; loop those between prelude and coda"},
+        {0, "keep", "LIST", RRT__OPTION_STRING, &a->keep, 0, 0,
+         "the layers to keep by number, from 0, instead of --layers: 0-2,6-11,27"},
         {0, "loop-gain", "G", RRT__OPTION_REAL, &o->loop_gain, 1e-3, 1,
-         "the same: norms of the later loops, of the first's, to begin with (default 1)"},
+         "initial norms of later loops, relative to the first loop's (default 1)"},
+        RRT__OPTION_GROUP("Initialisation"),
         {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
-         "stepwise (default), average, lower, random, calibrated"},
+         "stepwise (default), average, lower, random, or calibrated on a text"},
+        {0, "norms", "KIND", RRT__OPTION_STRING, &o->norms, 0, 0,
+         "tied (default, as in the paper), per-depth or folded"},
+        {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0,
+         "text for --init calibrated and --target-params"},
+        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, MIN_TOKENS, 1e15,
+         "tokens of the text that are used (default 8192; to choose layers 1024)"},
+        {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
+        RRT__OPTION_GROUP("LoRA for each depth"),
         {0, "rank", "R", RRT__OPTION_INT, &o->rank, 0, 1 << 20,
          "rank of the LoRA on every matrix and depth (default 0: none)"},
         {0, "lora-budget", "N", RRT__OPTION_SIZE, &a->lora_budget, 1, 1e15,
-         "LoRA parameters to spend where they gain most, e.g. 12M"},
-        {0, "lora-init", "KIND", RRT__OPTION_STRING, &a->lora_init, 0, 0, "svd (default) or zero"},
-        {0, "norms", "KIND", RRT__OPTION_STRING, &o->norms, 0, 0,
-         "tied (default, the paper), per-depth or folded"},
-        {0, "calib", "FILE", RRT__OPTION_STRING, &a->calibration, 0, 0, "text for --init calibrated"},
-        {0, "calib-tokens", "N", RRT__OPTION_SIZE, &a->calibration_tokens, MIN_TOKENS, 1e15,
-         "how much of it (default 8192; 1024 to choose layers)"},
-        {0, "target-params", "N", RRT__OPTION_STRING, &a->target_params, 0, 0,
-         "search plan and ranks for a body of N parameters at most: 60%, 64M"},
-        {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
-         "of the stored weights: f32, bf16, f16 (default: the source's; of a quantised one bf16)"},
-        {0, "max-shard-size", "SIZE", RRT__OPTION_SIZE, &a->max_shard_size, 1, 1e15,
-         "most bytes of weights in one file, e.g. 500M (default 5G)"},
-        {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0, "seed of random inits (default 0)"},
+         "N LoRA parameters where they gain most, e.g. 12M (--init calibrated)"},
+        {0, "lora-init", "KIND", RRT__OPTION_STRING, &a->lora_init, 0, 0,
+         "svd (default: the best approximation of what sharing lost) or zero"},
+        RRT__OPTION_GROUP("Output"),
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace DST if it exists"},
+        {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
+         "type of stored weights: f32, bf16, f16 (default: SRC's, or bf16)"},
+        {0, "max-shard-size", "SIZE", RRT__OPTION_SIZE, &a->max_shard_size, 1, 1e15,
+         "bytes of weights per file at most, e.g. 500M (default 5G)"},
     };
     const rrt__cli_usage usage = {
-        "rrt convert SRC DST [--loops B …]",
-        "Makes a recursive model of a pretrained one: one block of layers run B times, relaxed by a LoRA\n"
-        "per depth. Prints what sharing lost and LoRA kept, per matrix and depth.",
-        options, sizeof options / sizeof *options, 2};
+        .line = "rrt convert SRC DST [--loops B …]",
+        .about =
+            "Turns a pretrained model into a recursive one: one block of layers is run B times, relaxed by a "
+            "LoRA per depth. Prints plan, sizes, and the matrices that lost most.",
+        .examples = "rrt convert model.gguf recursive --loops 2 --init average --rank 64\n"
+                    "rrt convert model.gguf recursive --init calibrated --calib text.txt --lora-budget 12M\n"
+                    "rrt convert model.gguf recursive --target-params 60% --calib text.txt",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .positional = 2};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, a->paths, err));
     RRT__TRY(choose_words(a, err));
     if (a->keep) RRT__TRY(parse_kept(a, err));

@@ -70,26 +70,39 @@ static int run(int argc, char **argv, bool is_kl)
     const char *teacher_path = NULL, *file = NULL;
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
-        RRT__CLI_MODEL_ROWS(&which),
-        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0, "the text (default: standard input)"},
+        RRT__OPTION_GROUP("Comparison"),
+        {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0,
+         "the model that -m MODEL is compared with"},
+        RRT__OPTION_GROUP("Model and text"),
+        RRT__CLI_MODEL_ROW(&which),
+        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0,
+         "the text, as a plain file (default, and -: standard input)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &eval.context, 2, 1 << 24, "tokens per window (default 512)"},
         {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval.max_tokens, 1, 1e15,
          "read only the first N tokens of the text"},
+        RRT__OPTION_GROUP("How the model runs"),
         {0, "loops", "N", RRT__OPTION_INT, &eval.loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
         {0, "kv-type", "TYPE", RRT__OPTION_STRING, &eval.kv_type, 0, 0,
-         "through keys and values as f16 or f32, as while decoding (default: windows run whole)"},
-        {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0, "the model to compare with"},
+         "keys and values as f16 or f32, as while decoding (default: windows run whole)"},
+        RRT__CLI_WEIGHTS_ROWS(&which),
     };
+    enum { OF_KL = 2 }; // rows in front, with their title
     const rrt__cli_usage usage = {
-        is_kl ? "rrt eval kl -m MODEL [MODEL…] --teacher MODEL -f FILE" : "rrt eval ppl -m MODEL -f FILE",
-        is_kl ? "Mean KL(teacher || model) on a text, and how often both find the same token most likely.\n"
-                "Several models are compared with one run of the teacher."
-              : "Perplexity on a text, in windows of --ctx tokens, end to end.",
-        options,
-        sizeof options / sizeof *options - (is_kl ? 0 : 1),
-        is_kl ? RRT_EVAL_KL_MODELS - 1 : 0,
-        RRT_EVAL_KL_MODELS - 1};
+        .line =
+            is_kl ? "rrt eval kl -m MODEL [MODEL…] --teacher MODEL -f FILE" : "rrt eval ppl -m MODEL -f FILE",
+        .about = is_kl
+                     ? "Measures on a text the mean KL(teacher || model), and the top-1 agreement: how often "
+                       "both find the same token most likely. Several models need one run of the teacher."
+                     : "Measures perplexity on a text, in windows of --ctx tokens, end to end.",
+        .examples = is_kl ? "rrt eval kl -m recursive --teacher model.gguf -f test.txt --max-tokens 20k\n"
+                            "rrt eval kl -m first second third --teacher model.gguf -f test.txt"
+                          : "rrt eval ppl -m model.gguf -f test.txt\n"
+                            "rrt eval ppl -m recursive -f test.txt --ctx 1024 --loops 1 --json",
+        .options = options + (is_kl ? 0 : OF_KL),
+        .n_options = (int)(sizeof options / sizeof *options) - (is_kl ? 0 : OF_KL),
+        .positional = is_kl ? RRT_EVAL_KL_MODELS - 1 : 0,
+        .optional = RRT_EVAL_KL_MODELS - 1};
     rrt_error err = {0};
     rrt__cli_common common;
     char *paths[RRT_EVAL_KL_MODELS] = {0};
@@ -129,9 +142,13 @@ int rrt__cli_eval(int argc, char **argv)
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
         printf("usage: rrt eval ppl|kl|exits|tasks …\n\n"
                "  ppl    perplexity on a text\n"
-               "  kl     distance from another model\n"
-               "  exits  what each exit says, and where tokens leave by a rule\n"
-               "  tasks  zero-shot questions\n");
+               "  kl     KL divergence from another model, and top-1 agreement\n"
+               "  exits  perplexity after each loop, and where tokens leave by an exit rule\n"
+               "  tasks  zero-shot questions\n\n"
+               "rrt eval ppl --help lists the options of ppl, and so on.\n\n"
+               "Examples:\n"
+               "  rrt eval ppl -m model.gguf -f test.txt\n"
+               "  rrt eval kl -m recursive --teacher model.gguf -f test.txt\n");
         return rrt__cli_finish(RRT_STATUS_OK, NULL);
     }
     rrt_error err = {0};

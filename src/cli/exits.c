@@ -75,21 +75,29 @@ int rrt__cli_eval_exits(int argc, char **argv)
     rrt_exit_options exits = {0};
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
-        RRT__CLI_MODEL_ROWS(&which),
-        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0, "the text (default: standard input)"},
+        RRT__OPTION_GROUP("Model and text"),
+        RRT__CLI_MODEL_ROW(&which),
+        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0,
+         "the text, as a plain file (default, and -: standard input)"},
         {'c', "ctx", "N", RRT__OPTION_SIZE, &eval.context, 2, 1 << 24, "tokens per window (default 512)"},
         {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval.max_tokens, 1, 1e15,
          "read only the first N tokens of the text"},
-        {0, "exit", "RULE", RRT__OPTION_STRING, &exits.rule, 0, 0,
-         "loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, gate:P or oracle"},
-        {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0,
-         "K/V of loops that a token did not run: propagate (default), copy, recompute, shared"},
+        RRT__OPTION_GROUP("Early exit"),
+        {0, "exit", "RULE:T", RRT__OPTION_STRING, &exits.rule, 0, 0, RRT__CLI_EXIT_RULES " or oracle"},
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0, RRT__CLI_KV_POLICIES},
+        RRT__OPTION_GROUP("How the model runs"),
         RRT__CLI_KV_TYPE(&eval.kv_type),
+        RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {
-        "rrt eval exits -m MODEL -f FILE [--exit RULE]",
-        "What each exit says on a text, and where tokens leave by a rule and by the oracle.", options,
-        sizeof options / sizeof *options, 0};
+        .line = "rrt eval exits -m MODEL -f FILE [--exit RULE:T]",
+        .about =
+            "Measures on a text what the model says after each loop, and where tokens leave by an exit rule "
+            "and by the oracle.",
+        .examples = "rrt eval exits -m recursive -f test.txt\n"
+                    "rrt eval exits -m recursive -f test.txt --exit confidence:0.9 --kv propagate",
+        .options = options,
+        .n_options = sizeof options / sizeof *options};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_model *model = NULL;

@@ -7,19 +7,26 @@ int rrt__cli_export(int argc, char **argv)
     static const char *const formats[] = {"hf", "peft", "gguf"}, *const dtypes[] = {"f32", "bf16", "f16"};
     rrt_export_options export = {0};
     const rrt__option options[] = {
-        {0, "to", "FORMAT", RRT__OPTION_STRING, &export.format, 0, 0, "hf, peft or gguf"},
+        RRT__OPTION_GROUP("Output"),
+        {0, "to", "FORMAT", RRT__OPTION_STRING, &export.format, 0, 0,
+         "hf (Hugging Face folder), peft (LoRA adapter) or gguf (one file for llama.cpp)"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &export.dtype, 0, 0,
-         "of the stored weights: f32, bf16, f16 (default: the source's; of a quantised one bf16)"},
+         "type of stored weights: f32, bf16, f16 (default: SRC's, or bf16)"},
         {0, "looped", NULL, RRT__OPTION_FLAG, &export.looped, 0, 0,
-         "gguf: each shared layer once, for llama.cpp's looped architecture; without LoRA only"},
+         "with gguf: store shared layers once, for llama.cpp's looped architecture"},
         {0, "force", NULL, RRT__OPTION_FLAG, &export.overwrite, 0, 0, "replace DST if it exists"},
     };
     const rrt__cli_usage usage = {
-        "rrt export SRC DST --to hf|peft|gguf",
-        "Writes a model for other programs, opens what it wrote and compares the logits.\n"
-        "hf: a Hugging Face folder, unrolled, LoRA merged (transformers, vLLM). peft: a LoRA adapter, with\n"
-        "the layers that it repeats in DST/base. gguf: one file, unrolled, for llama.cpp.",
-        options, sizeof options / sizeof *options, 2};
+        .line = "rrt export SRC DST --to hf|peft|gguf",
+        .about = "Writes a model for other programs, opens what it wrote and compares the logits.\n\n"
+                 "hf: a Hugging Face folder, unrolled, with LoRA merged (transformers, vLLM).\n"
+                 "peft: a LoRA adapter, with the layers that it repeats in DST/base.\n"
+                 "gguf: one file, unrolled, for llama.cpp.",
+        .examples = "rrt export recursive recursive-hf --to hf\n"
+                    "rrt export recursive recursive.gguf --to gguf --dtype f16",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .positional = 2};
     rrt_error err = {0};
     rrt__cli_common common;
     char *paths[2];

@@ -3,6 +3,7 @@
 #define RRT__CLI_GENERATION_H
 
 #include "cli/cli.h"
+#include "infer/reply_text.h"
 
 typedef struct rrt__generation {
     rrt_engine *engine;
@@ -12,17 +13,20 @@ typedef struct rrt__generation {
     bool stream;         // write the text as it is made
     int32_t *history;    // prompt, and tokens made; without the one that ended it
     size_t n_history, capacity;
-    rrt__string text;
-    size_t written; // bytes of text that are out
+    rrt__list stop_list; // of --stop
+    rrt__stops stops;
+    rrt__reply_text text; // ends before a stop string
     json_t *ids, *exit_depths;
     size_t n_tokens;
     double first, last; // when these tokens were made, in seconds
-    const char *stop;   // why it ended: "end" token, "length" asked for, or "context" full
-    rrt_status status;  // of the callback
+    // Why it ended: an "end" token, a "stop" string, the "length" asked for, the "context" full, or a signal that
+    // "interrupted" it.
+    const char *stop;
+    rrt_status status; // of the callback
     rrt_error *err;
 } rrt__generation;
 
-enum { RRT__GENERATION_OPTIONS = 13 };
+enum { RRT__GENERATION_OPTIONS = 19 };
 
 // What the options are parsed into that is not in the request, or of another type there.
 typedef struct rrt__generation_arguments {
@@ -31,9 +35,10 @@ typedef struct rrt__generation_arguments {
     size_t context; // 0: the model's, or what fits
 } rrt__generation_arguments;
 
-// Fills options[0..RRT__GENERATION_OPTIONS) with those that say how tokens are chosen and made.
+// Fills options[0..RRT__GENERATION_OPTIONS) with those that say where the text ends, how tokens are chosen, and
+// how the model runs; the first two go on in the caller's group.
 void rrt__generation_options(rrt__option *options, rrt__generation_arguments *arguments,
-                             rrt__generation *generation);
+                             rrt__generation *generation, rrt__cli_model *model);
 
 // After parsing: takes the arguments, opens an engine for one request at a time. FORMAT and the like if the
 // model has no tokenizer.
@@ -45,6 +50,9 @@ rrt_status rrt__generation_add(rrt__generation *generation, const int32_t *ids, 
 
 // Goes on from the history until something stops it; text, ids and exit depths are those of this run.
 rrt_status rrt__generation_run(rrt__generation *generation, rrt_error *err);
+
+// Tokens per second of the run. The first one comes with the prompt, and is not counted.
+double rrt__generation_speed(const rrt__generation *generation);
 void rrt__generation_free(rrt__generation *generation);
 
 #endif

@@ -94,11 +94,15 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
 int rrt__cli_inspect(int argc, char **argv)
 {
     const char *kv_type = NULL;
-    const rrt__option options[] = {RRT__CLI_KV_TYPE(&kv_type)};
-    const rrt__cli_usage usage = {"rrt inspect MODEL",
-                                  "Tells what is in a model: name, family, plan, shape, parameters, "
-                                  "tokenizer, types. Reads no weights.",
-                                  options, sizeof options / sizeof *options, 1};
+    const rrt__option options[] = {RRT__OPTION_GROUP("Memory"), RRT__CLI_KV_TYPE(&kv_type)};
+    const rrt__cli_usage usage = {.line = "rrt inspect MODEL",
+                                  .about = "Tells what is in a model: name, family, plan, shape, parameters, "
+                                           "tokenizer, types, memory. Reads no weights.",
+                                  .examples = "rrt inspect model.gguf\n"
+                                              "rrt inspect recursive --json",
+                                  .options = options,
+                                  .n_options = sizeof options / sizeof *options,
+                                  .positional = 1};
     rrt_error err = {0};
     rrt__cli_common common;
     char *path;

@@ -62,16 +62,23 @@ int rrt__cli_logits(int argc, char **argv)
     rrt_session_options session_options = {0};
     size_t top = 10;
     const rrt__option options[] = {
-        RRT__CLI_MODEL_ROWS(&which),
-        {0, "tokens", "1,2,3", RRT__OPTION_STRING, &tokens, 0, 0, "the ids to run"},
+        RRT__OPTION_GROUP("Input"),
+        RRT__CLI_MODEL_ROW(&which),
+        {0, "tokens", "1,2,3", RRT__OPTION_STRING, &tokens, 0, 0, "the token ids to run"},
+        {0, "top", "K", RRT__OPTION_SIZE, &top, 1, 1 << 24, "print the K largest logits (default 10)"},
+        RRT__OPTION_GROUP("Model"),
         {0, "loops", "N", RRT__OPTION_INT, &session_options.loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
         RRT__CLI_KV_TYPE(&session_options.kv_type),
-        {0, "top", "K", RRT__OPTION_SIZE, &top, 1, 1 << 24, "print the K greatest logits (default 10)"},
+        RRT__CLI_WEIGHTS_ROWS(&which),
     };
-    const rrt__cli_usage usage = {"rrt logits -m MODEL --tokens 1,2,3",
-                                  "Logits after the last of the tokens.", options,
-                                  sizeof options / sizeof *options, 0};
+    const rrt__cli_usage usage = {.line = "rrt logits -m MODEL --tokens 1,2,3",
+                                  .about =
+                                      "Prints the logits after the last of some tokens, the largest first.",
+                                  .examples = "rrt logits -m model.gguf --tokens 1,2,3 --top 5\n"
+                                              "rrt logits -m recursive --tokens 1,2,3 --loops 1 --json",
+                                  .options = options,
+                                  .n_options = sizeof options / sizeof *options};
     rrt_error err = {0};
     rrt__cli_common common;
     int32_t *ids = NULL;

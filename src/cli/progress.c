@@ -71,16 +71,34 @@ static void on_signal(int number)
     caught = number;
 }
 
+static const int caught_signals[] = {SIGINT, SIGTERM, SIGHUP};
+enum { CAUGHT_SIGNALS = sizeof caught_signals / sizeof *caught_signals };
+
+static void handle(void (*handler)(int))
+{
+    // Only once: the second Ctrl-C of somebody in a hurry ends the program at once.
+    const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESETHAND | SA_RESTART};
+    for (size_t i = 0; i < CAUGHT_SIGNALS; i++) {
+        struct sigaction before;
+        sigaction(caught_signals[i], &action, &before);
+        if (before.sa_handler == SIG_IGN) sigaction(caught_signals[i], &before, NULL); // nohup
+    }
+}
+
 void rrt__cli_catch_signals(void)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    // Only once: the second Ctrl-C of somebody in a hurry ends the program at once.
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction before;
-        sigaction(numbers[i], &action, &before);
-        if (before.sa_handler == SIG_IGN) sigaction(numbers[i], &before, NULL); // nohup
-    }
+    handle(on_signal);
+}
+
+int rrt__cli_caught_signal(void)
+{
+    return caught;
+}
+
+void rrt__cli_release_signals(void)
+{
+    handle(SIG_DFL);
+    caught = 0;
 }
 
 void rrt__cli_raise_caught(void)

@@ -6,15 +6,22 @@ int rrt__cli_quantize(int argc, char **argv)
 {
     bool force = false;
     const rrt__option options[] = {
+        RRT__OPTION_GROUP("Output"),
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace DST.gguf if it exists"},
     };
     const rrt__cli_usage usage = {
-        "rrt quantize SRC DST.gguf TYPE",
-        "Writes a model into one file that is mapped and used as it lies there. TYPE is that of the layers'\n"
-        "matrices: q8_0 (8.5 bits per weight), q6_0 (6.5), q4_1 (5) or q4_0 (4.5). Beside a 4-bit type embedding, head, "
-        "LoRA,\n"
-        "prelude and coda become q6_0 (6.5), and what more than 4 loops share stays q8_0.",
-        options, 1, 3};
+        .line = "rrt quantize SRC DST.gguf TYPE",
+        .about =
+            "Writes a model into one file that is mapped and used as it is stored. TYPE is that of the "
+            "layers' matrices: q8_0 (8.5 bits per weight), q6_0 (6.5), q4_1 (5) or q4_0 (4.5). Beside a "
+            "4-bit type "
+            "embedding, head, LoRA, prelude and coda become q6_0 (6.5), and what more than 4 loops share "
+            "stays q8_0.",
+        .examples = "rrt quantize recursive recursive-q8_0.gguf q8_0\n"
+                    "rrt quantize model.gguf model-q4_1.gguf q4_1 --force",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .positional = 3};
     rrt_error err = {0};
     rrt__cli_common common;
     char *paths[3];

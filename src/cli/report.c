@@ -12,15 +12,20 @@ int rrt__cli_report(int argc, char **argv)
     bool force = false;
     char *runs[MAX_RUNS] = {0};
     const rrt__option options[] = {
+        RRT__OPTION_GROUP("Output"),
         {'o', "out", "PAGE", RRT__OPTION_STRING, &out, 0, 0, "the page to write, e.g. runs.html"},
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace PAGE also where report did not write it"},
     };
-    const rrt__cli_usage usage = {"rrt report RUN… -o page.html",
-                                  "Curves of one or several training runs in one self-contained page.",
-                                  options,
-                                  sizeof options / sizeof *options,
-                                  MAX_RUNS,
-                                  MAX_RUNS - 1};
+    const rrt__cli_usage usage = {
+        .line = "rrt report RUN… -o page.html",
+        .about =
+            "Draws the curves of training runs (folders that rrt train wrote) in one self-contained page.",
+        .examples = "rrt report run -o run.html\n"
+                    "rrt report first second third -o compare.html",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .positional = MAX_RUNS,
+        .optional = MAX_RUNS - 1};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_status status;

@@ -18,52 +18,52 @@ typedef struct arguments {
     rrt__string template_text;
 } arguments;
 
-enum { MAX_OPTIONS = 30 };
+enum { MAX_OPTIONS = 40 };
 
 static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
 {
     rrt__server_options *s = &a->server;
     const rrt__option options[] = {
-        RRT__CLI_MODEL_ROWS(&a->model),
+        RRT__OPTION_GROUP("Model and address"),
+        RRT__CLI_MODEL_ROW(&a->model),
         {0, "host", "ADDRESS", RRT__OPTION_STRING, &s->host, 0, 0,
          "listen at this address (default 127.0.0.1: this machine only)"},
-        {0, "port", "N", RRT__OPTION_INT, &s->port, 0, 65535, "and port (default 8080; 0: any that is free)"},
-        {0, "api-key", "KEY", RRT__OPTION_LIST, &s->api_keys, 0, 0,
-         "clients have to send one of these keys (RRT_API_KEY keeps it out of sight)"},
+        {0, "port", "N", RRT__OPTION_INT, &s->port, 0, 65535,
+         "listen at this port (default 8080; 0: any that is free)"},
         {0, "alias", "NAME", RRT__OPTION_STRING, &s->alias, 0, 0,
-         "the model's name for clients (default: its file's)"},
-        {0, "parallel", "N", RRT__OPTION_SIZE, &s->engine.requests, 1, 4096,
-         "requests that run at a time (default 32)"},
-        {0, "kv-tokens", "N", RRT__OPTION_SIZE, &s->engine.kv_tokens, 16, 1e9,
-         "tokens that there is room for, of all requests together (default 1024 for each)"},
-        {0, "queue", "N", RRT__OPTION_SIZE, &s->max_waiting, 0, 1e6,
-         "requests that may wait for a batch slot (default 256)"},
-        {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0,
-         "where tokens leave the loops, unless a request says so (default: nowhere)"},
-        {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0,
-         "propagate, copy, recompute or shared (default: the model's)"},
-        RRT__CLI_KV_TYPE(&s->engine.kv_type),
-        {0, "chat-template", "TEXT", RRT__OPTION_STRING, &s->chat_template, 0, 0,
-         "a chat template in Jinja, or the name of one of the model's (default: its own)"},
-        {0, "chat-template-file", "FILE", RRT__OPTION_STRING, &a->template_file, 0, 0,
-         "the same from a file"},
-        {0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, &s->chat_arguments, 0, 0,
-         "more variables for the template of every chat ('{\"enable_thinking\": false}')"},
-        {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->max_body_bytes, 1024, 1e9,
-         "largest request (default 4M)"},
-        {0, "max-held", "BYTES", RRT__OPTION_SIZE, &s->max_bytes, 1e6, 1e12,
-         "memory for all requests together, from their bodies to their replies (default 256M)"},
-        {0, "connections", "N", RRT__OPTION_SIZE, &s->max_connections, 1, 1e5,
-         "clients at a time (default 4096, or as files may be open)"},
-        {0, "timeout", "SECONDS", RRT__OPTION_REAL, &s->patience_s, 1, 86400,
-         "for a client that sends or reads too slowly (default 60)"},
-        {0, "drain-timeout", "SECONDS", RRT__OPTION_REAL, &s->drain_s, 0, 86400,
-         "for replies to be finished after SIGTERM (default 600)"},
+         "the model's name for clients (default: the file's name)"},
+        RRT__OPTION_GROUP("Access"),
+        {0, "api-key", "KEY", RRT__OPTION_LIST, &s->api_keys, 0, 0,
+         "keys of which clients send one (or RRT_API_KEY, out of others' sight)"},
         {0, "allow-host", "NAME", RRT__OPTION_LIST, &s->hosts, 0, 0,
          "names of this server, beside localhost and addresses"},
         {0, "allow-origin", "ORIGIN", RRT__OPTION_LIST, &s->origins, 0, 0,
-         "web pages elsewhere that may use it (https://example.org)"},
+         "other web pages that may use the server (https://example.org)"},
         {0, "log-prompts", NULL, RRT__OPTION_FLAG, &s->logs_prompts, 0, 0, "write prompts to the log"},
+        RRT__OPTION_GROUP("Batching and memory"),
+        {0, "parallel", "N", RRT__OPTION_SIZE, &s->engine.requests, 1, 4096,
+         "requests that run at a time (default 32)"},
+        {0, "kv-tokens", "N", RRT__OPTION_SIZE, &s->engine.kv_tokens, 16, 1e9,
+         "keys and values for N tokens of all requests (default 1024 for each)"},
+        RRT__CLI_KV_TYPE(&s->engine.kv_type),
+        {0, "queue", "N", RRT__OPTION_SIZE, &s->max_waiting, 0, 1e6,
+         "requests that may wait for a batch slot (default 256)"},
+        {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0, RRT__CLI_EXIT_RULES " (default: no exits)"},
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0, RRT__CLI_KV_POLICIES " (default: the model's)"},
+        RRT__CLI_WEIGHTS_ROWS(&a->model),
+        RRT__OPTION_GROUP("Chat template"),
+        RRT__CLI_TEMPLATE_ROWS(&s->chat_template, &a->template_file, &s->chat_arguments),
+        RRT__OPTION_GROUP("Limits"),
+        {0, "max-body", "BYTES", RRT__OPTION_SIZE, &s->max_body_bytes, 1024, 1e9,
+         "size of a request's body at most (default 4M)"},
+        {0, "max-held", "BYTES", RRT__OPTION_SIZE, &s->max_bytes, 1e6, 1e12,
+         "memory for bodies and replies of all requests (default 256M)"},
+        {0, "connections", "N", RRT__OPTION_SIZE, &s->max_connections, 1, 1e5,
+         "clients at a time (default 4096, or as many as open files allow)"},
+        {0, "timeout", "SECONDS", RRT__OPTION_REAL, &s->patience_s, 1, 86400,
+         "patience with slow clients (default 60)"},
+        {0, "drain-timeout", "SECONDS", RRT__OPTION_REAL, &s->drain_s, 0, 86400,
+         "time to finish replies after SIGTERM (default 600)"},
     };
     memcpy(out, options, sizeof options);
     return sizeof options / sizeof *options;
@@ -93,19 +93,22 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     RRT__TRY(rrt__arena_alloc(&a->arena, &all, (size_t)(argc + n_options), sizeof *all, "arguments", err));
     all[0] = argv[0];
     for (int i = 0; i < n_options; i++) {
-        RRT__TRY(from_environment(&options[i], &a->arena, &all[count], err));
+        if (options[i].name) RRT__TRY(from_environment(&options[i], &a->arena, &all[count], err));
         if (all[count]) count++;
     }
     memcpy(all + count, argv + 1, (size_t)(argc - 1) * sizeof *all);
     const rrt__cli_usage usage = {
-        "rrt serve -m MODEL [--port N]",
-        "Serves OpenAI's API (/v1/completions, /v1/chat/completions), /metrics, and a page at /, until it\n"
-        "gets SIGTERM or SIGINT: then it finishes what is under way. An option may also come from the\n"
-        "environment: RRT_PORT for --port. docs/SERVER.md tells the rest.",
-        options, n_options, 0};
+        .line = "rrt serve -m MODEL [--port N]",
+        .about =
+            "Serves OpenAI's API (/v1/completions, /v1/chat/completions), /metrics, and a page at /, until "
+            "SIGTERM or SIGINT; then it finishes the requests that run. An option may also come from the "
+            "environment: RRT_PORT for --port. docs/SERVER.md has the details.",
+        .examples = "rrt serve -m model.gguf --port 8080\n"
+                    "RRT_API_KEY=secret rrt serve -m recursive.gguf --host 0.0.0.0 --exit gate:0.5",
+        .options = options,
+        .n_options = n_options,
+        .no_json = true};
     RRT__TRY(rrt__cli_parse(&usage, count + argc - 1, all, &a->common, NULL, err));
-    if (a->common.json)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--json is for verbs that end with a result");
     a->server.model = a->model.path;
     a->server.open = (rrt_open_options){
         .type = a->model.type, .loras = a->model.loras.items, .n_loras = a->model.loras.count};
@@ -132,6 +135,11 @@ static void log_address(const rrt__server_options *options, int port)
     bool is_v6 = strchr(options->host, ':') != NULL;
     fprintf(stderr, "listening at http://%s%s%s:%d\n", is_v6 ? "[" : "", options->host, is_v6 ? "]" : "",
             port);
+}
+
+const char *rrt__cli_server_name(void)
+{
+    return "libmicrohttpd";
 }
 
 int rrt__cli_serve(int argc, char **argv)

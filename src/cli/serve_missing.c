@@ -1,6 +1,11 @@
 // rrt serve where libmicrohttpd was not there at building.
 #include "cli/cli.h"
 
+const char *rrt__cli_server_name(void)
+{
+    return "none";
+}
+
 int rrt__cli_serve(int argc, char **argv)
 {
     (void)argc;

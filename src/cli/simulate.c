@@ -157,16 +157,20 @@ int rrt__cli_simulate(int argc, char **argv)
 {
     const char *timings_path = NULL, *trace_path = NULL;
     const rrt__option options[] = {
+        RRT__OPTION_GROUP("Input"),
         {0, "timings", "FILE", RRT__OPTION_STRING, &timings_path, 0, 0,
-         "JSON: {\"cases\": [{\"name\", \"loops\", \"batch\", \"step_ms\": [[rows, ms]…], \"exits\": "
-         "shares}]}, or what rrt bench --json wrote"},
+         "step times as JSON: what rrt bench --batching … --json wrote, or {\"cases\": [{\"name\", "
+         "\"loops\", "
+         "\"batch\", \"step_ms\": [[rows, ms]…], \"exits\": shares}]}"},
         {0, "trace", "FILE", RRT__OPTION_STRING, &trace_path, 0, 0,
-         "a line for each request: after how many loops each of its tokens leaves"},
+         "a line per request: how many loops each of its tokens runs"},
     };
     const rrt__cli_usage usage = {
-        "rrt simulate --timings T --trace E",
-        "Throughput of four ways of batching on a machine whose steps take known times.", options,
-        sizeof options / sizeof *options, 0};
+        .line = "rrt simulate --timings FILE --trace FILE",
+        .about = "Computes the throughput of four ways of batching on a machine whose step times are known.",
+        .examples = "rrt simulate --timings bench.json --trace exits.txt",
+        .options = options,
+        .n_options = sizeof options / sizeof *options};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt__exit_trace t = {0};

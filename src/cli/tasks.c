@@ -182,22 +182,30 @@ int rrt__cli_eval_tasks(int argc, char **argv)
     samples out = {0};
     rrt_task_options ask = {.progress = rrt__cli_progress(), .report = samples_write, .user = &out};
     const rrt__option options[] = {
-        RRT__CLI_MODEL_ROWS(&which),
+        RRT__OPTION_GROUP("Model and questions"),
+        RRT__CLI_MODEL_ROW(&which),
         {0, "data", "DIR", RRT__OPTION_STRING, &data, 0, 0, "the folder of the tasks' files, NAME.jsonl"},
-        {0, "tasks", "NAMES", RRT__OPTION_STRING, &list, 0, 0,
-         "of lambada_openai,hellaswag,piqa,winogrande,arc_easy,arc_challenge,openbookqa (default: all)"},
+        {0, "tasks", "LIST", RRT__OPTION_STRING, &list, 0, 0,
+         "tasks, separated by commas: lambada_openai, hellaswag, piqa, winogrande, arc_easy, arc_challenge, "
+         "openbookqa (default: all)"},
         {0, "limit", "N", RRT__OPTION_SIZE, &ask.limit, 1, 1e15, "only the first N questions of each task"},
+        RRT__OPTION_GROUP("Output"),
+        {0, "samples", "FILE", RRT__OPTION_STRING, &samples_path, 0, 0,
+         "write each question's log-likelihoods to FILE, as JSON lines"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace the --samples FILE if it exists"},
+        RRT__OPTION_GROUP("How the model runs"),
         {0, "loops", "N", RRT__OPTION_INT, &ask.loops, 1, 1024,
          "run prelude, N loops, coda (default: all loops)"},
         RRT__CLI_KV_TYPE(&ask.kv_type),
-        {0, "samples", "FILE", RRT__OPTION_STRING, &samples_path, 0, 0,
-         "write each question's log-likelihoods there, as JSON lines"},
-        {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace FILE if it exists"},
+        RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {
-        "rrt eval tasks -m MODEL --data DIR",
-        "Zero-shot questions, scored by the rules of EleutherAI's lm-evaluation-harness.", options,
-        sizeof options / sizeof *options, 0};
+        .line = "rrt eval tasks -m MODEL --data DIR",
+        .about = "Answers zero-shot questions, scored by the rules of EleutherAI's lm-evaluation-harness.",
+        .examples = "rrt eval tasks -m model.gguf --data tasks --tasks piqa,arc_easy --limit 200\n"
+                    "rrt eval tasks -m recursive --data tasks --json",
+        .options = options,
+        .n_options = sizeof options / sizeof *options};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_model *model = NULL;

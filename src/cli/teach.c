@@ -19,20 +19,30 @@ int rrt__cli_teach(int argc, char **argv)
     rrt__list files = {0};
     rrt_teach_options teach = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
-        RRT__CLI_MODEL_ROWS(&which),
-        {0, "data", "FILE ...", RRT__OPTION_LIST, &files, 0, 0,
-         "text, or .jsonl with a \"text\" per line; also as .zst"},
-        {'o', "output", "STORE", RRT__OPTION_STRING, &store, 0, 0, "the folder to write"},
-        {0, "top", "K", RRT__OPTION_SIZE, &teach.top, 1, 1 << 24, "answers per token (default 64)"},
-        {'c', "ctx", "N", RRT__OPTION_SIZE, &teach.context, 2, 1 << 24, "tokens per window (default 512)"},
-        {0, "max-tokens", "N", RRT__OPTION_SIZE, &teach.max_tokens, 1, 1e15,
-         "answer only the first N tokens of the text"},
+        RRT__OPTION_GROUP("Input and output"),
+        RRT__CLI_MODEL_ROW(&which),
+        {0, "data", "FILE…", RRT__OPTION_LIST, &files, 0, 0,
+         "text, or .jsonl with \"text\" or \"messages\" per line; .zst too"},
+        {'o', "out", "STORE", RRT__OPTION_STRING, &store, 0, 0, "the folder to write"},
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace STORE if it exists"},
+        RRT__OPTION_GROUP("What is stored"),
+        {0, "top", "K", RRT__OPTION_SIZE, &teach.top, 1, 1 << 24,
+         "store the K largest logits of each token (default 64)"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &teach.context, 2, 1 << 24,
+         "tokens per window, as in training (default 512)"},
+        {0, "max-tokens", "N", RRT__OPTION_SIZE, &teach.max_tokens, 1, 1e15,
+         "read only the first N tokens of the text"},
+        RRT__OPTION_GROUP("Weights"),
+        RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {
-        "rrt teach -m MODEL --data FILE ... -o STORE",
-        "Runs a teacher over a text once and keeps its most likely next tokens, for train --teacher STORE.",
-        options, sizeof options / sizeof *options, 0};
+        .line = "rrt teach -m MODEL --data FILE… -o STORE",
+        .about = "Runs a teacher over a text once and stores its most likely next tokens, for "
+                 "rrt train --teacher STORE.",
+        .examples = "rrt teach -m model.gguf --data text.txt -o teacher\n"
+                    "rrt teach -m model.gguf --data chats.jsonl.zst --ctx 1024 --top 32 -o teacher",
+        .options = options,
+        .n_options = sizeof options / sizeof *options};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_model *model = NULL;

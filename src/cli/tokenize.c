@@ -76,14 +76,20 @@ int rrt__cli_tokenize(int argc, char **argv)
     const char *model = NULL, *file = NULL;
     bool bos = false, special = false, back = false;
     const rrt__option options[] = {
-        {'m', "model", "MODEL", RRT__OPTION_STRING, &model, 0, 0, "whose tokenizer"},
-        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0, "read FILE instead of standard input"},
+        RRT__OPTION_GROUP("Text"),
+        {'m', "model", "MODEL", RRT__OPTION_STRING, &model, 0, 0, "the model whose tokenizer is used"},
+        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0,
+         "the file to read (default, and -: standard input)"},
         {0, "bos", NULL, RRT__OPTION_FLAG, &bos, 0, 0, "put BOS in front"},
         {0, "special", NULL, RRT__OPTION_FLAG, &special, 0, 0, "special tokens in the text become their ids"},
         {0, "decode", NULL, RRT__OPTION_FLAG, &back, 0, 0, "read ids, print text"},
     };
-    const rrt__cli_usage usage = {"rrt tokenize -m MODEL [-f FILE]", "Text to token ids, or back.", options,
-                                  sizeof options / sizeof *options, 0};
+    const rrt__cli_usage usage = {.line = "rrt tokenize -m MODEL [-f FILE]",
+                                  .about = "Turns text into token ids, or ids back into text.",
+                                  .examples = "echo 'the cat' | rrt tokenize -m model.gguf\n"
+                                              "rrt tokenize -m model.gguf -f ids.txt --decode",
+                                  .options = options,
+                                  .n_options = sizeof options / sizeof *options};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_tokenizer *tokenizer = NULL;

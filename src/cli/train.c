@@ -113,14 +113,19 @@ static void fill(arguments *a)
 static rrt_status read_arguments(arguments *a, const rrt__option *options, int n_options, int argc,
                                  char **argv, rrt_error *err)
 {
-    const rrt__cli_usage usage = {"rrt train STUDENT -o OUT --data FILE… --tokens N",
-                                  "Uptrains a model on text, by cross-entropy or by distillation from a "
-                                  "teacher. Ctrl-C saves; --resume\n"
-                                  "auto goes on, also after a crash.",
-                                  options,
-                                  n_options,
-                                  1,
-                                  1};
+    const rrt__cli_usage usage = {
+        .line = "rrt train STUDENT -o OUT --data FILE… --tokens N",
+        .about =
+            "Uptrains a model on text, by cross-entropy or by distillation from a teacher. Ctrl-C saves a "
+            "checkpoint; --resume auto goes on from the last one, also after a crash.",
+        .examples =
+            "rrt train recursive -o run --data text.txt --teacher model.gguf --tokens 2M\n"
+            "rrt train recursive -o run --data text.txt --teacher model.gguf --tokens 2M --resume auto\n"
+            "rrt train recursive -o run --teacher STORE --minutes 60 --ctx 256 --batch 8 --bf16",
+        .options = options,
+        .n_options = n_options,
+        .positional = 1,
+        .optional = 1};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, &a->student, err));
     RRT__TRY(check_usage(a, err));
     RRT__TRY(choose_kinds(a, err));
@@ -138,7 +143,7 @@ static rrt_status read_arguments(arguments *a, const rrt__option *options, int n
      &(a)->heldout,                                                                                          \
      0,                                                                                                      \
      0,                                                                                                      \
-     "measure KL to a teacher MODEL, or else the loss, on it (default: no)"},                                \
+     "text to measure on: KL to a teacher MODEL, or else cross-entropy"},                                    \
         {0,                                                                                                  \
          "heldout-tokens",                                                                                   \
          "N",                                                                                                \
@@ -146,71 +151,88 @@ static rrt_status read_arguments(arguments *a, const rrt__option *options, int n
          &(a)->heldout_tokens,                                                                               \
          2,                                                                                                  \
          1e9,                                                                                                \
-         "its first N tokens (default 2048)"},                                                               \
+         "measure on the first N tokens of the held-out text (default 2048)"},                               \
     {                                                                                                        \
         0, "eval-every", "TOKENS", RRT__OPTION_SIZE, &(a)->eval_every, 1, 1e18,                              \
-            "tokens trained between measurements (default a tenth of the run)"                               \
+            "measure every TOKENS of training (default: a tenth of the run)"                                 \
     }
 
 static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 {
     rrt_train_options *o = &a->train;
     const rrt__option options[] = {
+        RRT__OPTION_GROUP("Run"),
         {'o', "out", "OUT", RRT__OPTION_STRING, &a->out, 0, 0,
          "folder for the trained model, log and checkpoints"},
-        {0, "data", "FILE…", RRT__OPTION_LIST, &a->files, 0, 0, "text or .jsonl, also as .zst"},
-        {0, "tokens", "N", RRT__OPTION_SIZE, &a->tokens, 1, 1e18, "length of the run, e.g. 2M"},
-        {0, "minutes", "M", RRT__OPTION_REAL, &o->minutes, 1e-3, 1e7, "or its length in time"},
+        {0, "data", "FILE…", RRT__OPTION_LIST, &a->files, 0, 0,
+         "text, or .jsonl with \"text\" or \"messages\" per line; .zst too"},
+        {0, "tokens", "N", RRT__OPTION_SIZE, &a->tokens, 1, 1e18, "train on N tokens, e.g. 2M"},
+        {0, "minutes", "M", RRT__OPTION_REAL, &o->minutes, 1e-3, 1e7,
+         "train for M minutes, or until --tokens are reached"},
+        {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0,
+         "go on from OUT's last checkpoint, if there is one"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace OUT if it exists"},
+        {0, "checkpoint-minutes", "M", RRT__OPTION_REAL, &o->checkpoint_minutes, 1e-3, 1e7,
+         "minutes between checkpoints (default 10)"},
+        {0, "checkpoint-steps", "N", RRT__OPTION_SIZE, &a->checkpoint_steps, 1, 1e15,
+         "also save a checkpoint every N steps"},
+        {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0,
+         "seed of the text's order and of --from-scratch (default 0)"},
+        {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
+         "random weights by a config.json, instead of STUDENT"},
+        RRT__OPTION_GROUP("Measurement on the way"),
+        HELDOUT_ROWS(a),
+        RRT__OPTION_GROUP("Distillation"),
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &a->teacher, 0, 0,
-         "distil from a model, or from a STORE of rrt teach (then without --data)"},
-        {0, "kd", "KIND", RRT__OPTION_STRING, &a->kd, 0, 0, "fkl (default), rkl, jsd or tvd"},
+         "distil from MODEL, or from a STORE of rrt teach (then without --data)"},
+        {0, "kd", "KIND", RRT__OPTION_STRING, &a->kd, 0, 0,
+         "divergence from the teacher: fkl (default), rkl, jsd or tvd"},
         {0, "kd-weight", "W", RRT__OPTION_REAL, &a->kd_weight, 1e-6, 1,
          "loss = (1 - W) cross-entropy + W divergence (default 1)"},
-        {0, "kd-temp", "T", RRT__OPTION_REAL, &a->kd_temperature, 0.01, 100, "temperature (default 1)"},
-        {0, "exit-loss", "KIND", RRT__OPTION_STRING, &a->exit_loss, 0, 0,
-         "train the exits at loop boundaries too: aggressive:0.1, weighted or none (default)"},
-        {0, "exit-kd", NULL, RRT__OPTION_FLAG, &a->exit_kd, 0, 0,
-         "earlier exits learn what the last one says, not what it learns"},
-        {0, "gates", NULL, RRT__OPTION_FLAG, &a->gates, 0, 0,
-         "train a gate per loop boundary: would the last loop say the same?"},
-        {0, "kv", "shared", RRT__OPTION_STRING, &a->kv, 0, 0,
-         "all loops read the first one's keys and values"},
+        {0, "kd-temp", "T", RRT__OPTION_REAL, &a->kd_temperature, 0.01, 100,
+         "temperature of both distributions (default 1)"},
         {0, "match-tokens", "N", RRT__OPTION_SIZE, &a->match_tokens, 1, 1e18,
-         "begin with hidden-state distillation for N tokens (needs --teacher MODEL)"},
-        {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens of a sequence (default 512)"},
+         "begin with N tokens of hidden-state distillation (with --teacher)"},
+        RRT__OPTION_GROUP("Steps and memory"),
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens per sequence (default 512)"},
         {'b', "batch", "N", RRT__OPTION_SIZE, &o->batch, 1, 1e6, "sequences per step (default 4)"},
         {0, "micro", "N", RRT__OPTION_SIZE, &o->at_a_time, 1, 1e6,
-         "sequences in memory at once (default: the batch)"},
+         "sequences in memory at once, gradients add up (default: the batch)"},
         {0, "bf16", NULL, RRT__OPTION_FLAG, &a->bf16, 0, 0,
          "matrix products in bfloat16: faster, where the processor can"},
         {0, "recompute", NULL, RRT__OPTION_FLAG, &a->recompute, 0, 0,
-         "less memory, slower: activations are made again"},
+         "less memory, slower: recompute activations in the backward pass"},
+        RRT__OPTION_GROUP("Optimizer"),
         {0, "optimizer", "KIND", RRT__OPTION_STRING, &a->optimizer, 0, 0,
          "adamw (default), or muon for the layers' matrices"},
-        {0, "lr", "R", RRT__OPTION_REAL, &o->learning_rate, 1e-12, 10,
-         "greatest learning rate (default 3e-4)"},
-        {0, "warmup", "SHARE", RRT__OPTION_REAL, &o->warmup, 0, 1, "share of the run (default 0.05)"},
+        {0, "lr", "R", RRT__OPTION_REAL, &o->learning_rate, 1e-12, 10, "peak learning rate (default 3e-4)"},
+        {0, "warmup", "SHARE", RRT__OPTION_REAL, &o->warmup, 0, 1,
+         "share of the run in which the learning rate rises (default 0.05)"},
         {0, "min-lr", "SHARE", RRT__OPTION_REAL, &o->min_rate, 0, 1,
-         "where the cosine ends, as a share of --lr (default 0.1)"},
-        {0, "weight-decay", "D", RRT__OPTION_REAL, &o->weight_decay, 0, 10, "of matrices (default 0.1)"},
-        {0, "clip", "NORM", RRT__OPTION_REAL, &o->clip, 0, 1e9, "greatest gradient norm (default 1, 0: any)"},
+         "final learning rate, as a share of --lr (default 0.1)"},
+        {0, "weight-decay", "D", RRT__OPTION_REAL, &o->weight_decay, 0, 10,
+         "weight decay of matrices (default 0.1)"},
+        {0, "clip", "NORM", RRT__OPTION_REAL, &o->clip, 0, 1e9,
+         "maximum gradient norm (default 1; 0: do not clip)"},
         {0, "lr-shared", "F", RRT__OPTION_REAL, &o->rate_shared, 0, 1e6,
-         "factor on --lr for the layers' matrices; 0 freezes them"},
-        {0, "lr-lora", "F", RRT__OPTION_REAL, &o->rate_lora, 0, 1e6, "the same for LoRA"},
-        {0, "lr-norms", "F", RRT__OPTION_REAL, &o->rate_norm, 0, 1e6, "the same for norms"},
+         "factor on --lr for the layers' matrices (default 1; 0 freezes them)"},
+        {0, "lr-lora", "F", RRT__OPTION_REAL, &o->rate_lora, 0, 1e6,
+         "factor on --lr for LoRA (default 1; 0 freezes it)"},
+        {0, "lr-norms", "F", RRT__OPTION_REAL, &o->rate_norm, 0, 1e6,
+         "factor on --lr for norms (default 1; 0 freezes them)"},
         {0, "lr-embeddings", "F", RRT__OPTION_REAL, &o->rate_embedding, 0, 1e6,
-         "the same for embedding and head"},
-        {0, "lr-gates", "F", RRT__OPTION_REAL, &o->rate_gate, 0, 1e6, "the same for --gates (default 10)"},
-        {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
-         "instead of STUDENT: random weights by a folder's config.json and tokenizer.json"},
-        {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0, "go on from the last checkpoint, if any"},
-        {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace OUT"},
-        {0, "checkpoint-minutes", "M", RRT__OPTION_REAL, &o->checkpoint_minutes, 1e-3, 1e7,
-         "between checkpoints (default 10)"},
-        {0, "checkpoint-steps", "N", RRT__OPTION_SIZE, &a->checkpoint_steps, 1, 1e15, "also every N steps"},
-        HELDOUT_ROWS(a),
-        {0, "seed", "S", RRT__OPTION_SEED, &o->seed, 0, 0,
-         "of the text's order, and of --from-scratch (default 0)"},
+         "factor on --lr for embedding and head (default 1; 0 freezes them)"},
+        {0, "lr-gates", "F", RRT__OPTION_REAL, &o->rate_gate, 0, 1e6,
+         "factor on --lr for gates (default 10)"},
+        RRT__OPTION_GROUP("Early exit and sharing of keys and values"),
+        {0, "exit-loss", "KIND", RRT__OPTION_STRING, &a->exit_loss, 0, 0,
+         "also train earlier exits: aggressive:0.1, weighted or none (default)"},
+        {0, "exit-kd", NULL, RRT__OPTION_FLAG, &a->exit_kd, 0, 0,
+         "earlier exits learn the last exit's output instead of the main loss"},
+        {0, "gates", NULL, RRT__OPTION_FLAG, &a->gates, 0, 0,
+         "train a gate per loop boundary: does the last loop say the same token?"},
+        {0, "kv", "shared", RRT__OPTION_STRING, &a->kv, 0, 0,
+         "all loops read the first loop's keys and values, from now on"},
     };
     return read_arguments(a, options, sizeof options / sizeof *options, argc, argv, err);
 }
