@@ -41,20 +41,21 @@ static void test_quantize(void **state)
 static void test_export(void **state)
 {
     (void)state;
-    static const char *const formats[] = {"hf", "peft", "gguf"};
+    static const char *const formats[] = {"hf", "peft", "gguf"}, *const paths[] = {"out-hf", "out-peft",
+                                                                                   "out.gguf"};
     assert_int_equal(run("convert %s loops --loops 2 --rank 2", golden_path("llama"))->code, 0);
     for (int i = 0; i < 3; i++) {
-        json_t *made = run_json("export loops out-%s --to %s", formats[i], formats[i]);
+        json_t *made = run_json("export loops %s --to %s", paths[i], formats[i]);
         assert_number(made, "max_logit_diff", 0, 1e-4);
         json_decref(made);
-        assert_int_equal(run("logits -m out-%s --tokens 1,2", formats[i])->code, 0);
-        assert_error(1, "--force", "export loops out-%s --to %s", formats[i], formats[i]);
+        assert_int_equal(run("logits -m %s --tokens 1,2", paths[i])->code, 0);
+        assert_error(1, "--force", "export loops %s --to %s", paths[i], formats[i]);
     }
     assert_error(2, "would destroy", "export loops loops --to hf --force");
     assert_error(2, "hf, peft, gguf", "export loops x --to onnx");
     assert_error(2, "--to", "export loops x");
     assert_error(2, "looped", "export loops x --to hf --looped");
-    assert_error(1, "without LoRA", "export loops x --to gguf --looped");
+    assert_error(1, "without LoRA", "export loops x.gguf --to gguf --looped");
 }
 
 static void test_bench(void **state)
@@ -206,7 +207,7 @@ static void test_overflow(void **state)
                                     "bench -m overflow -p 0 -n 4 -r 1",
                                     "bench -m overflow -p 4 -n 4 -r 1 --batching depth -b 2",
                                     "teach -m overflow --data text.txt -o store --top 4 -c 8",
-                                    "export overflow exported --to gguf"};
+                                    "export overflow exported.gguf --to gguf"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         result *r = run("%s -t 1", commands[i]);
         if (r->code != 1 || !strstr(r->err.data, "finite"))

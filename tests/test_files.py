@@ -46,7 +46,7 @@ def content(path):
 class Verb:
     def __init__(self, name, words, folder):
         self.name, self.words, self.folder = name, words, folder
-        self.out = folder / "out"
+        self.out = folder / ("out.gguf" if name == "quantize" else "out")
         self.reset()
         self.plain = self.finish("at first")
         start = time.monotonic()
@@ -204,7 +204,7 @@ def main():
     code, said = run(["convert", golden, model, "--loops", 2, "--rank", 2])
     check(code == 0, "convert", said)
     verbs = {
-        "convert": ["convert", golden, out, "--loops", 2, "-t", 1], "quantize": ["quantize", model, out, "q8_0", "-t", 1],
+        "convert": ["convert", golden, out, "--loops", 2, "-t", 1], "quantize": ["quantize", model, f"{out}.gguf", "q8_0", "-t", 1],
         "export": ["export", model, out, "--to", "peft", "-t", 1],
         "teach": ["teach", "-m", model, "--data", text, "-o", out, "--top", 4, "-c", 16, "-t", 1],
         "train": ["train", model, "-o", out, "--data", text, "--tokens", 6400, "--batch", 2, "--ctx", 16, "-t", 1, "--checkpoint-steps", 9, "--resume", "auto"]}

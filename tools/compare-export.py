@@ -73,7 +73,7 @@ def greedy_llama(model, ids, count, ends):
 
 
 def compare(model, work, count):
-    exports = {kind: work / f"{model.name}-{kind}" for kind in ("hf", "peft", "gguf")}
+    exports = {kind: work / f"{model.name}{end}" for kind, end in {"hf": "-hf", "peft": "-peft", "gguf": ".gguf"}.items()}
     for kind, path in exports.items():
         result = json.loads(rrt("export", model, path, "--to", kind, "--force", "--json"))
         print(f"{model.name}: {kind}: opened again by rrt, logits differ by {result['max_logit_diff']:.1e}")

@@ -140,6 +140,11 @@ rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);
 // read and not to be destroyed by replacing what is there.
 rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const char *input, rrt_error *err);
 
+// Better known early as well: whether path ends in .gguf, as other programs want it; and whether all of these can be
+// read, which are files with something in them.
+rrt_status rrt__cli_check_gguf_name(const char *path, rrt_error *err);
+rrt_status rrt__cli_check_inputs(const rrt__list *files, rrt_error *err);
+
 // *chat_template becomes the text of a file, if one is named; ARGUMENT if a template is there already.
 rrt_status rrt__cli_read_template(rrt__string *text, const char *file, const char **chat_template,
                                   rrt_error *err);

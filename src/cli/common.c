@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/destination.h"
 #include "base/file.h"
@@ -110,6 +111,28 @@ rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const ch
     rrt_status status =
         rrt__fail(err, RRT_STATUS_ARGUMENT, "replacing it would destroy %s, which is read", input);
     return rrt__at(err, rrt__hint(err, status, "choose another name for DST"), "%s", path);
+}
+
+rrt_status rrt__cli_check_gguf_name(const char *path, rrt_error *err)
+{
+    size_t length = strlen(path);
+    if (length > 5 && strcasecmp(path + length - 5, ".gguf") == 0) return RRT_STATUS_OK;
+    rrt_status status = rrt__fail(err, RRT_STATUS_ARGUMENT, "the name of a GGUF file ends in .gguf");
+    return rrt__at(err, rrt__hint(err, status, "write to %.200s.gguf", path), "%s", path);
+}
+
+rrt_status rrt__cli_check_inputs(const rrt__list *files, rrt_error *err)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        rrt__map map;
+        RRT__TRY(rrt__map_open(&map, files->items[i], err));
+        size_t bytes = map.size_bytes;
+        rrt__map_close(&map);
+        if (bytes == 0)
+            return rrt__at(err, rrt__fail(err, RRT_STATUS_FORMAT, "the file is empty"), "%s",
+                           files->items[i]);
+    }
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path)

@@ -1,9 +1,10 @@
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/convert_report.h"
 
 enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
@@ -13,94 +14,6 @@ enum {
     MIN_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
 
-static const char *plan_text(const rrt_model_info *i)
-{
-    static char text[96];
-    if (i->loops == 1)
-        snprintf(text, sizeof text, "%d layers", i->layers);
-    else if (i->prelude || i->coda)
-        snprintf(text, sizeof text, "%s %d + %d x %d + %d", i->sharing, i->prelude, i->loops,
-                 i->layers_per_block, i->coda);
-    else
-        snprintf(text, sizeof text, "%s %d x %d", i->sharing, i->loops, i->layers_per_block);
-    return text;
-}
-
-static json_t *frontier_json(const rrt_convert_frontier *frontier)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < frontier->n_candidates; i++) {
-        const rrt_convert_candidate *c = &frontier->candidates[i];
-        json_t *kl = c->failed ? json_null() : json_real(c->kl);
-        json_array_append_new(list,
-                              json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:o, s:b, s:b}", "loops", c->loops,
-                                        "layers_per_block", c->layers_per_block, "prelude", c->prelude,
-                                        "coda", c->coda, "lora_budget", (json_int_t)c->lora_budget,
-                                        "params_body", (json_int_t)c->params_body, "kl", kl, "failed",
-                                        c->failed, "on_frontier", c->on_frontier));
-    }
-    return list;
-}
-
-static rrt_status print_json(const rrt_model_info *before, const rrt_model_info *after,
-                             const rrt_convert_report *report, const rrt_convert_frontier *frontier,
-                             rrt_error *err)
-{
-    json_t *rows = json_array(), *kept = json_array();
-    for (size_t i = 0; i < report->n_kept_layers; i++)
-        json_array_append_new(kept, json_integer(report->kept_layers[i]));
-    for (size_t i = 0; i < report->n_rows; i++) {
-        const rrt_convert_row *r = &report->rows[i];
-        json_array_append_new(rows, json_pack("{s:i, s:i, s:s, s:i, s:f, s:f}", "depth", r->depth, "slot",
-                                              r->slot, "matrix", r->matrix, "rank", r->rank, "residual",
-                                              r->residual, "kept", r->kept));
-    }
-    return rrt__cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:f}", "params",
-                                         rrt__cli_params_json(after), "params_before",
-                                         rrt__cli_params_json(before), "report", rows, "frontier",
-                                         frontier_json(frontier), "kept_layers", kept, "mixed_slots",
-                                         report->mixed_slots, "seconds", report->seconds),
-                               err);
-}
-
-static void print_frontier(const rrt_convert_frontier *frontier, const rrt_model_info *before)
-{
-    if (frontier->n_candidates)
-        printf("prelude + loops x layers + coda    body (of it)     LoRA budget   mean KL\n");
-    for (size_t i = 0; i < frontier->n_candidates; i++) {
-        const rrt_convert_candidate *c = &frontier->candidates[i];
-        char kl[32];
-        snprintf(kl, sizeof kl, "%.4f", c->kl);
-        printf("%7d + %d x %2d + %-2d          %10s (%4.1f %%)  %10s  %10s %s\n", c->prelude, c->loops,
-               c->layers_per_block, c->coda, rrt__cli_count(c->params_body),
-               100.0 * (double)c->params_body / (double)before->params_body, rrt__cli_count(c->lora_budget),
-               c->failed ? "not finite" : kl, c->on_frontier ? "*" : "");
-    }
-    if (frontier->n_candidates) printf("* no other plan has both fewer parameters and a lower KL\n\n");
-}
-
-static void print_text(const rrt_model_info *before, const rrt_model_info *after,
-                       const rrt_convert_report *report)
-{
-    if (report->n_rows) printf("depth  slot  matrix  rank  lost by sharing  kept by LoRA  left\n");
-    for (size_t i = 0; i < report->n_rows; i++) {
-        const rrt_convert_row *r = &report->rows[i];
-        printf("%5d %5d  %-6s %5d  %13.2f %%  %10.2f %%  %5.2f %%\n", r->depth, r->slot, r->matrix, r->rank,
-               100 * r->residual, 100 * r->kept, 100 * r->residual * (1 - r->kept));
-    }
-    printf("\nplan    %s, norms %s\n", plan_text(after), after->norms);
-    if (report->n_kept_layers) printf("kept    layers");
-    for (size_t i = 0; i < report->n_kept_layers; i++) printf(" %d", report->kept_layers[i]);
-    if (report->n_kept_layers) printf("\n");
-    printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before->params_body),
-           rrt__cli_count(after->params_body),
-           100.0 * (double)after->params_body / (double)before->params_body,
-           rrt__cli_count(after->params_lora));
-    printf("total   %s -> %s parameters\n", rrt__cli_count(before->params_total),
-           rrt__cli_count(after->params_total));
-    printf("time    %.1f s\n", report->seconds);
-}
-
 typedef struct arguments {
     rrt__cli_common common;
     rrt_convert_options convert;
@@ -108,7 +21,7 @@ typedef struct arguments {
     const char *init, *lora_init, *calibration, *target_params, *keep;
     int kept[MAX_LAYERS];
     size_t calibration_tokens, lora_budget, max_shard_size;
-    bool force;
+    bool force, verbose;
     char *paths[2];
 } arguments;
 
@@ -171,6 +84,28 @@ static rrt_status parse_kept(arguments *a, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
+// "60%" of the original's body, or a number of parameters such as 64M. *share is 0 for a number, *count for a
+// share.
+static rrt_status parse_target(const char *text, double *share, uint64_t *count, rrt_error *err)
+{
+    char *end;
+    double value = strtod(text, &end);
+    bool is_share = *end == '%';
+    double scale = is_share ? 1 : rrt__size_suffix(*end);
+    if (scale > 0) end++;
+    value *= scale > 0 ? scale : 1;
+    *share = is_share ? value / 100 : 0;
+    *count = 0;
+    if (end == text || *end || !isfinite(value))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "--target-params: '%s' is not a share such as 60%% or a number such as 64M", text);
+    if (is_share ? !(value > 0 && value < 100) : !(value >= 1 && value < 1e18))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--target-params: %s is out of range: %s", text,
+                         is_share ? "more than 0%, less than 100%" : "at least 1 parameter");
+    if (!is_share) *count = (uint64_t)value;
+    return RRT_STATUS_OK;
+}
+
 static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
 {
     rrt_convert_options *o = &a->convert;
@@ -209,6 +144,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "svd (default: the best approximation of what sharing lost) or zero"},
         RRT__OPTION_GROUP("Output"),
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace DST if it exists"},
+        {0, "verbose", NULL, RRT__OPTION_FLAG, &a->verbose, 0, 0,
+         "also print a row for each matrix and depth"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
          "type of stored weights: f32, bf16, f16 (default: SRC's, or bf16)"},
         {0, "max-shard-size", "SIZE", RRT__OPTION_SIZE, &a->max_shard_size, 1, 1e15,
@@ -227,6 +164,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         .positional = 2};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, a->paths, err));
     RRT__TRY(choose_words(a, err));
+    if (a->target_params) RRT__TRY(parse_target(a->target_params, &(double){0}, &(uint64_t){0}, err));
     if (a->keep) RRT__TRY(parse_kept(a, err));
     o->lora_budget = a->lora_budget;
     o->threads = a->common.threads;
@@ -236,29 +174,23 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     return check_usage(a, err);
 }
 
-// "60%" of the original's body, or a number of parameters such as 64M.
-static rrt_status parse_target(const char *text, uint64_t body, uint64_t *target, rrt_error *err)
-{
-    char *end;
-    double value = strtod(text, &end), scale = *end == '%' ? 0.01 * (double)body : rrt__size_suffix(*end);
-    if (scale > 0) end++;
-    value *= scale > 0 ? scale : 1;
-    if (end == text || *end || !(value >= 1 && value < 1e18))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "--target-params: '%s' is not a share such as 60%% or a number such as 64M", text);
-    *target = (uint64_t)value;
-    return RRT_STATUS_OK;
-}
-
-static rrt_status convert(arguments *a, const rrt_model *source, rrt_model **model,
-                          rrt_convert_frontier *frontier, rrt_convert_report *report, rrt_error *err)
+// What is known to be wrong once the shape is known, and before any weight is read.
+static rrt_status check_sizes(const arguments *a, const rrt_model *source, uint64_t *target, rrt_error *err)
 {
     rrt_model_info info;
-    uint64_t target = 0;
-    if (!a->target_params) return rrt_convert(model, source, &a->convert, report, err);
+    double share;
     rrt_model_describe(source, &info);
-    RRT__TRY(parse_target(a->target_params, info.params_body, &target, err));
-    return rrt_convert_search(model, source, &a->convert, target, frontier, report, err);
+    if (a->lora_budget >= info.params_body)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "--lora-budget: %s parameters are no less than the whole body of the source has, %s",
+                         rrt__cli_count(a->lora_budget), rrt__cli_count(info.params_body));
+    if (!a->target_params) return RRT_STATUS_OK;
+    RRT__TRY(parse_target(a->target_params, &share, target, err));
+    if (share > 0) *target = (uint64_t)(share * (double)info.params_body);
+    if (*target < info.params_body) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                     "--target-params: %s parameters are no less than the body of the source has, %s",
+                     rrt__cli_count(*target), rrt__cli_count(info.params_body));
 }
 
 // A model without a tokenizer is a result all the same, but not one to be surprised by later.
@@ -280,50 +212,59 @@ static void warn_of_mixed_slots(const rrt_convert_report *report)
             report->mixed_slots, report->attention_period);
 }
 
+// The calibration text, as much of it as is used.
+static rrt_status read_text(arguments *a, const rrt_model *source, int32_t **ids, rrt_error *err)
+{
+    rrt_convert_options *o = &a->convert;
+    size_t count = 0, min = a->target_params ? MIN_SEARCH_TOKENS : MIN_TOKENS;
+    bool chooses = o->layers || (o->sharing && strcmp(o->sharing, "none") == 0);
+    if (!a->calibration) return RRT_STATUS_OK;
+    RRT__TRY(rrt__cli_read_ids(source, a->calibration, min, ids, &count, err));
+    size_t max = a->calibration_tokens ? a->calibration_tokens
+                 : chooses             ? CHOOSING_TOKENS
+                                       : CALIBRATION_TOKENS;
+    o->calibration_ids = *ids;
+    o->calibration_count = count < max ? count : max;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status convert(const arguments *a, rrt_model *source, uint64_t target, rrt__converted *result,
+                          rrt_error *err)
+{
+    if (a->convert.init == RRT_INIT_CALIBRATED || target) RRT__TRY(rrt_model_unpack(source, err));
+    RRT__TRY(target ? rrt_convert_search(&result->model, source, &a->convert, target, &result->frontier,
+                                         &result->report, err)
+                    : rrt_convert(&result->model, source, &a->convert, &result->report, err));
+    rrt__cli_catch_signals(); // saving has something to clean up
+    return rrt_model_save(result->model, a->paths[1], &a->save, err);
+}
+
 int rrt__cli_convert(int argc, char **argv)
 {
     rrt_error err = {0};
     arguments a = {.lora_init = "svd"};
-    rrt_model *source = NULL, *model = NULL;
-    rrt_model_info before, after;
-    rrt_convert_report report = {0};
-    rrt_convert_frontier frontier = {0};
+    rrt_model *source = NULL;
+    rrt__converted result = {0};
+    uint64_t target = 0;
     int32_t *ids = NULL;
-    size_t count = 0;
     rrt_status status;
 
     RRT__GOTO(parse(&a, argc, argv, &err));
     RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.paths[0], &err));
     RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.calibration, &err));
-    bool runs_source = a.convert.init == RRT_INIT_CALIBRATED || a.target_params;
-    RRT__GOTO(runs_source ? rrt__cli_open_f32(&source, a.paths[0], &err)
-                          : rrt_model_open_deferred(&source, a.paths[0], &err));
-    size_t least = a.target_params ? MIN_SEARCH_TOKENS : MIN_TOKENS;
-    if (a.calibration) RRT__GOTO(rrt__cli_read_ids(source, a.calibration, least, &ids, &count, &err));
-    bool chooses = a.convert.layers || (a.convert.sharing && strcmp(a.convert.sharing, "none") == 0);
-    size_t most = a.calibration_tokens ? a.calibration_tokens
-                  : chooses            ? CHOOSING_TOKENS
-                                       : CALIBRATION_TOKENS;
-    a.convert.calibration_ids = ids;
-    a.convert.calibration_count = count < most ? count : most;
-    RRT__GOTO(convert(&a, source, &model, &frontier, &report, &err));
-    rrt__cli_catch_signals(); // saving has something to clean up
-    RRT__GOTO(rrt_model_save(model, a.paths[1], &a.save, &err));
+    RRT__GOTO(rrt_model_open_deferred(&source, a.paths[0], &err));
+    RRT__GOTO(check_sizes(&a, source, &target, &err));
+    RRT__GOTO(read_text(&a, source, &ids, &err));
+    RRT__GOTO(convert(&a, source, target, &result, &err));
     warn_of_lost_tokenizer(source);
-    warn_of_mixed_slots(&report);
-    rrt_model_describe(source, &before);
-    rrt_model_describe(model, &after);
-    if (a.common.json) {
-        RRT__GOTO(print_json(&before, &after, &report, &frontier, &err));
-    } else {
-        print_frontier(&frontier, &before);
-        print_text(&before, &after, &report);
-    }
+    warn_of_mixed_slots(&result.report);
+    RRT__GOTO(a.common.json ? rrt__converted_print_json(&result, source, &err)
+                            : rrt__converted_print(&result, source, a.paths[1], a.verbose, &err));
 done:
-    rrt_convert_report_free(&report);
-    rrt_convert_frontier_free(&frontier);
+    rrt_convert_report_free(&result.report);
+    rrt_convert_frontier_free(&result.frontier);
     rrt_ids_free(ids);
-    rrt_model_close(model);
+    rrt_model_close(result.model);
     rrt_model_close(source);
     return rrt__cli_finish(status, &err);
 }

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 
@@ -39,6 +40,7 @@ int rrt__cli_export(int argc, char **argv)
     if (!export.format) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--to is missing: hf, peft or gguf"));
     RRT__GOTO(rrt__cli_choose("to", export.format, formats, 3, &chosen, &err));
     RRT__GOTO(rrt__cli_choose("dtype", export.dtype, dtypes, 3, &chosen, &err));
+    if (strcmp(export.format, "gguf") == 0) RRT__GOTO(rrt__cli_check_gguf_name(paths[1], &err));
     RRT__GOTO(rrt__cli_check_destination(paths[1], export.overwrite, paths[0], &err));
     export.threads = common.threads;
     export.progress = rrt__cli_progress();

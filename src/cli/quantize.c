@@ -31,6 +31,7 @@ int rrt__cli_quantize(int argc, char **argv)
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, paths, &err));
     rrt_quantize_options quantize = {paths[2], force, common.threads, rrt__cli_progress()};
+    RRT__GOTO(rrt__cli_check_gguf_name(paths[1], &err));
     RRT__GOTO(rrt__cli_check_destination(paths[1], force, paths[0], &err));
     rrt__cli_catch_signals();
     RRT__GOTO(rrt_model_open_deferred(&model, paths[0], &err));

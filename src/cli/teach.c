@@ -55,6 +55,7 @@ int rrt__cli_teach(int argc, char **argv)
     RRT__GOTO(rrt__cli_check_destination(store, force, which.path, &err));
     for (size_t i = 0; i < files.count; i++)
         RRT__GOTO(rrt__cli_check_destination(store, force, files.items[i], &err));
+    RRT__GOTO(rrt__cli_check_inputs(&files, &err));
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     rrt__cli_catch_signals(); // the store that is written has to be removed
     teach.threads = common.threads;

@@ -324,6 +324,7 @@ int rrt__cli_train(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(parse(&a, argc, argv, &err));
+    RRT__GOTO(rrt__cli_check_inputs(&a.files, &err));
     RRT__GOTO(open_student(&a, &student, &err));
     if (a.teacher && rrt_store_exists(a.teacher))
         a.train.store = a.teacher;

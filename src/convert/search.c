@@ -190,22 +190,36 @@ static void mark_frontier(search *s)
     }
 }
 
+static int min_loops(const search *s)
+{
+    return s->loops ? s->loops : 2;
+}
+
+static int max_loops(const search *s)
+{
+    return s->loops ? s->loops : MAX_SEARCH_LOOPS;
+}
+
 static rrt_status run(search *s, rrt_error *err)
 {
-    int least = s->loops ? s->loops : 2, most = s->loops ? s->loops : MAX_SEARCH_LOOPS;
     RRT__TRY(rrt__alloc(&s->candidates, MAX_CANDIDATES, sizeof *s->candidates, "candidates", err));
-    for (int loops = least; loops <= most; loops++)
-        s->most += count_plans(s, loops, s->source->plan.n_depths / loops);
-    for (int loops = least; loops <= most; loops++) RRT__TRY(try_loops(s, loops, err));
-    if (s->count == 0)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "no plan of %d to %d loops has a body of %llu parameters or fewer", least, most,
-                         (unsigned long long)s->target);
+    for (int loops = min_loops(s); loops <= max_loops(s); loops++) RRT__TRY(try_loops(s, loops, err));
     RRT__TRY(climb(s, err));
     mark_frontier(s);
     if (best_of(s)) return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_NUMERIC, "no plan gave a model whose output is finite");
     return rrt__hint(err, status, "give a longer calibration text, or a greater target");
+}
+
+// Known before the calibration, which takes minutes.
+static rrt_status check_plans(search *s, rrt_error *err)
+{
+    for (int loops = min_loops(s); loops <= max_loops(s); loops++)
+        s->most += count_plans(s, loops, s->source->plan.n_depths / loops);
+    if (s->most) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                     "no plan of %d to %d loops has a body of %llu parameters or fewer", min_loops(s),
+                     max_loops(s), (unsigned long long)s->target);
 }
 
 static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error *err)
@@ -224,6 +238,7 @@ static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the calibration text has %zu tokens: a search needs at least %d", r->n_ids,
                          MIN_TOKENS);
+    RRT__TRY(check_plans(s, err));
     s->judge_count = r->n_ids / 4 < JUDGE_TOKENS ? r->n_ids / 4 : JUDGE_TOKENS;
     size_t left = r->n_ids - s->judge_count, seen = rrt__convert_seen(left);
     s->judge_ids = r->ids + left;
