@@ -221,7 +221,7 @@ def make_kinds(work):
         return reads(m) + [["convert", m, "OUT/out", "--loops", "2"], ["quantize", m, "OUT/out.gguf", "q4_1"], teach(m, text)]
 
     def ours(m):
-        return reads(m) + [["quantize", m, "OUT/out.gguf", "q8_0"], ["export", m, "OUT/out", "--to", "peft"], ["export", m, "OUT/out.gguf", "--to", "gguf"],
+        return reads(m) + [["quantize", m, "OUT/out.gguf", "q8_0"], ["export", m, "OUT/out", "--to", "peft"], ["export", m, "OUT/exported.gguf", "--to", "gguf"],
                            train(m, "--data", text)]
 
     tokenize, says = ["tokenize", "-f", text, "-m"], ["chat", "-n", "2", "--show-prompt", "-m"]

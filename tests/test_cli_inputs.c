@@ -117,6 +117,73 @@ static void test_a_conversion_is_summed_up(void **state)
     assert_non_null(strstr(r->out.data, "\nkept    layers 0 2 3\n"));
 }
 
+// The model that a conversion would make is told to the parameter; time and memory are guesses.
+static void test_a_dry_run_of_convert_writes_nothing(void **state)
+{
+    (void)state;
+    static const char *const options[] = {
+        "--loops 2 --rank 3", "--loops 2 --rank 100 --prelude 1 --coda 1 --norms per-depth",
+        "--loops 2 --init calibrated --calib text --rank 2", "--sharing none --layers 2",
+        "--layers 3 --loops 2 --prelude 1 --init calibrated --calib text"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        json_t *dry = run_json("convert %s dry %s --dry-run", source, options[i]);
+        assert_nothing_left("dry");
+        json_t *wet = run_json("convert %s wet %s --force", source, options[i]),
+               *guess = json_object_get(dry, "params"), *made = json_object_get(wet, "params");
+        assert_true(json_is_true(json_object_get(dry, "dry_run")));
+        assert_true(json_equal(json_object_get(guess, "total"), json_object_get(made, "total")));
+        assert_true(json_equal(json_object_get(guess, "body"), json_object_get(made, "body")));
+        assert_true(json_equal(json_object_get(guess, "lora"), json_object_get(made, "lora")));
+        assert_true(json_number_value(json_object_get(dry, "seconds")) >= 0);
+        assert_true(json_number_value(json_object_get(dry, "peak_rss_bytes")) > 0);
+        json_decref(dry);
+        json_decref(wet);
+    }
+    json_t *search = run_json("convert %s dry --target-params 70%% --calib text --dry-run", source);
+    assert_true(json_integer_value(json_object_get(search, "plans")) > 1);
+    json_decref(search);
+    result *r = run("convert %s dry --loops 2 --rank 3 --dry-run", source);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out.data, "\ntime    about "));
+    assert_non_null(strstr(r->out.data, "\nmemory  about "));
+    // What a conversion refuses, a dry run refuses.
+    assert_error(2, "nothing for a LoRA", "convert %s dry --sharing none --rank 2 --dry-run", source);
+    assert_error(2, "no plan of 2 to 3 loops", "convert %s dry --target-params 10 --calib text --dry-run",
+                 source);
+    assert_nothing_left("dry");
+}
+
+static void test_a_dry_run_of_train_writes_nothing(void **state)
+{
+    (void)state;
+    json_decref(run_json("convert %s student --loops 2 --rank 2", source));
+    json_t *dry = run_json(
+               "train student -o dry --data text --teacher %s --tokens 1000 --ctx 8 --batch 2 --dry-run",
+               source),
+           *info = run_json("inspect student");
+    assert_number(dry, "steps", 63, 0); // of 16 tokens
+    assert_number(dry, "tokens", 63 * 16, 0);
+    assert_true(json_equal(json_object_get(dry, "params_total"),
+                           json_object_get(json_object_get(info, "params"), "total")));
+    assert_true(json_number_value(json_object_get(dry, "seconds")) > 0);
+    assert_true(json_number_value(json_object_get(dry, "tokens_per_s")) > 0);
+    json_decref(dry);
+    json_decref(info);
+    dry = run_json("train student -o dry --data text --minutes 1 --lr-shared 0 --lr-embeddings 0 --lr-norms "
+                   "0 --dry-run");
+    assert_true(json_integer_value(json_object_get(dry, "params_trained")) <
+                json_integer_value(json_object_get(dry, "params_total")));
+    assert_true(json_integer_value(json_object_get(dry, "steps")) > 0);
+    json_decref(dry);
+    result *r = run("train --from-scratch %s -o dry --data text --tokens 1k --dry-run", source);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out.data, "\ntime    about "));
+    assert_error(1, "nothere", "train student -o dry --data nothere --tokens 1k --dry-run");
+    assert_error(2, "how long", "train student -o dry --data text --dry-run");
+    assert_error(1, "exists already", "train student -o wet --data text --tokens 1k --dry-run");
+    assert_nothing_left("dry");
+}
+
 int main(void)
 {
     if (!getenv("RRT_BINARY")) {
@@ -128,6 +195,8 @@ int main(void)
         cmocka_unit_test(test_gguf_files_are_named_so),
         cmocka_unit_test(test_text_that_cannot_be_read_leaves_no_folder),
         cmocka_unit_test(test_a_conversion_is_summed_up),
+        cmocka_unit_test(test_a_dry_run_of_convert_writes_nothing),
+        cmocka_unit_test(test_a_dry_run_of_train_writes_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

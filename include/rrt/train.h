@@ -170,6 +170,20 @@ typedef struct rrt_train_result {
 RRT_API rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
                              rrt_train_result *result, rrt_error *err);
 
+// What a run would take, from the models' shapes and the speed of a few matrix products, which are timed now:
+// about. Text, checkpoints and measurements are not in it. Nothing is written or read but the models' shapes: both may
+// be deferred.
+typedef struct rrt_train_forecast {
+    uint64_t params_trained, params_total;
+    uint64_t steps, tokens; // of a run by the clock: as many as it gets to
+    double tokens_per_s, seconds;
+    uint64_t peak_bytes; // of memory, both models included
+} rrt_train_forecast;
+
+// ARGUMENT and the like as from rrt_train, where the options are wrong.
+RRT_API rrt_status rrt_train_estimate(const rrt_model *model, const rrt_train_options *options,
+                                      rrt_train_forecast *forecast, rrt_error *err);
+
 // Writes the curves of runs (folders of rrt_train) as one self-contained HTML page. EXISTS if path exists and
 // overwrite is 0.
 RRT_API rrt_status rrt_train_report(const char *const *runs, size_t n_runs, const char *path, bool overwrite,

@@ -175,5 +175,6 @@ json_t *rrt__cli_params_json(const rrt_model_info *info);
 // "1234567" → "1.23 M"; static storage, a few results live at once.
 const char *rrt__cli_count(uint64_t value);
 const char *rrt__cli_bytes(uint64_t value);
+const char *rrt__cli_duration(double seconds); // "about" as exact as that: "40 s", "12 min", "3.5 h"
 
 #endif

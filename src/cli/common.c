@@ -214,18 +214,26 @@ json_t *rrt__cli_params_json(const rrt_model_info *i)
                      (json_int_t)i->params_norm, "gate", (json_int_t)i->params_gate);
 }
 
-static const char *scaled(uint64_t value, const char *const *units)
+// Room for a result; a few live at once.
+static char *next_text(size_t *size)
 {
     static char texts[8][32];
     static int next;
-    char *text = texts[next = (next + 1) % 8];
+    *size = sizeof texts[0];
+    return texts[next = (next + 1) % 8];
+}
+
+static const char *scaled(uint64_t value, const char *const *units)
+{
+    size_t size;
+    char *text = next_text(&size);
     double x = (double)value;
     int unit = 0;
     while (x >= 999.5 && unit < 4) {
         x /= 1000;
         unit++;
     }
-    snprintf(text, sizeof texts[0], unit ? "%.*f %s" : "%.*f",
+    snprintf(text, size, unit ? "%.*f %s" : "%.*f",
              !unit || x >= 99.95 ? 0
              : x >= 9.995        ? 1
                                  : 2,
@@ -243,4 +251,19 @@ const char *rrt__cli_bytes(uint64_t value)
 {
     static const char *const units[] = {"", "kB", "MB", "GB", "TB"};
     return scaled(value, units);
+}
+
+const char *rrt__cli_duration(double seconds)
+{
+    size_t size;
+    char *text = next_text(&size);
+    if (seconds < 10)
+        snprintf(text, size, "%.1f s", seconds);
+    else if (seconds < 120)
+        snprintf(text, size, "%.0f s", seconds);
+    else if (seconds < 7200)
+        snprintf(text, size, "%.0f min", seconds / 60);
+    else
+        snprintf(text, size, "%.1f h", seconds / 3600);
+    return text;
 }

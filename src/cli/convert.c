@@ -21,7 +21,7 @@ typedef struct arguments {
     const char *init, *lora_init, *calibration, *target_params, *keep;
     int kept[MAX_LAYERS];
     size_t calibration_tokens, lora_budget, max_shard_size;
-    bool force, verbose;
+    bool force, verbose, dry_run;
     char *paths[2];
 } arguments;
 
@@ -144,6 +144,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "svd (default: the best approximation of what sharing lost) or zero"},
         RRT__OPTION_GROUP("Output"),
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace DST if it exists"},
+        {0, "dry-run", NULL, RRT__OPTION_FLAG, &a->dry_run, 0, 0,
+         "only estimate plan, parameters, time and memory; write nothing"},
         {0, "verbose", NULL, RRT__OPTION_FLAG, &a->verbose, 0, 0,
          "also print a row for each matrix and depth"},
         {0, "dtype", "TYPE", RRT__OPTION_STRING, &a->save.dtype, 0, 0,
@@ -158,7 +160,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
             "LoRA per depth. Prints plan, sizes, and the matrices that lost most.",
         .examples = "rrt convert model.gguf recursive --loops 2 --init average --rank 64\n"
                     "rrt convert model.gguf recursive --init calibrated --calib text.txt --lora-budget 12M\n"
-                    "rrt convert model.gguf recursive --target-params 60% --calib text.txt",
+                    "rrt convert model.gguf recursive --target-params 60% --calib text.txt --dry-run",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .positional = 2};
@@ -228,6 +230,13 @@ static rrt_status read_text(arguments *a, const rrt_model *source, int32_t **ids
     return RRT_STATUS_OK;
 }
 
+static rrt_status estimate(const arguments *a, const rrt_model *source, uint64_t target, rrt_error *err)
+{
+    rrt_convert_forecast forecast;
+    RRT__TRY(rrt_convert_estimate(source, &a->convert, target, &forecast, err));
+    return rrt__forecast_print(&forecast, source, a->common.json, err);
+}
+
 static rrt_status convert(const arguments *a, rrt_model *source, uint64_t target, rrt__converted *result,
                           rrt_error *err)
 {
@@ -255,6 +264,10 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(rrt_model_open_deferred(&source, a.paths[0], &err));
     RRT__GOTO(check_sizes(&a, source, &target, &err));
     RRT__GOTO(read_text(&a, source, &ids, &err));
+    if (a.dry_run) {
+        RRT__GOTO(estimate(&a, source, target, &err));
+        goto done;
+    }
     RRT__GOTO(convert(&a, source, target, &result, &err));
     warn_of_lost_tokenizer(source);
     warn_of_mixed_slots(&result.report);

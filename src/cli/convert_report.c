@@ -5,17 +5,23 @@
 
 enum { WORST = 5 }; // matrices that a summary shows
 
-static const char *plan_text(const rrt_model_info *i)
+static const char *plan_text(const char *sharing, int prelude, int loops, int block, int coda)
 {
     static char text[96];
-    if (i->loops == 1)
-        snprintf(text, sizeof text, "%d layers", i->layers);
-    else if (i->prelude || i->coda)
-        snprintf(text, sizeof text, "%s %d + %d x %d + %d", i->sharing, i->prelude, i->loops,
-                 i->layers_per_block, i->coda);
+    if (loops == 1)
+        snprintf(text, sizeof text, "%d layers", prelude + block + coda);
+    else if (prelude || coda)
+        snprintf(text, sizeof text, "%s %d + %d x %d + %d", sharing, prelude, loops, block, coda);
     else
-        snprintf(text, sizeof text, "%s %d x %d", i->sharing, i->loops, i->layers_per_block);
+        snprintf(text, sizeof text, "%s %d x %d", sharing, loops, block);
     return text;
+}
+
+static void print_sizes(const rrt_model_info *before, uint64_t body, uint64_t lora, uint64_t total)
+{
+    printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before->params_body),
+           rrt__cli_count(body), 100.0 * (double)body / (double)before->params_body, rrt__cli_count(lora));
+    printf("total   %s -> %s parameters\n", rrt__cli_count(before->params_total), rrt__cli_count(total));
 }
 
 static json_t *frontier_json(const rrt_convert_frontier *frontier)
@@ -157,17 +163,38 @@ rrt_status rrt__converted_print(const rrt__converted *c, const rrt_model *source
     print_frontier(&c->frontier, &before);
     if (verbose) RRT__TRY(print_rows(report, true, err));
     if (verbose) printf("\n");
-    printf("plan    %s, norms %s\n", plan_text(&after), after.norms);
+    printf("plan    %s, norms %s\n",
+           plan_text(after.sharing, after.prelude, after.loops, after.layers_per_block, after.coda),
+           after.norms);
     print_tied(report);
     if (report->n_kept_layers) printf("kept    layers");
     for (size_t i = 0; i < report->n_kept_layers; i++) printf(" %d", report->kept_layers[i]);
     if (report->n_kept_layers) printf("\n");
-    printf("body    %s -> %s parameters (%.1f %%), of them LoRA %s\n", rrt__cli_count(before.params_body),
-           rrt__cli_count(after.params_body), 100.0 * (double)after.params_body / (double)before.params_body,
-           rrt__cli_count(after.params_lora));
-    printf("total   %s -> %s parameters\n", rrt__cli_count(before.params_total),
-           rrt__cli_count(after.params_total));
+    print_sizes(&before, after.params_body, after.params_lora, after.params_total);
     printf("file    %s -> %s\n", rrt__cli_bytes(before.file_bytes), rrt__cli_bytes(written.file_bytes));
     printf("time    %.1f s\n", report->seconds);
     return verbose ? RRT_STATUS_OK : print_rows(report, false, err);
+}
+
+rrt_status rrt__forecast_print(const rrt_convert_forecast *f, const rrt_model *source, bool json,
+                               rrt_error *err)
+{
+    rrt_model_info before;
+    rrt_model_describe(source, &before);
+    if (json)
+        return rrt__cli_print_json(
+            json_pack("{s:b, s:s, s:i, s:i, s:i, s:i, s:I, s:{s:I, s:I, s:I}, s:f, s:I}", "dry_run", 1,
+                      "sharing", f->sharing, "loops", f->loops, "layers_per_block", f->layers_per_block,
+                      "prelude", f->prelude, "coda", f->coda, "plans", (json_int_t)f->plans, "params",
+                      "total", (json_int_t)f->params_total, "body", (json_int_t)f->params_body, "lora",
+                      (json_int_t)f->params_lora, "seconds", f->seconds, "peak_rss_bytes",
+                      (json_int_t)f->peak_bytes),
+            err);
+    printf("plan    %s\n", plan_text(f->sharing, f->prelude, f->loops, f->layers_per_block, f->coda));
+    if (f->plans > 1) printf("search  about %zu plans, of which this is the first\n", f->plans);
+    print_sizes(&before, f->params_body, f->params_lora, f->params_total);
+    printf("time    about %s, reading and writing files aside\n", rrt__cli_duration(f->seconds));
+    printf("memory  about %s at its peak\n", rrt__cli_bytes(f->peak_bytes));
+    printf("nothing was written (--dry-run)\n");
+    return RRT_STATUS_OK;
 }

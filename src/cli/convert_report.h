@@ -17,4 +17,8 @@ rrt_status rrt__converted_print_json(const rrt__converted *converted, const rrt_
 rrt_status rrt__converted_print(const rrt__converted *converted, const rrt_model *source, const char *path,
                                 bool verbose, rrt_error *err);
 
+// What a conversion would make and take.
+rrt_status rrt__forecast_print(const rrt_convert_forecast *forecast, const rrt_model *source, bool json,
+                               rrt_error *err);
+
 #endif

@@ -15,7 +15,7 @@ typedef struct arguments {
     const char *out, *teacher, *scratch, *kd, *optimizer, *exit_loss, *kv, *resume, *heldout;
     double kd_weight, kd_temperature; // 0: not given
     size_t tokens, match_tokens, checkpoint_steps, heldout_tokens, eval_every;
-    bool exit_kd, gates, recompute, bf16, force;
+    bool exit_kd, gates, recompute, bf16, force, dry_run;
     char *student;
 } arguments;
 
@@ -118,10 +118,9 @@ static rrt_status read_arguments(arguments *a, const rrt__option *options, int n
         .about =
             "Uptrains a model on text, by cross-entropy or by distillation from a teacher. Ctrl-C saves a "
             "checkpoint; --resume auto goes on from the last one, also after a crash.",
-        .examples =
-            "rrt train recursive -o run --data text.txt --teacher model.gguf --tokens 2M\n"
-            "rrt train recursive -o run --data text.txt --teacher model.gguf --tokens 2M --resume auto\n"
-            "rrt train recursive -o run --teacher STORE --minutes 60 --ctx 256 --batch 8 --bf16",
+        .examples = "rrt train recursive -o run --data text.txt --teacher model.gguf --tokens 2M\n"
+                    "rrt train recursive -o run --data text.txt --teacher model.gguf --tokens 2M --dry-run\n"
+                    "rrt train recursive -o run --teacher STORE --minutes 60 --ctx 256 --batch 8 --bf16",
         .options = options,
         .n_options = n_options,
         .positional = 1,
@@ -172,6 +171,8 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "resume", "auto", RRT__OPTION_STRING, &a->resume, 0, 0,
          "go on from OUT's last checkpoint, if there is one"},
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace OUT if it exists"},
+        {0, "dry-run", NULL, RRT__OPTION_FLAG, &a->dry_run, 0, 0,
+         "only estimate time and memory; write nothing"},
         {0, "checkpoint-minutes", "M", RRT__OPTION_REAL, &o->checkpoint_minutes, 1e-3, 1e7,
          "minutes between checkpoints (default 10)"},
         {0, "checkpoint-steps", "N", RRT__OPTION_SIZE, &a->checkpoint_steps, 1, 1e15,
@@ -237,6 +238,54 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     return read_arguments(a, options, sizeof options / sizeof *options, argc, argv, err);
 }
 
+// CONFIG is a folder or the config.json in it.
+static rrt_status open_student(const arguments *a, rrt_model **student, rrt_error *err)
+{
+    char folder[4096];
+    if (!a->scratch) return rrt__cli_open_f32(student, a->student, err);
+    const char *slash = strrchr(a->scratch, '/');
+    bool is_folder = rrt__path_is_folder(a->scratch);
+    snprintf(folder, sizeof folder, "%.*s",
+             is_folder ? (int)strlen(a->scratch)
+             : slash   ? (int)(slash - a->scratch)
+                       : 1,
+             is_folder || slash ? a->scratch : ".");
+    return rrt_model_create(student, folder, a->train.seed, err);
+}
+
+static rrt_status print_forecast(const arguments *a, const rrt_train_forecast *f, rrt_error *err)
+{
+    if (a->common.json)
+        return rrt__cli_print_json(
+            json_pack("{s:b, s:I, s:I, s:I, s:I, s:f, s:f, s:I}", "dry_run", 1, "params_total",
+                      (json_int_t)f->params_total, "params_trained", (json_int_t)f->params_trained, "steps",
+                      (json_int_t)f->steps, "tokens", (json_int_t)f->tokens, "tokens_per_s", f->tokens_per_s,
+                      "seconds", f->seconds, "peak_rss_bytes", (json_int_t)f->peak_bytes),
+            err);
+    printf("model   %s parameters, of them trained %s\n", rrt__cli_count(f->params_total),
+           rrt__cli_count(f->params_trained));
+    printf("run     %llu steps, %s tokens\n", (unsigned long long)f->steps, rrt__cli_count(f->tokens));
+    printf("time    about %s, at about %.0f tokens/s\n", rrt__cli_duration(f->seconds), f->tokens_per_s);
+    printf("memory  about %s at its peak\n", rrt__cli_bytes(f->peak_bytes));
+    printf("nothing was written (--dry-run)\n");
+    return RRT_STATUS_OK;
+}
+
+// From the shapes alone: no weights are read, but that a model to be trained from scratch is made.
+static rrt_status estimate(arguments *a, rrt_model **student, rrt_model **teacher, rrt_error *err)
+{
+    rrt_train_forecast forecast;
+    if (!a->resume) RRT__TRY(rrt__cli_check_destination(a->out, a->force, NULL, err));
+    RRT__TRY(a->scratch ? open_student(a, student, err) : rrt_model_open_deferred(student, a->student, err));
+    if (a->teacher && rrt_store_exists(a->teacher))
+        a->train.store = a->teacher;
+    else if (a->teacher)
+        RRT__TRY(rrt_model_open_deferred(teacher, a->teacher, err));
+    a->train.teacher = *teacher;
+    RRT__TRY(rrt_train_estimate(*student, &a->train, &forecast, err));
+    return print_forecast(a, &forecast, err);
+}
+
 // Beside the bar; where there is none, a line now and then.
 static void report(void *user, const rrt_train_step *step)
 {
@@ -252,21 +301,6 @@ static void report(void *user, const rrt_train_step *step)
     if (rrt__cli_has_bar() || now - *last < 30) return;
     *last = now;
     fprintf(stderr, "%s\n", note);
-}
-
-// CONFIG is a folder or the config.json in it.
-static rrt_status open_student(const arguments *a, rrt_model **student, rrt_error *err)
-{
-    char folder[4096];
-    if (!a->scratch) return rrt__cli_open_f32(student, a->student, err);
-    const char *slash = strrchr(a->scratch, '/');
-    bool is_folder = rrt__path_is_folder(a->scratch);
-    snprintf(folder, sizeof folder, "%.*s",
-             is_folder ? (int)strlen(a->scratch)
-             : slash   ? (int)(slash - a->scratch)
-                       : 1,
-             is_folder || slash ? a->scratch : ".");
-    return rrt_model_create(student, folder, a->train.seed, err);
 }
 
 // Reads the held-out text.
@@ -325,6 +359,10 @@ int rrt__cli_train(int argc, char **argv)
 
     RRT__GOTO(parse(&a, argc, argv, &err));
     RRT__GOTO(rrt__cli_check_inputs(&a.files, &err));
+    if (a.dry_run) {
+        RRT__GOTO(estimate(&a, &student, &teacher, &err));
+        goto done;
+    }
     RRT__GOTO(open_student(&a, &student, &err));
     if (a.teacher && rrt_store_exists(a.teacher))
         a.train.store = a.teacher;

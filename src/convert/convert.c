@@ -168,6 +168,8 @@ static rrt_status calibrated(rrt_model **out, const rrt_model *source, const rrt
 static rrt_status run(rrt_model **out, const rrt_model *source, rrt__recipe *r, rrt_convert_report *report,
                       rrt_error *err)
 {
+    if (r->init == RRT_INIT_CALIBRATED || r->by_text)
+        RRT__TRY(rrt__model_check_f32(source, "a calibrated conversion", err));
     if (r->init == RRT_INIT_CALIBRATED) return calibrated(out, source, r, report, err);
     if (r->by_text) RRT__TRY(rrt__prune_choose(r, source, err));
     return rrt__convert_make(out, source, r, NULL, report, err);

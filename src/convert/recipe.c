@@ -55,7 +55,6 @@ rrt_status rrt__recipe_begin(rrt__recipe *r, const rrt_model *source, const rrt_
                        .seed = o->seed,
                        .progress = o->progress};
     for (int i = 0; i < r->n_layers; i++) r->layer[i] = (short)i;
-    if (init == RRT_INIT_CALIBRATED) RRT__TRY(rrt__model_check_f32(source, "a calibrated conversion", err));
     RRT__TRY(check_source(source, err));
     if (init < RRT_INIT_STEPWISE || init > RRT_INIT_CALIBRATED || o->lora_init < RRT_LORA_INIT_SVD ||
         o->lora_init > RRT_LORA_INIT_ZERO)

@@ -222,7 +222,8 @@ static rrt_status check_plans(search *s, rrt_error *err)
                      max_loops(s), (unsigned long long)s->target);
 }
 
-static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error *err)
+// All that is known to be wrong before the calibration.
+static rrt_status check_search(search *s, const rrt_convert_options *o, rrt_error *err)
 {
     rrt__recipe *r = &s->recipe;
     s->loops = o->loops;
@@ -238,12 +239,41 @@ static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "the calibration text has %zu tokens: a search needs at least %d", r->n_ids,
                          MIN_TOKENS);
-    RRT__TRY(check_plans(s, err));
+    return check_plans(s, err);
+}
+
+static rrt_status open_search(search *s, const rrt_convert_options *o, rrt_error *err)
+{
+    rrt__recipe *r = &s->recipe;
+    RRT__TRY(check_search(s, o, err));
     s->judge_count = r->n_ids / 4 < JUDGE_TOKENS ? r->n_ids / 4 : JUDGE_TOKENS;
+    RRT__TRY(rrt__model_check_f32(s->source, "a calibrated conversion", err));
     size_t left = r->n_ids - s->judge_count, seen = rrt__convert_seen(left);
     s->judge_ids = r->ids + left;
     RRT__TRY(rrt__trace_open(&s->trace, s->source, seen, err));
     return rrt__moments_collect(&s->moments, &s->trace, s->source, r->ids, r->threads, r->progress, err);
+}
+
+// The longest block whose ends are shared out evenly, as the search itself begins.
+rrt_status rrt__search_first(rrt__recipe *recipe, size_t *count, const rrt_model *source,
+                             const rrt_convert_options *options, uint64_t target, rrt_error *err)
+{
+    enum { CLIMBED = 4 }; // moves of unshared layers from end to end
+    search s = {.source = source, .target = target};
+    RRT__TRY(check_search(&s, options, err));
+    int loops = min_loops(&s), block = source->plan.n_depths / loops;
+    while (loops < max_loops(&s) && !count_plans(&s, loops, block)) block = source->plan.n_depths / ++loops;
+    rrt_convert_candidate c = {.loops = loops};
+    for (uint64_t body = UINT64_MAX; body > target && block > 0; block--) {
+        int ends = source->plan.n_depths - block * loops;
+        c = (rrt_convert_candidate){
+            .loops = loops, .layers_per_block = block, .prelude = ends / 2, .coda = ends - ends / 2};
+        body = body_of(&s, &c);
+    }
+    *recipe = s.recipe;
+    recipe->lora_budget = target - body_of(&s, &c);
+    *count = s.most + CLIMBED;
+    return rrt__plan_make(&recipe->plan, s.sharing, c.loops, c.layers_per_block, c.prelude, c.coda, err);
 }
 
 rrt_status rrt_convert_search(rrt_model **out, const rrt_model *source, const rrt_convert_options *options,
