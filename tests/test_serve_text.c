@@ -3,8 +3,8 @@
 
 #include "base/rng.h"
 #include "base/utf8.h"
-#include "serve/metrics.h"
 #include "infer/reply_text.h"
+#include "serve/metrics.h"
 
 #include "test.h"
 

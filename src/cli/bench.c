@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/bench.h"
 
@@ -160,27 +161,27 @@ static rrt_status run(arguments *a, bool json, rrt_error *err)
     return status;
 }
 
-int rrt__cli_bench(int argc, char **argv)
+enum { MAX_OPTIONS = 40 };
+
+static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
 {
-    arguments a = {.prompt = SIZE_MAX, .generated = 128, .repeats = 5};
-    rrt_bench_requests_options *serving = &a.serving.options;
-    serving->seed = 1;
+    rrt_bench_requests_options *serving = &a->serving.options;
     const rrt__option options[] = {
         RRT__OPTION_GROUP("Prompt and decoding"),
-        RRT__CLI_MODEL_ROW(&a.model),
-        {'p', "n-prompt", "N", RRT__OPTION_SIZE, &a.prompt, 0, 1 << 24,
+        RRT__CLI_MODEL_ROW(&a->model),
+        {'p', "n-prompt", "N", RRT__OPTION_SIZE, &a->prompt, 0, 1 << 24,
          "read a prompt of N tokens (default 512, with --batching 16; 0: do not)"},
-        {'n', "n-gen", "N", RRT__OPTION_SIZE, &a.generated, 0, 1 << 24,
+        {'n', "n-gen", "N", RRT__OPTION_SIZE, &a->generated, 0, 1 << 24,
          "decode N tokens, with --batching N on average (default 128; 0: do not)"},
-        {'b', "batch", "LIST", RRT__OPTION_STRING, &a.batches, 0, 0,
+        {'b', "batch", "LIST", RRT__OPTION_STRING, &a->batches, 0, 0,
          "sequences at a time, e.g. 1,8,32 (default 1; --batching 32, --train 4)"},
-        {'r', "repetitions", "N", RRT__OPTION_INT, &a.repeats, 1, 10000, "timed runs (default 5)"},
+        {'r', "repetitions", "N", RRT__OPTION_INT, &a->repeats, 1, 10000, "timed runs (default 5)"},
         RRT__OPTION_GROUP("Concurrent requests"),
-        {0, "batching", "LIST", RRT__OPTION_STRING, &a.serving.batching, 0, 0,
+        {0, "batching", "LIST", RRT__OPTION_STRING, &a->serving.batching, 0, 0,
          "time concurrent requests, by static, sequence, sequence-exit, depth"},
-        {0, "exit", "LIST", RRT__OPTION_STRING, &a.serving.exits, 0, 0,
+        {0, "exit", "LIST", RRT__OPTION_STRING, &a->serving.exits, 0, 0,
          "exit rules to compare, as RULE:T of rrt generate, e.g. gate:0.5,gate:0.9"},
-        {0, "exit-trace", "FILE", RRT__OPTION_STRING, &a.serving.trace_path, 0, 0,
+        {0, "exit-trace", "FILE", RRT__OPTION_STRING, &a->serving.trace_path, 0, 0,
          "tokens leave after the numbers of loops in FILE, one number per token"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &serving->kv, 0, 0, RRT__CLI_KV_POLICIES},
         {0, "loops", "N", RRT__OPTION_INT, &serving->loops, 1, 1024,
@@ -193,23 +194,34 @@ int rrt__cli_bench(int argc, char **argv)
          "requests in all (default 4 for each that runs at a time)"},
         {0, "seed", "S", RRT__OPTION_SEED, &serving->seed, 0, 0,
          "seed of the requests' lengths and prompts (default 1)"},
-        {0, "html", "PAGE", RRT__OPTION_STRING, &a.serving.html, 0, 0, "write charts into one page, PAGE"},
-        {0, "force", NULL, RRT__OPTION_FLAG, &a.serving.force, 0, 0, "replace any file at PAGE"},
+        {0, "html", "PAGE", RRT__OPTION_STRING, &a->serving.html, 0, 0, "write charts into one page, PAGE"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a->serving.force, 0, 0, "replace any file at PAGE"},
         RRT__OPTION_GROUP("Training"),
-        {0, "train", NULL, RRT__OPTION_FLAG, &a.train, 0, 0, "time training steps instead"},
-        {'c', "ctx", "N", RRT__OPTION_SIZE, &a.context, 2, 1 << 24,
+        {0, "train", NULL, RRT__OPTION_FLAG, &a->train, 0, 0, "time training steps instead"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &a->context, 2, 1 << 24,
          "tokens per training sequence (default 512)"},
-        {0, "teacher", "MODEL", RRT__OPTION_STRING, &a.teacher_path, 0, 0,
+        {0, "teacher", "MODEL", RRT__OPTION_STRING, &a->teacher_path, 0, 0,
          "distil from MODEL (default: cross-entropy)"},
-        {0, "match", NULL, RRT__OPTION_FLAG, &a.match, 0, 0, "hidden-state distillation from the teacher"},
-        {0, "bf16", NULL, RRT__OPTION_FLAG, &a.bf16, 0, 0,
+        {0, "match", NULL, RRT__OPTION_FLAG, &a->match, 0, 0, "hidden-state distillation from the teacher"},
+        {0, "bf16", NULL, RRT__OPTION_FLAG, &a->bf16, 0, 0,
          "matrix products in bfloat16, where the processor can"},
-        {0, "recompute", NULL, RRT__OPTION_FLAG, &a.recompute, 0, 0,
+        {0, "recompute", NULL, RRT__OPTION_FLAG, &a->recompute, 0, 0,
          "less memory, slower: recompute activations in the backward pass"},
         RRT__OPTION_GROUP("Memory and weights"),
         RRT__CLI_KV_TYPE(&serving->kv_type),
-        RRT__CLI_WEIGHTS_ROWS(&a.model),
+        RRT__CLI_WEIGHTS_ROWS(&a->model),
     };
+    memcpy(out, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
+int rrt__cli_bench(int argc, char **argv)
+{
+    arguments a = {.prompt = SIZE_MAX, .generated = 128, .repeats = 5};
+    rrt_bench_requests_options *serving = &a.serving.options;
+    serving->seed = 1;
+    rrt__option options[MAX_OPTIONS];
+    int n_options = list_options(options, &a);
     const rrt__cli_usage usage = {
         .line = "rrt bench -m MODEL [-p 512] [-n 128] [-b 1,8,32]",
         .about =
@@ -220,7 +232,7 @@ int rrt__cli_bench(int argc, char **argv)
             "rrt bench -m recursive.gguf --batching depth,sequence --exit gate:0.5 --html bench.html\n"
             "rrt bench -m recursive --train --teacher model.gguf --batch 4 --ctx 256",
         .options = options,
-        .n_options = sizeof options / sizeof *options};
+        .n_options = n_options};
     rrt_error err = {0};
     rrt__cli_common common;
     rrt_status status;

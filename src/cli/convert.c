@@ -10,7 +10,8 @@ enum {
     CALIBRATION_TOKENS = 8192, // without --calib-tokens
     CHOOSING_TOKENS = 1024,    // the same to choose layers by, where a token takes longer
     MIN_TOKENS = 2,
-    MAX_LAYERS = 1024,     // that --keep can name
+    MAX_LAYERS = 1024, // that --keep can name
+    MAX_OPTIONS = 40,
     MIN_SEARCH_TOKENS = 8, // a search judges by a quarter of them
 };
 
@@ -106,7 +107,7 @@ static rrt_status parse_target(const char *text, double *share, uint64_t *count,
     return RRT_STATUS_OK;
 }
 
-static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
 {
     rrt_convert_options *o = &a->convert;
     const rrt__option options[] = {
@@ -153,6 +154,15 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "max-shard-size", "SIZE", RRT__OPTION_SIZE, &a->max_shard_size, 1, 1e15,
          "bytes of weights per file at most, e.g. 500M (default 5G)"},
     };
+    memcpy(out, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
+static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+{
+    rrt_convert_options *o = &a->convert;
+    rrt__option options[MAX_OPTIONS];
+    int n_options = list_options(options, a);
     const rrt__cli_usage usage = {
         .line = "rrt convert SRC DST [--loops B …]",
         .about =
@@ -162,7 +172,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
                     "rrt convert model.gguf recursive --init calibrated --calib text.txt --lora-budget 12M\n"
                     "rrt convert model.gguf recursive --target-params 60% --calib text.txt --dry-run",
         .options = options,
-        .n_options = sizeof options / sizeof *options,
+        .n_options = n_options,
         .positional = 2};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, a->paths, err));
     RRT__TRY(choose_words(a, err));

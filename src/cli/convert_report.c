@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { WORST = 5 }; // matrices that a summary shows
 
@@ -87,9 +88,10 @@ static double left_of(const rrt_convert_row *r)
 
 static int by_what_is_left(const void *a, const void *b)
 {
-    const rrt_convert_row *x = *(const rrt_convert_row *const *)a, *y = *(const rrt_convert_row *const *)b;
+    const rrt_convert_row *x = a, *y = b;
     double difference = left_of(y) - left_of(x);
-    return difference > 0 ? 1 : difference < 0 ? -1 : x < y ? -1 : 1;
+    if (difference != 0) return difference > 0 ? 1 : -1;
+    return x->depth != y->depth ? x->depth - y->depth : strcmp(x->matrix, y->matrix);
 }
 
 static void print_row(const rrt_convert_row *r)
@@ -101,19 +103,16 @@ static void print_row(const rrt_convert_row *r)
 // All rows, or the worst of them.
 static rrt_status print_rows(const rrt_convert_report *report, bool verbose, rrt_error *err)
 {
-    const rrt_convert_row **rows;
-    size_t count = report->n_rows;
+    rrt_convert_row *rows;
+    size_t count = report->n_rows, shown = verbose || count < WORST ? count : WORST;
     double mean = 0;
     if (count == 0) return RRT_STATUS_OK;
     RRT__TRY(rrt__alloc(&rows, count, sizeof *rows, "a table", err));
-    for (size_t i = 0; i < count; i++) {
-        rows[i] = &report->rows[i];
-        mean += left_of(rows[i]) / (double)count;
-    }
-    size_t shown = verbose || count < WORST ? count : WORST;
+    memcpy(rows, report->rows, count * sizeof *rows);
+    for (size_t i = 0; i < count; i++) mean += left_of(&rows[i]) / (double)count;
     if (!verbose) qsort(rows, count, sizeof *rows, by_what_is_left);
     printf("%sdepth  slot  matrix  rank  lost by sharing  kept by LoRA  left\n", verbose ? "" : "\n");
-    for (size_t i = 0; i < shown; i++) print_row(rows[i]);
+    for (size_t i = 0; i < shown; i++) print_row(&rows[i]);
     if (shown < count)
         printf("… the %zu matrices with most left, of %zu; mean left %.2f %% (--verbose shows all)\n", shown,
                count, 100 * mean);

@@ -63,31 +63,41 @@ done:
     return status;
 }
 
+enum { MAX_OPTIONS = 16, OF_KL = 2 }; // those of kl alone, in front, with their title
+
+static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, const char **teacher,
+                        const char **file, rrt_eval_options *eval)
+{
+    const rrt__option options[] = {
+        RRT__OPTION_GROUP("Comparison"),
+        {0, "teacher", "MODEL", RRT__OPTION_STRING, teacher, 0, 0,
+         "the model that -m MODEL is compared with"},
+        RRT__OPTION_GROUP("Model and text"),
+        RRT__CLI_MODEL_ROW(which),
+        {'f', "file", "FILE", RRT__OPTION_STRING, file, 0, 0,
+         "the text, as a plain file (default, and -: standard input)"},
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &eval->context, 2, 1 << 24, "tokens per window (default 512)"},
+        {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval->max_tokens, 1, 1e15,
+         "read only the first N tokens of the text"},
+        RRT__OPTION_GROUP("How the model runs"),
+        {0, "loops", "N", RRT__OPTION_INT, &eval->loops, 1, 1024,
+         "run prelude, N loops, coda (default: all loops)"},
+        {0, "kv-type", "TYPE", RRT__OPTION_STRING, &eval->kv_type, 0, 0,
+         "keys and values as f16 or f32, as while decoding (default: windows run whole)"},
+        RRT__CLI_WEIGHTS_ROWS(which),
+    };
+    memcpy(out, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
 // `rrt eval ppl …` and `rrt eval kl …` differ in the teacher alone.
 static int run(int argc, char **argv, bool is_kl)
 {
     rrt__cli_model which = {0};
     const char *teacher_path = NULL, *file = NULL;
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
-    const rrt__option options[] = {
-        RRT__OPTION_GROUP("Comparison"),
-        {0, "teacher", "MODEL", RRT__OPTION_STRING, &teacher_path, 0, 0,
-         "the model that -m MODEL is compared with"},
-        RRT__OPTION_GROUP("Model and text"),
-        RRT__CLI_MODEL_ROW(&which),
-        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0,
-         "the text, as a plain file (default, and -: standard input)"},
-        {'c', "ctx", "N", RRT__OPTION_SIZE, &eval.context, 2, 1 << 24, "tokens per window (default 512)"},
-        {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval.max_tokens, 1, 1e15,
-         "read only the first N tokens of the text"},
-        RRT__OPTION_GROUP("How the model runs"),
-        {0, "loops", "N", RRT__OPTION_INT, &eval.loops, 1, 1024,
-         "run prelude, N loops, coda (default: all loops)"},
-        {0, "kv-type", "TYPE", RRT__OPTION_STRING, &eval.kv_type, 0, 0,
-         "keys and values as f16 or f32, as while decoding (default: windows run whole)"},
-        RRT__CLI_WEIGHTS_ROWS(&which),
-    };
-    enum { OF_KL = 2 }; // rows in front, with their title
+    rrt__option options[MAX_OPTIONS];
+    int n_options = list_options(options, &which, &teacher_path, &file, &eval);
     const rrt__cli_usage usage = {
         .line =
             is_kl ? "rrt eval kl -m MODEL [MODEL…] --teacher MODEL -f FILE" : "rrt eval ppl -m MODEL -f FILE",
@@ -100,7 +110,7 @@ static int run(int argc, char **argv, bool is_kl)
                           : "rrt eval ppl -m model.gguf -f test.txt\n"
                             "rrt eval ppl -m recursive -f test.txt --ctx 1024 --loops 1 --json",
         .options = options + (is_kl ? 0 : OF_KL),
-        .n_options = (int)(sizeof options / sizeof *options) - (is_kl ? 0 : OF_KL),
+        .n_options = n_options - (is_kl ? 0 : OF_KL),
         .positional = is_kl ? RRT_EVAL_KL_MODELS - 1 : 0,
         .optional = RRT_EVAL_KL_MODELS - 1};
     rrt_error err = {0};

@@ -133,30 +133,9 @@ static rrt_status read_arguments(arguments *a, const rrt__option *options, int n
     return RRT_STATUS_OK;
 }
 
-// The rows of the options for a held-out text, apart so that parse() fits a screen.
-#define HELDOUT_ROWS(a)                                                                                      \
-    {0,                                                                                                      \
-     "heldout",                                                                                              \
-     "FILE",                                                                                                 \
-     RRT__OPTION_STRING,                                                                                     \
-     &(a)->heldout,                                                                                          \
-     0,                                                                                                      \
-     0,                                                                                                      \
-     "text to measure on: KL to a teacher MODEL, or else cross-entropy"},                                    \
-        {0,                                                                                                  \
-         "heldout-tokens",                                                                                   \
-         "N",                                                                                                \
-         RRT__OPTION_SIZE,                                                                                   \
-         &(a)->heldout_tokens,                                                                               \
-         2,                                                                                                  \
-         1e9,                                                                                                \
-         "measure on the first N tokens of the held-out text (default 2048)"},                               \
-    {                                                                                                        \
-        0, "eval-every", "TOKENS", RRT__OPTION_SIZE, &(a)->eval_every, 1, 1e18,                              \
-            "measure every TOKENS of training (default: a tenth of the run)"                                 \
-    }
+enum { MAX_OPTIONS = 64 };
 
-static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+static int list_run_options(rrt__option *out, arguments *a)
 {
     rrt_train_options *o = &a->train;
     const rrt__option options[] = {
@@ -182,7 +161,12 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
          "random weights by a config.json, instead of STUDENT"},
         RRT__OPTION_GROUP("Measurement on the way"),
-        HELDOUT_ROWS(a),
+        {0, "heldout", "FILE", RRT__OPTION_STRING, &a->heldout, 0, 0,
+         "text to measure on: KL to a teacher MODEL, or else cross-entropy"},
+        {0, "heldout-tokens", "N", RRT__OPTION_SIZE, &a->heldout_tokens, 2, 1e9,
+         "measure on the first N tokens of the held-out text (default 2048)"},
+        {0, "eval-every", "TOKENS", RRT__OPTION_SIZE, &a->eval_every, 1, 1e18,
+         "measure every TOKENS of training (default: a tenth of the run)"},
         RRT__OPTION_GROUP("Distillation"),
         {0, "teacher", "MODEL", RRT__OPTION_STRING, &a->teacher, 0, 0,
          "distil from MODEL, or from a STORE of rrt teach (then without --data)"},
@@ -194,6 +178,15 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
          "temperature of both distributions (default 1)"},
         {0, "match-tokens", "N", RRT__OPTION_SIZE, &a->match_tokens, 1, 1e18,
          "begin with N tokens of hidden-state distillation (with --teacher)"},
+    };
+    memcpy(out, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
+static int list_step_options(rrt__option *out, arguments *a)
+{
+    rrt_train_options *o = &a->train;
+    const rrt__option options[] = {
         RRT__OPTION_GROUP("Steps and memory"),
         {'c', "ctx", "N", RRT__OPTION_SIZE, &o->context, 2, 1 << 24, "tokens per sequence (default 512)"},
         {'b', "batch", "N", RRT__OPTION_SIZE, &o->batch, 1, 1e6, "sequences per step (default 4)"},
@@ -235,7 +228,16 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         {0, "kv", "shared", RRT__OPTION_STRING, &a->kv, 0, 0,
          "all loops read the first loop's keys and values, from now on"},
     };
-    return read_arguments(a, options, sizeof options / sizeof *options, argc, argv, err);
+    memcpy(out, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
+static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
+{
+    rrt__option options[MAX_OPTIONS];
+    int n_options = list_run_options(options, a);
+    n_options += list_step_options(options + n_options, a);
+    return read_arguments(a, options, n_options, argc, argv, err);
 }
 
 // CONFIG is a folder or the config.json in it.

@@ -19,7 +19,7 @@ static const double MEASURED_SHARE = 0.25;
 typedef struct estimate {
     const rrt_model *source;
     const rrt__recipe *recipe;
-    rrt__work work;
+    rrt__operations work;
     double tie_floats; // of the largest tie at work
     double rank;       // of every LoRA, on average where a budget is spent
 } estimate;
@@ -250,12 +250,12 @@ rrt_status rrt_convert_estimate(const rrt_model *source, const rrt_convert_optio
     if (calibrated) add_moments(&e, (double)rrt__convert_seen(recipe.n_ids));
     if (!recipe.keeps) add_ties(&e, recipe.rounds);
     if (calibrated) add_reconstruction(&e, (double)recipe.n_ids);
-    forecast->seconds = rrt__work_seconds(&e.work, &speed);
+    forecast->seconds = rrt__operations_seconds(&e.work, &speed);
     if (plans > 1) {
-        e.work = (rrt__work){0};
+        e.work = (rrt__operations){0};
         add_ties(&e, SEARCH_ROUNDS);
         add_reconstruction(&e, 0.75 * (double)recipe.n_ids);
-        forecast->seconds += (double)plans * rrt__work_seconds(&e.work, &speed);
+        forecast->seconds += (double)plans * rrt__operations_seconds(&e.work, &speed);
     }
     forecast->peak_bytes = peak_bytes(&e, forecast, speed.threads);
     return RRT_STATUS_OK;

@@ -60,7 +60,11 @@ static void measure(rrt__team team, void *argument)
         work_once(kind, m, team.ith);
         rrt__team_barrier(team);
         double begin = rrt__now_seconds();
-        for (; took < MEASURED_S; took = rrt__now_seconds() - begin, times++) work_once(kind, m, team.ith);
+        do {
+            work_once(kind, m, team.ith);
+            times++;
+            took = rrt__now_seconds() - begin;
+        } while (took < MEASURED_S);
         if (team.ith == 0) m->done[kind] = times / took;
         rrt__team_barrier(team);
     }
@@ -89,7 +93,7 @@ rrt_status rrt__speed_measure(rrt__speed *speed, size_t rows, size_t width, int 
     return status;
 }
 
-double rrt__work_seconds(const rrt__work *work, const rrt__speed *speed)
+double rrt__operations_seconds(const rrt__operations *work, const rrt__speed *speed)
 {
     return work->product / speed->product + work->eigen / (speed->eigen * speed->threads) +
            work->elements / (speed->elements * speed->threads) + work->eigen_alone / speed->eigen;

@@ -16,11 +16,11 @@ typedef struct rrt__speed {
 rrt_status rrt__speed_measure(rrt__speed *speed, size_t rows, size_t width, int threads, rrt_error *err);
 
 // What a job does.
-typedef struct rrt__work {
+typedef struct rrt__operations {
     double product, eigen, elements; // shared out among the threads
     double eigen_alone;              // by one thread, while the others wait
-} rrt__work;
+} rrt__operations;
 
-double rrt__work_seconds(const rrt__work *work, const rrt__speed *speed);
+double rrt__operations_seconds(const rrt__operations *work, const rrt__speed *speed);
 
 #endif

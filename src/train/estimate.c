@@ -20,8 +20,8 @@ static const double SHARE_OF_PRODUCTS = 0.8;
 typedef struct estimate {
     const rrt_model *model, *teacher;
     const rrt__settings *settings;
-    rrt__work token, update; // of a token; of a step's end
-    double trained, total;   // parameters
+    rrt__operations token, update; // of a token; of a step's end
+    double trained, total;         // parameters
 } estimate;
 
 // Operations of a matrix with a row of its inputs.
@@ -139,8 +139,8 @@ static uint64_t peak_bytes(const estimate *e)
 static double step_seconds(const estimate *e, const rrt__speed *speed)
 {
     double tokens = (double)(e->settings->batch * e->settings->step.context);
-    return tokens * rrt__work_seconds(&e->token, speed) / SHARE_OF_PRODUCTS +
-           rrt__work_seconds(&e->update, speed);
+    return tokens * rrt__operations_seconds(&e->token, speed) / SHARE_OF_PRODUCTS +
+           rrt__operations_seconds(&e->update, speed);
 }
 
 rrt_status rrt_train_estimate(const rrt_model *model, const rrt_train_options *options,
