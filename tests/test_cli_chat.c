@@ -191,8 +191,8 @@ static void test_a_conversation_is_saved_and_gone_on_with(void **state)
     assert_error(2, "would destroy", "%s --save one --force -f one", chat);
 }
 
-// Ctrl-C while a reply is written: what was said by then is saved, whole, and the shell sees the signal. The reply
-// would go on for long: 100,000 tokens, by a model whose context is as large.
+// Ctrl-C while a reply is written: what was said by then is saved, whole, and the shell sees the signal.
+// The reply would go on for long: 100,000 tokens, by a model whose context is as large.
 static void test_ctrl_c_saves(void **state)
 {
     (void)state;

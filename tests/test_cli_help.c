@@ -1,5 +1,5 @@
-// Help as it is read: short lines that stand alone, one spelling for the same option in all verbs, and examples
-// that are no usage errors.
+// Help as it is read: short lines that stand alone, one spelling for the same option in all verbs, and
+// examples that are no usage errors.
 #include "base/options.h"
 #include "cli.h"
 

@@ -1,5 +1,5 @@
-// What is wrong with options and inputs is known before the work, and nothing is left behind; what a conversion
-// says of its result.
+// What is wrong with options and inputs is known before the work, and nothing is left behind; what a
+// conversion says of its result.
 #include "cli.h"
 
 static char source[4096];

@@ -83,8 +83,8 @@ RRT_API rrt_status rrt_convert(rrt_model **out, const rrt_model *source, const r
                                rrt_convert_report *report, rrt_error *err);
 RRT_API void rrt_convert_report_free(rrt_convert_report *report);
 
-// What a conversion would make and take, from its shapes and the speed of a few matrix products, which are timed
-// now: about. What reading and writing files takes is not in it. Nothing is converted.
+// What a conversion would make and take, from its shapes and the speed of a few matrix products, which
+// are timed now: about. What reading and writing files takes is not in it. Nothing is converted.
 typedef struct rrt_convert_forecast {
     const char *sharing;
     int loops, layers_per_block, prelude, coda;
@@ -94,8 +94,8 @@ typedef struct rrt_convert_forecast {
     size_t plans;        // that a search judges; the plan above is then the first of them. 1 without one
 } rrt_convert_forecast;
 
-// target_body: as for rrt_convert_search; 0: the options' own plan. Fails where rrt_convert or rrt_convert_search
-// would before they begin; the source may be deferred.
+// target_body: as for rrt_convert_search; 0: the options' own plan. Fails where rrt_convert or
+// rrt_convert_search would before they begin; the source may be deferred.
 RRT_API rrt_status rrt_convert_estimate(const rrt_model *source, const rrt_convert_options *options,
                                         uint64_t target_body, rrt_convert_forecast *forecast, rrt_error *err);
 

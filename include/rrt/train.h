@@ -170,9 +170,9 @@ typedef struct rrt_train_result {
 RRT_API rrt_status rrt_train(rrt_model *model, const char *out, const rrt_train_options *options,
                              rrt_train_result *result, rrt_error *err);
 
-// What a run would take, from the models' shapes and the speed of a few matrix products, which are timed now:
-// about. Text, checkpoints and measurements are not in it. Nothing is written or read but the models' shapes: both may
-// be deferred.
+// What a run would take, from the models' shapes and the speed of a few matrix products, which are timed
+// now: about. Text, checkpoints and measurements are not in it. Nothing is written or read but the
+// models' shapes: both may be deferred.
 typedef struct rrt_train_forecast {
     uint64_t params_trained, params_total;
     uint64_t steps, tokens; // of a run by the clock: as many as it gets to

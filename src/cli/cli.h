@@ -119,15 +119,18 @@ typedef struct rrt__cli_model {
     }
 
 // The rows of a chat template: a const char ** each.
-#define RRT__CLI_TEMPLATE_ROWS(text, file, arguments)                                                          \
-    {0,      "chat-template",                                                                                  \
-     "TEXT", RRT__OPTION_STRING,                                                                               \
-     text,   0,                                                                                                \
-     0,      "chat template in Jinja, or the name of one of the model's"},                                     \
-        {0, "chat-template-file", "FILE", RRT__OPTION_STRING, file, 0, 0, "read the chat template from FILE"}, \
-    {                                                                                                          \
-        0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, arguments, 0, 0,                                \
-            "more variables for the template ('{\"enable_thinking\": false}')"                                 \
+#define RRT__CLI_TEMPLATE_ROWS(text, file, arguments)                                                        \
+    {0,      "chat-template",                                                                                \
+     "TEXT", RRT__OPTION_STRING,                                                                             \
+     text,   0,                                                                                              \
+     0,      "chat template in Jinja, or the name of one of the model's"},                                   \
+        {0,      "chat-template-file",                                                                       \
+         "FILE", RRT__OPTION_STRING,                                                                         \
+         file,   0,                                                                                          \
+         0,      "a file with the chat template, instead of --chat-template"},                               \
+    {                                                                                                        \
+        0, "chat-template-kwargs", "JSON", RRT__OPTION_STRING, arguments, 0, 0,                              \
+            "more variables for the template ('{\"enable_thinking\": false}')"                               \
     }
 
 // Opens it; ARGUMENT if -m was not given. Frees what the options took.
@@ -140,8 +143,8 @@ rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);
 // read and not to be destroyed by replacing what is there.
 rrt_status rrt__cli_check_destination(const char *path, bool overwrite, const char *input, rrt_error *err);
 
-// Better known early as well: whether path ends in .gguf, as other programs want it; and whether all of these can be
-// read, which are files with something in them.
+// Better known early as well: whether path ends in .gguf, as other programs want it; and whether all of
+// these can be read, which are files with something in them.
 rrt_status rrt__cli_check_gguf_name(const char *path, rrt_error *err);
 rrt_status rrt__cli_check_inputs(const rrt__list *files, rrt_error *err);
 

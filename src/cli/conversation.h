@@ -24,8 +24,8 @@ rrt_status rrt__lines_open(rrt__lines *lines, const char *path, rrt_error *err);
 rrt_status rrt__lines_next(rrt__lines *lines, const char **text, size_t *length, rrt_error *err);
 void rrt__lines_close(rrt__lines *lines);
 
-// {"messages": [{"role", "content"}…]}, as it may stand in a file to train on. *messages is new; FORMAT names what
-// is wrong in the file.
+// {"messages": [{"role", "content"}…]}, as it may stand in a file to train on. *messages is new; FORMAT
+// names what is wrong in the file.
 rrt_status rrt__conversation_load(json_t **messages, const char *path, rrt_error *err);
 
 // As one line of JSON, in the place of what is there: whole or not at all.

@@ -19,8 +19,8 @@ typedef struct rrt__generation {
     json_t *ids, *exit_depths;
     size_t n_tokens;
     double first, last; // when these tokens were made, in seconds
-    // Why it ended: an "end" token, a "stop" string, the "length" asked for, the "context" full, or a signal that
-    // "interrupted" it.
+    // Why it ended: an "end" token, a "stop" string, the "length" asked for, the "context" full, or a
+    // signal that "interrupted" it.
     const char *stop;
     rrt_status status; // of the callback
     rrt_error *err;
@@ -35,8 +35,8 @@ typedef struct rrt__generation_arguments {
     size_t context; // 0: the model's, or what fits
 } rrt__generation_arguments;
 
-// Fills options[0..RRT__GENERATION_OPTIONS) with those that say where the text ends, how tokens are chosen, and
-// how the model runs; the first two go on in the caller's group.
+// Fills options[0..RRT__GENERATION_OPTIONS) with those that say where the text ends, how tokens are
+// chosen, and how the model runs; the first two go on in the caller's group.
 void rrt__generation_options(rrt__option *options, rrt__generation_arguments *arguments,
                              rrt__generation *generation, rrt__cli_model *model);
 

@@ -1,5 +1,5 @@
-// Lines that somebody types at a terminal, with editing and a history of this session, by libedit where it was
-// there at building.
+// Lines that somebody types at a terminal, with editing and a history of this session, by libedit where
+// it was there at building.
 #ifndef RRT__CLI_LINE_EDITOR_H
 #define RRT__CLI_LINE_EDITOR_H
 

@@ -1,6 +1,6 @@
-// What a conversion takes, by counting: operations of matrix products, eigenvectors, and values that are read one by
-// one (kernels/speed.h), step by step as tie.c, low_rank.c, moments.c, reconstruct.c and prune.c take them. Products of
-// triangles count as whole ones, as their speed is about half.
+// What a conversion takes, by counting: operations of matrix products, eigenvectors, and values that are
+// read one by one (kernels/speed.h), step by step as tie.c, low_rank.c, moments.c, reconstruct.c and
+// prune.c take them. Products of triangles count as whole ones, as their speed is about half.
 #include "convert/convert.h"
 #include "kernels/speed.h"
 #include "model/parameters.h"
@@ -13,7 +13,8 @@ enum {
     FIXED_BYTES = 48 << 20,   // the program, its libraries and their buffers
 };
 
-// Of the candidates for leaving out the most are never measured again; about so many are, for each layer that goes.
+// Of the candidates for leaving out the most are never measured again; about so many are, for each layer
+// that goes.
 static const double MEASURED_SHARE = 0.25;
 
 typedef struct estimate {

@@ -1,5 +1,5 @@
-// About how fast this machine is at the moment: what estimates of a job's time are made from. Measured in some
-// tenths of a second, on as many threads as the job will have.
+// About how fast this machine is at the moment: what estimates of a job's time are made from. Measured in
+// some tenths of a second, on as many threads as the job will have.
 #ifndef RRT__SPEED_H
 #define RRT__SPEED_H
 

@@ -1,5 +1,5 @@
-// What a run takes, by counting operations of matrix products and values that are read one by one (kernels/speed.h),
-// and the memory of weights, moments, the tape (pass/tape.c) and the head (head.c).
+// What a run takes, by counting operations of matrix products and values that are read one by one
+// (kernels/speed.h), and the memory of weights, moments, the tape (pass/tape.c) and the head (head.c).
 #include <math.h>
 
 #include "kernels/speed.h"
