@@ -66,8 +66,8 @@ rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rr
 rrt_status rrt__cli_choose(const char *option, const char *word, const char *const *words, int count,
                            int *chosen, rrt_error *err);
 
-// Prints the one line for a failure and returns the exit code: 2 for a usage error, 1 for the rest. OK gives 0,
-// after stdout was flushed without error.
+// Prints the one line for a failure and returns the exit code: 2 for a usage error, 1 for the rest. OK gives
+// 0, after stdout was flushed without error.
 int rrt__cli_finish(rrt_status status, const rrt_error *err);
 
 // A progress bar with the time left on stderr, where that is a terminal. Asks to stop once a signal was
