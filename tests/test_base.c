@@ -2,8 +2,8 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -16,7 +16,7 @@
 
 // --- UTF-8
 
-static void test_utf8_every_codepoint(void **state)
+static void utf8_carries_every_valid_codepoint_and_no_other(void **state)
 {
     (void)state;
     for (uint32_t c = 0; c <= 0x110000; c++) {
@@ -31,7 +31,7 @@ static void test_utf8_every_codepoint(void **state)
     }
 }
 
-static void test_utf8_invalid(void **state)
+static void invalid_utf8_is_found(void **state)
 {
     (void)state;
     static const char *const bad[] = {
@@ -52,7 +52,7 @@ static void test_utf8_invalid(void **state)
     assert_int_equal(rrt__utf8_first_invalid("", 0), 0);
 }
 
-static void test_utf8_incomplete_tail(void **state)
+static void a_character_that_may_still_be_completed_is_held(void **state)
 {
     (void)state;
     static const struct {
@@ -89,7 +89,7 @@ static void test_utf8_incomplete_tail(void **state)
 }
 
 // As many U+FFFD as Python's errors="replace" makes of the whole: the first stands for so many bytes.
-static void test_utf8_broken(void **state)
+static void broken_utf8_is_counted_as_in_python(void **state)
 {
     (void)state;
     static const struct {
@@ -114,7 +114,7 @@ static void test_utf8_broken(void **state)
         assert_int_equal(rrt__utf8_broken(cases[i].text, strlen(cases[i].text)), cases[i].first);
 }
 
-static void test_utf8_printable(void **state)
+static void unprintable_bytes_become_question_marks(void **state)
 {
     (void)state;
     char text[] = "a\033[1m\x7f\r\né€😀\x80\xc2\x85\xff.";
@@ -124,7 +124,7 @@ static void test_utf8_printable(void **state)
 
 // --- memory
 
-static void test_memory_sizes(void **state)
+static void sizes_that_overflow_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -148,7 +148,7 @@ static void test_memory_sizes(void **state)
 }
 
 // Big and small pieces in turns: all aligned, zeroed, and none lies in another.
-static void test_arena(void **state)
+static void arena_pieces_are_aligned_zeroed_and_apart(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -175,7 +175,7 @@ static void test_arena(void **state)
     assert_null(arena.chunks);
 }
 
-static void test_strings_and_arrays(void **state)
+static void strings_and_arrays_grow(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -197,7 +197,7 @@ static void test_strings_and_arrays(void **state)
     rrt__free(numbers);
 }
 
-static void test_fail_after(void **state)
+static void allocations_fail_from_the_chosen_one_on(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -215,7 +215,7 @@ static void test_fail_after(void **state)
 
 // --- random numbers
 
-static void test_random(void **state)
+static void random_numbers_follow_their_key_and_distribution(void **state)
 {
     (void)state;
     enum { COUNT = 200000 };
@@ -247,7 +247,7 @@ static void test_random(void **state)
 
 // --- teams
 
-static void test_shares(void **state)
+static void shares_cover_the_work_once_and_evenly(void **state)
 {
     (void)state;
     for (int nth = 1; nth <= 9; nth++)
@@ -286,7 +286,7 @@ static void come_late(rrt__team team, void *seconds)
     rrt__team_barrier(team);
 }
 
-static void test_a_team_shrinks_while_a_core_is_missing(void **state)
+static void a_team_shrinks_while_a_core_is_missing(void **state)
 {
     (void)state;
     rrt__team_fit fit = {0};
@@ -312,7 +312,7 @@ static void meet(rrt__team team, void *argument)
     if (team.nth > MAX_THREADS) atomic_fetch_add(&m->wrong, 1);
 }
 
-static void test_team(void **state)
+static void a_team_runs_all_its_threads_in_step(void **state)
 {
     (void)state;
     for (int n = 1; n <= MAX_THREADS; n++) {
@@ -330,7 +330,7 @@ static void test_team(void **state)
 
 // --- JSON
 
-static void test_json_parsing(void **state)
+static void bad_json_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -347,7 +347,7 @@ static void test_json_parsing(void **state)
 
 // Numbers that jansson refuses are read where nobody uses them, refused where somebody does, and written back
 // as they were (what Python's json module wrote, and reads).
-static void test_json_numbers(void **state)
+static void numbers_that_do_not_fit_are_kept_but_not_used(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -416,7 +416,7 @@ static void test_json_numbers(void **state)
                  rrt__json_parse(&json, next, strlen(next), &err));
 }
 
-static void test_json_getters(void **state)
+static void json_getters_check_type_and_range(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -462,7 +462,7 @@ static void test_json_getters(void **state)
 
 // --- error records
 
-static void test_errors(void **state)
+static void errors_say_where_what_and_how_to_fix(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -484,7 +484,7 @@ static void test_errors(void **state)
     assert_int_equal(rrt__fail(NULL, RRT_STATUS_IO, "nobody listens"), RRT_STATUS_IO);
 }
 
-static void test_hash(void **state)
+static void the_hash_changes_with_any_bit_and_not_with_the_cuts(void **state)
 {
     (void)state;
     unsigned char bytes[64], zeros[64] = {0};
@@ -506,24 +506,24 @@ static void test_hash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_utf8_every_codepoint),
-        cmocka_unit_test(test_utf8_invalid),
-        cmocka_unit_test(test_utf8_incomplete_tail),
-        cmocka_unit_test(test_utf8_broken),
-        cmocka_unit_test(test_utf8_printable),
-        cmocka_unit_test(test_memory_sizes),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_strings_and_arrays),
-        cmocka_unit_test(test_fail_after),
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_team),
-        cmocka_unit_test(test_a_team_shrinks_while_a_core_is_missing),
-        cmocka_unit_test(test_json_parsing),
-        cmocka_unit_test(test_json_numbers),
-        cmocka_unit_test(test_json_getters),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(utf8_carries_every_valid_codepoint_and_no_other),
+        cmocka_unit_test(invalid_utf8_is_found),
+        cmocka_unit_test(a_character_that_may_still_be_completed_is_held),
+        cmocka_unit_test(broken_utf8_is_counted_as_in_python),
+        cmocka_unit_test(unprintable_bytes_become_question_marks),
+        cmocka_unit_test(sizes_that_overflow_are_refused),
+        cmocka_unit_test(arena_pieces_are_aligned_zeroed_and_apart),
+        cmocka_unit_test(strings_and_arrays_grow),
+        cmocka_unit_test(allocations_fail_from_the_chosen_one_on),
+        cmocka_unit_test(random_numbers_follow_their_key_and_distribution),
+        cmocka_unit_test(the_hash_changes_with_any_bit_and_not_with_the_cuts),
+        cmocka_unit_test(shares_cover_the_work_once_and_evenly),
+        cmocka_unit_test(a_team_runs_all_its_threads_in_step),
+        cmocka_unit_test(a_team_shrinks_while_a_core_is_missing),
+        cmocka_unit_test(bad_json_is_refused),
+        cmocka_unit_test(numbers_that_do_not_fit_are_kept_but_not_used),
+        cmocka_unit_test(json_getters_check_type_and_range),
+        cmocka_unit_test(errors_say_where_what_and_how_to_fix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static size_t count_special(const rrt_tokenizer *tokenizer, const rrt_chat_promp
     return count;
 }
 
-static void test_ids(void **state)
+static void a_prompt_is_the_ids_of_its_rendered_text(void **state)
 {
     (void)state;
     static const char expected[] =
@@ -88,7 +88,7 @@ static void test_ids(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
-static void test_bos(void **state)
+static void bos_of_the_template_is_not_doubled(void **state)
 {
     (void)state;
     rrt_tokenizer *tokenizer = open_with(json_string("{{ bos_token }}{{ messages[0].content }}"));
@@ -103,7 +103,7 @@ static void test_bos(void **state)
 
 // Special tokens in what is said are text, whatever a template does with it; what it writes itself is
 // special.
-static void test_special_text(void **state)
+static void special_tokens_in_messages_stay_text(void **state)
 {
     (void)state;
     static const char *const templates[] = {
@@ -146,7 +146,7 @@ static void test_special_text(void **state)
 }
 
 // A role that is a word is part of the template's marks; one that is more is not.
-static void test_roles(void **state)
+static void only_a_role_of_one_word_can_form_a_special_token(void **state)
 {
     (void)state;
     rrt_tokenizer *tokenizer = open_with(NULL);
@@ -161,7 +161,7 @@ static void test_roles(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
-static void test_choice(void **state)
+static void a_template_is_chosen_by_tools_or_by_name(void **state)
 {
     (void)state;
     static const rrt_chat_options with_tools = {.tools = "[{\"name\": \"f\"}]"};
@@ -188,7 +188,7 @@ static void test_choice(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
-static void test_options(void **state)
+static void options_reach_the_template(void **state)
 {
     (void)state;
     static const rrt_chat_options options = {
@@ -202,7 +202,7 @@ static void test_options(void **state)
     rrt_chat_close(chat);
 }
 
-static void test_continue(void **state)
+static void a_final_message_can_be_continued(void **state)
 {
     (void)state;
     static const rrt_chat_options options = {.continue_final_message = 1};
@@ -216,7 +216,7 @@ static void test_continue(void **state)
     rrt_chat_close(chat);
 }
 
-static void test_replies(void **state)
+static void replies_are_marked_among_the_ids(void **state)
 {
     (void)state;
     static const char template[] = "{% for m in messages %}<|im_start|>{% if m.role == 'assistant' %}"
@@ -260,7 +260,7 @@ static void assert_adapts(const char *template, const char *messages, const char
     rrt_chat_close(chat);
 }
 
-static void test_adapting(void **state)
+static void messages_are_adapted_to_the_template(void **state)
 {
     (void)state;
     static const char parts[] = "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"},"
@@ -278,7 +278,7 @@ static void test_adapting(void **state)
     assert_adapts("{{ messages[0].tool_calls[0].function.arguments.x + 1 }}", call, "2");
 }
 
-static void test_refusals(void **state)
+static void impossible_conversations_are_refused(void **state)
 {
     (void)state;
     static const rrt_chat_options both = {.add_generation_prompt = 1, .continue_final_message = 1};
@@ -305,10 +305,16 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ids),          cmocka_unit_test(test_bos),     cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_special_text), cmocka_unit_test(test_choice),  cmocka_unit_test(test_options),
-        cmocka_unit_test(test_continue),     cmocka_unit_test(test_replies), cmocka_unit_test(test_adapting),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(a_prompt_is_the_ids_of_its_rendered_text),
+        cmocka_unit_test(bos_of_the_template_is_not_doubled),
+        cmocka_unit_test(only_a_role_of_one_word_can_form_a_special_token),
+        cmocka_unit_test(special_tokens_in_messages_stay_text),
+        cmocka_unit_test(a_template_is_chosen_by_tools_or_by_name),
+        cmocka_unit_test(options_reach_the_template),
+        cmocka_unit_test(a_final_message_can_be_continued),
+        cmocka_unit_test(replies_are_marked_among_the_ids),
+        cmocka_unit_test(messages_are_adapted_to_the_template),
+        cmocka_unit_test(impossible_conversations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

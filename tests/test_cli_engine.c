@@ -17,7 +17,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void test_quantize(void **state)
+static void quantize_writes_a_file_that_runs(void **state)
 {
     (void)state;
     json_t *made = run_json("quantize %s %s q4_0", golden_path("llama"), file);
@@ -38,7 +38,7 @@ static void test_quantize(void **state)
     assert_int_equal(run("quantize %s %s", golden_path("llama"), file)->code, 2);
 }
 
-static void test_export(void **state)
+static void every_export_format_runs_with_equal_logits(void **state)
 {
     (void)state;
     static const char *const formats[] = {"hf", "peft", "gguf"}, *const paths[] = {"out-hf", "out-peft",
@@ -58,7 +58,7 @@ static void test_export(void **state)
     assert_error(1, "without LoRA", "export loops x.gguf --to gguf --looped");
 }
 
-static void test_bench(void **state)
+static void bench_has_a_row_for_each_test_and_batch(void **state)
 {
     (void)state;
     static const char *const tests[] = {"pp8", "tg4", "tg4"};
@@ -86,7 +86,7 @@ static void make_recursive(void)
     assert_int_equal(run("quantize folder %s q8_0", recursive)->code, 0);
 }
 
-static void test_exits_and_drafts(void **state)
+static void early_exits_save_loops_and_drafts_change_nothing(void **state)
 {
     (void)state;
     make_recursive();
@@ -109,7 +109,7 @@ static void test_exits_and_drafts(void **state)
     assert_int_equal(run("generate -m %s -p a --draft-loops 2", recursive)->code, 2);
 }
 
-static void test_crowds(void **state)
+static void bench_measures_batching_exits_and_traces(void **state)
 {
     (void)state;
     json_t *bench = run_json(
@@ -138,7 +138,7 @@ static void test_crowds(void **state)
     assert_error(2, "'sometimes'", "bench -m %s --batching sometimes -n 8", recursive);
 }
 
-static void test_simulate(void **state)
+static void simulate_counts_the_steps_of_each_batching(void **state)
 {
     (void)state;
     write_text(
@@ -168,7 +168,7 @@ static void test_simulate(void **state)
     assert_error(2, "--trace", "simulate --timings times.json");
 }
 
-static void test_context(void **state)
+static void generation_ends_where_the_context_is_full(void **state)
 {
     (void)state;
     const char *model = golden_path("llama");
@@ -183,7 +183,7 @@ static void test_context(void **state)
 }
 
 // Weights whose products leave f32's range: every verb that runs the model says so, none prints a number.
-static void test_overflow(void **state)
+static void every_verb_reports_weights_that_overflow(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -218,10 +218,14 @@ static void test_overflow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantize), cmocka_unit_test(test_export),
-        cmocka_unit_test(test_bench),    cmocka_unit_test(test_exits_and_drafts),
-        cmocka_unit_test(test_crowds),   cmocka_unit_test(test_simulate),
-        cmocka_unit_test(test_context),  cmocka_unit_test(test_overflow),
+        cmocka_unit_test(quantize_writes_a_file_that_runs),
+        cmocka_unit_test(every_export_format_runs_with_equal_logits),
+        cmocka_unit_test(bench_has_a_row_for_each_test_and_batch),
+        cmocka_unit_test(early_exits_save_loops_and_drafts_change_nothing),
+        cmocka_unit_test(bench_measures_batching_exits_and_traces),
+        cmocka_unit_test(simulate_counts_the_steps_of_each_batching),
+        cmocka_unit_test(generation_ends_where_the_context_is_full),
+        cmocka_unit_test(every_verb_reports_weights_that_overflow),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -37,7 +37,7 @@ static rrt_task_result from_library(const char *task)
     return figures;
 }
 
-static void test_figures(void **state)
+static void figures_are_those_of_the_library(void **state)
 {
     (void)state;
     rrt_task_result arc = from_library("arc_easy"), lambada = from_library("lambada_openai");
@@ -62,7 +62,7 @@ static void test_figures(void **state)
     assert_non_null(strstr(table, "|      |perplexity|"));
 }
 
-static void test_samples(void **state)
+static void samples_have_a_line_for_each_question(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -91,7 +91,7 @@ static void test_samples(void **state)
     assert_int_not_equal(system(command), 0);
 }
 
-static void test_usage(void **state)
+static void usage_errors_and_missing_files_are_told_apart(void **state)
 {
     (void)state;
     assert_error(2, "--data", "eval tasks -m %s", golden_path("llama"));
@@ -112,9 +112,9 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_samples),
-        cmocka_unit_test(test_usage),
+        cmocka_unit_test(figures_are_those_of_the_library),
+        cmocka_unit_test(samples_have_a_line_for_each_question),
+        cmocka_unit_test(usage_errors_and_missing_files_are_told_apart),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -89,7 +89,7 @@ static void assert_learnt(const char *template, const char *text, const char *ex
     rrt_tokenizer_close(tokenizer);
 }
 
-static void test_what_is_learnt(void **state)
+static void only_replies_are_learnt(void **state)
 {
     (void)state;
     static const char text[] = LINE(TURN("user", "the cat") ", " TURN("assistant", "sat") ", " TURN(
@@ -103,7 +103,7 @@ static void test_what_is_learnt(void **state)
 }
 
 // A turn that later ones see otherwise is learnt as it was said, in a document of its own.
-static void test_what_was_thought(void **state)
+static void a_turn_seen_otherwise_later_is_learnt_as_it_was_said(void **state)
 {
     (void)state;
     assert_learnt(
@@ -116,7 +116,7 @@ static void test_what_was_thought(void **state)
 }
 
 // Special tokens in what is said are text, beside documents of text, all of which is learnt.
-static void test_mixed(void **state)
+static void texts_beside_conversations_are_learnt_whole(void **state)
 {
     (void)state;
     assert_learnt(plain,
@@ -125,7 +125,7 @@ static void test_mixed(void **state)
                   "[the mat<|im_end|>]");
 }
 
-static void test_windows(void **state)
+static void windows_mark_and_count_the_learnt_targets(void **state)
 {
     (void)state;
     enum { CONTEXT = 4 };
@@ -155,7 +155,7 @@ static void test_windows(void **state)
     }
 }
 
-static void test_refusals(void **state)
+static void templates_and_messages_that_fail_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -171,7 +171,7 @@ static void test_refusals(void **state)
 }
 
 // SentencePiece puts spaces where the text has none; each token's place is found all the same.
-static void test_sentencepiece(void **state)
+static void replies_are_found_by_every_kind_of_tokenizer(void **state)
 {
     (void)state;
     static const char *const folders[] = {"tokenizer-llama2", "tokenizer-llama2-first", "tokenizer-gemma",
@@ -223,7 +223,7 @@ static void assert_renders(const rrt_tokenizer *tokenizer, const char *name, con
 }
 
 // A folder's files go before its settings; what GGUF keeps of them is the same.
-static void test_where_templates_lie(void **state)
+static void template_files_go_before_the_settings(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -259,10 +259,13 @@ static void test_where_templates_lie(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_learnt), cmocka_unit_test(test_what_was_thought),
-        cmocka_unit_test(test_mixed),          cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_where_templates_lie),
-        cmocka_unit_test(test_sentencepiece),
+        cmocka_unit_test(only_replies_are_learnt),
+        cmocka_unit_test(a_turn_seen_otherwise_later_is_learnt_as_it_was_said),
+        cmocka_unit_test(texts_beside_conversations_are_learnt_whole),
+        cmocka_unit_test(windows_mark_and_count_the_learnt_targets),
+        cmocka_unit_test(templates_and_messages_that_fail_are_refused),
+        cmocka_unit_test(template_files_go_before_the_settings),
+        cmocka_unit_test(replies_are_found_by_every_kind_of_tokenizer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

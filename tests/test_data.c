@@ -48,8 +48,6 @@ static rrt_tokenizer *open_with_bos(void)
     return open_changed(json_pack("{s:b}", "add_bos_token", 1));
 }
 
-// --- shards
-
 static rrt_status make(const rrt_tokenizer *tokenizer, const char *const *files, size_t n_files,
                        rrt_error *err)
 {
@@ -104,7 +102,7 @@ static void assert_documents(size_t index, const char *const *texts, size_t n_te
     rrt__free(ids.data);
 }
 
-static void test_sources(void **state)
+static void every_kind_of_file_gives_the_ids_of_its_documents(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -152,7 +150,7 @@ static void test_sources(void **state)
 }
 
 // What other systems and programs make of the same text.
-static void test_other_conventions(void **state)
+static void byte_order_marks_line_ends_and_case_do_not_matter(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -174,7 +172,7 @@ static void test_other_conventions(void **state)
     clear_folder();
 }
 
-static void test_several_frames(void **state)
+static void zstd_frames_are_read_one_after_another(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -188,8 +186,7 @@ static void test_several_frames(void **state)
     clear_folder();
 }
 
-// More than one piece of the size that shards are made with.
-static void test_a_long_file(void **state)
+static void a_file_longer_than_a_piece_keeps_its_ids(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -221,8 +218,7 @@ static size_t count_shards(void)
     return count;
 }
 
-// A shard that was made from the same file by the same tokenizer is kept; all others are made anew.
-static void test_shards_are_kept(void **state)
+static void shards_are_kept_while_file_and_tokenizer_stay(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -270,7 +266,7 @@ static void refuse(const char *path, rrt_status status, const char *first, const
     assert_int_equal(count_shards(), 0); // neither half a shard nor a temporary file
 }
 
-static void test_bad_files(void **state)
+static void bad_files_are_refused_with_line_and_byte(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -302,8 +298,7 @@ static void test_bad_files(void **state)
     clear_folder();
 }
 
-// Few bytes that stand for many.
-static void test_bombs(void **state)
+static void few_bytes_that_stand_for_many_are_refused(void **state)
 {
     (void)state;
     enum { LENGTH = 40 << 20 };
@@ -327,7 +322,7 @@ static void test_bombs(void **state)
     clear_folder();
 }
 
-static void test_cut_off_and_damaged_zstd(void **state)
+static void cut_off_or_damaged_zstd_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -344,7 +339,7 @@ static void test_cut_off_and_damaged_zstd(void **state)
 }
 
 // No room for the shard: a limit on the size of files stands in for a full disk.
-static void test_full_disk(void **state)
+static void a_full_disk_leaves_no_shard(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -379,7 +374,7 @@ static int cancel_at_half(void *user, const char *stage, double done, double tot
     return done >= total / 2;
 }
 
-static void test_progress(void **state)
+static void complete_shards_stay_after_a_cancellation(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -393,8 +388,6 @@ static void test_progress(void **state)
     assert_int_equal(count_shards(), 1); // what is complete stays
     clear_folder();
 }
-
-// --- datasets
 
 static rrt_status open_data(rrt__dataset **dataset, size_t context, rrt_error *err)
 {
@@ -422,7 +415,7 @@ static void check_windows(const rrt_tokenizer *tokenizer, const id_list *all, si
     rrt__dataset_close(dataset);
 }
 
-static void test_windows(void **state)
+static void windows_cover_the_text_at_every_context(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -462,7 +455,7 @@ static uint64_t fingerprint(const rrt_tokenizer *tokenizer)
     return result;
 }
 
-static void test_fingerprint(void **state)
+static void the_fingerprint_follows_the_ids_and_their_order(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -482,7 +475,7 @@ static void test_fingerprint(void **state)
     clear_folder();
 }
 
-static void test_wrong_shards(void **state)
+static void wrong_or_damaged_shards_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -514,7 +507,7 @@ static void test_wrong_shards(void **state)
 }
 
 // Headers whose checksum is right and whose sizes are not.
-static void test_hostile_headers(void **state)
+static void shard_headers_that_lie_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -551,7 +544,7 @@ static void test_hostile_headers(void **state)
     clear_folder();
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaves_no_shard(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -586,14 +579,21 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sources),       cmocka_unit_test(test_several_frames),
-        cmocka_unit_test(test_bombs),         cmocka_unit_test(test_other_conventions),
-        cmocka_unit_test(test_a_long_file),   cmocka_unit_test(test_shards_are_kept),
-        cmocka_unit_test(test_bad_files),     cmocka_unit_test(test_cut_off_and_damaged_zstd),
-        cmocka_unit_test(test_full_disk),     cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_windows),       cmocka_unit_test(test_fingerprint),
-        cmocka_unit_test(test_wrong_shards),  cmocka_unit_test(test_hostile_headers),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(every_kind_of_file_gives_the_ids_of_its_documents),
+        cmocka_unit_test(zstd_frames_are_read_one_after_another),
+        cmocka_unit_test(few_bytes_that_stand_for_many_are_refused),
+        cmocka_unit_test(byte_order_marks_line_ends_and_case_do_not_matter),
+        cmocka_unit_test(a_file_longer_than_a_piece_keeps_its_ids),
+        cmocka_unit_test(shards_are_kept_while_file_and_tokenizer_stay),
+        cmocka_unit_test(bad_files_are_refused_with_line_and_byte),
+        cmocka_unit_test(cut_off_or_damaged_zstd_is_refused),
+        cmocka_unit_test(a_full_disk_leaves_no_shard),
+        cmocka_unit_test(complete_shards_stay_after_a_cancellation),
+        cmocka_unit_test(windows_cover_the_text_at_every_context),
+        cmocka_unit_test(the_fingerprint_follows_the_ids_and_their_order),
+        cmocka_unit_test(wrong_or_damaged_shards_are_refused),
+        cmocka_unit_test(shard_headers_that_lie_are_refused),
+        cmocka_unit_test(running_out_of_memory_leaves_no_shard),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -67,7 +67,7 @@ static void write_all(const rrt_model *model, const char *folder)
     }
 }
 
-static void test_same_as_from_memory(void **state)
+static void deferred_models_write_the_same_bytes(void **state)
 {
     (void)state;
     for (int f = 0; f < FAMILY_COUNT; f++) {
@@ -95,7 +95,7 @@ static void test_same_as_from_memory(void **state)
 }
 
 // Depth by depth, as a session has it.
-static void test_stream(void **state)
+static void streaming_depth_by_depth_matches_the_golden(void **state)
 {
     (void)state;
     for (int f = 0; f < FAMILY_COUNT; f++) {
@@ -114,7 +114,7 @@ static void test_stream(void **state)
     }
 }
 
-static void test_refusals(void **state)
+static void deferred_models_refuse_what_needs_their_weights(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -138,7 +138,7 @@ static void test_refusals(void **state)
 }
 
 // What a look tells.
-static void test_describe(void **state)
+static void a_deferred_model_can_be_described(void **state)
 {
     (void)state;
     char path[512];
@@ -189,7 +189,7 @@ static rrt_status open_in(const char *folder, const char *name, rrt__gguf **out,
 static const char *const parts[] = {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf",
                                     "m-00003-of-00003.gguf"};
 
-static void test_split(void **state)
+static void any_part_opens_the_whole_split_model(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -212,7 +212,7 @@ static void test_split(void **state)
     remove_folder(folder);
 }
 
-static void test_damaged_split(void **state)
+static void parts_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -246,7 +246,7 @@ static void test_damaged_split(void **state)
 }
 
 // No request for memory that fails leaks, or leaves a result behind.
-static void test_no_memory(void **state)
+static void running_out_of_memory_leaves_no_file(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -273,13 +273,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_as_from_memory),
-        cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_describe),
-        cmocka_unit_test(test_split),
-        cmocka_unit_test(test_damaged_split),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(deferred_models_write_the_same_bytes),
+        cmocka_unit_test(streaming_depth_by_depth_matches_the_golden),
+        cmocka_unit_test(deferred_models_refuse_what_needs_their_weights),
+        cmocka_unit_test(a_deferred_model_can_be_described),
+        cmocka_unit_test(any_part_opens_the_whole_split_model),
+        cmocka_unit_test(parts_that_do_not_fit_are_refused),
+        cmocka_unit_test(running_out_of_memory_leaves_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,7 @@ static size_t compare_pieces(const char *path, const rrt_tokenizer *tokenizer, c
     return n_pieces;
 }
 
-static void test_pieces_keep_the_ids(void **state)
+static void pieces_keep_the_ids(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -136,7 +136,7 @@ static void test_pieces_keep_the_ids(void **state)
     }
 }
 
-static void test_cuts(void **state)
+static void texts_are_cut_where_no_token_is_split(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -177,7 +177,7 @@ static void test_cuts(void **state)
 }
 
 // Longer than a piece, with no place to cut for most of it; then the rest in a few more.
-static void test_pieces_grow(void **state)
+static void pieces_grow_until_there_is_a_place_to_cut(void **state)
 {
     (void)state;
     enum { LENGTH = 5000 };
@@ -197,9 +197,9 @@ static void test_pieces_grow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pieces_keep_the_ids),
-        cmocka_unit_test(test_cuts),
-        cmocka_unit_test(test_pieces_grow),
+        cmocka_unit_test(pieces_keep_the_ids),
+        cmocka_unit_test(texts_are_cut_where_no_token_is_split),
+        cmocka_unit_test(pieces_grow_until_there_is_a_place_to_cut),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

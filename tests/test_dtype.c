@@ -20,7 +20,7 @@ static double half_by_definition(uint16_t half)
     return half >> 15 ? -value : value;
 }
 
-static void test_f16_to_f32_all(void **state)
+static void every_f16_is_converted_as_defined(void **state)
 {
     (void)state;
     for (uint32_t h = 0; h < 65536; h++) {
@@ -36,7 +36,7 @@ static void test_f16_to_f32_all(void **state)
 }
 
 // Between any two neighbours: the middle goes to the even one, one float below and above to the nearest.
-static void test_f32_to_f16_rounds_to_nearest_even(void **state)
+static void f32_to_f16_rounds_to_nearest_even(void **state)
 {
     (void)state;
     for (uint32_t h = 0; h < 0x7c00; h++) {
@@ -55,7 +55,7 @@ static void test_f32_to_f16_rounds_to_nearest_even(void **state)
     assert_true(isnan(rrt__f16_to_f32(rrt__f32_to_f16(NAN))));
 }
 
-static void test_f32_to_bf16_rounds_to_nearest_even(void **state)
+static void f32_to_bf16_rounds_to_nearest_even(void **state)
 {
     (void)state;
     assert_int_equal(rrt__f32_to_bf16(float_of(0x3f808000)), 0x3f80); // the middle: to the even one below
@@ -78,7 +78,7 @@ static size_t decode_hex(const char *text, unsigned char *out)
 }
 
 // gguf-py is the oracle: tools/make-dtype-golden.py.
-static void test_blocks_match_gguf_py(void **state)
+static void blocks_match_gguf_py(void **state)
 {
     (void)state;
     FILE *file = fopen(RRT_TEST_DATA "/dtype.golden", "r");
@@ -121,7 +121,7 @@ static rrt__tensor make_tensor(const char *name, const float *values, size_t row
                          .path = "a.file"};
 }
 
-static void test_table(void **state)
+static void the_tensor_table_finds_names_and_refuses_overlaps(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -145,7 +145,7 @@ static void test_table(void **state)
     rrt__tensor_table_free(&table);
 }
 
-static void test_read(void **state)
+static void tensors_are_read_only_in_their_shape(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -167,7 +167,7 @@ static void test_read(void **state)
     assert_fails(RRT_STATUS_MISMATCH, "18446744073709551615]", rrt__tensor_read(&tensor, 6, 0, out, &err));
 }
 
-static void test_read_names_what_is_not_finite(void **state)
+static void reading_names_what_is_not_finite(void **state)
 {
     (void)state;
     enum { COUNT = 10000 }; // several chunks
@@ -186,13 +186,13 @@ static void test_read_names_what_is_not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f16_to_f32_all),
-        cmocka_unit_test(test_f32_to_f16_rounds_to_nearest_even),
-        cmocka_unit_test(test_f32_to_bf16_rounds_to_nearest_even),
-        cmocka_unit_test(test_blocks_match_gguf_py),
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_read_names_what_is_not_finite),
+        cmocka_unit_test(every_f16_is_converted_as_defined),
+        cmocka_unit_test(f32_to_f16_rounds_to_nearest_even),
+        cmocka_unit_test(f32_to_bf16_rounds_to_nearest_even),
+        cmocka_unit_test(blocks_match_gguf_py),
+        cmocka_unit_test(the_tensor_table_finds_names_and_refuses_overlaps),
+        cmocka_unit_test(tensors_are_read_only_in_their_shape),
+        cmocka_unit_test(reading_names_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,7 @@ static int check_rules(const rrt_model *model, const char *kv, rrt_batching batc
     return early;
 }
 
-static void test_rules_and_policies(void **state)
+static void every_rule_and_policy_matches_the_decoder(void **state)
 {
     (void)state;
     static const char *const policies[] = {"propagate", "copy", "recompute"};
@@ -122,7 +122,7 @@ static void test_rules_and_policies(void **state)
         }
 }
 
-static void test_shared_keys_and_values(void **state)
+static void shared_keys_and_values_match_the_decoder(void **state)
 {
     (void)state;
     for (int l = 0; l < LAYOUTS; l++) {
@@ -189,7 +189,7 @@ static void assert_same_many(const heard *a, const heard *b)
 
 // One at a time, 7, 32; a row a step for prompts, or all at once; four ways of batching; drafts of some
 // loops; greedy and not: always the same tokens.
-static void test_tokens_depend_on_nothing_else(void **state)
+static void tokens_depend_on_the_request_alone(void **state)
 {
     (void)state;
     static heard expected[MANY], got[MANY];
@@ -228,7 +228,7 @@ static void test_tokens_depend_on_nothing_else(void **state)
 }
 
 // A model without loops, in f32.
-static void test_plain_model(void **state)
+static void a_model_without_loops_matches_the_session(void **state)
 {
     (void)state;
     static heard got[MANY], expected[MANY];
@@ -250,7 +250,7 @@ static void test_plain_model(void **state)
 // --- pages
 // ---------------------------------------------------------------------------------------------------
 
-static void test_prefix_reuse(void **state)
+static void a_known_prefix_is_reused(void **state)
 {
     (void)state;
     rrt_model *model = build_packed(&layouts[0], false, false);
@@ -292,7 +292,7 @@ static void test_prefix_reuse(void **state)
 }
 
 // Fewer pages than requests want: they wait in order, and all are answered.
-static void test_few_pages(void **state)
+static void too_few_pages_change_no_token(void **state)
 {
     (void)state;
     static heard expected[MANY], got[MANY];
@@ -304,7 +304,7 @@ static void test_few_pages(void **state)
 }
 
 // What does not fit in free memory is told at once, and what does is known.
-static void test_room_for_pages(void **state)
+static void pages_beyond_free_memory_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -326,7 +326,7 @@ static void test_room_for_pages(void **state)
 }
 
 // A token's bytes: keys and values of all depths. f16 is the default, and half of f32.
-static void test_kv_bytes(void **state)
+static void f16_keys_and_values_take_half_the_bytes(void **state)
 {
     (void)state;
     rrt_model *model = build_packed(&layouts[0], false, false);
@@ -346,7 +346,7 @@ static void test_kv_bytes(void **state)
 // --- probabilities, endings, refusals
 // ----------------------------------------------------------------------------
 
-static void test_logprobs(void **state)
+static void logprobs_are_those_of_the_session(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -386,7 +386,7 @@ static void test_logprobs(void **state)
     rrt_model_close(model);
 }
 
-static void test_endings(void **state)
+static void requests_end_by_length_cancellation_or_callback(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -424,7 +424,7 @@ static void test_endings(void **state)
     rrt_model_close(model);
 }
 
-static void test_refusals(void **state)
+static void impossible_requests_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -469,7 +469,7 @@ static void test_refusals(void **state)
 }
 
 // Whichever request for memory fails: an error, nothing leaks, and nothing is asked for in a step.
-static void test_out_of_memory(void **state)
+static void steps_allocate_nothing_and_failures_leak_nothing(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -501,18 +501,18 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_rules_and_policies),
-        cmocka_unit_test(test_shared_keys_and_values),
-        cmocka_unit_test(test_tokens_depend_on_nothing_else),
-        cmocka_unit_test(test_plain_model),
-        cmocka_unit_test(test_prefix_reuse),
-        cmocka_unit_test(test_few_pages),
-        cmocka_unit_test(test_room_for_pages),
-        cmocka_unit_test(test_kv_bytes),
-        cmocka_unit_test(test_logprobs),
-        cmocka_unit_test(test_endings),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(steps_allocate_nothing_and_failures_leak_nothing),
+        cmocka_unit_test(every_rule_and_policy_matches_the_decoder),
+        cmocka_unit_test(shared_keys_and_values_match_the_decoder),
+        cmocka_unit_test(tokens_depend_on_the_request_alone),
+        cmocka_unit_test(a_model_without_loops_matches_the_session),
+        cmocka_unit_test(a_known_prefix_is_reused),
+        cmocka_unit_test(too_few_pages_change_no_token),
+        cmocka_unit_test(pages_beyond_free_memory_are_refused),
+        cmocka_unit_test(f16_keys_and_values_take_half_the_bytes),
+        cmocka_unit_test(logprobs_are_those_of_the_session),
+        cmocka_unit_test(requests_end_by_length_cancellation_or_callback),
+        cmocka_unit_test(impossible_requests_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,7 +117,7 @@ static void run_mix(const rrt_model *model, const char *kv_type, rrt_engine *alo
     rrt_engine_close(engine);
 }
 
-static void test_mixes(void **state)
+static void random_mixes_answer_every_request_as_if_alone(void **state)
 {
     (void)state;
     size_t mixes = getenv("RRT_MIXES") ? strtoul(getenv("RRT_MIXES"), NULL, 10) : 60;
@@ -146,6 +146,8 @@ static void test_mixes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_mixes_answer_every_request_as_if_alone),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

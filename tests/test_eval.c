@@ -40,7 +40,7 @@ static double nll_by_hand(const rrt_model *model, const int32_t *ids, size_t win
     return sum / (double)scored;
 }
 
-static void test_perplexity_equals_the_golden(void **state)
+static void perplexity_equals_the_golden(void **state)
 {
     (void)state;
     static const char *const names[] = {"llama", "neox", "llama-bf16"};
@@ -62,7 +62,7 @@ static void test_perplexity_equals_the_golden(void **state)
     }
 }
 
-static void test_windows(void **state)
+static void windows_score_what_a_cut_by_hand_scores(void **state)
 {
     (void)state;
     golden g = golden_open("llama");
@@ -85,7 +85,7 @@ static void test_windows(void **state)
     golden_close(&g);
 }
 
-static void test_windows_with_bos(void **state)
+static void bos_takes_a_place_in_every_window(void **state)
 {
     (void)state;
     golden g = golden_open("llama");
@@ -105,7 +105,7 @@ static void test_windows_with_bos(void **state)
 }
 
 // Enough text for several steps of windows and for windows longer than the rows whose logits exist at once.
-static void test_batching_changes_nothing(void **state)
+static void batching_changes_nothing(void **state)
 {
     (void)state;
     enum { COUNT = 1500 };
@@ -129,7 +129,7 @@ static void test_batching_changes_nothing(void **state)
     rrt_model_close(model);
 }
 
-static void test_kl_equals_transformers(void **state)
+static void kl_equals_that_of_transformers(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -148,7 +148,7 @@ static void test_kl_equals_transformers(void **state)
     golden_close(&g);
 }
 
-static void test_several_models_get_what_each_gets_alone(void **state)
+static void several_models_get_what_each_gets_alone(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -170,7 +170,7 @@ static void test_several_models_get_what_each_gets_alone(void **state)
     golden_close(&g);
 }
 
-static void test_kl_with_itself_is_zero(void **state)
+static void kl_with_itself_is_zero(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -187,7 +187,7 @@ static void test_kl_with_itself_is_zero(void **state)
 }
 
 // Rows to spare on either side change nothing, where the tokenizers say that they are to spare.
-static void test_kl_of_padded_models(void **state)
+static void padding_rows_change_no_kl(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -222,7 +222,7 @@ static void test_kl_of_padded_models(void **state)
 }
 
 // A student that is a little off: agreement lies between 0 and 1, and KL has a direction.
-static void test_kl_of_a_disturbed_model(void **state)
+static void kl_of_a_disturbed_model_equals_a_sum_in_double(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -257,7 +257,7 @@ static void test_kl_of_a_disturbed_model(void **state)
     golden_close(&g);
 }
 
-static void test_loops(void **state)
+static void fewer_loops_are_the_shorter_model(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -289,7 +289,7 @@ static void test_loops(void **state)
 }
 
 // Windows through keys and values, as while decoding: in f32 the same, in f16 nearly.
-static void test_kv_types(void **state)
+static void f32_keys_and_values_change_nothing_and_f16_little(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -323,7 +323,7 @@ static int stop_at_once(void *user, const char *stage, double done, double total
 }
 
 // As many tokens, but not the same ones.
-static void test_kl_across_tokenizers(void **state)
+static void kl_across_tokenizers_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -350,7 +350,7 @@ static void test_kl_across_tokenizers(void **state)
     rrt_model_close(model);
 }
 
-static void test_refusals(void **state)
+static void impossible_evaluations_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -388,19 +388,19 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_perplexity_equals_the_golden),
-        cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_windows_with_bos),
-        cmocka_unit_test(test_batching_changes_nothing),
-        cmocka_unit_test(test_kl_equals_transformers),
-        cmocka_unit_test(test_several_models_get_what_each_gets_alone),
-        cmocka_unit_test(test_kl_with_itself_is_zero),
-        cmocka_unit_test(test_kl_of_a_disturbed_model),
-        cmocka_unit_test(test_kl_of_padded_models),
-        cmocka_unit_test(test_kl_across_tokenizers),
-        cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_kv_types),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(perplexity_equals_the_golden),
+        cmocka_unit_test(windows_score_what_a_cut_by_hand_scores),
+        cmocka_unit_test(bos_takes_a_place_in_every_window),
+        cmocka_unit_test(batching_changes_nothing),
+        cmocka_unit_test(kl_equals_that_of_transformers),
+        cmocka_unit_test(several_models_get_what_each_gets_alone),
+        cmocka_unit_test(kl_with_itself_is_zero),
+        cmocka_unit_test(kl_of_a_disturbed_model_equals_a_sum_in_double),
+        cmocka_unit_test(padding_rows_change_no_kl),
+        cmocka_unit_test(kl_across_tokenizers_is_refused),
+        cmocka_unit_test(fewer_loops_are_the_shorter_model),
+        cmocka_unit_test(f32_keys_and_values_change_nothing_and_f16_little),
+        cmocka_unit_test(impossible_evaluations_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

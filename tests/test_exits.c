@@ -278,7 +278,7 @@ static void check_rule(const rrt_model *model, const rrt__cut *cut, rrt__exit_ro
     free(r);
 }
 
-static void test_every_rule_and_policy(void **state)
+static void every_rule_and_policy_matches_the_reference(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -304,7 +304,7 @@ static void test_every_rule_and_policy(void **state)
 }
 
 // The public function: what each exit says is what fewer loops say, and the rest follows.
-static void test_summary(void **state)
+static void each_exit_says_what_fewer_loops_say(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -347,7 +347,7 @@ static void test_summary(void **state)
 }
 
 // Without a coda, a threshold of the sweep is what the rule does with recomputed keys and values.
-static void test_sweep(void **state)
+static void the_sweep_predicts_each_threshold(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -382,7 +382,7 @@ static void test_sweep(void **state)
     rrt_model_close(model);
 }
 
-static void test_refusals(void **state)
+static void impossible_rules_and_policies_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -421,10 +421,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_rule_and_policy),
-        cmocka_unit_test(test_summary),
-        cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(every_rule_and_policy_matches_the_reference),
+        cmocka_unit_test(each_exit_says_what_fewer_loops_say),
+        cmocka_unit_test(the_sweep_predicts_each_threshold),
+        cmocka_unit_test(impossible_rules_and_policies_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

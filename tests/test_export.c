@@ -49,7 +49,7 @@ static void check(const rrt_model *model, const rrt_export_options *options, rrt
     remove_folder(folder);
 }
 
-static void test_formats(void **state)
+static void every_format_keeps_the_logits(void **state)
 {
     (void)state;
     static const char *const families[] = {"llama",  "llama-tied", "gemma", "neox",    "qwen2",  "qwen3",
@@ -67,7 +67,7 @@ static void test_formats(void **state)
     }
 }
 
-static void test_dtypes(void **state)
+static void exports_in_half_precision_stay_close(void **state)
 {
     (void)state;
     rrt_model *model = build("llama", RRT__SHARING_CYCLE, RRT__NORMS_TIED);
@@ -79,7 +79,7 @@ static void test_dtypes(void **state)
 }
 
 // An adapter without LoRA, and an export of what was never converted.
-static void test_without_lora(void **state)
+static void models_without_lora_are_exported_too(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -95,7 +95,7 @@ static void test_without_lora(void **state)
     rrt_model_close(original);
 }
 
-static void test_looped(void **state)
+static void looped_gguf_keeps_the_loops_but_takes_no_lora(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -112,7 +112,7 @@ static void test_looped(void **state)
     rrt_model_close(original);
 }
 
-static void test_refusals(void **state)
+static void what_a_format_cannot_hold_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -135,7 +135,7 @@ static void test_refusals(void **state)
 }
 
 // Overwriting replaces an adapter with its base, but no folder that holds more.
-static void test_overwriting(void **state)
+static void overwriting_replaces_only_what_an_export_wrote(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -186,7 +186,7 @@ static void write_adapter(const char *folder, json_t *config, const char *a_name
 static const char *const q_a = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight";
 
 // Added to a model that runs, adapters are not merged, and add up; the model may be quantised.
-static void test_adapters_that_are_not_merged(void **state)
+static void adapters_that_are_not_merged_add_up(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -241,7 +241,7 @@ static void test_adapters_that_are_not_merged(void **state)
 }
 
 // W + alpha / r · B·A, by hand.
-static void test_foreign_adapter(void **state)
+static void a_foreign_adapter_adds_its_scaled_product(void **state)
 {
     (void)state;
     char folder[64];
@@ -274,7 +274,7 @@ static json_t *flag(const char *key)
     return json_pack("{s:b}", key, 1);
 }
 
-static void test_hostile_adapters(void **state)
+static void adapters_that_rrt_cannot_follow_are_refused(void **state)
 {
     (void)state;
     const struct {
@@ -326,7 +326,7 @@ static void test_hostile_adapters(void **state)
 }
 
 // What is no JSON, and no tensors.
-static void test_damaged_adapters(void **state)
+static void damaged_adapters_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -348,7 +348,7 @@ static void test_damaged_adapters(void **state)
 }
 
 // Layers repeated in an order that is no plan of ours: unrolled.
-static void test_other_replication(void **state)
+static void a_replication_that_is_no_plan_is_unrolled(void **state)
 {
     (void)state;
     char folder[64];
@@ -362,7 +362,7 @@ static void test_other_replication(void **state)
 }
 
 // Every plan that can be is known again by its list.
-static void test_plans_recognised(void **state)
+static void every_plan_is_recognised_by_its_list(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -386,12 +386,18 @@ static void test_plans_recognised(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats),          cmocka_unit_test(test_dtypes),
-        cmocka_unit_test(test_without_lora),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_looped),           cmocka_unit_test(test_overwriting),
-        cmocka_unit_test(test_foreign_adapter),  cmocka_unit_test(test_hostile_adapters),
-        cmocka_unit_test(test_damaged_adapters), cmocka_unit_test(test_other_replication),
-        cmocka_unit_test(test_plans_recognised), cmocka_unit_test(test_adapters_that_are_not_merged),
+        cmocka_unit_test(every_format_keeps_the_logits),
+        cmocka_unit_test(exports_in_half_precision_stay_close),
+        cmocka_unit_test(models_without_lora_are_exported_too),
+        cmocka_unit_test(what_a_format_cannot_hold_is_refused),
+        cmocka_unit_test(looped_gguf_keeps_the_loops_but_takes_no_lora),
+        cmocka_unit_test(overwriting_replaces_only_what_an_export_wrote),
+        cmocka_unit_test(a_foreign_adapter_adds_its_scaled_product),
+        cmocka_unit_test(adapters_that_rrt_cannot_follow_are_refused),
+        cmocka_unit_test(damaged_adapters_are_refused),
+        cmocka_unit_test(a_replication_that_is_no_plan_is_unrolled),
+        cmocka_unit_test(every_plan_is_recognised_by_its_list),
+        cmocka_unit_test(adapters_that_are_not_merged_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

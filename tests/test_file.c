@@ -54,7 +54,7 @@ static size_t count_entries(void)
     return count;
 }
 
-static void test_file_destination(void **state)
+static void a_file_appears_only_when_it_is_complete(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -92,7 +92,7 @@ static void write_inside(const rrt__destination *d, const char *name, const char
     write_file(path, text);
 }
 
-static void test_folder_destination(void **state)
+static void a_folder_appears_only_when_it_is_complete(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -144,7 +144,7 @@ static void test_folder_destination(void **state)
     rmdir(in_folder("model"));
 }
 
-static void test_destination_refusals(void **state)
+static void impossible_destinations_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -179,7 +179,7 @@ static void test_destination_refusals(void **state)
 }
 
 // The name is checked again when the result takes it: minutes have passed.
-static void test_destination_taken_meanwhile(void **state)
+static void a_name_taken_meanwhile_is_not_overwritten(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -209,7 +209,7 @@ static void test_destination_taken_meanwhile(void **state)
     }
 }
 
-static void test_destination_with_folders(void **state)
+static void a_folder_that_holds_other_folders_is_not_replaced(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -241,7 +241,7 @@ static const char *leave_temporary(const char *name, rrt__destination_kind kind)
     return in_folder(strrchr(d.temporary, '/') + 1);
 }
 
-static void test_left_overs(void **state)
+static void leftovers_of_dead_processes_are_swept(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -286,7 +286,7 @@ static void test_left_overs(void **state)
 }
 
 // No link is followed, and what is neither a file nor a folder is left alone.
-static void test_links(void **state)
+static void links_are_neither_followed_nor_replaced(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -322,7 +322,7 @@ static void test_links(void **state)
 
 // Folders of `rrt train`: replaced by another run alone, by none while one is at work, and known by their
 // marker.
-static void test_runs(void **state)
+static void only_runs_replace_runs_and_none_that_is_at_work(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -363,7 +363,7 @@ static void test_runs(void **state)
     remove_folder(in_folder("run"));
 }
 
-static void test_permissions(void **state)
+static void results_get_the_permissions_of_the_umask(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -381,7 +381,7 @@ static void test_permissions(void **state)
     umask(mask);
 }
 
-static void test_at_or_in(void **state)
+static void paths_inside_a_folder_are_recognised(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(in_folder("a"), 0777), 0);
@@ -402,7 +402,7 @@ static void test_at_or_in(void **state)
     unlink(in_folder("link"));
 }
 
-static void test_maps(void **state)
+static void only_regular_files_are_mapped(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -429,7 +429,7 @@ static void test_maps(void **state)
     unlink(in_folder("full"));
 }
 
-static void test_writing(void **state)
+static void failed_reads_and_writes_name_the_path(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -450,18 +450,18 @@ static void test_writing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file_destination),
-        cmocka_unit_test(test_folder_destination),
-        cmocka_unit_test(test_destination_refusals),
-        cmocka_unit_test(test_destination_taken_meanwhile),
-        cmocka_unit_test(test_destination_with_folders),
-        cmocka_unit_test(test_left_overs),
-        cmocka_unit_test(test_links),
-        cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_permissions),
-        cmocka_unit_test(test_at_or_in),
-        cmocka_unit_test(test_maps),
-        cmocka_unit_test(test_writing),
+        cmocka_unit_test(a_file_appears_only_when_it_is_complete),
+        cmocka_unit_test(a_folder_appears_only_when_it_is_complete),
+        cmocka_unit_test(impossible_destinations_are_refused),
+        cmocka_unit_test(a_name_taken_meanwhile_is_not_overwritten),
+        cmocka_unit_test(a_folder_that_holds_other_folders_is_not_replaced),
+        cmocka_unit_test(leftovers_of_dead_processes_are_swept),
+        cmocka_unit_test(links_are_neither_followed_nor_replaced),
+        cmocka_unit_test(only_runs_replace_runs_and_none_that_is_at_work),
+        cmocka_unit_test(results_get_the_permissions_of_the_umask),
+        cmocka_unit_test(paths_inside_a_folder_are_recognised),
+        cmocka_unit_test(only_regular_files_are_mapped),
+        cmocka_unit_test(failed_reads_and_writes_name_the_path),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

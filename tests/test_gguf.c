@@ -176,7 +176,7 @@ static rrt_status copy_string(void *user, size_t index, rrt__slice string, rrt_e
     return RRT_STATUS_OK;
 }
 
-static void test_metadata(void **state)
+static void metadata_is_read_by_type_and_range(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -233,7 +233,7 @@ static void test_metadata(void **state)
     rrt__string_free(&file);
 }
 
-static void test_tensors(void **state)
+static void tensors_are_read_with_their_values(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -251,7 +251,7 @@ static void test_tensors(void **state)
     rrt__string_free(&file);
 }
 
-static void test_open(void **state)
+static void a_file_is_opened_and_a_cut_one_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -274,7 +274,7 @@ static void test_open(void **state)
     rrt__string_free(&file);
 }
 
-static void test_no_tensors_no_padding(void **state)
+static void a_file_without_tensors_needs_no_padding(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -284,7 +284,7 @@ static void test_no_tensors_no_padding(void **state)
     rrt__string_free(&file);
 }
 
-static void test_refuses_headers(void **state)
+static void impossible_headers_are_refused(void **state)
 {
     (void)state;
     rrt__string file = {0};
@@ -311,7 +311,7 @@ static rrt__string begin_entry(const char *key, uint32_t type)
     return file;
 }
 
-static void test_refuses_keys(void **state)
+static void impossible_keys_are_refused(void **state)
 {
     (void)state;
     rrt__string file = begin_entry("", UINT64);
@@ -340,7 +340,7 @@ static void test_refuses_keys(void **state)
     refuse(&file, RRT_STATUS_FORMAT, "'twin' is there twice");
 }
 
-static void test_refuses_values(void **state)
+static void impossible_values_are_refused(void **state)
 {
     (void)state;
     rrt__string file = begin_entry("odd", 13);
@@ -375,7 +375,7 @@ static void refuse_alignment(uint32_t type, uint64_t alignment, const char *text
     refuse(&file, RRT_STATUS_FORMAT, text);
 }
 
-static void test_refuses_alignments(void **state)
+static void impossible_alignments_are_refused(void **state)
 {
     (void)state;
     refuse_alignment(UINT32, 0, "'general.alignment' is 0");
@@ -397,7 +397,7 @@ static void refuse_tensor(const char *name, uint32_t n_dims, uint64_t innermost,
     refuse(&file, status, text);
 }
 
-static void test_refuses_tensors(void **state)
+static void impossible_tensors_are_refused(void **state)
 {
     (void)state;
     const char *too_long = "12345678901234567890123456789012345678901234567890123456789012345"; // 65
@@ -424,7 +424,7 @@ static void test_refuses_tensors(void **state)
     refuse_tensor("w", 1, 4, 1, F32, UINT64_MAX - 31, RRT_STATUS_FORMAT, "fetch it again");
 }
 
-static void test_refuses_twins_and_overlap(void **state)
+static void twins_and_overlaps_are_refused(void **state)
 {
     (void)state;
     for (int overlaps = 0; overlaps < 2; overlaps++) {
@@ -438,7 +438,7 @@ static void test_refuses_twins_and_overlap(void **state)
     }
 }
 
-static void test_refuses_every_truncation(void **state)
+static void every_truncation_is_refused(void **state)
 {
     (void)state;
     rrt__string file = make_sample(3);
@@ -450,7 +450,7 @@ static void test_refuses_every_truncation(void **state)
     rrt__string_free(&file);
 }
 
-static void test_survives_every_changed_byte(void **state)
+static void any_changed_byte_is_survived(void **state)
 {
     (void)state;
     rrt__string file = make_sample(3);
@@ -464,7 +464,7 @@ static void test_survives_every_changed_byte(void **state)
     rrt__string_free(&file);
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -486,19 +486,19 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metadata),
-        cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_open),
-        cmocka_unit_test(test_no_tensors_no_padding),
-        cmocka_unit_test(test_refuses_headers),
-        cmocka_unit_test(test_refuses_keys),
-        cmocka_unit_test(test_refuses_values),
-        cmocka_unit_test(test_refuses_alignments),
-        cmocka_unit_test(test_refuses_tensors),
-        cmocka_unit_test(test_refuses_twins_and_overlap),
-        cmocka_unit_test(test_refuses_every_truncation),
-        cmocka_unit_test(test_survives_every_changed_byte),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(metadata_is_read_by_type_and_range),
+        cmocka_unit_test(tensors_are_read_with_their_values),
+        cmocka_unit_test(a_file_is_opened_and_a_cut_one_refused),
+        cmocka_unit_test(a_file_without_tensors_needs_no_padding),
+        cmocka_unit_test(impossible_headers_are_refused),
+        cmocka_unit_test(impossible_keys_are_refused),
+        cmocka_unit_test(impossible_values_are_refused),
+        cmocka_unit_test(impossible_alignments_are_refused),
+        cmocka_unit_test(impossible_tensors_are_refused),
+        cmocka_unit_test(twins_and_overlaps_are_refused),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(any_changed_byte_is_survived),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

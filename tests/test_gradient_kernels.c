@@ -92,7 +92,7 @@ static double norm_by_place(const float *x, void *context)
     return norm_of(context);
 }
 
-static void test_norms(void **state)
+static void norm_gradients_match_finite_differences(void **state)
 {
     (void)state;
     for (int centred = 0; centred < 2; centred++) {
@@ -139,7 +139,7 @@ static double activation_by_place(const float *x, void *context)
     return weigh(c->dy, y, WIDTH);
 }
 
-static void test_activations(void **state)
+static void activation_gradients_match_finite_differences(void **state)
 {
     (void)state;
     for (int kind = 0; kind <= RRT__MLP_GELU; kind++) {
@@ -179,7 +179,7 @@ static double loss_by_place(const float *x, void *context)
     return truth->distil[c->kind](unused, x, c->teacher, VOCAB, c->temperature, 1);
 }
 
-static void test_losses(void **state)
+static void loss_gradients_match_finite_differences(void **state)
 {
     (void)state;
     for (int kind = -1; kind < RRT__DIVERGENCE_COUNT; kind++) {
@@ -207,7 +207,7 @@ static double sparse_by_place(const float *x, void *context)
     return rrt__sparse_distil(truth, (rrt__divergence_kind)*kind, unused, x, VOCAB, *row, 4, 1, scratch);
 }
 
-static void test_stored_teacher(void **state)
+static void a_cache_of_every_token_teaches_as_the_teacher_does(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RRT__DIVERGENCE_COUNT; kind++) {
@@ -328,7 +328,7 @@ static void check_attention(size_t window, float cap)
     free(expected), free(dq), free(dk), free(dv), free(c->scratch), free(c);
 }
 
-static void test_attention(void **state)
+static void attention_and_its_gradients_match_their_definition(void **state)
 {
     (void)state;
     check_attention(0, 0);
@@ -338,7 +338,7 @@ static void test_attention(void **state)
     check_attention(66, 0);
 }
 
-static void test_rope(void **state)
+static void the_backward_pass_of_rope_undoes_it(void **state)
 {
     (void)state;
     // The rotation backwards undoes it: its transpose is its inverse.
@@ -430,7 +430,7 @@ static void check_adam(const rrt__gradient_kernels *k, size_t count)
     free(wa), free(wb), free(g), free(ma), free(mb), free(va), free(vb);
 }
 
-static void test_variants(void **state)
+static void every_variant_matches_its_formula(void **state)
 {
     (void)state;
     static const size_t widths[] = {1, 2, 7, 8, 17, 64, 577, 2000};
@@ -463,7 +463,7 @@ static void run_products(rrt__team team, void *argument)
     }
 }
 
-static void test_products(void **state)
+static void product_gradients_match_sums_in_double(void **state)
 {
     (void)state;
     static const size_t shapes[][3] = {{1, 1, 1}, {5, 3, 40}, {40, 17, 5}, {33, 64, 33}, {2, 100, 7}};
@@ -498,10 +498,14 @@ static void test_products(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norms),     cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_losses),    cmocka_unit_test(test_stored_teacher),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_variants),  cmocka_unit_test(test_products),
+        cmocka_unit_test(norm_gradients_match_finite_differences),
+        cmocka_unit_test(activation_gradients_match_finite_differences),
+        cmocka_unit_test(loss_gradients_match_finite_differences),
+        cmocka_unit_test(a_cache_of_every_token_teaches_as_the_teacher_does),
+        cmocka_unit_test(attention_and_its_gradients_match_their_definition),
+        cmocka_unit_test(the_backward_pass_of_rope_undoes_it),
+        cmocka_unit_test(every_variant_matches_its_formula),
+        cmocka_unit_test(product_gradients_match_sums_in_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

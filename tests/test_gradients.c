@@ -225,7 +225,7 @@ static void check_gradients(const char *family, const char *plan, int loss, bool
     close_training(&t);
 }
 
-static void test_every_gradient(void **state)
+static void every_gradient_matches_pytorch(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
@@ -235,7 +235,7 @@ static void test_every_gradient(void **state)
 }
 
 // Every other family: with pieces that Llama and GPT-NeoX lack, layers of different kinds tied.
-static void test_more_families(void **state)
+static void gradients_of_the_other_families_match_pytorch(void **state)
 {
     (void)state;
     static const char *const names[] = {"gemma",  "gemma2",  "gemma3", "qwen2", "qwen3",  "smollm3",
@@ -248,7 +248,7 @@ static void test_more_families(void **state)
     }
 }
 
-static void test_recompute_and_threads(void **state)
+static void recomputing_and_threads_change_no_gradient(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
@@ -259,7 +259,7 @@ static void test_recompute_and_threads(void **state)
         }
 }
 
-static void test_exits(void **state)
+static void gradients_of_exits_match_pytorch(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
@@ -288,7 +288,7 @@ static void check_curve(const char *family, const char *plan, bool muon, const c
     close_training(&t);
 }
 
-static void test_loss_curve(void **state)
+static void the_loss_curve_matches_pytorch(void **state)
 {
     (void)state;
     for (int p = 0; p < PLAN_COUNT; p++) {
@@ -345,7 +345,7 @@ static double first_batch(training *t)
 }
 
 // Loops that share keys and values, with exits: what all loops read gathers the gradients of all.
-static void test_shared_kv(void **state)
+static void shared_keys_and_values_gather_all_loops_gradients(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
@@ -407,7 +407,7 @@ static double check_gate(const training *t, int n)
 }
 
 // Gates get their own gradient, and nothing else gets another than without them.
-static void test_gates(void **state)
+static void gates_get_a_gradient_and_change_no_other(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
@@ -439,7 +439,7 @@ static void test_gates(void **state)
             }
 }
 
-static void test_layer_matching(void **state)
+static void hidden_state_distillation_matches_finite_differences(void **state)
 {
     (void)state;
     for (int f = 0; f < 2; f++)
@@ -452,7 +452,7 @@ static void test_layer_matching(void **state)
 }
 
 // What is frozen stays as it is and gets no gradient; the rest gets the gradient that it gets otherwise.
-static void test_frozen(void **state)
+static void frozen_tensors_get_no_gradient_and_change_no_other(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) {
@@ -478,7 +478,7 @@ static void test_frozen(void **state)
 }
 
 // Rounded factors: the same gradients as far as 8 bits of mantissa go.
-static void test_bf16(void **state)
+static void bf16_gradients_stay_close(void **state)
 {
     (void)state;
     if (!rrt__gemm_bf16_is_available()) skip();
@@ -496,7 +496,7 @@ static void test_bf16(void **state)
 
 // A teacher whose embedding has rows to spare teaches what it teaches without them: divergences are over the
 // rows that both have.
-static void test_padded_teacher(void **state)
+static void padding_of_the_teacher_changes_no_gradient(void **state)
 {
     (void)state;
     teacher_padding = 31;
@@ -515,17 +515,17 @@ static void test_padded_teacher(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_gradient),
-        cmocka_unit_test(test_more_families),
-        cmocka_unit_test(test_recompute_and_threads),
-        cmocka_unit_test(test_exits),
-        cmocka_unit_test(test_loss_curve),
-        cmocka_unit_test(test_gates),
-        cmocka_unit_test(test_shared_kv),
-        cmocka_unit_test(test_layer_matching),
-        cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_padded_teacher),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(every_gradient_matches_pytorch),
+        cmocka_unit_test(gradients_of_the_other_families_match_pytorch),
+        cmocka_unit_test(recomputing_and_threads_change_no_gradient),
+        cmocka_unit_test(gradients_of_exits_match_pytorch),
+        cmocka_unit_test(the_loss_curve_matches_pytorch),
+        cmocka_unit_test(gates_get_a_gradient_and_change_no_other),
+        cmocka_unit_test(shared_keys_and_values_gather_all_loops_gradients),
+        cmocka_unit_test(hidden_state_distillation_matches_finite_differences),
+        cmocka_unit_test(frozen_tensors_get_no_gradient_and_change_no_other),
+        cmocka_unit_test(padding_of_the_teacher_changes_no_gradient),
+        cmocka_unit_test(bf16_gradients_stay_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,7 @@ static void write_limits(const char *name, const char *const values[3])
     }
 }
 
-static void test_control_groups(void **state)
+static void control_groups_limit_processors_and_memory(void **state)
 {
     (void)state;
     char mount[128], own[128], path[256];
@@ -57,7 +57,7 @@ static void test_control_groups(void **state)
 }
 
 // Two hardware threads of one core count once, as far as the process may run on both.
-static void test_hardware_threads_of_a_core_count_once(void **state)
+static void hardware_threads_of_a_core_count_once(void **state)
 {
     (void)state;
     char folder[128], path[256];
@@ -94,7 +94,7 @@ static void limit(const char *what)
     setenv("RRT_BINARY", what[0] ? path : binary, 1);
 }
 
-static void test_small_stacks(void **state)
+static void small_stacks_are_enough(void **state)
 {
     (void)state;
     const char *model = golden_path("llama");
@@ -113,7 +113,7 @@ static void test_small_stacks(void **state)
     limit("");
 }
 
-static void test_small_files(void **state)
+static void a_file_over_the_shells_limit_is_not_left_behind(void **state)
 {
     (void)state;
     limit("-f 8");
@@ -136,7 +136,7 @@ static bool use_comma(void)
     return setlocale(LC_NUMERIC, "de_DE.UTF-8") != NULL;
 }
 
-static void test_decimal_comma(void **state)
+static void a_decimal_comma_changes_no_number(void **state)
 {
     (void)state;
     if (!use_comma()) {
@@ -206,9 +206,11 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control_groups), cmocka_unit_test(test_hardware_threads_of_a_core_count_once),
-        cmocka_unit_test(test_small_stacks),   cmocka_unit_test(test_small_files),
-        cmocka_unit_test(test_decimal_comma),
+        cmocka_unit_test(control_groups_limit_processors_and_memory),
+        cmocka_unit_test(hardware_threads_of_a_core_count_once),
+        cmocka_unit_test(small_stacks_are_enough),
+        cmocka_unit_test(a_file_over_the_shells_limit_is_not_left_behind),
+        cmocka_unit_test(a_decimal_comma_changes_no_number),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

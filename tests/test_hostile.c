@@ -29,7 +29,7 @@ static void refuse_config(const char *name, json_t *changes, rrt_status expected
     remove_folder(path);
 }
 
-static void test_settings_that_change_the_result(void **state)
+static void settings_that_would_change_the_result_are_refused(void **state)
 {
     (void)state;
     const rrt_status unsupported = RRT_STATUS_UNSUPPORTED;
@@ -79,7 +79,7 @@ static void test_settings_that_change_the_result(void **state)
     refuse_config("neox", json_pack("{s:s}", "hidden_act", "gelu_new"), unsupported, "gelu_new");
 }
 
-static void test_impossible_configs(void **state)
+static void impossible_configs_are_refused(void **state)
 {
     (void)state;
     const rrt_status format = RRT_STATUS_FORMAT;
@@ -95,7 +95,7 @@ static void test_impossible_configs(void **state)
                   "1.5");
 }
 
-static void test_configs_of_another_model(void **state)
+static void configs_of_another_model_are_refused(void **state)
 {
     (void)state;
     // Wider or deeper than the files: refused by size before anything is allocated.
@@ -112,7 +112,7 @@ static void test_configs_of_another_model(void **state)
                   RRT_STATUS_FORMAT, "'lm_head.weight' is missing");
 }
 
-static void test_absurd_sizes_cost_nothing(void **state)
+static void absurd_sizes_cost_nothing(void **state)
 {
     (void)state;
     clock_t start = clock();
@@ -144,7 +144,7 @@ static json_t *plan(const char *sharing, int loops, int prelude, json_t *list)
                      loops, "prelude", prelude, "plan", list);
 }
 
-static void test_recursion_that_contradicts_itself(void **state)
+static void recursion_that_contradicts_itself_is_refused(void **state)
 {
     (void)state;
     const rrt_status format = RRT_STATUS_FORMAT;
@@ -235,7 +235,7 @@ static void poison(const char *folder, const char *name)
     fclose(out);
 }
 
-static void test_weights(void **state)
+static void missing_misshaped_or_nan_weights_are_refused(void **state)
 {
     (void)state;
     const rrt__safetensors_entry none = {0};
@@ -255,7 +255,7 @@ static void test_weights(void **state)
     remove_folder(path);
 }
 
-static void test_lora_in_files(void **state)
+static void lora_that_does_not_fit_is_refused(void **state)
 {
     (void)state;
     static float zeros[64 * 1024];
@@ -269,7 +269,7 @@ static void test_lora_in_files(void **state)
     refuse_weights("", 0, a, RRT_STATUS_FORMAT, "lora_B.weight' is missing");
 }
 
-static void test_missing_files(void **state)
+static void missing_files_are_named(void **state)
 {
     (void)state;
     char path[64], file[128];
@@ -289,7 +289,7 @@ static void test_missing_files(void **state)
 }
 
 // It may be any kind that others know: the weights are of use without it.
-static void test_unknown_tokenizer(void **state)
+static void a_model_opens_without_its_tokenizer(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -322,7 +322,7 @@ static void test_unknown_tokenizer(void **state)
     rrt_model_close(model);
 }
 
-static void test_tokenizer_larger_than_the_embedding(void **state)
+static void ids_beyond_the_embedding_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -378,7 +378,7 @@ static rrt_status use(const char *folder, rrt_error *err)
     return status;
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     (void)state;
     static const char *const folders[] = {RRT_TEST_DATA "/models/llama", RRT_TEST_DATA "/models/llama-tied"};
@@ -401,17 +401,17 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_settings_that_change_the_result),
-        cmocka_unit_test(test_impossible_configs),
-        cmocka_unit_test(test_configs_of_another_model),
-        cmocka_unit_test(test_absurd_sizes_cost_nothing),
-        cmocka_unit_test(test_recursion_that_contradicts_itself),
-        cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_lora_in_files),
-        cmocka_unit_test(test_missing_files),
-        cmocka_unit_test(test_unknown_tokenizer),
-        cmocka_unit_test(test_tokenizer_larger_than_the_embedding),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(settings_that_would_change_the_result_are_refused),
+        cmocka_unit_test(impossible_configs_are_refused),
+        cmocka_unit_test(configs_of_another_model_are_refused),
+        cmocka_unit_test(absurd_sizes_cost_nothing),
+        cmocka_unit_test(recursion_that_contradicts_itself_is_refused),
+        cmocka_unit_test(missing_misshaped_or_nan_weights_are_refused),
+        cmocka_unit_test(lora_that_does_not_fit_is_refused),
+        cmocka_unit_test(missing_files_are_named),
+        cmocka_unit_test(a_model_opens_without_its_tokenizer),
+        cmocka_unit_test(ids_beyond_the_embedding_are_refused),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

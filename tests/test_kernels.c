@@ -67,7 +67,7 @@ static void check_norms(const rrt__kernels *k)
     }
 }
 
-static void test_norms(void **state)
+static void norms_match_their_formula(void **state)
 {
     (void)state;
     each_variant(check_norms);
@@ -108,7 +108,7 @@ static void check_ropes(const rrt__kernels *k)
             for (size_t heads = 1; heads <= 3; heads++) check_rope(k, heads, head_dims[d], rotary);
 }
 
-static void test_rope(void **state)
+static void rope_matches_its_formula(void **state)
 {
     (void)state;
     each_variant(check_ropes);
@@ -160,7 +160,7 @@ static void check_activations(const rrt__kernels *k)
     check_activation(k, 1000, 30);
 }
 
-static void test_activations(void **state)
+static void activations_match_their_formula(void **state)
 {
     (void)state;
     each_variant(check_activations);
@@ -197,7 +197,7 @@ static void check_sums(const rrt__kernels *k)
     assert_true(isnan(k->kl_divergence(even, bad, 4)));
 }
 
-static void test_sums(void **state)
+static void sums_over_a_vocabulary_match_their_formula(void **state)
 {
     (void)state;
     each_variant(check_sums);
@@ -222,7 +222,7 @@ static void check_gemm(size_t rows, size_t out, size_t in, int nth, int accumula
     free(x), free(w), free(y), free(start);
 }
 
-static void test_gemm(void **state)
+static void products_match_sums_in_double(void **state)
 {
     (void)state;
     const size_t outs[] = {1, 5, 16, 17, 33, 100}, ins[] = {1, 3, 31, 64, 100};
@@ -271,7 +271,7 @@ static void check_gemm_bf16(size_t rows, size_t columns, size_t inner, bool left
     free(x), free(w), free(y), free(start);
 }
 
-static void test_gemm_bf16(void **state)
+static void bf16_products_match_those_of_rounded_factors(void **state)
 {
     (void)state;
     if (!rrt__gemm_bf16_is_available()) skip();
@@ -311,7 +311,7 @@ static size_t run_all(const rrt__kernels *k, float *out)
     return (size_t)(at - out);
 }
 
-static void test_same_bits(void **state)
+static void every_table_gives_the_same_bits(void **state)
 {
     (void)state;
     float *expected = make(20000, 1, 0, 0), *got = make(20000, 1, 0, 0);
@@ -326,14 +326,14 @@ static void test_same_bits(void **state)
     free(got);
 }
 
-static void test_self_test(void **state)
+static void the_self_test_of_products_passes(void **state)
 {
     (void)state;
     rrt_error err = {0};
     assert_ok(rrt__gemm_self_test(&err));
 }
 
-static void test_forced_kernels(void **state)
+static void kernels_can_be_forced(void **state)
 {
     (void)state;
     setenv("RRT_KERNELS", "reference", 1);
@@ -353,13 +353,13 @@ static void skip_unless_it_runs(size_t variant)
     if (variant < VARIANT_COUNT && !rrt__kernels_can_run(variants[variant])) skip();
 }
 
-static void test_the_processor_runs_avx2(void **state)
+static void the_processor_runs_avx2(void **state)
 {
     (void)state;
     skip_unless_it_runs(1);
 }
 
-static void test_the_processor_runs_avx512(void **state)
+static void the_processor_runs_avx512(void **state)
 {
     (void)state;
     skip_unless_it_runs(2);
@@ -368,17 +368,17 @@ static void test_the_processor_runs_avx512(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_gemm),
-        cmocka_unit_test(test_gemm_bf16),
-        cmocka_unit_test(test_self_test),
-        cmocka_unit_test(test_forced_kernels),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_the_processor_runs_avx2),
-        cmocka_unit_test(test_the_processor_runs_avx512),
+        cmocka_unit_test(norms_match_their_formula),
+        cmocka_unit_test(rope_matches_its_formula),
+        cmocka_unit_test(activations_match_their_formula),
+        cmocka_unit_test(sums_over_a_vocabulary_match_their_formula),
+        cmocka_unit_test(products_match_sums_in_double),
+        cmocka_unit_test(bf16_products_match_those_of_rounded_factors),
+        cmocka_unit_test(the_self_test_of_products_passes),
+        cmocka_unit_test(kernels_can_be_forced),
+        cmocka_unit_test(every_table_gives_the_same_bits),
+        cmocka_unit_test(the_processor_runs_avx2),
+        cmocka_unit_test(the_processor_runs_avx512),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,7 +141,7 @@ static void check_stores(const rrt__kernels *k)
     check_store_of_limits(k);
 }
 
-static void test_stores(void **state)
+static void tokens_are_stored_where_they_belong(void **state)
 {
     (void)state;
     each_variant(check_stores);
@@ -230,7 +230,7 @@ static void check_attentions(const rrt__kernels *k)
     }
 }
 
-static void test_attention(void **state)
+static void attention_over_pages_matches_its_formula(void **state)
 {
     (void)state;
     each_variant(check_attentions);
@@ -268,7 +268,7 @@ static size_t run_all(const rrt__kernels *k, float *out)
     return (size_t)(at - out);
 }
 
-static void test_same_bits(void **state)
+static void every_table_gives_the_same_bits(void **state)
 {
     (void)state;
     float *expected = make(MAX_VALUES, 1, 0, 0), *got = make(MAX_VALUES, 1, 0, 0);
@@ -286,9 +286,9 @@ static void test_same_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stores),
-        cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(tokens_are_stored_where_they_belong),
+        cmocka_unit_test(attention_over_pages_matches_its_formula),
+        cmocka_unit_test(every_table_gives_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ static size_t count_entries(const char *path)
 
 // --- the k greatest
 
-static void test_top(void **state)
+static void the_top_k_are_found_in_order(void **state)
 {
     (void)state;
     enum { COUNT = 200 };
@@ -137,7 +137,7 @@ static void check_answers(const rrt_model *model, const char *path, const rrt_te
     rrt__logits_cache_close(store);
 }
 
-static void test_answers(void **state)
+static void cached_rows_are_the_teachers_logits(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -163,7 +163,7 @@ static void test_answers(void **state)
 }
 
 // A window begins with BOS where the tokenizer adds it; several files; the teacher's name.
-static void test_bos_and_files(void **state)
+static void bos_and_several_files_are_cached_too(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -189,7 +189,7 @@ static void test_bos_and_files(void **state)
     remove_folder(in_folder("store"));
 }
 
-static void test_max_tokens_and_threads(void **state)
+static void max_tokens_is_cut_to_whole_windows(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -220,7 +220,7 @@ static int cancel(void *user, const char *stage, double done, double total)
     return strcmp(stage, "teach") == 0 && done >= total / 2;
 }
 
-static void test_refusals(void **state)
+static void impossible_requests_leave_nothing_behind(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -265,7 +265,7 @@ static void test_refusals(void **state)
 }
 
 // A limit on the size of files stands in for a full disk.
-static void test_full_disk(void **state)
+static void a_full_disk_leaves_no_cache(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -329,7 +329,7 @@ static rrt_status open_bytes(rrt__logits_cache **store, const void *bytes, size_
     return rrt__logits_cache_open(store, folder, err);
 }
 
-static void test_round_trip(void **state)
+static void a_cache_is_read_as_it_was_written(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -352,7 +352,7 @@ static void test_round_trip(void **state)
     rrt__string_free(&file);
 }
 
-static void test_damaged_files(void **state)
+static void damaged_caches_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -375,7 +375,7 @@ static void test_damaged_files(void **state)
 }
 
 // Headers and rows whose own checksums are right and whose values are not.
-static void test_hostile_files(void **state)
+static void caches_that_lie_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -430,7 +430,7 @@ static void test_hostile_files(void **state)
     unlink(in_folder("teacher.topk"));
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaves_no_cache(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -462,11 +462,16 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_top),           cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_bos_and_files), cmocka_unit_test(test_max_tokens_and_threads),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_damaged_files),
-        cmocka_unit_test(test_hostile_files), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(the_top_k_are_found_in_order),
+        cmocka_unit_test(cached_rows_are_the_teachers_logits),
+        cmocka_unit_test(bos_and_several_files_are_cached_too),
+        cmocka_unit_test(max_tokens_is_cut_to_whole_windows),
+        cmocka_unit_test(impossible_requests_leave_nothing_behind),
+        cmocka_unit_test(a_full_disk_leaves_no_cache),
+        cmocka_unit_test(a_cache_is_read_as_it_was_written),
+        cmocka_unit_test(damaged_caches_are_refused),
+        cmocka_unit_test(caches_that_lie_are_refused),
+        cmocka_unit_test(running_out_of_memory_leaves_no_cache),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -38,7 +38,7 @@ static void check_against_golden(const char *name, const char *kernels)
     golden_close(&g);
 }
 
-static void test_goldens(void **state)
+static void every_family_matches_transformers(void **state)
 {
     (void)state;
     static const char *const kernels[] = {"reference", "avx2", "avx512"};
@@ -53,7 +53,7 @@ static void test_goldens(void **state)
     unsetenv("RRT_KERNELS");
 }
 
-static void test_description(void **state)
+static void the_description_counts_every_parameter_once(void **state)
 {
     (void)state;
     rrt_model_info info;
@@ -84,7 +84,7 @@ static void test_description(void **state)
     rrt_model_close(model);
 }
 
-static void test_round_trip(void **state)
+static void saved_models_give_the_same_logits(void **state)
 {
     (void)state;
     for (int i = 0; i < NAME_COUNT; i++) {
@@ -105,7 +105,7 @@ static void test_round_trip(void **state)
 }
 
 // A text that is to stay within the original context is rotated by other angles, from its first token on.
-static void test_lengths_of_texts(void **state)
+static void short_texts_are_rotated_by_angles_of_their_own(void **state)
 {
     (void)state;
     enum { SHORT = 8 };
@@ -163,7 +163,7 @@ static void assert_shape_survives(const rrt__family *family, const rrt__shape *s
 
 // No field of a shape falls back to a default that happens to be the golden's, for any family; and fractions
 // of rotated values that have no short decimal come back as they were.
-static void test_round_trip_of_shapes(void **state)
+static void every_field_of_a_shape_survives_saving(void **state)
 {
     (void)state;
     static const char *const families[] = {"llama", "neox", "gemma3", "gemma2"};
@@ -199,7 +199,7 @@ static void test_round_trip_of_shapes(void **state)
 }
 
 // What Hugging Face's tools look up beside the shape.
-static void test_saved_config(void **state)
+static void the_saved_config_has_what_transformers_looks_up(void **state)
 {
     (void)state;
     static const char *const dtypes[][2] = {{"f32", "float32"}, {"bf16", "bfloat16"}, {"f16", "float16"}};
@@ -226,7 +226,7 @@ static void test_saved_config(void **state)
     rrt_model_close(model);
 }
 
-static void test_save_refusals(void **state)
+static void a_refused_save_leaves_the_folder_as_it_was(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -249,7 +249,7 @@ static void test_save_refusals(void **state)
 }
 
 // f16 is the default, and near to f32.
-static void test_kv_types(void **state)
+static void f16_keys_and_values_stay_near_f32(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -275,7 +275,7 @@ static void test_kv_types(void **state)
     golden_close(&g);
 }
 
-static void test_session_limits(void **state)
+static void sessions_refuse_what_does_not_fit(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -317,7 +317,7 @@ static int stop(void *user, const char *stage, double done, double total)
     return --*(int *)user < 0;
 }
 
-static void test_cancelled_loading(void **state)
+static void loading_can_be_cancelled(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -341,7 +341,7 @@ static int stop_saving(void *user, const char *stage, double done, double total)
 }
 
 // A save that is cancelled leaves what was there, and nothing else.
-static void test_cancelled_saving(void **state)
+static void a_cancelled_save_leaves_what_was_there(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -373,17 +373,17 @@ static void test_cancelled_saving(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),
-        cmocka_unit_test(test_lengths_of_texts),
-        cmocka_unit_test(test_description),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_round_trip_of_shapes),
-        cmocka_unit_test(test_saved_config),
-        cmocka_unit_test(test_save_refusals),
-        cmocka_unit_test(test_kv_types),
-        cmocka_unit_test(test_session_limits),
-        cmocka_unit_test(test_cancelled_loading),
-        cmocka_unit_test(test_cancelled_saving),
+        cmocka_unit_test(every_family_matches_transformers),
+        cmocka_unit_test(short_texts_are_rotated_by_angles_of_their_own),
+        cmocka_unit_test(the_description_counts_every_parameter_once),
+        cmocka_unit_test(saved_models_give_the_same_logits),
+        cmocka_unit_test(every_field_of_a_shape_survives_saving),
+        cmocka_unit_test(the_saved_config_has_what_transformers_looks_up),
+        cmocka_unit_test(a_refused_save_leaves_the_folder_as_it_was),
+        cmocka_unit_test(f16_keys_and_values_stay_near_f32),
+        cmocka_unit_test(sessions_refuse_what_does_not_fit),
+        cmocka_unit_test(loading_can_be_cancelled),
+        cmocka_unit_test(a_cancelled_save_leaves_what_was_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

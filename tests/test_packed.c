@@ -107,7 +107,7 @@ static void check_error(rrt__storage storage, size_t out, size_t in, size_t rows
     close_operands(&o);
 }
 
-static void test_packing_keeps_weights(void **state)
+static void packing_loses_no_more_than_its_bits_allow(void **state)
 {
     (void)state;
     each_case(check_error);
@@ -132,7 +132,7 @@ static void check_same_bytes(rrt__storage storage, size_t out, size_t in, size_t
     free(w);
 }
 
-static void test_packs_to_same_bytes(void **state)
+static void every_variant_packs_to_the_same_bytes(void **state)
 {
     (void)state;
     each_case(check_same_bytes);
@@ -160,7 +160,7 @@ static void check_quants_stay(rrt__storage storage, size_t out, size_t in, size_
     close_operands(&o);
 }
 
-static void test_quants_stay(void **state)
+static void quantised_values_come_back_unchanged(void **state)
 {
     (void)state;
     each_case(check_quants_stay);
@@ -175,9 +175,8 @@ static void multiply(const rrt__kernels *k, const operands *o, float *y, size_t 
                            accumulate);
 }
 
-// Against a sum in double of what quantised values stand for, and all variants against the reference, bit
-// for bit: as
-// one batch, row by row, and with outputs in three parts.
+// Against a sum in double of what quantised values stand for, and all variants against the reference, bit for
+// bit: as one batch, row by row, and with outputs in three parts.
 static void check_multiply(const operands *o, size_t rows)
 {
     size_t out = o->matrix.out, in = o->matrix.in;
@@ -220,7 +219,7 @@ static void check_product(rrt__storage storage, size_t out, size_t in, size_t ro
     close_operands(&o);
 }
 
-static void test_products(void **state)
+static void packed_products_have_the_same_bits_in_every_variant(void **state)
 {
     (void)state;
     each_case(check_product);
@@ -277,7 +276,7 @@ static void check_repacked(rrt__dtype dtype, size_t out, size_t in, size_t rows)
     close_operands(&o);
 }
 
-static void test_repacked(void **state)
+static void repacked_blocks_keep_the_values_of_the_file(void **state)
 {
     (void)state;
     static const rrt__dtype dtypes[] = {RRT__DTYPE_Q8_0, RRT__DTYPE_Q4_0, RRT__DTYPE_Q4_1, RRT__DTYPE_Q5_0,
@@ -342,7 +341,7 @@ static void check_plain(rrt__storage storage, size_t out, size_t in, size_t rows
 }
 
 // One chain of fused multiply-adds, whatever the variant and the batch.
-static void test_plain_products(void **state)
+static void plain_products_are_one_chain_of_multiply_adds(void **state)
 {
     (void)state;
     for (rrt__storage storage = RRT__STORAGE_F32; storage <= RRT__STORAGE_BF16; storage++)
@@ -366,7 +365,7 @@ static quantised quantise(const rrt__kernels *k, const float *x)
     return q;
 }
 
-static void test_variants_quantise_alike(void **state)
+static void every_variant_quantises_alike(void **state)
 {
     (void)state;
     float *x = make(VALUES, 4);
@@ -393,13 +392,13 @@ static void test_variants_quantise_alike(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packing_keeps_weights),
-        cmocka_unit_test(test_packs_to_same_bytes),
-        cmocka_unit_test(test_quants_stay),
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_repacked),
-        cmocka_unit_test(test_plain_products),
-        cmocka_unit_test(test_variants_quantise_alike),
+        cmocka_unit_test(packing_loses_no_more_than_its_bits_allow),
+        cmocka_unit_test(every_variant_packs_to_the_same_bytes),
+        cmocka_unit_test(quantised_values_come_back_unchanged),
+        cmocka_unit_test(packed_products_have_the_same_bits_in_every_variant),
+        cmocka_unit_test(repacked_blocks_keep_the_values_of_the_file),
+        cmocka_unit_test(plain_products_are_one_chain_of_multiply_adds),
+        cmocka_unit_test(every_variant_quantises_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

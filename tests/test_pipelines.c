@@ -60,7 +60,7 @@ static void use_pipeline(const json_t *line, size_t number, void *user)
     rrt_tokenizer_close(tokenizer);
 }
 
-static void test_pipelines(void **state)
+static void pipelines_give_the_ids_of_hugging_face(void **state)
 {
     (void)state;
     assert_true(each_line(PIPELINES "/pipelines.jsonl", use_pipeline, NULL) >= 20);
@@ -71,7 +71,7 @@ static void use_tokenizer(const json_t *line, size_t number, void *user)
     assert_texts(user, line, number);
 }
 
-static void test_gguf_files(void **state)
+static void gguf_files_give_the_ids_of_hugging_face(void **state)
 {
     (void)state;
     static const struct {
@@ -96,7 +96,7 @@ static void test_gguf_files(void **state)
 
 // A folder as transformers writes it: model_max_length is a number beyond 64 bits, and goes on as it was;
 // what ends a text is the configuration's list, not what the tokens' names suggest.
-static void test_folder(void **state)
+static void a_folder_of_transformers_keeps_its_settings(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -159,7 +159,7 @@ static void assert_ends_at(const char *path)
 
 // bos, eos (a list) and pad, and the generation settings, through a folder of ours, a quantised file, exports
 // and an adapter; the tokenizer opens from each.
-static void test_token_ids(void **state)
+static void special_token_ids_survive_every_format(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -293,7 +293,7 @@ static void assert_ids(const rrt_tokenizer *tokenizer, const char *text, const r
     rrt_ids_free(ids);
 }
 
-static void test_gguf(void **state)
+static void gguf_tokenizers_are_read_or_refused_by_name(void **state)
 {
     (void)state;
     const file good = {"gpt2", "smollm", {"a", "b", "ab", "<s>"}, "a b", {1, 1, 1, 3}, 3, 4};
@@ -349,7 +349,7 @@ static void assert_exported_as(const rrt_tokenizer *tokenizer, const rrt__gguf_p
 }
 
 // Every name of a pre-tokenizer in use: its patterns are good, and it is what it is exported as.
-static void test_gguf_names(void **state)
+static void every_pre_tokenizer_name_keeps_its_meaning_in_exports(void **state)
 {
     (void)state;
     static const char text[] = "It's 12345 we'VE\n\n  a b x_y 日本語 <s> ab!";
@@ -376,9 +376,12 @@ static void test_gguf_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pipelines), cmocka_unit_test(test_gguf_files),
-        cmocka_unit_test(test_gguf),      cmocka_unit_test(test_gguf_names),
-        cmocka_unit_test(test_folder),    cmocka_unit_test(test_token_ids),
+        cmocka_unit_test(pipelines_give_the_ids_of_hugging_face),
+        cmocka_unit_test(gguf_files_give_the_ids_of_hugging_face),
+        cmocka_unit_test(gguf_tokenizers_are_read_or_refused_by_name),
+        cmocka_unit_test(every_pre_tokenizer_name_keeps_its_meaning_in_exports),
+        cmocka_unit_test(a_folder_of_transformers_keeps_its_settings),
+        cmocka_unit_test(special_token_ids_survive_every_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ static rrt__plan make(rrt__sharing sharing, int loops, int layers_per_block, int
     return plan;
 }
 
-static void test_lists(void **state)
+static void plans_have_the_lists_written_by_hand(void **state)
 {
     (void)state;
     rrt__plan plan = make(RRT__SHARING_CYCLE, 2, 3, 0, 0);
@@ -40,7 +40,7 @@ static void test_lists(void **state)
     assert_int_equal(plan.n_depths, RRT__MAX_DEPTHS);
 }
 
-static void test_dividing(void **state)
+static void layers_are_divided_evenly_among_loops(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -59,7 +59,7 @@ static void test_dividing(void **state)
     assert_fails(RRT_STATUS_ARGUMENT, "", rrt__plan_divide(&plan, RRT__SHARING_CYCLE, 4, 2, -2, 2, &err));
 }
 
-static void test_refusals(void **state)
+static void impossible_plans_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -94,7 +94,7 @@ static void assert_depths(const rrt__plan *plan, int loops, int count, const sho
     assert_memory_equal(depths, expected, (size_t)count * sizeof *depths);
 }
 
-static void test_depths_of_fewer_loops(void **state)
+static void fewer_loops_leave_out_the_later_depths(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -119,7 +119,7 @@ static void test_depths_of_fewer_loops(void **state)
     assert_fails(RRT_STATUS_UNSUPPORTED, "none", rrt__plan_depths(&plan, 2, depths, &n, &err));
 }
 
-static void test_json_round_trip(void **state)
+static void plans_survive_json(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -136,7 +136,7 @@ static void test_json_round_trip(void **state)
     }
 }
 
-static void test_json_contradictions(void **state)
+static void plans_that_contradict_themselves_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -212,7 +212,7 @@ static const table tables[] = {
      {0.440, 0.478, 0.554, 0.705}},
 };
 
-static void test_parameters_of_the_paper(void **state)
+static void parameter_counts_are_those_of_the_paper(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -236,7 +236,7 @@ static void test_parameters_of_the_paper(void **state)
 }
 
 // Only depths whose slot is shared get a LoRA, and the counts are those of a model that is really built.
-static void test_counts_equal_a_built_model(void **state)
+static void counts_equal_those_of_a_built_model(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -281,14 +281,14 @@ static void test_counts_equal_a_built_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_dividing),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_depths_of_fewer_loops),
-        cmocka_unit_test(test_json_round_trip),
-        cmocka_unit_test(test_json_contradictions),
-        cmocka_unit_test(test_parameters_of_the_paper),
-        cmocka_unit_test(test_counts_equal_a_built_model),
+        cmocka_unit_test(plans_have_the_lists_written_by_hand),
+        cmocka_unit_test(layers_are_divided_evenly_among_loops),
+        cmocka_unit_test(impossible_plans_are_refused),
+        cmocka_unit_test(fewer_loops_leave_out_the_later_depths),
+        cmocka_unit_test(plans_survive_json),
+        cmocka_unit_test(plans_that_contradict_themselves_are_refused),
+        cmocka_unit_test(parameter_counts_are_those_of_the_paper),
+        cmocka_unit_test(counts_equal_those_of_a_built_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static void assert_close_logits(const char *family, const char *what, const floa
 }
 
 // The quantised model against its own weights in f32: only the rounding of rows to 8 bits is between them.
-static void test_computes_what_it_holds(void **state)
+static void a_quantised_model_computes_what_it_holds(void **state)
 {
     (void)state;
     for (int f = 0; f < 7; f++)
@@ -112,7 +112,7 @@ static void test_computes_what_it_holds(void **state)
 }
 
 // Bit for bit: chunks of 1, 7 and all, one thread and two.
-static void test_result_depends_on_nothing_else(void **state)
+static void chunks_and_threads_change_no_bit(void **state)
 {
     (void)state;
     static const size_t chunks[] = {1, 7, 32};
@@ -134,7 +134,7 @@ static void test_result_depends_on_nothing_else(void **state)
 }
 
 // The same for folders whose weights run as they are, and for a model in f32 memory.
-static void test_plain_result_depends_on_nothing_else(void **state)
+static void chunks_and_threads_change_no_bit_of_plain_weights(void **state)
 {
     (void)state;
     static const char *const dtypes[] = {"f32", "bf16", "f16", NULL};
@@ -168,7 +168,7 @@ static void test_plain_result_depends_on_nothing_else(void **state)
 }
 
 // Quantised while it is read, a model is what its quantised file is.
-static void test_quantised_while_read(void **state)
+static void quantising_while_reading_gives_the_same_model(void **state)
 {
     (void)state;
     for (int t = 0; t < 4; t++) {
@@ -204,7 +204,7 @@ static void test_quantised_while_read(void **state)
 }
 
 // What reads or changes f32 weights says so; what does not exist or is not known as well.
-static void test_refusals(void **state)
+static void impossible_requests_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -231,7 +231,7 @@ static void write_cut(const char *path, const rrt__string *bytes, size_t length)
 }
 
 // Cut anywhere, or with any byte of its header changed: an error or a model, never a crash.
-static void test_damaged_files(void **state)
+static void damaged_files_never_crash(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -261,7 +261,7 @@ static void test_damaged_files(void **state)
 }
 
 // A file that could not be opened takes no place, and not that of a good one.
-static void test_overflow(void **state)
+static void a_scale_beyond_f16_leaves_the_old_file(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -282,13 +282,13 @@ static void test_overflow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_computes_what_it_holds),
-        cmocka_unit_test(test_result_depends_on_nothing_else),
-        cmocka_unit_test(test_plain_result_depends_on_nothing_else),
-        cmocka_unit_test(test_quantised_while_read),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_damaged_files),
+        cmocka_unit_test(a_scale_beyond_f16_leaves_the_old_file),
+        cmocka_unit_test(a_quantised_model_computes_what_it_holds),
+        cmocka_unit_test(chunks_and_threads_change_no_bit),
+        cmocka_unit_test(chunks_and_threads_change_no_bit_of_plain_weights),
+        cmocka_unit_test(quantising_while_reading_gives_the_same_model),
+        cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(damaged_files_never_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static void check_unrolled(rrt_model *model, const layout *l)
     rrt_model_close(plain);
 }
 
-static void test_equals_the_unrolled_model(void **state)
+static void a_recursive_model_equals_the_unrolled_one(void **state)
 {
     (void)state;
     each_layout(check_unrolled);
@@ -90,7 +90,7 @@ static void check_loops(rrt_model *model, const layout *l)
                          RRT_STATUS_OK);
 }
 
-static void test_fewer_loops_equal_the_shorter_model(void **state)
+static void fewer_loops_equal_the_shorter_model(void **state)
 {
     (void)state;
     each_layout(check_loops);
@@ -115,7 +115,7 @@ static void check_round_trip(rrt_model *model, const layout *l)
     rrt_model_close(again);
 }
 
-static void test_round_trip(void **state)
+static void a_recursive_model_survives_saving(void **state)
 {
     (void)state;
     each_layout(check_round_trip);
@@ -145,7 +145,7 @@ static void check_shared_write(rrt_model *model, const layout *l)
     }
 }
 
-static void test_writing_a_shared_weight(void **state)
+static void writing_a_shared_weight_changes_every_loop(void **state)
 {
     (void)state;
     each_layout(check_shared_write);
@@ -153,7 +153,7 @@ static void test_writing_a_shared_weight(void **state)
 
 // The saved file holds each shared weight once, under the slot's number, and what depths own under the
 // depth's.
-static void test_file_holds_shared_weights_once(void **state)
+static void the_file_holds_shared_weights_once(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -184,7 +184,7 @@ static void test_file_holds_shared_weights_once(void **state)
 }
 
 // One loop over all layers is the original, bit for bit, whatever the plan is called.
-static void test_one_loop_is_the_original(void **state)
+static void one_loop_is_the_original(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -207,7 +207,7 @@ static void test_one_loop_is_the_original(void **state)
     }
 }
 
-static void test_lora_limits(void **state)
+static void ranks_beyond_the_matrix_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -286,7 +286,7 @@ static void check_two_loops(const rrt_model *model)
     close_batch(&both);
 }
 
-static void test_segments_of_two_loops(void **state)
+static void two_loops_run_in_one_call_as_they_do_alone(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -310,14 +310,14 @@ static void test_segments_of_two_loops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equals_the_unrolled_model),
-        cmocka_unit_test(test_fewer_loops_equal_the_shorter_model),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_writing_a_shared_weight),
-        cmocka_unit_test(test_file_holds_shared_weights_once),
-        cmocka_unit_test(test_one_loop_is_the_original),
-        cmocka_unit_test(test_lora_limits),
-        cmocka_unit_test(test_segments_of_two_loops),
+        cmocka_unit_test(a_recursive_model_equals_the_unrolled_one),
+        cmocka_unit_test(fewer_loops_equal_the_shorter_model),
+        cmocka_unit_test(a_recursive_model_survives_saving),
+        cmocka_unit_test(writing_a_shared_weight_changes_every_loop),
+        cmocka_unit_test(the_file_holds_shared_weights_once),
+        cmocka_unit_test(one_loop_is_the_original),
+        cmocka_unit_test(ranks_beyond_the_matrix_are_refused),
+        cmocka_unit_test(two_loops_run_in_one_call_as_they_do_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

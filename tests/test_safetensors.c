@@ -61,7 +61,7 @@ static void read_sample(const char *path, float out[6])
     rrt__safetensors_close(file);
 }
 
-static void test_round_trip(void **state)
+static void tensors_survive_writing_and_reading(void **state)
 {
     fixture *f = *state;
     rrt_error err = {0};
@@ -79,7 +79,7 @@ static void test_round_trip(void **state)
     assert_ok(rrt__safetensors_write(f->path, NULL, 0, RRT__DTYPE_F32, &err));
 }
 
-static void test_many_chunks(void **state)
+static void tensors_of_many_chunks_come_back_whole(void **state)
 {
     fixture *f = *state;
     enum { COUNT = 3 * 4096 + 5 };
@@ -108,7 +108,7 @@ static void refuse_entry(const char *path, const char *name, int n_dims, size_t 
     assert_fails(status, text, rrt__safetensors_write(path, &entry, 1, dtype, &err));
 }
 
-static void test_write_refuses(void **state)
+static void what_cannot_be_written_is_refused(void **state)
 {
     fixture *f = *state;
     rrt_error err = {0};
@@ -158,7 +158,7 @@ static void refuse(const char *header, size_t n_data, rrt_status status, const c
 #define TENSOR(name, dtype, shape, begin, end)                                                               \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
 
-static void test_reads_what_others_write(void **state)
+static void files_of_other_writers_are_read(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -179,7 +179,7 @@ static void test_reads_what_others_write(void **state)
     free(memory);
 }
 
-static void test_refuses_headers(void **state)
+static void impossible_headers_are_refused(void **state)
 {
     (void)state;
     rrt_error err;
@@ -203,7 +203,7 @@ static void test_refuses_headers(void **state)
     refuse("{\"__metadata__\":{\"step\":3}}", 0, RRT_STATUS_FORMAT, "at \"step\"");
 }
 
-static void test_header_limit(void **state)
+static void a_header_over_100_mb_is_refused(void **state)
 {
     (void)state;
     rrt_error err;
@@ -216,7 +216,7 @@ static void test_header_limit(void **state)
     free(memory);
 }
 
-static void test_refuses_tensors(void **state)
+static void impossible_tensors_are_refused(void **state)
 {
     (void)state;
     refuse("{\"\":{}}", 0, RRT_STATUS_FORMAT, "its name is empty");
@@ -239,7 +239,7 @@ static void test_refuses_tensors(void **state)
     refuse("{" TENSOR("w", "I64", "[1]", "0", "4") "}", 4, RRT_STATUS_FORMAT, "I64 make 8 bytes");
 }
 
-static void test_refuses_holes_and_overlap(void **state)
+static void holes_and_overlaps_are_refused(void **state)
 {
     (void)state;
     refuse("{" TENSOR("w", "F32", "[1]", "4", "8") "}", 8, RRT_STATUS_FORMAT,
@@ -280,7 +280,7 @@ static void refuse_index(const fixture *f, const char *json, rrt_status status, 
     assert_null(file);
 }
 
-static void test_sharded_folder(void **state)
+static void a_sharded_folder_is_read_as_one(void **state)
 {
     fixture *f = *state;
     rrt_error err = {0};
@@ -301,7 +301,7 @@ static void test_sharded_folder(void **state)
     rrt__safetensors_close(file);
 }
 
-static void test_refuses_indices(void **state)
+static void impossible_indices_are_refused(void **state)
 {
     fixture *f = *state;
     write_shard(f, "1.safetensors", &sample[0]);
@@ -325,7 +325,7 @@ static void test_refuses_indices(void **state)
 }
 
 // A tensor that lies in two shards, each of which the index names.
-static void test_refuses_twins_in_two_shards(void **state)
+static void a_tensor_in_two_shards_is_refused(void **state)
 {
     fixture *f = *state;
     rrt_error err = {0};
@@ -337,7 +337,7 @@ static void test_refuses_twins_in_two_shards(void **state)
                  RRT_STATUS_FORMAT, "'matrix' is there twice");
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     fixture *f = *state;
     rrt_error err = {0};
@@ -369,18 +369,12 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),
-        TEST(test_many_chunks),
-        TEST(test_write_refuses),
-        TEST(test_reads_what_others_write),
-        TEST(test_refuses_headers),
-        TEST(test_header_limit),
-        TEST(test_refuses_tensors),
-        TEST(test_refuses_holes_and_overlap),
-        TEST(test_sharded_folder),
-        TEST(test_refuses_indices),
-        TEST(test_refuses_twins_in_two_shards),
-        TEST(test_out_of_memory),
+        TEST(tensors_survive_writing_and_reading), TEST(tensors_of_many_chunks_come_back_whole),
+        TEST(what_cannot_be_written_is_refused),   TEST(files_of_other_writers_are_read),
+        TEST(impossible_headers_are_refused),      TEST(a_header_over_100_mb_is_refused),
+        TEST(impossible_tensors_are_refused),      TEST(holes_and_overlaps_are_refused),
+        TEST(a_sharded_folder_is_read_as_one),     TEST(impossible_indices_are_refused),
+        TEST(a_tensor_in_two_shards_is_refused),   TEST(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

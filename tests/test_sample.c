@@ -41,7 +41,7 @@ static void assert_shares(rrt_sampling sampling, const double expected[VOCAB])
     }
 }
 
-static void test_distribution(void **state)
+static void choices_follow_the_distribution(void **state)
 {
     (void)state;
     assert_shares((rrt_sampling){.temperature = 1}, probabilities);
@@ -51,7 +51,7 @@ static void test_distribution(void **state)
     assert_shares((rrt_sampling){.temperature = 0.5f}, squared);
 }
 
-static void test_filters(void **state)
+static void filters_keep_the_likeliest_tokens(void **state)
 {
     (void)state;
     const double two[VOCAB] = {0, 0.4, 0, 0.25, 0}, three[VOCAB] = {0, 0.4, 0, 0.25, 0.2},
@@ -72,7 +72,7 @@ static void test_filters(void **state)
     assert_shares((rrt_sampling){.temperature = 1, .top_k = 3, .min_p = 0.6f}, two);
 }
 
-static void test_greedy(void **state)
+static void greedy_takes_the_first_of_the_likeliest(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -88,7 +88,7 @@ static void test_greedy(void **state)
     }
 }
 
-static void test_determinism(void **state)
+static void the_same_seed_makes_the_same_choices(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -106,7 +106,7 @@ static void test_determinism(void **state)
     assert_true(differ > 50);
 }
 
-static void test_extremes(void **state)
+static void extreme_logits_are_sampled_and_nan_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -125,7 +125,7 @@ static void test_extremes(void **state)
                  rrt_sample(bad, 3, &(rrt_sampling){.temperature = 1}, 0, &id, &err));
 }
 
-static void test_refusals(void **state)
+static void impossible_settings_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -153,9 +153,12 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_distribution), cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_greedy),       cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_determinism),  cmocka_unit_test(test_extremes),
+        cmocka_unit_test(choices_follow_the_distribution),
+        cmocka_unit_test(filters_keep_the_likeliest_tokens),
+        cmocka_unit_test(greedy_takes_the_first_of_the_likeliest),
+        cmocka_unit_test(impossible_settings_are_refused),
+        cmocka_unit_test(the_same_seed_makes_the_same_choices),
+        cmocka_unit_test(extreme_logits_are_sampled_and_nan_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

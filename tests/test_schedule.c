@@ -58,7 +58,7 @@ static void assert_steps(const trace *t, int steps, const int expected[][LOOPS +
 }
 
 // Arrivals of 16, 32 and 8 at the first three steps.
-static void test_figure_3(void **state)
+static void figure_3_takes_the_papers_steps(void **state)
 {
     (void)state;
     static const int vanilla[][LOOPS + 1] = {{0, 16}, {0, 0, 16}, {0, 0, 0, 16},
@@ -77,7 +77,7 @@ static void test_figure_3(void **state)
 }
 
 // Tokens go before prompts, older requests before younger ones, and a prompt gets the rows that are left.
-static void test_what_enters(void **state)
+static void tokens_enter_before_prompts_and_older_requests_first(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -114,7 +114,7 @@ static void test_what_enters(void **state)
 
 // Whatever runs beside it, a request that runs makes a token within 2 · `loops` steps: in 32 slots
 // with prompts that never end, each token enters in the step after it became known.
-static void test_nobody_starves(void **state)
+static void nobody_starves(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -141,9 +141,9 @@ static void test_nobody_starves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_figure_3),
-        cmocka_unit_test(test_what_enters),
-        cmocka_unit_test(test_nobody_starves),
+        cmocka_unit_test(figure_3_takes_the_papers_steps),
+        cmocka_unit_test(tokens_enter_before_prompts_and_older_requests_first),
+        cmocka_unit_test(nobody_starves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,7 +110,7 @@ static rrt__exchange *wait_held(void)
 
 #define HELD "GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
 
-static void test_pieces_arrive_alone(void **state)
+static void pieces_arrive_alone(void **state)
 {
     (void)state;
     int s = request(HELD);
@@ -146,7 +146,7 @@ static void assert_none_open(void)
         assert_true(rrt__now_seconds() < end);
 }
 
-static void test_gone(void **state)
+static void clients_that_are_gone_are_noticed(void **state)
 {
     (void)state;
     close(request(HELD)); // while it waits
@@ -164,7 +164,7 @@ static void test_gone(void **state)
     assert_none_open();
 }
 
-static void test_slow_reader(void **state)
+static void a_slow_reader_is_cut_off_and_delays_nobody(void **state)
 {
     (void)state;
     enum { PIECE = 10000 };
@@ -203,7 +203,7 @@ static void test_slow_reader(void **state)
 
 // A client that sends no more is not gone, and is told from one that has closed; nothing of how that is found
 // out is in what it reads.
-static void test_half_closed(void **state)
+static void a_half_closed_client_still_gets_its_reply(void **state)
 {
     (void)state;
     int s = request(HELD);
@@ -232,7 +232,7 @@ static void test_half_closed(void **state)
 }
 
 // What is held counts until the reply is sent, and a place until it is answered.
-static void test_shares(void **state)
+static void bytes_count_until_sent_and_slots_until_answered(void **state)
 {
     (void)state;
     int s = request(HELD);
@@ -259,7 +259,7 @@ static void test_shares(void **state)
 }
 
 // Takes part of a request, and then no more: it is cut off, unless it is we who are slow.
-static void test_slow_sender(void **state)
+static void a_slow_sender_is_cut_off(void **state)
 {
     (void)state;
     static const char *const beginnings[] = {
@@ -283,7 +283,7 @@ static void test_slow_sender(void **state)
     assert_none_open();
 }
 
-static void test_bodies(void **state)
+static void bodies_over_the_limit_are_refused(void **state)
 {
     (void)state;
     char text[3 * MAX_BODY];
@@ -304,7 +304,7 @@ static void test_bodies(void **state)
 }
 
 // Whatever is under way when the server closes is cut off and freed.
-static void test_close(void **state)
+static void closing_frees_what_is_under_way(void **state)
 {
     (void)state;
     int a = request(HELD);
@@ -324,14 +324,14 @@ static void test_close(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pieces_arrive_alone),
-        cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_slow_reader),
-        cmocka_unit_test(test_half_closed),
-        cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_slow_sender),
-        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_close),
+        cmocka_unit_test(pieces_arrive_alone),
+        cmocka_unit_test(clients_that_are_gone_are_noticed),
+        cmocka_unit_test(a_slow_reader_is_cut_off_and_delays_nobody),
+        cmocka_unit_test(a_half_closed_client_still_gets_its_reply),
+        cmocka_unit_test(bytes_count_until_sent_and_slots_until_answered),
+        cmocka_unit_test(a_slow_sender_is_cut_off),
+        cmocka_unit_test(bodies_over_the_limit_are_refused),
+        cmocka_unit_test(closing_frees_what_is_under_way),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -5,7 +5,7 @@
 
 enum { CLIENTS = 6, STEPS = 20000, MOST = 900 };
 
-static void test_random(void **state)
+static void nothing_is_given_twice_and_all_comes_back(void **state)
 {
     (void)state;
     rrt__fair_share share = {.max_slots = 18, .max_bytes = MOST};
@@ -39,7 +39,7 @@ static void test_random(void **state)
 }
 
 // One that takes all it can leaves something for a second, and these for a third.
-static void test_leaves_some(void **state)
+static void no_client_can_take_everything(void **state)
 {
     (void)state;
     for (size_t most = 1; most < 300; most++) {
@@ -64,8 +64,8 @@ static void test_leaves_some(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_leaves_some),
+        cmocka_unit_test(nothing_is_given_twice_and_all_comes_back),
+        cmocka_unit_test(no_client_can_take_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

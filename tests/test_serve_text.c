@@ -43,7 +43,7 @@ static void check(const char *text, const char *expected, const rrt__stops *stop
     rrt__string_free(&shown);
 }
 
-static void test_stops(void **state)
+static void nothing_of_a_stop_string_is_shown(void **state)
 {
     (void)state;
     static const char *const words[] = {"\n\n", "aab", "ende", "é!"};
@@ -63,7 +63,7 @@ static void test_stops(void **state)
     }
 }
 
-static void test_latencies(void **state)
+static void latencies_are_counted_in_their_buckets(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -92,6 +92,9 @@ static void test_latencies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stops), cmocka_unit_test(test_latencies)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_of_a_stop_string_is_shown),
+        cmocka_unit_test(latencies_are_counted_in_their_buckets),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,7 @@ static void check_cuts(rrt__dtype dtype, uint64_t limit, const int shard[SAMPLE_
     remove_folder(folder);
 }
 
-static void test_cuts(void **state)
+static void shards_are_cut_at_the_limit(void **state)
 {
     (void)state;
     check_cuts(RRT__DTYPE_F32, SAMPLE_BYTES, (int[]){0, 0, 0, 0, 0});
@@ -117,7 +117,7 @@ static void test_cuts(void **state)
 }
 
 // The index and the shards list tensors in the order given, not in that of their names.
-static void test_order(void **state)
+static void tensors_keep_their_order(void **state)
 {
     const char *folder = *state, *tensor;
     rrt_error err = {0};
@@ -138,7 +138,7 @@ static void test_order(void **state)
 }
 
 // What leaves no choice makes one file, whatever the limit.
-static void test_one_file(void **state)
+static void one_tensor_or_none_makes_one_file(void **state)
 {
     const char *folder = *state;
     rrt_error err = {0};
@@ -153,7 +153,7 @@ static void test_one_file(void **state)
     }
 }
 
-static void test_refusals(void **state)
+static void what_cannot_be_written_is_refused(void **state)
 {
     const char *folder = *state;
     rrt_error err;
@@ -188,7 +188,7 @@ static void test_refusals(void **state)
                                                &(rrt__safetensors_options){RRT__DTYPE_F32, 1}, &err));
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     const char *folder = *state;
     rrt_error err = {0};
@@ -255,7 +255,7 @@ static void check_model(const rrt_model *model, rrt_save_options options, int mi
     remove_folder(folder);
 }
 
-static void test_models(void **state)
+static void sharded_models_are_the_same_models(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -278,7 +278,7 @@ static void test_models(void **state)
 }
 
 // A shard that cannot be written leaves the model that was there before, and nothing beside it.
-static void test_save_is_atomic(void **state)
+static void a_failed_shard_leaves_the_old_model(void **state)
 {
     const char *folder = *state;
     rrt_error err = {0};
@@ -303,9 +303,10 @@ static void test_save_is_atomic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuts), TEST(test_order),         TEST(test_one_file),
-        TEST(test_refusals),         TEST(test_out_of_memory), cmocka_unit_test(test_models),
-        TEST(test_save_is_atomic),
+        cmocka_unit_test(shards_are_cut_at_the_limit), TEST(tensors_keep_their_order),
+        TEST(one_tensor_or_none_makes_one_file),       TEST(what_cannot_be_written_is_refused),
+        TEST(running_out_of_memory_leaks_nothing),     cmocka_unit_test(sharded_models_are_the_same_models),
+        TEST(a_failed_shard_leaves_the_old_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

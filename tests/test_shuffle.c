@@ -2,7 +2,7 @@
 #include "models.h"
 #include "train/data.h"
 
-static void test_shuffle(void **state)
+static void every_epoch_has_each_window_once_in_another_order(void **state)
 {
     (void)state;
     enum { MOST = 1000 };
@@ -37,6 +37,8 @@ static void test_shuffle(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shuffle)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_epoch_has_each_window_once_in_another_order),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

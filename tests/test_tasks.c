@@ -104,7 +104,7 @@ static int tear_down(void **state)
 }
 
 // llama has no BOS, llama-tied adds it.
-static void test_choices(void **state)
+static void choices_get_the_log_likelihoods_of_a_session(void **state)
 {
     (void)state;
     static const char *const models[] = {"llama", "llama-tied"};
@@ -129,7 +129,7 @@ static void test_choices(void **state)
     }
 }
 
-static void test_contexts_and_target(void **state)
+static void contexts_and_targets_are_scored_as_by_hand(void **state)
 {
     (void)state;
     rrt_model *model = open_golden("llama");
@@ -153,7 +153,7 @@ static void test_contexts_and_target(void **state)
 }
 
 // A head that knows one token: what it can say is greedy, and a longer answer that begins so is not.
-static void test_greedy(void **state)
+static void only_an_answer_that_is_greedy_throughout_is_right(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -183,7 +183,7 @@ static void test_greedy(void **state)
 }
 
 // Of equals the first wins, as in numpy.
-static void test_ties(void **state)
+static void the_first_of_equal_answers_wins(void **state)
 {
     (void)state;
     rrt_model *model = open_golden("llama");
@@ -212,7 +212,7 @@ static void judge_by_hand(const rrt_task_sample *s, int *acc, int *acc_norm)
 }
 
 // More questions than a batch holds, with answers of many lengths, a tie, and a text that is cut on the left.
-static void test_batches_and_figures(void **state)
+static void figures_of_many_batches_are_those_by_hand(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -275,7 +275,7 @@ static void test_batches_and_figures(void **state)
     rrt__string_free(&lines);
 }
 
-static void test_loops(void **state)
+static void fewer_loops_are_the_shorter_model(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -306,7 +306,7 @@ static void test_loops(void **state)
 
 static const char choice[] = "{\"context\": \"the\", \"choices\": [\"a\", \"b\"], \"gold\": 0}\n";
 
-static void test_hostile_lines(void **state)
+static void lines_that_are_no_questions_are_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -382,7 +382,7 @@ static int stop_at_once(void *user, const char *stage, double done, double total
     return 1;
 }
 
-static void test_refusals(void **state)
+static void impossible_evaluations_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -406,7 +406,7 @@ static void test_refusals(void **state)
     rrt_model_close(model);
 }
 
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     (void)state;
     rrt_model *model = open_golden("llama");
@@ -426,7 +426,7 @@ static void test_out_of_memory(void **state)
     rrt_model_close(model);
 }
 
-static void test_names(void **state)
+static void the_seven_tasks_have_names(void **state)
 {
     (void)state;
     assert_string_equal(rrt_task_name(0), "lambada_openai");
@@ -437,16 +437,16 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_contexts_and_target),
-        cmocka_unit_test(test_greedy),
-        cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_batches_and_figures),
-        cmocka_unit_test(test_loops),
-        cmocka_unit_test(test_hostile_lines),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(choices_get_the_log_likelihoods_of_a_session),
+        cmocka_unit_test(contexts_and_targets_are_scored_as_by_hand),
+        cmocka_unit_test(only_an_answer_that_is_greedy_throughout_is_right),
+        cmocka_unit_test(the_first_of_equal_answers_wins),
+        cmocka_unit_test(figures_of_many_batches_are_those_by_hand),
+        cmocka_unit_test(fewer_loops_are_the_shorter_model),
+        cmocka_unit_test(lines_that_are_no_questions_are_refused),
+        cmocka_unit_test(impossible_evaluations_are_refused),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
+        cmocka_unit_test(the_seven_tasks_have_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -32,7 +32,7 @@ static rrt_status render(const char *text, const variables *v, rrt__rendered *ou
 }
 
 // What rrt refuses by name is no difference, but is counted: most of these are to be rendered.
-static void test_golden(void **state)
+static void templates_render_as_in_jinja(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -72,7 +72,7 @@ static void assert_refused(rrt_status expected, const char *what, const char *te
 }
 
 // A template is somebody else's program: it ends, and takes no more than it may.
-static void test_limits(void **state)
+static void endless_and_huge_templates_are_stopped(void **state)
 {
     (void)state;
     assert_refused(RRT_STATUS_UNSUPPORTED, "does not come to an end",
@@ -105,7 +105,7 @@ static void test_limits(void **state)
     assert_refused(RRT_STATUS_UNSUPPORTED, "in each other", deep);
 }
 
-static void test_refusals(void **state)
+static void unsupported_and_wrong_templates_are_refused(void **state)
 {
     (void)state;
     assert_refused(RRT_STATUS_UNSUPPORTED, "line 3: the filter 'urlize'", "a\n\n{{ 'x' | urlize }}");
@@ -122,7 +122,7 @@ static void test_refusals(void **state)
 }
 
 // Text that grows piece by piece, as conversations do, costs what it is long.
-static void test_growing_text(void **state)
+static void text_can_grow_in_a_hundred_thousand_pieces(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -140,7 +140,7 @@ static void test_growing_text(void **state)
     rrt__rendered_free(&out);
 }
 
-static void test_marks(void **state)
+static void input_and_replies_are_marked(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -156,7 +156,7 @@ static void test_marks(void **state)
 }
 
 // Every allocation that fails is an error, and nothing leaks.
-static void test_no_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -176,8 +176,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),       cmocka_unit_test(test_limits), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_growing_text), cmocka_unit_test(test_marks),  cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(templates_render_as_in_jinja),
+        cmocka_unit_test(endless_and_huge_templates_are_stopped),
+        cmocka_unit_test(unsupported_and_wrong_templates_are_refused),
+        cmocka_unit_test(text_can_grow_in_a_hundred_thousand_pieces),
+        cmocka_unit_test(input_and_replies_are_marked),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,7 +119,7 @@ static void assert_round_trip(const rrt_tokenizer *tokenizer, const char *text, 
     rrt_ids_free(ids);
 }
 
-static void test_golden_smollm(void **state)
+static void smollm_gives_the_ids_of_hugging_face(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -141,7 +141,7 @@ static void test_golden_smollm(void **state)
 }
 
 // SentencePiece as Gemma and Llama 2 have it, the newer way to write Llama 2's, and Qwen's byte-level one.
-static void test_golden_more(void **state)
+static void other_kinds_give_the_ids_of_hugging_face(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"gemma", "llama2", "llama2-first", "metaspace", "qwen"};
@@ -158,7 +158,7 @@ static void test_golden_more(void **state)
     }
 }
 
-static void test_golden_neox(void **state)
+static void neox_gives_the_ids_of_hugging_face(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -198,7 +198,7 @@ static void write_and_compare(const rrt_tokenizer *tokenizer, const char *golden
     rmdir(folder);
 }
 
-static void test_write(void **state)
+static void a_written_tokenizer_gives_the_same_ids(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"smollm", "neox"};
@@ -214,7 +214,7 @@ static void test_write(void **state)
     }
 }
 
-static void test_golden_smollm2(void **state)
+static void smollm2_gives_the_ids_of_hugging_face(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -236,7 +236,7 @@ static void test_golden_smollm2(void **state)
     rrt_tokenizer_close(tokenizer);
 }
 
-static void test_special_tokens(void **state)
+static void special_tokens_are_parsed_only_on_demand(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -271,7 +271,7 @@ static void test_special_tokens(void **state)
     "\"pattern\": " pattern ", \"behavior\": \"" behavior "\", \"invert\": " invert "},"                     \
     "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}]}, " DECODER "}"
 
-static void test_split(void **state)
+static void splits_follow_their_pattern_and_behavior(void **state)
 {
     (void)state;
     static const struct {
@@ -310,7 +310,7 @@ static void test_split(void **state)
     assert_refused(RRT_STATUS_UNSUPPORTED, "behavior", SPLIT("{\"String\": \"a\"}", "Joined", "false"));
 }
 
-static void test_refused_models(void **state)
+static void impossible_models_are_refused(void **state)
 {
     (void)state;
     assert_refused(RRT_STATUS_FORMAT, "model", "{}");
@@ -349,7 +349,7 @@ static void test_refused_models(void **state)
 
 #define WITH_ADDED(tokens) "{" MODEL ", \"added_tokens\": [" tokens "]" AROUND
 
-static void test_refused_parts(void **state)
+static void unknown_or_wrong_parts_are_refused(void **state)
 {
     (void)state;
     assert_refused(RRT_STATUS_FORMAT, "added_tokens[0]", WITH_ADDED("3"));
@@ -388,7 +388,7 @@ static void test_refused_parts(void **state)
     assert_fails(RRT_STATUS_IO, "/nowhere.json", rrt_tokenizer_open(&tokenizer, "/nowhere.json", &err));
 }
 
-static void test_bad_text(void **state)
+static void text_that_is_not_utf8_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -409,7 +409,7 @@ static void test_bad_text(void **state)
 }
 
 // A megabyte without a place to cut, and combining marks whose order has to be sorted: nothing is quadratic.
-static void test_long_texts(void **state)
+static void long_texts_take_no_quadratic_time(void **state)
 {
     (void)state;
     enum { LENGTH = 1 << 20 };
@@ -439,7 +439,7 @@ static void test_long_texts(void **state)
 }
 
 // As a conversation of very many short messages is encoded: special tokens between parts that are plain text.
-static void test_many_ranges(void **state)
+static void many_ranges_of_plain_text_take_no_quadratic_time(void **state)
 {
     (void)state;
     enum { MESSAGES = 200000 };
@@ -475,7 +475,7 @@ static void test_many_ranges(void **state)
 }
 
 // A text is said to have too many tokens only if it has, and spaces and letters without end are.
-static void test_exceeds(void **state)
+static void a_text_is_called_too_long_only_if_it_is(void **state)
 {
     (void)state;
     static const char *const folders[] = {RRT_TEST_DATA "/tokenizer-smollm", RRT_TEST_DATA "/tokenizer-neox",
@@ -523,7 +523,7 @@ static void test_exceeds(void **state)
 }
 
 // Whichever request for memory fails, the call says so and nothing leaks.
-static void test_out_of_memory(void **state)
+static void running_out_of_memory_leaks_nothing(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -558,13 +558,20 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_smollm), cmocka_unit_test(test_golden_neox),
-        cmocka_unit_test(test_golden_more),   cmocka_unit_test(test_golden_smollm2),
-        cmocka_unit_test(test_write),         cmocka_unit_test(test_special_tokens),
-        cmocka_unit_test(test_split),         cmocka_unit_test(test_refused_models),
-        cmocka_unit_test(test_refused_parts), cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_long_texts),    cmocka_unit_test(test_many_ranges),
-        cmocka_unit_test(test_exceeds),       cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(smollm_gives_the_ids_of_hugging_face),
+        cmocka_unit_test(neox_gives_the_ids_of_hugging_face),
+        cmocka_unit_test(other_kinds_give_the_ids_of_hugging_face),
+        cmocka_unit_test(smollm2_gives_the_ids_of_hugging_face),
+        cmocka_unit_test(a_written_tokenizer_gives_the_same_ids),
+        cmocka_unit_test(special_tokens_are_parsed_only_on_demand),
+        cmocka_unit_test(splits_follow_their_pattern_and_behavior),
+        cmocka_unit_test(impossible_models_are_refused),
+        cmocka_unit_test(unknown_or_wrong_parts_are_refused),
+        cmocka_unit_test(text_that_is_not_utf8_is_refused),
+        cmocka_unit_test(long_texts_take_no_quadratic_time),
+        cmocka_unit_test(many_ranges_of_plain_text_take_no_quadratic_time),
+        cmocka_unit_test(a_text_is_called_too_long_only_if_it_is),
+        cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 #include "train/checksums.h"
 #include "training.h"
 
-static void test_a_run(void **state)
+static void a_run_leaves_a_model_a_log_and_checkpoints(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -79,7 +79,7 @@ static void check_stop_and_resume(rrt_optimizer_kind optimizer, const char *whol
     rrt_model_close(teacher);
 }
 
-static void test_stop_and_resume(void **state)
+static void a_run_that_was_stopped_resumes_to_the_same_bytes(void **state)
 {
     (void)state;
     check_stop_and_resume(RRT_OPTIMIZER_ADAMW, "whole", "pieces");
@@ -109,7 +109,7 @@ static int wait_for(pid_t child)
 }
 
 // kill -9 at ten random moments.
-static void test_kill(void **state)
+static void a_run_that_was_killed_resumes_to_the_same_bytes(void **state)
 {
     (void)state;
     if (!getenv("RRT_BINARY")) skip();
@@ -149,7 +149,7 @@ static void spoil(void *user, const rrt_train_step *step)
     if (!s->often) s->step = 0;
 }
 
-static void test_rollback(void **state)
+static void a_spoilt_step_is_rolled_back(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -188,7 +188,7 @@ static int count_beginning(const char *name)
     return count;
 }
 
-static void test_refusals(void **state)
+static void impossible_runs_leave_nothing_behind(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -237,7 +237,7 @@ static void test_refusals(void **state)
 }
 
 // What is somebody's stays, whatever a run replaces or sweeps.
-static void test_what_is_not_ours(void **state)
+static void foreign_files_survive_every_run(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -312,7 +312,7 @@ static void intrude(void *user, const rrt_train_step *step)
     assert_non_null(strstr(err.message, "another run is at work"));
 }
 
-static void test_two_runs(void **state)
+static void a_run_at_work_refuses_a_second_one(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -336,7 +336,7 @@ static void test_two_runs(void **state)
 }
 
 // A run is resumed with the student and the teacher of before.
-static void test_identity(void **state)
+static void a_run_resumes_only_with_its_student_and_teacher(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -410,7 +410,7 @@ static void overwrite_byte(const char *path, long at)
 }
 
 // Text and shards that are not what they were: refused, and the run goes on once they are back.
-static void test_changed_data(void **state)
+static void changed_data_is_refused_until_it_is_back(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -432,7 +432,7 @@ static void test_changed_data(void **state)
 }
 
 // One bit of any file of a checkpoint.
-static void test_changed_checkpoint(void **state)
+static void a_changed_checkpoint_is_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -477,7 +477,7 @@ static void test_changed_checkpoint(void **state)
 }
 
 // A stored teacher that knows every token teaches what the teacher itself does, but for f16.
-static void test_stored_teacher(void **state)
+static void cached_logits_teach_as_the_teacher_does(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -503,7 +503,7 @@ static void test_stored_teacher(void **state)
 }
 
 // A disk that is full while a checkpoint is written: an error, and the checkpoint before is still good.
-static void test_full_disk(void **state)
+static void a_full_disk_spares_the_last_checkpoint(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -530,7 +530,7 @@ static void test_full_disk(void **state)
     assert_int_equal(result.steps, STEPS);
 }
 
-static void test_from_scratch(void **state)
+static void a_model_can_be_trained_from_scratch(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -548,7 +548,7 @@ static void test_from_scratch(void **state)
     assert_fails(RRT_STATUS_IO, "config.json", rrt_model_create(&model, in_folder("nowhere"), 5, &err));
 }
 
-static void test_report(void **state)
+static void the_report_holds_the_run_and_escapes_its_name(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -574,20 +574,20 @@ static void test_report(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_run),
-        cmocka_unit_test(test_stop_and_resume),
-        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_rollback),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_changed_data),
-        cmocka_unit_test(test_stored_teacher),
-        cmocka_unit_test(test_from_scratch),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_what_is_not_ours),
-        cmocka_unit_test(test_two_runs),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_changed_checkpoint),
+        cmocka_unit_test(a_run_leaves_a_model_a_log_and_checkpoints),
+        cmocka_unit_test(a_run_that_was_stopped_resumes_to_the_same_bytes),
+        cmocka_unit_test(a_run_that_was_killed_resumes_to_the_same_bytes),
+        cmocka_unit_test(a_spoilt_step_is_rolled_back),
+        cmocka_unit_test(impossible_runs_leave_nothing_behind),
+        cmocka_unit_test(a_full_disk_spares_the_last_checkpoint),
+        cmocka_unit_test(changed_data_is_refused_until_it_is_back),
+        cmocka_unit_test(cached_logits_teach_as_the_teacher_does),
+        cmocka_unit_test(a_model_can_be_trained_from_scratch),
+        cmocka_unit_test(the_report_holds_the_run_and_escapes_its_name),
+        cmocka_unit_test(foreign_files_survive_every_run),
+        cmocka_unit_test(a_run_at_work_refuses_a_second_one),
+        cmocka_unit_test(a_run_resumes_only_with_its_student_and_teacher),
+        cmocka_unit_test(a_changed_checkpoint_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

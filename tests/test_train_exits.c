@@ -22,7 +22,7 @@ static double nll_with_loops(const char *path, int loops)
 }
 
 // An exit that is trained gets better than one that is not, whatever it learns from.
-static void test_exits(void **state)
+static void trained_exits_are_better_than_untrained_ones(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -55,7 +55,7 @@ static void test_exits(void **state)
 }
 
 // Gates are learnt beside a model that stays what it is, and come and go with its files.
-static void test_gates(void **state)
+static void gates_are_learnt_without_changing_the_model(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -107,7 +107,7 @@ static void test_gates(void **state)
 }
 
 // Loops that share keys and values learn, and stay so.
-static void test_shared_kv(void **state)
+static void students_with_shared_keys_and_values_learn(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -139,9 +139,9 @@ static void test_shared_kv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exits),
-        cmocka_unit_test(test_gates),
-        cmocka_unit_test(test_shared_kv),
+        cmocka_unit_test(trained_exits_are_better_than_untrained_ones),
+        cmocka_unit_test(gates_are_learnt_without_changing_the_model),
+        cmocka_unit_test(students_with_shared_keys_and_values_learn),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

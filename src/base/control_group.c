@@ -53,13 +53,13 @@ static int go_up(char *group)
 size_t rrt__control_group_memory(void)
 {
     char group[LONGEST_PATH];
-    uint64_t most, used, left = UINT64_MAX;
+    uint64_t max, used, left = UINT64_MAX;
     find_own(group);
     do {
-        if (!read_numbers(group, "memory.max", &most, 1) || most == UINT64_MAX ||
+        if (!read_numbers(group, "memory.max", &max, 1) || max == UINT64_MAX ||
             !read_numbers(group, "memory.current", &used, 1))
             continue;
-        uint64_t here = most > used ? most - used : 0;
+        uint64_t here = max > used ? max - used : 0;
         left = here < left ? here : left;
     } while (go_up(group));
     return left < SIZE_MAX ? (size_t)left : SIZE_MAX;
@@ -68,13 +68,13 @@ size_t rrt__control_group_memory(void)
 int rrt__control_group_processors(void)
 {
     char group[LONGEST_PATH];
-    uint64_t quota[2], least = 0;
+    uint64_t quota[2], min = 0;
     find_own(group);
     do {
         if (!read_numbers(group, "cpu.max", quota, 2) || quota[0] == UINT64_MAX || !quota[0] || !quota[1])
             continue;
         uint64_t here = (quota[0] - 1) / quota[1] + 1;
-        least = !least || here < least ? here : least;
+        min = !min || here < min ? here : min;
     } while (go_up(group));
-    return least > 1 << 20 ? 0 : (int)least;
+    return min > 1 << 20 ? 0 : (int)min;
 }

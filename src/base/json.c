@@ -100,20 +100,20 @@ static rrt_status fail_type(rrt_error *err, const char *key, const char *kind)
     return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" has the wrong type: %s is expected", key, kind);
 }
 
-rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int64_t most, int64_t *out,
+rrt_status rrt__json_int(const json_t *json, const char *key, int64_t min, int64_t max, int64_t *out,
                          rrt_error *err)
 {
     const json_t *value = json_object_get(json, key);
     if (!value) return fail_missing(err, key, "an integer");
     if (json_is_real(value) && fabs(json_real_value(value)) >= 0x1p63)
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %s: from %lld to %lld is possible", key,
-                         rrt__json_number_name(json_real_value(value), (char[32]){0}), (long long)least,
-                         (long long)most);
+                         rrt__json_number_name(json_real_value(value), (char[32]){0}), (long long)min,
+                         (long long)max);
     if (!json_is_integer(value)) return fail_type(err, key, "an integer");
     *out = json_integer_value(value);
-    if (*out < least || *out > most)
+    if (*out < min || *out > max)
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %lld: from %lld to %lld is possible", key,
-                         (long long)*out, (long long)least, (long long)most);
+                         (long long)*out, (long long)min, (long long)max);
     return RRT_STATUS_OK;
 }
 
@@ -127,12 +127,12 @@ bool rrt__json_is_absent(const json_t *value)
     return !value || json_is_null(value);
 }
 
-rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t least, int64_t most,
-                            int64_t fallback, int64_t *out, rrt_error *err)
+rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t min, int64_t max, int64_t fallback,
+                            int64_t *out, rrt_error *err)
 {
     *out = fallback;
     return rrt__json_is_absent(json_object_get(json, key)) ? RRT_STATUS_OK
-                                                           : rrt__json_int(json, key, least, most, out, err);
+                                                           : rrt__json_int(json, key, min, max, out, err);
 }
 
 rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallback, double *out,

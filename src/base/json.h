@@ -27,10 +27,10 @@ bool rrt__json_is_finite(const json_t *value);
 json_t *rrt__json_text(const char *bytes, size_t length);
 
 // Typed members of an object. The key is required unless a fallback is passed; *out points into json.
-rrt_status rrt__json_int(const json_t *json, const char *key, int64_t least, int64_t most, int64_t *out,
+rrt_status rrt__json_int(const json_t *json, const char *key, int64_t min, int64_t max, int64_t *out,
                          rrt_error *err);
-rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t least, int64_t most,
-                            int64_t fallback, int64_t *out, rrt_error *err);
+rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t min, int64_t max, int64_t fallback,
+                            int64_t *out, rrt_error *err);
 rrt_status rrt__json_real_or(const json_t *json, const char *key, double fallback, double *out,
                              rrt_error *err);
 rrt_status rrt__json_bool_or(const json_t *json, const char *key, bool fallback, bool *out, rrt_error *err);

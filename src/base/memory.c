@@ -85,9 +85,9 @@ size_t rrt__memory_available(void)
     size_t kib = read_number("/proc/meminfo", "MemAvailable:");
     size_t limits[] = {kib < SIZE_MAX / 1024 ? kib * 1024 : SIZE_MAX, rrt__control_group_memory(),
                        address_space_left()};
-    size_t least = rrt__memory_available_max;
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) least = limits[i] < least ? limits[i] : least;
-    return least;
+    size_t min = rrt__memory_available_max;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) min = limits[i] < min ? limits[i] : min;
+    return min;
 }
 
 bool rrt__size_mul(size_t a, size_t b, size_t *out)

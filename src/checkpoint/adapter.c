@@ -10,7 +10,7 @@
 #include "model/read.h"
 #include "model/unroll.h"
 
-static const double GREATEST_SETTING = 1e6; // of ranks and alphas
+static const double MAX_SETTING = 1e6; // of ranks and alphas
 
 typedef struct adapter {
     const json_t *config;
@@ -157,9 +157,9 @@ static rrt_status setting_of(const json_t *config, const char *key, const char *
         *out = json_number_value(value);
         break;
     }
-    if (fabs(*out) <= GREATEST_SETTING) return RRT_STATUS_OK;
+    if (fabs(*out) <= MAX_SETTING) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_FORMAT, "\"%s\" is %g: from -%g to %g is possible", key, *out,
-                     GREATEST_SETTING, GREATEST_SETTING);
+                     MAX_SETTING, MAX_SETTING);
 }
 
 // Joins the matrix's LoRA and the previous one: B₁·A₁ + B₂·A₂ = [B₁ B₂]·[A₁; A₂].

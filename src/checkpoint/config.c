@@ -47,7 +47,7 @@ rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
 {
     const struct {
         const char *name;
-        size_t value, most;
+        size_t value, max;
     } limits[] = {{"hidden size", s->hidden, MAX_WIDTH},
                   {"number of heads", s->heads, MAX_WIDTH},
                   {"number of K/V heads", s->kv_heads, MAX_WIDTH},
@@ -56,9 +56,9 @@ rrt_status rrt__shape_check(const rrt__shape *s, rrt_error *err)
                   {"vocabulary", s->vocab, MAX_VOCAB},
                   {"context length", s->context, RRT__MAX_CONTEXT}};
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
-        if (limits[i].value < 1 || limits[i].value > limits[i].most)
+        if (limits[i].value < 1 || limits[i].value > limits[i].max)
             return rrt__fail(err, RRT_STATUS_FORMAT, "the %s is %zu: 1 to %zu is possible", limits[i].name,
-                             limits[i].value, limits[i].most);
+                             limits[i].value, limits[i].max);
     if (s->heads * s->head_dim > MAX_WIDTH)
         return rrt__fail(err, RRT_STATUS_FORMAT, "%zu heads of %zu are too wide", s->heads, s->head_dim);
     if (s->heads % s->kv_heads != 0)

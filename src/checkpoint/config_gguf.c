@@ -6,7 +6,7 @@
 
 #include "checkpoint/config.h"
 
-enum { MOST = 1 << 20 };
+enum { MAX_SIZE = 1 << 20 };
 
 typedef struct reader {
     const rrt__gguf *gguf;
@@ -49,19 +49,19 @@ static rrt_status read_listed(const reader *r, const char *name, int64_t *out, r
 }
 
 // fallback 0: the key is required.
-static rrt_status read_size(const reader *r, const char *name, int64_t most, size_t fallback, size_t *out,
+static rrt_status read_size(const reader *r, const char *name, int64_t max, size_t fallback, size_t *out,
                             rrt_error *err)
 {
     char key[160];
     int64_t value;
     if (rrt__gguf_is_array(r->gguf, key_of(r, key, name))) {
         RRT__TRY(read_listed(r, name, &value, err));
-        if (value < 1 || value > most)
+        if (value < 1 || value > max)
             return rrt__fail(err, RRT_STATUS_FORMAT, "%s is %lld: 1 to %lld is possible", key,
-                             (long long)value, (long long)most);
+                             (long long)value, (long long)max);
     } else {
-        RRT__TRY(fallback ? rrt__gguf_int_or(r->gguf, key, 1, most, (int64_t)fallback, &value, err)
-                          : rrt__gguf_int(r->gguf, key, 1, most, &value, err));
+        RRT__TRY(fallback ? rrt__gguf_int_or(r->gguf, key, 1, max, (int64_t)fallback, &value, err)
+                          : rrt__gguf_int(r->gguf, key, 1, max, &value, err));
     }
     *out = (size_t)value;
     return RRT_STATUS_OK;
@@ -111,13 +111,13 @@ static rrt_status read_sizes(const reader *r, rrt_error *err)
 {
     rrt__shape *s = r->shape;
     size_t value_length;
-    RRT__TRY(read_size(r, "embedding_length", MOST, 0, &s->hidden, err));
-    RRT__TRY(read_size(r, "feed_forward_length", MOST, 0, &s->ffn, err));
-    RRT__TRY(read_size(r, "attention.head_count", MOST, 0, &s->heads, err));
-    RRT__TRY(read_size(r, "attention.head_count_kv", MOST, s->heads, &s->kv_heads, err));
-    RRT__TRY(read_size(r, "attention.key_length", MOST, s->hidden / s->heads, &s->head_dim, err));
-    RRT__TRY(read_size(r, "attention.value_length", MOST, s->head_dim, &value_length, err));
-    RRT__TRY(read_size(r, "rope.dimension_count", MOST, s->head_dim, &s->rotary, err));
+    RRT__TRY(read_size(r, "embedding_length", MAX_SIZE, 0, &s->hidden, err));
+    RRT__TRY(read_size(r, "feed_forward_length", MAX_SIZE, 0, &s->ffn, err));
+    RRT__TRY(read_size(r, "attention.head_count", MAX_SIZE, 0, &s->heads, err));
+    RRT__TRY(read_size(r, "attention.head_count_kv", MAX_SIZE, s->heads, &s->kv_heads, err));
+    RRT__TRY(read_size(r, "attention.key_length", MAX_SIZE, s->hidden / s->heads, &s->head_dim, err));
+    RRT__TRY(read_size(r, "attention.value_length", MAX_SIZE, s->head_dim, &value_length, err));
+    RRT__TRY(read_size(r, "rope.dimension_count", MAX_SIZE, s->head_dim, &s->rotary, err));
     RRT__TRY(read_size(r, "context_length", RRT__MAX_CONTEXT, 0, &s->context, err));
     if (value_length != s->head_dim)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "values of %zu beside keys of %zu are not supported",

@@ -44,12 +44,12 @@ static double stretched(double factor, double scale)
 static rrt_status read_yarn(const reader *r, rrt_error *err)
 {
     rrt__rope *rope = r->rope;
-    double scale, scale_all, most = (double)r->shape->context;
+    double scale, scale_all, context = (double)r->shape->context;
     bool truncate;
     RRT__TRY(read_original_context(r, err));
     if (!json_object_get(r->scaling, "factor"))
         return rrt__fail(err, RRT_STATUS_FORMAT, "\"factor\" of the rope scaling 'yarn' is missing");
-    RRT__TRY(rrt__json_real_or(r->scaling, "factor", most / rope->original_context, &rope->factor, err));
+    RRT__TRY(rrt__json_real_or(r->scaling, "factor", context / rope->original_context, &rope->factor, err));
     RRT__TRY(rrt__json_real_or(r->scaling, "mscale", 0, &scale, err));
     RRT__TRY(rrt__json_real_or(r->scaling, "mscale_all_dim", 0, &scale_all, err));
     bool both = scale != 0 && scale_all != 0;

@@ -11,7 +11,7 @@ void rrt__attention_from_pattern(rrt__config *config, int layers, int local, int
     for (int i = 0; i < layers; i++) {
         bool is_local = local && (i + 1) % local != 0, is_nope = nope && (i + 1) % nope == 0;
         config->attention[i] =
-            (unsigned char)((is_local ? RRT__ATTENTION_LOCAL : 0) | (is_nope ? RRT__ATTENTION_UNROTATED : 0));
+            (unsigned char)((is_local ? RRT__ATTENTION_LOCAL : 0) | (is_nope ? RRT__ATTENTION_NOPE : 0));
     }
 }
 
@@ -56,7 +56,7 @@ static rrt_status read_nope(rrt__config *config, const json_t *json, int layers,
         bool rotated = json_is_true(item) || json_integer_value(item) != 0;
         if (!json_is_integer(item) && !json_is_boolean(item))
             return rrt__fail(err, RRT_STATUS_FORMAT, "\"no_rope_layers\"[%d] is neither 0 nor 1", i);
-        set_kind(config, i, RRT__ATTENTION_UNROTATED, !rotated);
+        set_kind(config, i, RRT__ATTENTION_NOPE, !rotated);
     }
     return RRT_STATUS_OK;
 }
@@ -98,9 +98,9 @@ static rrt_status set_locals(rrt__config *config, const json_t *json, int layers
         RRT__TRY(rrt__json_int_or(json, "max_window_layers", 0, INT32_MAX, 28, &first, err));
         for (int i = 0; i < layers; i++) set_kind(config, i, RRT__ATTENTION_LOCAL, i >= first);
         break;
-    case RRT__WINDOW_UNROTATED:
+    case RRT__WINDOW_NOPE:
         for (int i = 0; i < layers; i++)
-            set_kind(config, i, RRT__ATTENTION_LOCAL, config->attention[i] & RRT__ATTENTION_UNROTATED);
+            set_kind(config, i, RRT__ATTENTION_LOCAL, config->attention[i] & RRT__ATTENTION_NOPE);
         break;
     default:
         for (int i = 0; i < layers; i++) set_kind(config, i, RRT__ATTENTION_LOCAL, true);
@@ -113,7 +113,7 @@ static rrt_status read_window(rrt__config *config, const json_t *json, int layer
 {
     const rrt__family *family = config->family;
     const json_t *value = json_object_get(json, "sliding_window");
-    bool switched = family->window == RRT__WINDOW_LAST || family->window == RRT__WINDOW_UNROTATED, on = true;
+    bool switched = family->window == RRT__WINDOW_LAST || family->window == RRT__WINDOW_NOPE, on = true;
     bool listed = !rrt__json_is_absent(json_object_get(json, "layer_types"));
     int64_t window = family->absent.window;
     if (family->window == RRT__WINDOW_NEVER) return RRT_STATUS_OK;
@@ -147,8 +147,7 @@ static void set_nope(json_t *json, const rrt_model *model)
 {
     json_t *list = json_array();
     for (int d = 0; d < model->plan.n_depths; d++)
-        json_array_append_new(list,
-                              json_integer(model->depths[d].attention & RRT__ATTENTION_UNROTATED ? 0 : 1));
+        json_array_append_new(list, json_integer(model->depths[d].attention & RRT__ATTENTION_NOPE ? 0 : 1));
     json_object_set_new(json, "no_rope_layers", list);
 }
 

@@ -158,8 +158,8 @@ rrt_status rrt__cli_read_template(rrt__string *text, const char *file, const cha
 rrt_status rrt__cli_in_file(rrt_error *err, rrt_status status, const char *path);
 
 // Reads a text file (or stdin for NULL and "-") and gives its ids by the model's tokenizer; plain text, no
-// BOS. FORMAT if there are fewer than `least`. Free with rrt_ids_free, after a failure too.
-rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
+// BOS. FORMAT if there are fewer than `min`. Free with rrt_ids_free, after a failure too.
+rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t min, int32_t **ids,
                              size_t *count, rrt_error *err);
 
 // The fewest tokens that a text to measure a model on may have: the first of a window is not scored, but it

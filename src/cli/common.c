@@ -171,7 +171,7 @@ static rrt_status check_plain(const char *path, rrt_error *err)
     return rrt__at(err, status, "%s", path);
 }
 
-rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t least, int32_t **ids,
+rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t min, int32_t **ids,
                              size_t *count, rrt_error *err)
 {
     const rrt_tokenizer *tokenizer = rrt_model_tokenizer(model);
@@ -182,9 +182,9 @@ rrt_status rrt__cli_read_ids(const rrt_model *model, const char *path, size_t le
     if (!status) {
         size_t mark = rrt__utf8_mark(text.data, text.length);
         status = rrt_encode(tokenizer, text.data + mark, text.length - mark, NULL, ids, count, err);
-        if (!status && *count < least)
+        if (!status && *count < min)
             status = rrt__fail(err, RRT_STATUS_FORMAT, "the text has %zu tokens: at least %zu are needed",
-                               *count, least);
+                               *count, min);
         rrt__cli_in_file(err, status, path);
     }
     rrt__string_free(&text);

@@ -6,14 +6,14 @@
 #include "base/rng.h"
 #include "kernels/algebra.h"
 
-static size_t least(size_t a, size_t b)
+static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
 rrt_status rrt__low_rank_open(rrt__low_rank_room *room, size_t out, size_t in, rrt_error *err)
 {
-    size_t n = least(out, in);
+    size_t n = min(out, in);
     *room = (rrt__low_rank_room){0};
     rrt_status status = rrt__alloc(&room->moment, n * n, sizeof(float), "SVD room", err);
     if (!status) status = rrt__alloc(&room->vectors, n * n, sizeof(float), "SVD room", err);
@@ -87,7 +87,7 @@ rrt_status rrt__low_rank(rrt__low_rank_room *room, const float *weighed, size_t 
 {
     const rrt__operand matrix = {weighed, in, false};
     rrt__algebra_square(room->moment, weighed, out, in);
-    RRT__TRY(top_eigenvectors(room, least(out, in), rank, err));
+    RRT__TRY(top_eigenvectors(room, min(out, in), rank, err));
     for (size_t i = 0; i < rank; i++) energies[i] = room->values[i] > 0 ? room->values[i] : 0;
     if (out <= in) { // b = U, a = Uᵀ·M·L⁻¹
         for (size_t i = 0; i < rank * out; i++) b[i % out * rank + i / out] = room->vectors[i];
@@ -104,7 +104,7 @@ rrt_status rrt__low_rank(rrt__low_rank_room *room, const float *weighed, size_t 
 rrt_status rrt__low_rank_energies(rrt__low_rank_room *room, const float *weighed, size_t out, size_t in,
                                   float *energies, rrt_error *err)
 {
-    size_t side = least(out, in);
+    size_t side = min(out, in);
     rrt__algebra_square(room->moment, weighed, out, in);
     int code = rrt__algebra_eigenvalues(room->moment, side, room->values);
     if (code != 0) return solver_failed(code, err);

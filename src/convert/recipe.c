@@ -145,16 +145,16 @@ static rrt_status set_gain(rrt__recipe *r, const rrt_convert_options *o, rrt_err
 // Price, in parameters, of the most expensive unit that a budget buys: from this budget on it buys something.
 static uint64_t budget_unit(const rrt_model *source)
 {
-    uint64_t most = 0;
+    uint64_t max = 0;
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         size_t out, in;
         if (!rrt__family_has(source->family, m)) continue;
         rrt__shape_matrix(&source->shape, m, &out, &in);
         size_t side = out < in ? out : in,
                price = (side < RRT__RANK_UNIT ? side : RRT__RANK_UNIT) * (out + in);
-        if (price > most) most = price;
+        if (price > max) max = price;
     }
-    return most;
+    return max;
 }
 
 static rrt_status set_lora(rrt__recipe *r, const rrt_model *source, const rrt_convert_options *o,

@@ -202,9 +202,9 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
 static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, const rrt__cut *cut)
 {
     size_t bytes = rrt__page_bytes(model, kv_type) * (cut->length / RRT__PAGE_TOKENS + 1);
-    size_t most = max_kv_bytes / bytes < MAX_SEQUENCES ? max_kv_bytes / bytes : MAX_SEQUENCES;
-    most = most > 0 ? most : 1;
-    return cut->n_windows < most ? cut->n_windows : most;
+    size_t max = max_kv_bytes / bytes < MAX_SEQUENCES ? max_kv_bytes / bytes : MAX_SEQUENCES;
+    max = max > 0 ? max : 1;
+    return cut->n_windows < max ? cut->n_windows : max;
 }
 
 rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,

@@ -42,7 +42,7 @@ typedef struct run {
     size_t n_targets, targets_capacity;
 } run;
 
-static size_t greater(size_t a, size_t b)
+static size_t max(size_t a, size_t b)
 {
     return a > b ? a : b;
 }
@@ -59,7 +59,7 @@ static size_t measure_group(const run *r, size_t first, size_t *rows)
     size_t count = 0;
     *rows = request->context;
     for (; first + count < r->n_requests && same_context(request, request + count); count++)
-        *rows = greater(*rows, request[count].count - request[count].context);
+        *rows = max(*rows, request[count].count - request[count].context);
     return count;
 }
 
@@ -180,7 +180,7 @@ static rrt_status make_batch(run *r, size_t first, size_t *end, rrt_error *err)
         group *g = &r->groups[r->n_groups++];
         g->first = first;
         g->count = count;
-        for (; first < g->first + count; first++) positions = greater(positions, r->requests[first].count);
+        for (; first < g->first + count; first++) positions = max(positions, r->requests[first].count);
         g->sequence.tokens = positions;
         RRT__TRY(rrt__sequence_reserve(&g->sequence, positions, err));
     }
@@ -190,10 +190,10 @@ static rrt_status make_batch(run *r, size_t first, size_t *end, rrt_error *err)
 
 static rrt_status run_batch(run *r, rrt_error *err)
 {
-    size_t most = 0;
+    size_t max_count = 0;
     RRT__TRY(run_contexts(r, err));
-    for (size_t i = 0; i < r->n_groups; i++) most = greater(most, r->groups[i].count);
-    for (size_t index = 0; index < most; index++) RRT__TRY(run_continuations(r, index, err));
+    for (size_t i = 0; i < r->n_groups; i++) max_count = max(max_count, r->groups[i].count);
+    for (size_t index = 0; index < max_count; index++) RRT__TRY(run_continuations(r, index, err));
     return RRT_STATUS_OK;
 }
 
@@ -203,8 +203,8 @@ static rrt_status open_run(run *r, int loops, rrt__kv_type kv_type, rrt_error *e
     size_t rows = STEP_ROWS, positions = 1;
     for (size_t i = 0; i < r->n_requests; i++) {
         rrt__continuation *request = &r->requests[i];
-        rows = greater(rows, greater(request->context, request->count - request->context));
-        positions = greater(positions, request->count);
+        rows = max(rows, max(request->context, request->count - request->context));
+        positions = max(positions, request->count);
         request->log_likelihood = 0;
         request->is_greedy = true;
     }

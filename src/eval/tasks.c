@@ -45,14 +45,14 @@ static rrt_status join(rrt__continuation *out, const rrt_model *model, rrt__aren
                        const int32_t *context, size_t n_context, const int32_t *whole, size_t n_whole,
                        rrt_error *err)
 {
-    size_t most = model->shape.context, n_answer = n_whole > n_context ? n_whole - n_context : 0;
+    size_t max = model->shape.context, n_answer = n_whole > n_context ? n_whole - n_context : 0;
     if (n_context == 0 || n_answer == 0)
         return rrt__fail(err, RRT_STATUS_FORMAT, "the %s has no token in this model's vocabulary",
                          n_context == 0 ? "context" : "answer");
-    if (n_answer > most)
+    if (n_answer > max)
         return rrt__fail(err, RRT_STATUS_FORMAT, "an answer of %zu tokens: the model can see %zu", n_answer,
-                         most);
-    size_t cut = n_whole > most + 1 ? n_whole - most - 1 : 0; // on the left: the last token is only scored
+                         max);
+    size_t cut = n_whole > max + 1 ? n_whole - max - 1 : 0; // on the left: the last token is only scored
     int32_t *ids;
     RRT__TRY(rrt__arena_alloc(arena, &ids, n_whole - cut, sizeof *ids, "a question's tokens", err));
     memcpy(ids, context + cut, (n_context - cut) * sizeof *ids);

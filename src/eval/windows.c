@@ -20,10 +20,10 @@ static rrt_status check_ids(const rrt_model *model, const int32_t *ids, size_t c
 rrt_status rrt__cut_make(rrt__cut *cut, const rrt_model *model, const int32_t *ids, size_t count,
                          const rrt_eval_options *options, rrt_error *err)
 {
-    size_t most = model->shape.context;
-    size_t context = options->context ? options->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
+    size_t max = model->shape.context;
+    size_t context = options->context ? options->context : max < DEFAULT_CONTEXT ? max : DEFAULT_CONTEXT;
     if (options->max_tokens && options->max_tokens < count) count = options->max_tokens;
-    if (context < 2 || context > most)
+    if (context < 2 || context > max)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "windows of %zu tokens: the model can see 2 to %zu",
                          context, model->shape.context);
     RRT__TRY(check_ids(model, ids, count, err));

@@ -51,29 +51,30 @@ rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err)
 enum { COMPARED_TOKENS = 16 };
 
 // The max difference of two models' logits on the same tokens, and the max logit. Keeps NaN.
-static void compare_logits(const float *a, const float *b, size_t count, double *difference, double *greatest)
+static void compare_logits(const float *a, const float *b, size_t count, double *difference,
+                           double *max_logit)
 {
     for (size_t i = 0; i < count; i++) {
         double apart = fabs((double)a[i] - b[i]), size = fabs((double)a[i]);
         if (!(apart <= *difference)) *difference = apart;
-        if (!(size <= *greatest)) *greatest = size;
+        if (!(size <= *max_logit)) *max_logit = size;
     }
 }
 
 static rrt_status compare(const rrt_model *model, const rrt_model *again, int threads, double *difference,
-                          double *greatest, rrt_error *err)
+                          double *max_logit, rrt_error *err)
 {
     size_t vocab = model->shape.vocab, context = model->shape.context,
            count = context < COMPARED_TOKENS ? context : COMPARED_TOKENS;
     int32_t ids[COMPARED_TOKENS];
     float *logits;
-    *difference = *greatest = 0;
+    *difference = *max_logit = 0;
     for (size_t i = 0; i < count; i++) ids[i] = (int32_t)((i * 7919 + 7) % vocab);
     RRT__TRY(rrt__alloc(&logits, 2 * count * vocab, sizeof *logits, "logits", err));
     rrt_status status = rrt__stream_logits(model, ids, count, threads, logits, err);
     if (!status) status = rrt__stream_logits(again, ids, count, threads, logits + count * vocab, err);
     if (!status) status = rrt__logits_check(logits, count * vocab, err);
-    if (!status) compare_logits(logits, logits + count * vocab, count * vocab, difference, greatest);
+    if (!status) compare_logits(logits, logits + count * vocab, count * vocab, difference, max_logit);
     rrt__free(logits);
     return status;
 }
@@ -89,11 +90,11 @@ static rrt_status verify_opened(const rrt__export *export, const rrt_model *agai
                                 rrt_error *err)
 {
     const rrt_model *model = export->model;
-    double greatest;
+    double max_logit;
     RRT__TRY(rrt__model_check_vocabulary(model, again, err));
     if (model->tokenizer) RRT__TRY(rrt_model_check_tokenizer(again, err));
-    RRT__TRY(compare(model, again, export->options->threads, difference, &greatest, err));
-    double allowed = tolerance_of(export->dtype) * greatest;
+    RRT__TRY(compare(model, again, export->options->threads, difference, &max_logit, err));
+    double allowed = tolerance_of(export->dtype) * max_logit;
     if (*difference <= allowed) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_MISMATCH, "its logits differ by %g, and rounding explains %g",
                      *difference, allowed);

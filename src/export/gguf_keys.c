@@ -70,7 +70,7 @@ static rrt_status check_layers(const rrt_model *model, rrt_error *err)
     bool said = family->window == RRT__WINDOW_PATTERN || family->window == RRT__WINDOW_ALL;
     for (int d = 0; d < model->plan.n_depths; d++) {
         unsigned kind = model->depths[d].attention;
-        if ((said ? kind & RRT__ATTENTION_UNROTATED : kind) == usual.attention[d]) continue;
+        if ((said ? kind & RRT__ATTENTION_NOPE : kind) == usual.attention[d]) continue;
         return rrt__fail(
             err, RRT_STATUS_UNSUPPORTED,
             "GGUF has no way to say that the layer at depth %d is not as the %s layers' pattern has it", d,

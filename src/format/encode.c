@@ -46,13 +46,13 @@ static rrt_status encode_piece(void *user, size_t begin, size_t end, const float
 rrt_status rrt__encode_rows(const rrt__rows *rows, size_t count, size_t columns, rrt__dtype dtype,
                             rrt__encode_put put, void *to, rrt_error *err)
 {
-    size_t row_bytes = columns * rrt__dtype_block_bytes(dtype), most = BATCH_VALUES / columns + 1;
-    if (most > count) most = count;
+    size_t row_bytes = columns * rrt__dtype_block_bytes(dtype), max_rows = BATCH_VALUES / columns + 1;
+    if (max_rows > count) max_rows = count;
     batch b = {.columns = columns, .dtype = dtype};
-    RRT__TRY(rrt__alloc(&b.bytes, most, row_bytes, "values to be written", err));
+    RRT__TRY(rrt__alloc(&b.bytes, max_rows, row_bytes, "values to be written", err));
     rrt_status status = RRT_STATUS_OK;
     for (size_t end; !status && b.first < count; b.first = end) {
-        end = count - b.first < most ? count : b.first + most;
+        end = count - b.first < max_rows ? count : b.first + max_rows;
         status = rrt__rows_each(rows, b.first, end, columns, 1, 0, encode_piece, &b, err);
         if (!status) status = put(to, b.bytes, (end - b.first) * row_bytes, err);
     }

@@ -27,9 +27,9 @@ bool rrt__gguf_is_array(const rrt__gguf *gguf, const char *key); // false for a 
 
 // Typed metadata. An integer in range may have any integer type, a real any (finite) float type. Missing: the
 // fallback or, without one, FORMAT with the key. Another type or range: FORMAT.
-rrt_status rrt__gguf_int(const rrt__gguf *gguf, const char *key, int64_t least, int64_t most, int64_t *out,
+rrt_status rrt__gguf_int(const rrt__gguf *gguf, const char *key, int64_t min, int64_t max, int64_t *out,
                          rrt_error *err);
-rrt_status rrt__gguf_int_or(const rrt__gguf *gguf, const char *key, int64_t least, int64_t most,
+rrt_status rrt__gguf_int_or(const rrt__gguf *gguf, const char *key, int64_t min, int64_t max,
                             int64_t fallback, int64_t *out, rrt_error *err);
 rrt_status rrt__gguf_real_or(const rrt__gguf *gguf, const char *key, double fallback, double *out,
                              rrt_error *err);

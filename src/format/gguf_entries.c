@@ -56,15 +56,15 @@ rrt_status rrt__gguf_take_u64(rrt__gguf_reader *reader, uint64_t *out, const cha
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__gguf_take_string(rrt__gguf_reader *reader, size_t most, rrt__slice *out, const char *what,
-                                 rrt_error *err)
+rrt_status rrt__gguf_take_string(rrt__gguf_reader *reader, size_t max_bytes, rrt__slice *out,
+                                 const char *what, rrt_error *err)
 {
     uint64_t length;
     const unsigned char *bytes;
     RRT__TRY(rrt__gguf_take_u64(reader, &length, what, err));
-    if (length > most)
+    if (length > max_bytes)
         return rrt__fail(err, RRT_STATUS_FORMAT, "%s has %llu bytes (byte %zu), at most %zu are possible",
-                         what, (unsigned long long)length, reader->at - 8, most);
+                         what, (unsigned long long)length, reader->at - 8, max_bytes);
     RRT__TRY(rrt__gguf_take(reader, length, &bytes, what, err));
     *out = (rrt__slice){(const char *)bytes, length};
     return RRT_STATUS_OK;

@@ -55,14 +55,14 @@ size_t rrt__gguf_type_bytes(rrt__gguf_type type);     // 0: no fixed size (STRIN
 // ggml_type's number for a dtype.
 uint32_t rrt__gguf_type_of(rrt__dtype dtype);
 
-// Reads the next n bytes, a number, a string of at most `most` bytes. what is its name in the error, which
-// has the offset.
+// Reads the next n bytes, a number, a string of up to max_bytes. what is its name in the error, which has the
+// offset.
 rrt_status rrt__gguf_take(rrt__gguf_reader *reader, size_t n, const unsigned char **out, const char *what,
                           rrt_error *err);
 rrt_status rrt__gguf_take_u32(rrt__gguf_reader *reader, uint32_t *out, const char *what, rrt_error *err);
 rrt_status rrt__gguf_take_u64(rrt__gguf_reader *reader, uint64_t *out, const char *what, rrt_error *err);
-rrt_status rrt__gguf_take_string(rrt__gguf_reader *reader, size_t most, rrt__slice *out, const char *what,
-                                 rrt_error *err);
+rrt_status rrt__gguf_take_string(rrt__gguf_reader *reader, size_t max_bytes, rrt__slice *out,
+                                 const char *what, rrt_error *err);
 
 // Reads key and type of one metadata entry, and skips its values.
 rrt_status rrt__gguf_take_entry(rrt__gguf_reader *reader, rrt__gguf_entry *entry, rrt_error *err);

@@ -89,24 +89,24 @@ static bool get_real(const rrt__gguf_entry *entry, size_t i, double *out)
     return true;
 }
 
-rrt_status rrt__gguf_int(const rrt__gguf *gguf, const char *key, int64_t least, int64_t most, int64_t *out,
+rrt_status rrt__gguf_int(const rrt__gguf *gguf, const char *key, int64_t min, int64_t max, int64_t *out,
                          rrt_error *err)
 {
     const rrt__gguf_entry *entry = find(gguf, key);
     if (!entry) return fail_missing(gguf, key, "an integer", err);
     if (entry->is_array || !get_int(entry, 0, out)) return fail_type(gguf, entry, key, "an integer", err);
-    if (*out >= least && *out <= most) return RRT_STATUS_OK;
+    if (*out >= min && *out <= max) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_FORMAT, "'%s' is %lld (byte %zu): from %lld to %lld is possible", key,
-                  (long long)*out, entry->values.at, (long long)least, (long long)most);
+                  (long long)*out, entry->values.at, (long long)min, (long long)max);
     return rrt__at(err, status, "%s", gguf->path);
 }
 
-rrt_status rrt__gguf_int_or(const rrt__gguf *gguf, const char *key, int64_t least, int64_t most,
+rrt_status rrt__gguf_int_or(const rrt__gguf *gguf, const char *key, int64_t min, int64_t max,
                             int64_t fallback, int64_t *out, rrt_error *err)
 {
     *out = fallback;
-    return rrt__gguf_has(gguf, key) ? rrt__gguf_int(gguf, key, least, most, out, err) : RRT_STATUS_OK;
+    return rrt__gguf_has(gguf, key) ? rrt__gguf_int(gguf, key, min, max, out, err) : RRT_STATUS_OK;
 }
 
 rrt_status rrt__gguf_real_or(const rrt__gguf *gguf, const char *key, double fallback, double *out,

@@ -60,13 +60,13 @@ const rrt__tensor *rrt__tensor_table_find(const rrt__tensor_table *table, const 
 rrt__dtype rrt__tensor_table_dtype(const rrt__tensor_table *table)
 {
     uint64_t bytes[RRT__DTYPE_COUNT] = {0};
-    rrt__dtype most = RRT__DTYPE_F32;
+    rrt__dtype widest = RRT__DTYPE_F32;
     for (size_t i = 0; i < table->count; i++) {
         const rrt__tensor *tensor = &table->tensors[i];
         if (tensor->n_dims > 1) bytes[tensor->dtype] += tensor->size_bytes;
-        if (bytes[tensor->dtype] > bytes[most]) most = tensor->dtype;
+        if (bytes[tensor->dtype] > bytes[widest]) widest = tensor->dtype;
     }
-    return most <= RRT__DTYPE_BF16 ? most : RRT__DTYPE_BF16;
+    return widest <= RRT__DTYPE_BF16 ? widest : RRT__DTYPE_BF16;
 }
 
 void rrt__tensor_table_free(rrt__tensor_table *table)

@@ -89,9 +89,9 @@ void rrt__batch_fill(rrt_engine *e)
 {
     rrt__row_batch *b = &e->fill;
     int loops = e->schedule.loops;
-    size_t begin = e->n_filled, most = e->schedule.rows / (size_t)loops;
+    size_t begin = e->n_filled, max_exits = e->schedule.rows / (size_t)loops;
     clear(b);
-    while (e->n_filled < e->n_exits && e->n_filled - begin < most) e->n_filled++;
+    while (e->n_filled < e->n_exits && e->n_filled - begin < max_exits) e->n_filled++;
     for (int loop = 2; loop <= loops; loop++) {
         size_t count = b->n_rows;
         for (size_t i = begin; i < e->n_filled; i++) {

@@ -54,7 +54,7 @@ static void release_drafts(rrt_engine *e, size_t slot)
         if (e->schedule.chunks[i].slot == slot) e->schedule.chunks[i].is_held = false;
 }
 
-static void add_answers(rrt_engine *e, size_t chunk, bool is_exit)
+static void add_logits_rows(rrt_engine *e, size_t chunk, bool is_exit)
 {
     const rrt__chunk *c = &e->schedule.chunks[chunk];
     rrt__engine_request *r = rrt__chunk_request(e, c);
@@ -99,7 +99,7 @@ void rrt__leave_by_states(rrt_engine *e)
         const rrt__engine_request *r = rrt__chunk_request(e, c);
         fate now = fate_of(e, r, c);
         c->leaves = now == LEAVES;
-        if (now != GOES_ON) add_answers(e, i, now == LEAVES);
+        if (now != GOES_ON) add_logits_rows(e, i, now == LEAVES);
         if (now == LEAVES && c->loop < r->loops) leave_early(e, i);
         if (now == GOES_ON && r->spec.draft_loops && c->loop == r->spec.draft_loops)
             release_drafts(e, c->slot);

@@ -40,9 +40,9 @@ static size_t stop_prefix(const char *text, size_t length, const rrt__stops *sto
 {
     size_t held = 0;
     for (size_t i = 0; i < stops->count; i++) {
-        size_t most = stops->lengths[i] - 1 < length ? stops->lengths[i] - 1 : length;
-        while (most > held && memcmp(text + length - most, stops->texts[i], most) != 0) most--;
-        if (most > held) held = most;
+        size_t max = stops->lengths[i] - 1 < length ? stops->lengths[i] - 1 : length;
+        while (max > held && memcmp(text + length - max, stops->texts[i], max) != 0) max--;
+        if (max > held) held = max;
     }
     return held;
 }

@@ -26,25 +26,25 @@ static rrt_status fail_infinite(const float *logits, size_t vocab, rrt_error *er
 }
 
 // Finds the maximum by blocks, for the vectoriser, then its first index in the block.
-static rrt_status find_max(const float *logits, size_t vocab, size_t *greatest, rrt_error *err)
+static rrt_status find_max(const float *logits, size_t vocab, size_t *max_id, rrt_error *err)
 {
-    float largest = -INFINITY, wrong = 0;
-    *greatest = 0;
+    float max = -INFINITY, wrong = 0;
+    *max_id = 0;
     for (size_t begin = 0; begin < vocab; begin += BLOCK) {
         size_t end = vocab - begin < BLOCK ? vocab : begin + BLOCK;
-        float most = -INFINITY;
-#pragma omp simd reduction(max : most) reduction(+ : wrong)
+        float block_max = -INFINITY;
+#pragma omp simd reduction(max : block_max) reduction(+ : wrong)
         for (size_t i = begin; i < end; i++) {
-            most = logits[i] > most ? logits[i] : most;
+            block_max = logits[i] > block_max ? logits[i] : block_max;
             wrong += logits[i] == logits[i] && logits[i] < INFINITY ? 0.0f : 1.0f;
         }
-        if (most > largest) {
-            largest = most;
-            *greatest = begin;
+        if (block_max > max) {
+            max = block_max;
+            *max_id = begin;
         }
     }
-    if (wrong != 0 || largest == -INFINITY) return fail_infinite(logits, vocab, err);
-    while (logits[*greatest] != largest) ++*greatest;
+    if (wrong != 0 || max == -INFINITY) return fail_infinite(logits, vocab, err);
+    while (logits[*max_id] != max) ++*max_id;
     return RRT_STATUS_OK;
 }
 
@@ -76,12 +76,12 @@ static size_t count_kept(const candidate *sorted, size_t count, const rrt_sampli
 rrt_status rrt__sample_at(const float *logits, size_t vocab, const rrt_sampling *sampling, uint64_t position,
                           candidate *candidates, int32_t *id, rrt_error *err)
 {
-    size_t greatest;
-    RRT__TRY(find_max(logits, vocab, &greatest, err));
-    *id = (int32_t)greatest;
+    size_t max_id;
+    RRT__TRY(find_max(logits, vocab, &max_id, err));
+    *id = (int32_t)max_id;
     if (sampling->temperature == 0) return RRT_STATUS_OK;
     for (size_t i = 0; i < vocab; i++)
-        candidates[i] = (candidate){expf((logits[i] - logits[greatest]) / sampling->temperature), (int32_t)i};
+        candidates[i] = (candidate){expf((logits[i] - logits[max_id]) / sampling->temperature), (int32_t)i};
     qsort(candidates, vocab, sizeof *candidates, compare);
     size_t kept = count_kept(candidates, vocab, sampling);
     double total = 0, sum = 0;

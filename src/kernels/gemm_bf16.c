@@ -103,7 +103,7 @@ TARGET static void multiply_tile(float *c, size_t stride, const unsigned *a, con
         }
 }
 
-static size_t least(size_t a, size_t b)
+static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -124,10 +124,10 @@ void rrt__gemm_bf16(rrt__gemm_bf16_scratch *scratch, float *c, size_t stride, rr
     size_t length = ((inner + blocks - 1) / blocks + 1) / 2 * 2; // blocks of equal size
     for (size_t j = 0; j < columns; j += BLOCK_COLUMNS)
         for (size_t k = 0; k < inner; k += length) {
-            size_t width = least(columns - j, BLOCK_COLUMNS), depth = least(inner - k, length);
+            size_t width = min(columns - j, BLOCK_COLUMNS), depth = min(inner - k, length);
             pack(scratch->b, TILE_COLUMNS, b, j, width, k, depth);
             for (size_t i = 0; i < rows; i += BLOCK_ROWS) {
-                size_t height = least(rows - i, BLOCK_ROWS);
+                size_t height = min(rows - i, BLOCK_ROWS);
                 pack(scratch->a, TILE_ROWS, a, i, height, k, depth);
                 multiply_block(c + i * stride + j, stride, scratch->a, scratch->b, height, width,
                                (depth + 1) / 2, accumulate || k > 0);

@@ -130,7 +130,7 @@ static void quantise(rrt__quantised to, const float *x, size_t count)
 
 static double log_sum_exp(const float *x, size_t count)
 {
-    float largest = greatest(x, count);
+    float largest = max_of(x, count);
     double total = 0;
     for (size_t begin = 0; begin < count; begin += BLOCK) {
         size_t end = count - begin < BLOCK ? count : begin + BLOCK, i = begin;
@@ -146,7 +146,7 @@ static double log_sum_exp(const float *x, size_t count)
 
 static double kl_divergence(const float *p, const float *q, size_t count)
 {
-    float p_largest = greatest(p, count), q_largest = greatest(q, count);
+    float p_largest = max_of(p, count), q_largest = max_of(q, count);
     double p_sum = 0, q_sum = 0, cross = 0;
     for (size_t begin = 0; begin < count; begin += BLOCK) {
         size_t end = count - begin < BLOCK ? count : begin + BLOCK;

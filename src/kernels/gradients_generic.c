@@ -120,7 +120,7 @@ static void softmax(float *restrict p, float *restrict dp, float log_sum, float 
 // ln Σ exp(x[i] · inverse_temperature)
 static float log_sum_exp(const float *restrict x, size_t count, float inverse_temperature)
 {
-    float largest = greatest(x, count) * inverse_temperature;
+    float largest = max_of(x, count) * inverse_temperature;
     double sum = 0;
     for (size_t begin = 0; begin < count; begin += BLOCK) {
         size_t end = count - begin < BLOCK ? count : begin + BLOCK;

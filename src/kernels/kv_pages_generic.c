@@ -32,9 +32,9 @@ static void store_f32(const token *to, size_t head_dim, const float *key, const 
 // Clamps x to f16's range, before rounding.
 static inline float saturate(float x)
 {
-    const float most = 65504.0f;
-    float y = x > most ? most : x;
-    y = y < -most ? -most : y;
+    const float max = 65504.0f;
+    float y = x > max ? max : x;
+    y = y < -max ? -max : y;
     return fabsf(x) < INFINITY ? y : x;
 }
 

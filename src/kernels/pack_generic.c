@@ -26,7 +26,7 @@ typedef int32_t ints __attribute__((vector_size(OUTPUTS * sizeof(float))));
 // keep precision.
 typedef struct block {
     floats w[RRT__BLOCK], base;
-    float least, most; // range of quantised values; 0 stands for 0 (or for the minimum)
+    float min, max; // range of quantised values; 0 stands for 0 (or for the minimum)
     bool has_minimum;
 } block;
 
@@ -44,29 +44,29 @@ static inline floats pick(ints mask, floats a, floats b)
 
 // One instruction each, which compilers do not find.
 #if defined(__AVX512F__)
-static inline floats lesser(floats a, floats b)
+static inline floats floats_min(floats a, floats b)
 {
     return _mm512_min_ps(a, b);
 }
-static inline floats greater(floats a, floats b)
+static inline floats floats_max(floats a, floats b)
 {
     return _mm512_max_ps(a, b);
 }
 #elif defined(__AVX2__)
-static inline floats lesser(floats a, floats b)
+static inline floats floats_min(floats a, floats b)
 {
     return _mm256_min_ps(a, b);
 }
-static inline floats greater(floats a, floats b)
+static inline floats floats_max(floats a, floats b)
 {
     return _mm256_max_ps(a, b);
 }
 #else
-static inline floats lesser(floats a, floats b)
+static inline floats floats_min(floats a, floats b)
 {
     return pick(a < b, a, b);
 }
-static inline floats greater(floats a, floats b)
+static inline floats floats_max(floats a, floats b)
 {
     return pick(a > b, a, b);
 }
@@ -88,8 +88,8 @@ static inline floats to_half_and_back(floats value)
 static inline floats round_quants(const block *b, floats value)
 {
     const float rounder = 12582912.0f; // 1.5 · 2^23: adding it leaves no fraction bits
-    const floats least = (floats){0} + b->least, most = (floats){0} + b->most;
-    return (lesser(greater(value, least), most) + rounder) - rounder;
+    const floats min = (floats){0} + b->min, max = (floats){0} + b->max;
+    return (floats_min(floats_max(value, min), max) + rounder) - rounder;
 }
 
 // 1 / scale; 0 for scale 0.
@@ -126,8 +126,8 @@ static inline floats find_range(block *b)
 {
     floats low = b->w[0], high = b->w[0];
     for (size_t i = 1; i < RRT__BLOCK; i++) {
-        low = lesser(b->w[i], low);
-        high = greater(b->w[i], high);
+        low = floats_min(b->w[i], low);
+        high = floats_max(b->w[i], high);
     }
     if (!b->has_minimum) return -pick(-low > high, low, high);
     b->base = low;
@@ -147,7 +147,7 @@ static inline void keep_better(choice *best, choice c)
 static inline choice choose(block *b, rrt__storage storage)
 {
     floats range = find_range(b), zero = {0};
-    float steps = b->has_minimum ? b->most : -b->least;
+    float steps = b->has_minimum ? b->max : -b->min;
     choice best = {range / steps, zero, zero};
     if (rrt__storage_bits(storage) == 8) return best;
     for (int i = -8; i <= 8; i++) keep_better(&best, fit(b, range / (steps + 0.2f * (float)i), zero));
@@ -203,8 +203,8 @@ static void pack_block(unsigned char *scales, unsigned char *to, rrt__storage st
     int zero = rrt__storage_zero(storage);
     for (size_t output = 0; output < RRT__GROUP; output += OUTPUTS) {
         // 8-bit quantised values are symmetric, for products of signed bytes.
-        block b = {.least = (float)((storage == RRT__STORAGE_Q8_0) - zero),
-                   .most = (float)((1 << rrt__storage_bits(storage)) - 1 - zero),
+        block b = {.min = (float)((storage == RRT__STORAGE_Q8_0) - zero),
+                   .max = (float)((1 << rrt__storage_bits(storage)) - 1 - zero),
                    .has_minimum = rrt__storage_has_minimum(storage)};
         for (size_t i = 0; i < RRT__BLOCK; i++) memcpy(&b.w[i], &w[i][output], sizeof b.w[i]);
         const choice best = choose(&b, storage);

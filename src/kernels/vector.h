@@ -63,7 +63,7 @@ static inline float fast_tanh(float x)
     return square < 0.04f ? small : large;
 }
 
-static inline float greatest(const float *x, size_t count)
+static inline float max_of(const float *x, size_t count)
 {
     float largest = x[0];
 #pragma omp simd reduction(max : largest)
@@ -92,7 +92,7 @@ static inline void cap_softly(float *restrict x, float cap, size_t count)
 // x becomes exp(x - max x); returns max x, and the sum in *total.
 static inline float exponentials(float *restrict x, size_t count, float *total)
 {
-    float largest = greatest(x, count);
+    float largest = max_of(x, count);
 #pragma omp simd
     for (size_t i = 0; i < count; i++) x[i] = fast_exp(x[i] - largest);
     *total = sum(x, count);

@@ -76,7 +76,7 @@ static const rrt__family families[] = {
         LIKE_LLAMA,
         .attention_bias = RRT__BIAS_OFF,
         .mlp_bias = RRT__BIAS_OFF,
-        .window = RRT__WINDOW_UNROTATED,
+        .window = RRT__WINDOW_NOPE,
         .ties_head = true,
         .pairs_rope_in_gguf = true,
         .nope_pattern = 4,

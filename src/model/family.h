@@ -37,8 +37,8 @@ typedef enum rrt__mlp_kind { RRT__MLP_SILU_GATED, RRT__MLP_GELU_GATED, RRT__MLP_
 
 // Deviations of a layer's attention from the default (all earlier tokens, rotated). A property of the depth.
 enum {
-    RRT__ATTENTION_LOCAL = 1,     // sees only the last shape.window tokens, and may have its own rotary base
-    RRT__ATTENTION_UNROTATED = 2, // without rotary positions (NoPE)
+    RRT__ATTENTION_LOCAL = 1, // sees only the last shape.window tokens, and may have its own rotary base
+    RRT__ATTENTION_NOPE = 2,  // without rotary positions (NoPE)
 };
 
 // Layout of a file's tensor that holds several matrices of ours: q, k and v, or gate and up.
@@ -70,10 +70,10 @@ typedef enum rrt__bias_rule {
 // Rule for the layers that attend to a window only.
 typedef enum rrt__window_rule {
     RRT__WINDOW_NEVER,
-    RRT__WINDOW_ALL,       // all, if "sliding_window" is a number
-    RRT__WINDOW_LAST,      // by "use_sliding_window": from "max_window_layers" on, or by "layer_types"
-    RRT__WINDOW_UNROTATED, // by "use_sliding_window": the NoPE layers, or by "layer_types"
-    RRT__WINDOW_PATTERN,   // all but every local_pattern'th, or by "layer_types"
+    RRT__WINDOW_ALL,     // all, if "sliding_window" is a number
+    RRT__WINDOW_LAST,    // by "use_sliding_window": from "max_window_layers" on, or by "layer_types"
+    RRT__WINDOW_NOPE,    // by "use_sliding_window": the NoPE layers, or by "layer_types"
+    RRT__WINDOW_PATTERN, // all but every local_pattern'th, or by "layer_types"
 } rrt__window_rule;
 
 // Whether llama.cpp looks for a head besides the embedding.

@@ -185,11 +185,11 @@ rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matr
 {
     const rrt__linear *linear = &model->depths[depth].slot->matrix[matrix];
     int kv = model->depths[depth].kv;
-    size_t most = linear->out < linear->in ? linear->out : linear->in;
-    if (rank < 1 || rank > most)
+    size_t max_rank = linear->out < linear->in ? linear->out : linear->in;
+    if (rank < 1 || rank > max_rank)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "a LoRA of rank %zu on %s at depth %d: 1 to %zu is possible", rank,
-                         rrt__matrix_name(matrix), depth, most);
+                         rrt__matrix_name(matrix), depth, max_rank);
     bool is_kv = matrix == RRT__MATRIX_K || matrix == RRT__MATRIX_V;
     if (is_kv && kv != depth)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,

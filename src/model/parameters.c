@@ -149,8 +149,8 @@ uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape 
         size_t out, in;
         if (!rrt__family_has(family, m)) continue;
         rrt__shape_matrix(shape, m, &out, &in);
-        size_t most = out < in ? out : in;
-        per_depth += (uint64_t)(rank < most ? rank : most) * (out + in);
+        size_t max_rank = out < in ? out : in;
+        per_depth += (uint64_t)(rank < max_rank ? rank : max_rank) * (out + in);
     }
     // With one loop every slot is used once: there is no LoRA.
     return plan->loops > 1 ? per_depth * (uint64_t)(plan->loops * plan->layers_per_block) : 0;

@@ -25,7 +25,7 @@ static size_t window_of(const rrt__pass *p, int depth)
 const float *rrt__attend_rotation(const rrt__pass *p, int depth)
 {
     unsigned kind = p->depths[depth].attention;
-    if (kind & RRT__ATTENTION_UNROTATED) return NULL;
+    if (kind & RRT__ATTENTION_NOPE) return NULL;
     bool local = kind & RRT__ATTENTION_LOCAL && p->ws->local_cos_sin;
     return local ? p->ws->local_cos_sin : p->ws->cos_sin;
 }

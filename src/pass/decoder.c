@@ -82,7 +82,7 @@ static void run_loop(const step *s, int n)
 
 // The logits of an exit at the current hidden state. Writes the coda's keys and values each time; the
 // last remain.
-static void answer(const step *s)
+static void exit_logits(const step *s)
 {
     rrt__walk_range(&s->pass, rrt__plan_coda(&s->decoder->model->plan));
     rrt__forward_logits(&s->pass, 0, s->pass.n_rows, s->decoder->logits);
@@ -103,7 +103,7 @@ static void decide(const step *s, int n)
     rrt__share share = rrt__team_share(s->pass.team, s->pass.n_rows, 1);
     if (rrt__exit_reads_logits(d->rule.kind)) {
         copy(s, d->state, d->workspace.hidden);
-        answer(s);
+        exit_logits(s);
         copy(s, d->workspace.hidden, d->state);
     }
     for (size_t r = share.begin; r < share.end; r++) {
@@ -136,7 +136,7 @@ void rrt__decoder_step(rrt__team team, rrt__decoder *d, const rrt__span *spans, 
     rrt__team_barrier(team);
     copy(&s, d->state, d->workspace.hidden);
     copy(&s, d->workspace.hidden, d->kept);
-    answer(&s);
+    exit_logits(&s);
     if (d->policy != RRT__KV_RECOMPUTE) return;
     copy(&s, d->workspace.hidden, d->state);
     rrt__walk_range(&s.pass, rrt__plan_coda(plan)); // for the coda's keys and values

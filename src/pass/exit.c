@@ -11,7 +11,7 @@
 static const struct {
     const char *name;
     bool has_threshold, falls, reads_logits;
-    double least, most; // of the threshold
+    double min, max; // of the threshold
 } kinds[RRT__EXIT_KIND_COUNT] = {
     [RRT__EXIT_LOOPS] = {"loops", true, false, false, 1, RRT__MAX_DEPTHS},
     [RRT__EXIT_CONFIDENCE] = {"confidence", true, false, true, 0, 1},
@@ -61,10 +61,10 @@ rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rr
     char *end = NULL;
     double value = text[length] ? rrt__read_real(text + length + 1, &end) : 0;
     bool is_number = end && end != text + length + 1 && !*end;
-    if (!is_number || !(value >= kinds[kind].least && value <= kinds[kind].most) ||
+    if (!is_number || !(value >= kinds[kind].min && value <= kinds[kind].max) ||
         (kind == RRT__EXIT_LOOPS && value != floor(value)))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' needs a%s number from %g to %g: %s:…",
-                         text, kind == RRT__EXIT_LOOPS ? " whole" : "", kinds[kind].least, kinds[kind].most,
+                         text, kind == RRT__EXIT_LOOPS ? " whole" : "", kinds[kind].min, kinds[kind].max,
                          kinds[kind].name);
     rule->limit = rrt__exit_threshold(rule->kind, value);
     return check_rule(rule, model, err);

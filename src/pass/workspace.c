@@ -11,10 +11,10 @@ typedef struct needs {
 
 static size_t max_rank(const needs *n, rrt__matrix m)
 {
-    size_t most = 0;
+    size_t max = 0;
     for (int d = 0; d < n->model->plan.n_depths; d++)
-        if (n->depths[d].lora[m].rank > most) most = n->depths[d].lora[m].rank;
-    return most;
+        if (n->depths[d].lora[m].rank > max) max = n->depths[d].lora[m].rank;
+    return max;
 }
 
 static rrt_status allocate(rrt__workspace *ws, float **buffer, size_t rows, size_t width, rrt_error *err)

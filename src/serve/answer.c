@@ -87,7 +87,7 @@ void rrt__respond_failure(rrt__exchange *exchange, const rrt_error *err)
 static rrt_status check_weight(const char *text, size_t length, size_t max_body_bytes, rrt_error *err)
 {
     enum { CONTAINER = 8 };
-    size_t weight = 0, most = max_body_bytes / RRT__BODY_BYTES_PER_WEIGHT;
+    size_t weight = 0, max_weight = max_body_bytes / RRT__BODY_BYTES_PER_WEIGHT;
     bool is_string = false;
     for (size_t i = 0; i < length; i++) {
         if (is_string && text[i] == '\\')
@@ -99,7 +99,7 @@ static rrt_status check_weight(const char *text, size_t length, size_t max_body_
         else if (!is_string && (text[i] == '{' || text[i] == '['))
             weight += CONTAINER;
     }
-    if (weight <= most) return RRT_STATUS_OK;
+    if (weight <= max_weight) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "the body holds too many values (--max-body says how many)");
 }
 

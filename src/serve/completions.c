@@ -32,20 +32,20 @@ static bool is_other_model(const rrt__completion *completion, const json_t *body
 // remaining length.
 static bool is_too_long(rrt__completion *completion)
 {
-    size_t most = completion->server->max_tokens, longest = 0,
+    size_t max = completion->server->max_tokens, longest = 0,
            *max_tokens = &completion->parameters.max_tokens;
     for (size_t i = 0; i < completion->n_choices; i++)
         if (completion->choices[i].prompt_tokens > longest) longest = completion->choices[i].prompt_tokens;
-    size_t left = longest < most ? most - longest : 0,
+    size_t left = longest < max ? max - longest : 0,
            usual = completion->is_chat ? CHAT_TOKENS : COMPLETION_TOKENS;
     if (*max_tokens == SIZE_MAX && left) *max_tokens = left < usual ? left : usual;
-    if (*max_tokens <= left && longest <= most) return false;
+    if (*max_tokens <= left && longest <= max) return false;
     char message[512];
     snprintf(
         message, sizeof message,
         "this model's maximum context length is %zu tokens, but the prompt has %zu and max_tokens asks for "
         "%zu more (shorten the prompt or ask for less)",
-        most, longest, *max_tokens == SIZE_MAX ? 1 : *max_tokens);
+        max, longest, *max_tokens == SIZE_MAX ? 1 : *max_tokens);
     rrt__respond_error(completion->exchange, 400, "exceed_context_size_error",
                        completion->is_chat ? "messages" : "prompt", "context_length_exceeded", message);
     return true;

@@ -194,13 +194,13 @@ bool rrt__exchange_is_gone(const rrt__exchange *x)
 }
 
 // Gives libmicrohttpd bytes to send, and reuses their space.
-static ssize_t take(void *user, uint64_t position, char *buffer, size_t most)
+static ssize_t take(void *user, uint64_t position, char *buffer, size_t max)
 {
     (void)position;
     rrt__exchange *x = user;
     pthread_mutex_lock(&x->http->lock);
     size_t count = x->out.length - x->taken;
-    ssize_t result = (ssize_t)(count < most ? count : most);
+    ssize_t result = (ssize_t)(count < max ? count : max);
     if (x->is_gone) {
         result = MHD_CONTENT_READER_END_WITH_ERROR;
     } else if (count) {

@@ -24,7 +24,7 @@ static void choose_exit_rule(rrt__server *server)
     snprintf(server->exit_rule, sizeof server->exit_rule, "%.*s", (int)strcspn(rule, ":"), rule);
 }
 
-static size_t least(size_t a, size_t b)
+static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -61,7 +61,7 @@ static rrt_status load(rrt__server *server, rrt_error *err)
     RRT__TRY(open_chat(server, err));
     choose_exit_rule(server);
     RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
-    server->max_tokens = least((size_t)server->info.context, o->engine.kv_tokens);
+    server->max_tokens = min((size_t)server->info.context, o->engine.kv_tokens);
     rrt__bound_memory(server);
     return RRT_STATUS_OK;
 }

@@ -191,8 +191,8 @@ static void recursion(printer *p, const rrt_engine_stats *e, int loops)
 
 static void label_model(printer *p, const char *name)
 {
-    enum { MOST = 200 };
-    char escaped[2 * MOST + 1], *out = escaped;
+    enum { MAX_LENGTH = 200 };
+    char escaped[2 * MAX_LENGTH + 1], *out = escaped;
     for (; *name && out < escaped + sizeof escaped - 2; name++) {
         if (*name == '"' || *name == '\\') *out++ = '\\';
         *out++ = *name;

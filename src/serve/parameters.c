@@ -21,33 +21,32 @@ static rrt_status read_flag(const json_t *json, const char *name, bool *out, rrt
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_number(const json_t *json, const char *name, double least, double most, bool is_whole,
+static rrt_status read_number(const json_t *json, const char *name, double min, double max, bool is_whole,
                               double *out, rrt_error *err)
 {
     const json_t *value = json_object_get(json, name);
     if (rrt__json_is_absent(value)) return RRT_STATUS_OK;
     char range[96];
-    snprintf(range, sizeof range, "%s number from %g to %g", is_whole ? "a whole" : "a", least, most);
+    snprintf(range, sizeof range, "%s number from %g to %g", is_whole ? "a whole" : "a", min, max);
     if (!json_is_number(value) || (is_whole && !json_is_integer(value))) return wrong(name, range, err);
     double number = json_number_value(value);
-    if (!(number >= least && number <= most)) return wrong(name, range, err);
+    if (!(number >= min && number <= max)) return wrong(name, range, err);
     *out = number;
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_int(const json_t *json, const char *name, int least, int most, int *out,
-                           rrt_error *err)
+static rrt_status read_int(const json_t *json, const char *name, int min, int max, int *out, rrt_error *err)
 {
     double number = *out;
-    RRT__TRY(read_number(json, name, least, most, true, &number, err));
+    RRT__TRY(read_number(json, name, min, max, true, &number, err));
     *out = (int)number;
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_float(const json_t *json, const char *name, double most, float *out, rrt_error *err)
+static rrt_status read_float(const json_t *json, const char *name, double max, float *out, rrt_error *err)
 {
     double number = *out;
-    RRT__TRY(read_number(json, name, 0, most, false, &number, err));
+    RRT__TRY(read_number(json, name, 0, max, false, &number, err));
     *out = (float)number;
     return RRT_STATUS_OK;
 }
@@ -156,15 +155,16 @@ static rrt_status read_stops(rrt__stops *stops, const json_t *body, rrt_error *e
 
 static rrt_status read_logprobs(int *logprobs, const json_t *body, bool is_chat, rrt_error *err)
 {
-    enum { MOST = 20 };
+    enum { MAX_LOGPROBS = 20 };
     *logprobs = RRT__NO_LOGPROBS;
     const json_t *value = json_object_get(body, "logprobs");
-    if (!is_chat && !json_is_boolean(value)) return read_int(body, "logprobs", 0, MOST, logprobs, err);
+    if (!is_chat && !json_is_boolean(value))
+        return read_int(body, "logprobs", 0, MAX_LOGPROBS, logprobs, err);
     bool wants = false; // a flag, also in /v1/completions for older clients
     RRT__TRY(read_flag(body, "logprobs", &wants, err));
     if (!wants) return RRT_STATUS_OK;
     *logprobs = 0;
-    return read_int(body, "top_logprobs", 0, MOST, logprobs, err);
+    return read_int(body, "top_logprobs", 0, MAX_LOGPROBS, logprobs, err);
 }
 
 static rrt_status read_streaming(rrt__parameters *p, const json_t *body, rrt_error *err)

@@ -30,9 +30,9 @@ void rrt__share_leave(rrt__fair_share *share, rrt__client *client)
     rrt__free(client);
 }
 
-static bool may_take(size_t asked, size_t own, size_t all, size_t most)
+static bool may_take(size_t asked, size_t own, size_t all, size_t max)
 {
-    size_t left = all < most ? most - all : 0;
+    size_t left = all < max ? max - all : 0;
     return asked <= left && (own + asked) / TIMES_FREE <= left - (left > 0);
 }
 

@@ -163,10 +163,10 @@ rrt_status rrt__attribute_path(rrt__run *run, const rrt__value *of, const rrt__v
 
 // --- slices ---------------------------------------------------------------------------------------------
 
-static int64_t clamp(int64_t index, int64_t count, int64_t least, int64_t most)
+static int64_t clamp(int64_t index, int64_t count, int64_t min, int64_t max)
 {
     if (index < 0) index = index < -count ? -1 : index + count;
-    return index < least ? least : index > most ? most : index;
+    return index < min ? min : index > max ? max : index;
 }
 
 static rrt_status read_bounds(rrt__run *run, const rrt__value bounds[3], int64_t count, int64_t *start,
@@ -179,11 +179,11 @@ static rrt_status read_bounds(rrt__run *run, const rrt__value bounds[3], int64_t
     if (*step == 0) return rrt__run_fail(run, RRT_STATUS_FORMAT, "a slice with a step of 0");
     if (*step > count) *step = count + 1;
     if (*step < -count) *step = -count - 1;
-    int64_t least = *step < 0 ? -1 : 0, most = *step < 0 ? count - 1 : count;
-    *start = *step < 0 ? most : least;
-    *stop = *step < 0 ? least : most;
-    if (bounds[0].kind != RRT__VALUE_NONE) *start = clamp(rrt__whole(&bounds[0]), count, least, most);
-    if (bounds[1].kind != RRT__VALUE_NONE) *stop = clamp(rrt__whole(&bounds[1]), count, least, most);
+    int64_t min = *step < 0 ? -1 : 0, max = *step < 0 ? count - 1 : count;
+    *start = *step < 0 ? max : min;
+    *stop = *step < 0 ? min : max;
+    if (bounds[0].kind != RRT__VALUE_NONE) *start = clamp(rrt__whole(&bounds[0]), count, min, max);
+    if (bounds[1].kind != RRT__VALUE_NONE) *stop = clamp(rrt__whole(&bounds[1]), count, min, max);
     return RRT_STATUS_OK;
 }
 

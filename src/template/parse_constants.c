@@ -12,12 +12,12 @@ rrt_status rrt__parse_constant(rrt__parser *p, rrt__value value, rrt__node **out
     return RRT_STATUS_OK;
 }
 
-static rrt_status read_escape_number(rrt__parser *p, const char **at, const char *end, size_t most, int base,
-                                     uint32_t *out)
+static rrt_status read_escape_number(rrt__parser *p, const char **at, const char *end, size_t max_digits,
+                                     int base, uint32_t *out)
 {
     char digits[9] = "", *stop;
     size_t n = 0;
-    while (n < most && *at + n < end) {
+    while (n < max_digits && *at + n < end) {
         digits[n] = (*at)[n];
         digits[n + 1] = '\0';
         strtoul(digits, &stop, base);
@@ -26,7 +26,8 @@ static rrt_status read_escape_number(rrt__parser *p, const char **at, const char
     }
     digits[n] = '\0';
     *out = (uint32_t)strtoul(digits, NULL, base);
-    if (base == 16 && n < most) return rrt__parse_fail(p, RRT_STATUS_FORMAT, "a cut escape in a string");
+    if (base == 16 && n < max_digits)
+        return rrt__parse_fail(p, RRT_STATUS_FORMAT, "a cut escape in a string");
     *at += n;
     return RRT_STATUS_OK;
 }
@@ -40,10 +41,10 @@ static rrt_status read_escape(rrt__parser *p, const char **at, const char *end, 
     uint32_t codepoint = 0;
     if (c == '\n') return RRT_STATUS_OK;
     if (simple) return rrt__text_append_bytes(p->run, text, &to[simple - from], 1, 0);
-    size_t most = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
+    size_t max_digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
     if (c == 'N') return rrt__parse_fail(p, RRT_STATUS_UNSUPPORTED, "the escape \\N{…} in a string");
-    if (most) {
-        RRT__TRY(read_escape_number(p, at, end, most, 16, &codepoint));
+    if (max_digits) {
+        RRT__TRY(read_escape_number(p, at, end, max_digits, 16, &codepoint));
     } else if (c >= '0' && c <= '7') {
         --*at;
         RRT__TRY(read_escape_number(p, at, end, 3, 8, &codepoint));

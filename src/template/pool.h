@@ -7,7 +7,7 @@
 typedef struct rrt__pool {
     rrt__arena arena;
     char *at;
-    size_t left, used, most;
+    size_t left, used, max;
 } rrt__pool;
 
 // Zeroed memory, aligned for any value. UNSUPPORTED at the limit.

@@ -63,7 +63,7 @@ rrt_status rrt__template_compile(rrt__template **out, const char *text, size_t l
     rrt__template *result;
     *out = NULL;
     RRT__TRY(rrt__alloc(&result, 1, sizeof *result, "a chat template", err));
-    rrt__run run = {.pool.most = RRT__TEMPLATE_MAX_MEMORY, .err = err, .line = 1};
+    rrt__run run = {.pool.max = RRT__TEMPLATE_MAX_MEMORY, .err = err, .line = 1};
     locale_t before = rrt__locale_enter();
     rrt_status status = parse(&run, result, text, length);
     rrt__locale_leave(before);
@@ -118,7 +118,7 @@ rrt_status rrt__template_render(const rrt__template *compiled, const rrt__templa
     rrt__value text = {0};
     rrt__scope globals = {0}, top = {.outer = &globals};
     rrt__run run = {.compiled = compiled,
-                    .pool.most = RRT__TEMPLATE_MAX_MEMORY,
+                    .pool.max = RRT__TEMPLATE_MAX_MEMORY,
                     .err = err,
                     .scope = &globals,
                     .out = &text,

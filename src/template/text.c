@@ -232,11 +232,11 @@ size_t rrt__text_find_last(const rrt__value *text, const rrt__value *what, size_
 }
 
 // Inserts between all characters, for an empty old text.
-static rrt_status interleave(rrt__run *run, const rrt__value *text, const rrt__value *fresh, int64_t most,
-                             rrt__value *out)
+static rrt_status interleave(rrt__run *run, const rrt__value *text, const rrt__value *fresh,
+                             int64_t max_count, rrt__value *out)
 {
     size_t at = 0;
-    for (; most; most--) {
+    for (; max_count; max_count--) {
         RRT__TRY(rrt__text_append(run, out, fresh));
         if (at == text->text.length) return RRT_STATUS_OK;
         uint32_t codepoint;
@@ -250,18 +250,18 @@ static rrt_status interleave(rrt__run *run, const rrt__value *text, const rrt__v
 }
 
 rrt_status rrt__text_replace(rrt__run *run, const rrt__value *text, const rrt__value *old,
-                             const rrt__value *fresh, int64_t most, rrt__value *out)
+                             const rrt__value *fresh, int64_t max_count, rrt__value *out)
 {
     rrt__value piece;
     size_t at = 0, found;
     RRT__TRY(rrt__work(run, text->text.length));
-    if (!most || (old->text.length && rrt__text_find(text, old, 0) == SIZE_MAX)) {
+    if (!max_count || (old->text.length && rrt__text_find(text, old, 0) == SIZE_MAX)) {
         *out = *text;
         return RRT_STATUS_OK;
     }
     RRT__TRY(rrt__text_copy(run, "", 0, 0, out));
-    if (!old->text.length) return interleave(run, text, fresh, most, out);
-    for (; most && (found = rrt__text_find(text, old, at)) != SIZE_MAX; most--) {
+    if (!old->text.length) return interleave(run, text, fresh, max_count, out);
+    for (; max_count && (found = rrt__text_find(text, old, at)) != SIZE_MAX; max_count--) {
         piece = rrt__text_slice(text, at, found);
         RRT__TRY(rrt__text_append(run, out, &piece));
         RRT__TRY(rrt__text_append(run, out, fresh));

@@ -174,8 +174,8 @@ static rrt_status text_replace(rrt__run *run, const rrt__value *self, const rrt_
     RRT__TRY(rrt__need_text(run, &given[1], "replace"));
     rrt__value fresh = given[1];
     if (self->is_markup) RRT__TRY(rrt__escape(run, &given[1], &fresh));
-    int64_t most = rrt__is_whole(&given[2]) ? rrt__whole(&given[2]) : -1;
-    RRT__TRY(rrt__text_replace(run, self, &given[0], &fresh, most, out));
+    int64_t max_count = rrt__is_whole(&given[2]) ? rrt__whole(&given[2]) : -1;
+    RRT__TRY(rrt__text_replace(run, self, &given[0], &fresh, max_count, out));
     out->is_markup = self->is_markup;
     return RRT_STATUS_OK;
 }

@@ -9,18 +9,18 @@ static rrt_status add_slice(rrt__run *run, const rrt__value *text, size_t begin,
     return rrt__value_list_add(run, list, rrt__text_slice(text, begin, end));
 }
 
-static rrt_status split_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t most,
+static rrt_status split_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t max_splits,
                            rrt__value *out)
 {
     size_t at = 0, found;
-    for (; most && (found = rrt__text_find(text, by, at)) != SIZE_MAX; most--) {
+    for (; max_splits && (found = rrt__text_find(text, by, at)) != SIZE_MAX; max_splits--) {
         RRT__TRY(add_slice(run, text, at, found, out));
         at = found + by->text.length;
     }
     return add_slice(run, text, at, text->text.length, out);
 }
 
-static rrt_status split_at_space(rrt__run *run, const rrt__value *text, int64_t most, rrt__value *out)
+static rrt_status split_at_space(rrt__run *run, const rrt__value *text, int64_t max_splits, rrt__value *out)
 {
     const char *data = rrt__text_data(text);
     size_t at = 0, length = text->text.length, n;
@@ -28,10 +28,10 @@ static rrt_status split_at_space(rrt__run *run, const rrt__value *text, int64_t 
         while ((n = rrt__space_at(data + at, length - at)) > 0) at += n;
         if (at == length) return RRT_STATUS_OK;
         size_t begin = at;
-        if (!most) return add_slice(run, text, at, length, out);
+        if (!max_splits) return add_slice(run, text, at, length, out);
         while (at < length && !rrt__space_at(data + at, length - at)) at++;
         RRT__TRY(add_slice(run, text, begin, at, out));
-        most--;
+        max_splits--;
     }
 }
 
@@ -46,7 +46,7 @@ static rrt_status reverse_items(rrt__value *list)
     return RRT_STATUS_OK;
 }
 
-static rrt_status rsplit_at_space(rrt__run *run, const rrt__value *text, int64_t most, rrt__value *out)
+static rrt_status rsplit_at_space(rrt__run *run, const rrt__value *text, int64_t max_splits, rrt__value *out)
 {
     const char *data = rrt__text_data(text);
     size_t end = text->text.length, n;
@@ -54,21 +54,21 @@ static rrt_status rsplit_at_space(rrt__run *run, const rrt__value *text, int64_t
         while ((n = rrt__space_before(data, end)) > 0) end -= n;
         if (!end) return reverse_items(out);
         size_t stop = end;
-        if (!most) {
+        if (!max_splits) {
             RRT__TRY(add_slice(run, text, 0, end, out));
             return reverse_items(out);
         }
         while (end && !rrt__space_before(data, end)) end--;
         RRT__TRY(add_slice(run, text, end, stop, out));
-        most--;
+        max_splits--;
     }
 }
 
-static rrt_status rsplit_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t most,
+static rrt_status rsplit_at(rrt__run *run, const rrt__value *text, const rrt__value *by, int64_t max_splits,
                             rrt__value *out)
 {
     size_t end = text->text.length, found;
-    for (; most && (found = rrt__text_find_last(text, by, end)) != SIZE_MAX; most--) {
+    for (; max_splits && (found = rrt__text_find_last(text, by, end)) != SIZE_MAX; max_splits--) {
         RRT__TRY(rrt__work(run, (end - found) * (by->text.length + 1)));
         RRT__TRY(add_slice(run, text, found + by->text.length, end, out));
         end = found;
@@ -83,15 +83,16 @@ static rrt_status split(rrt__run *run, const rrt__value *self, const rrt__argume
 {
     rrt__value given[RRT__MAX_PARAMETERS];
     RRT__TRY(rrt__bind(run, a, "split", "sep maxsplit", 0, given));
-    int64_t most = rrt__is_whole(&given[1]) ? rrt__whole(&given[1]) : -1;
+    int64_t max_splits = rrt__is_whole(&given[1]) ? rrt__whole(&given[1]) : -1;
     RRT__TRY(rrt__work(run, self->text.length));
     RRT__TRY(rrt__value_list_new(run, RRT__VALUE_LIST, 0, out));
     if (given[0].kind == RRT__VALUE_MISSING || given[0].kind == RRT__VALUE_NONE)
-        return from_right ? rsplit_at_space(run, self, most, out) : split_at_space(run, self, most, out);
+        return from_right ? rsplit_at_space(run, self, max_splits, out)
+                          : split_at_space(run, self, max_splits, out);
     RRT__TRY(rrt__need_text(run, &given[0], "split"));
     if (!given[0].text.length) return rrt__run_fail(run, RRT_STATUS_FORMAT, "split at an empty string");
-    return from_right ? rsplit_at(run, self, &given[0], most, out)
-                      : split_at(run, self, &given[0], most, out);
+    return from_right ? rsplit_at(run, self, &given[0], max_splits, out)
+                      : split_at(run, self, &given[0], max_splits, out);
 }
 
 rrt_status rrt__text_split(rrt__run *run, const rrt__value *self, const rrt__arguments *a, rrt__value *out)

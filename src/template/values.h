@@ -211,7 +211,7 @@ rrt__value rrt__text_strip(const rrt__value *text, const rrt__value *characters,
 size_t rrt__text_find(const rrt__value *text, const rrt__value *needle, size_t from);
 size_t rrt__text_find_last(const rrt__value *text, const rrt__value *what, size_t end); // in text[..end)
 rrt_status rrt__text_replace(struct rrt__run *run, const rrt__value *text, const rrt__value *old,
-                             const rrt__value *fresh, int64_t most, rrt__value *out);
+                             const rrt__value *fresh, int64_t max_count, rrt__value *out);
 
 // The lines, split as by Python's splitlines, with their breaks or without; whether the text ends with
 // a break.

@@ -31,21 +31,21 @@ static bool removes(const rrt__steps *steps)
 // The longest text of a single token; 0 if there is no limit.
 static size_t longest(const rrt_tokenizer *t)
 {
-    size_t most = 4, times = shrinks(&t->normalizer); // an unknown character has up to 4 bytes
+    size_t max = 4, times = shrinks(&t->normalizer); // an unknown character has up to 4 bytes
     if (removes(&t->steps) || (t->vocab.is_sentencepiece && !t->vocab.falls_back)) return 0;
     for (int32_t id = 0; id < t->vocab.count; id++) {
         const rrt__vocab_token *token = &t->vocab.tokens[id];
         if (token->flags & (RRT__TOKEN_LEFT | RRT__TOKEN_RIGHT)) return 0; // takes any number of spaces
-        if (token->bytes_length > most) most = token->bytes_length;
+        if (token->bytes_length > max) max = token->bytes_length;
     }
-    return most * times;
+    return max * times;
 }
 
 bool rrt__tokenizer_exceeds(const rrt_tokenizer *t, const char *text, size_t length, size_t tokens)
 {
     if (length <= tokens) return false;
-    size_t most = longest(t), count = 0, left;
-    if (!most || __builtin_mul_overflow(most, tokens, &left) || length <= left) return false;
+    size_t max = longest(t), count = 0, left;
+    if (!max || __builtin_mul_overflow(max, tokens, &left) || length <= left) return false;
     for (size_t i = 0; i < length; i++) // bytes without a token may be dropped
         count += t->merges.byte_ids[(unsigned char)text[i]] >= 0;
     return count > left;

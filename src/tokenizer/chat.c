@@ -161,8 +161,8 @@ static rrt_status run(const rrt_chat *chat, const json_t *messages, const rrt__r
     json_t *value, *more = (json_t *)o->arguments, *null = json_null();
     size_t n = 0;
     RRT__TRY(choose(chat, o, &chosen, err));
-    size_t most = FIXED + json_object_size(chat->specials) + json_object_size(more);
-    RRT__TRY(rrt__alloc(&inputs, most, sizeof *inputs, "a chat template's variables", err));
+    size_t max_inputs = FIXED + json_object_size(chat->specials) + json_object_size(more);
+    RRT__TRY(rrt__alloc(&inputs, max_inputs, sizeof *inputs, "a chat template's variables", err));
     json_object_foreach(chat->specials, name, value) inputs[n++] =
         (rrt__template_input){name, value, .is_trusted = true};
     // A role is trusted: templates write control tokens around it.

@@ -154,8 +154,8 @@ static rrt_status read_tokens(const rrt__gguf *gguf, source *to, rrt_error *err)
 static rrt_status set_named(const rrt__gguf *gguf, const char *key, int64_t fallback, source *to,
                             const char *name, rrt_error *err)
 {
-    int64_t wanted, most = (int64_t)json_object_size(to->vocab) - 1;
-    RRT__TRY(rrt__gguf_int_or(gguf, key, 0, most, to->pre ? -1 : fallback, &wanted, err));
+    int64_t wanted, max = (int64_t)json_object_size(to->vocab) - 1;
+    RRT__TRY(rrt__gguf_int_or(gguf, key, 0, max, to->pre ? -1 : fallback, &wanted, err));
     const char *text;
     json_t *id;
     json_object_foreach(to->vocab, text, id)

@@ -115,7 +115,7 @@ static void queue_push(rrt__bpe *bpe, uint64_t item)
 
 static uint64_t queue_pop(rrt__bpe *bpe)
 {
-    uint64_t least = bpe->queue[0], last = bpe->queue[--bpe->n_queue];
+    uint64_t min = bpe->queue[0], last = bpe->queue[--bpe->n_queue];
     size_t at = 0;
     for (size_t child; (child = 2 * at + 1) < bpe->n_queue; at = child) {
         if (child + 1 < bpe->n_queue && bpe->queue[child + 1] < bpe->queue[child]) child++;
@@ -123,7 +123,7 @@ static uint64_t queue_pop(rrt__bpe *bpe)
         bpe->queue[at] = bpe->queue[child];
     }
     bpe->queue[at] = last;
-    return least;
+    return min;
 }
 
 // Looks up the merge of the symbol and the next one, and queues it.

@@ -23,10 +23,10 @@ void rrt__normalizer_close(rrt__normalizer *normalizer)
     }
 }
 
-static bool has_byte_from(const char *text, size_t length, unsigned char least)
+static bool has_byte_from(const char *text, size_t length, unsigned char min)
 {
     for (size_t i = 0; i < length; i++)
-        if ((unsigned char)text[i] >= least) return true;
+        if ((unsigned char)text[i] >= min) return true;
     return false;
 }
 
@@ -36,9 +36,9 @@ bool rrt__normalize_needed(const rrt__normalizer *normalizer, const char *text, 
         rrt__normal_kind kind = normalizer->list[i].kind;
         // In NFC, no character below U+0300 changes or composes with another: their lead bytes are below
         // 0xcc. The other forms do not change ASCII.
-        unsigned char least = kind == RRT__NORMAL_NFC ? 0xcc : 0x80;
+        unsigned char min = kind == RRT__NORMAL_NFC ? 0xcc : 0x80;
         bool only_some = kind <= RRT__NORMAL_NFKD || kind == RRT__NORMAL_STRIP_ACCENTS;
-        if (!only_some || has_byte_from(text, length, least)) return true;
+        if (!only_some || has_byte_from(text, length, min)) return true;
     }
     return false;
 }
@@ -103,18 +103,18 @@ static rrt_status strip(const rrt__normal *step, rrt__string *out, const char *t
 }
 
 // A file's replacements might lengthen a text without limit.
-static rrt_status check_length(const rrt__string *out, size_t most, rrt_error *err)
+static rrt_status check_length(const rrt__string *out, size_t max_bytes, rrt_error *err)
 {
-    if (out->length <= most) return RRT_STATUS_OK;
+    if (out->length <= max_bytes) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the tokenizer's normalizer makes the text too long");
 }
 
 static rrt_status replace(const rrt__normal *step, const rrt__matcher *matcher, rrt__string *out,
-                          const char *text, size_t length, size_t most, rrt_error *err)
+                          const char *text, size_t length, size_t max_bytes, rrt_error *err)
 {
     size_t done = 0, begin, end, content = strlen(step->content);
     for (;;) {
-        RRT__TRY(check_length(out, most, err));
+        RRT__TRY(check_length(out, max_bytes, err));
         RRT__TRY(rrt__pattern_find(&step->pattern, matcher, text, length, done, &begin, &end, err));
         if (begin == SIZE_MAX) return rrt__string_append(out, text + done, length - done, err);
         RRT__TRY(rrt__string_append(out, text + done, begin - done, err));
@@ -124,7 +124,7 @@ static rrt_status replace(const rrt__normal *step, const rrt__matcher *matcher, 
 }
 
 static rrt_status apply(const rrt__normal *step, const rrt__matcher *matcher, rrt__string *out,
-                        const char *text, size_t length, size_t most, rrt_error *err)
+                        const char *text, size_t length, size_t max_bytes, rrt_error *err)
 {
     switch (step->kind) {
     case RRT__NORMAL_NFC:
@@ -140,7 +140,7 @@ static rrt_status apply(const rrt__normal *step, const rrt__matcher *matcher, rr
         if (length) RRT__TRY(rrt__string_append(out, step->content, strlen(step->content), err));
         return rrt__string_append(out, text, length, err);
     case RRT__NORMAL_REPLACE:
-        return replace(step, matcher, out, text, length, most, err);
+        return replace(step, matcher, out, text, length, max_bytes, err);
     default:
         return map_characters(step->kind, out, text, length, err);
     }
@@ -151,13 +151,13 @@ rrt_status rrt__normalize(const rrt__normalizer *normalizer, const rrt__matcher 
 {
     rrt__string rooms[2] = {{0}, {0}};
     rrt_status status = RRT_STATUS_OK;
-    size_t most = 4096 + (length < INT32_MAX / 64 ? 64 * length : INT32_MAX);
+    size_t max_bytes = 4096 + (length < INT32_MAX / 64 ? 64 * length : INT32_MAX);
     for (size_t i = 0; !status && i < normalizer->count; i++) {
         rrt__string *to = &rooms[i % 2];
         to->length = 0;
         status = rrt__string_append(to, "", 0, err);
-        if (!status) status = apply(&normalizer->list[i], matcher, to, text, length, most, err);
-        if (!status) status = check_length(to, most, err);
+        if (!status) status = apply(&normalizer->list[i], matcher, to, text, length, max_bytes, err);
+        if (!status) status = check_length(to, max_bytes, err);
         text = to->data;
         length = to->length;
     }

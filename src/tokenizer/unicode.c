@@ -92,20 +92,21 @@ typedef struct codepoints {
 
 static rrt_status decompose(codepoints *out, const char *text, size_t length, bool compatible, rrt_error *err)
 {
-    enum { MOST = 32 }; // no decomposition exceeds 18
+    enum { MAX_DECOMPOSED = 32 }; // no decomposition exceeds 18
     utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0);
     for (size_t at = 0; at < length;) {
         uint32_t c = 0;
         at += rrt__utf8_decode(text + at, length - at, &c);
-        RRT__TRY(rrt__array_reserve(&out->data, &out->capacity, out->count + MOST, sizeof *out->data, err));
+        RRT__TRY(rrt__array_reserve(&out->data, &out->capacity, out->count + MAX_DECOMPOSED,
+                                    sizeof *out->data, err));
         if (c >= later_compounds[0].first &&
             is_in(later_compounds, sizeof later_compounds / sizeof *later_compounds, c)) {
             out->data[out->count++] = (utf8proc_int32_t)c;
             continue;
         }
-        utf8proc_ssize_t n =
-            utf8proc_decompose_char((utf8proc_int32_t)c, out->data + out->count, MOST, options, NULL);
-        out->count += n > 0 && n <= MOST ? (size_t)n : 0;
+        utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, out->data + out->count,
+                                                     MAX_DECOMPOSED, options, NULL);
+        out->count += n > 0 && n <= MAX_DECOMPOSED ? (size_t)n : 0;
     }
     return RRT_STATUS_OK;
 }

@@ -19,16 +19,16 @@ static rrt_status open_bench(bench *b, rrt_model *model, rrt_error *err)
     const rrt_bench_options *o = b->options;
     const rrt__optimizer_options adam = {
         .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .clip = 1, .scale = {1, 1, 1, 1}};
-    size_t most = model->shape.context, context = o->context ? o->context : most < 512 ? most : 512;
+    size_t max = model->shape.context, context = o->context ? o->context : max < 512 ? max : 512;
     rrt__step_options step = {.sequences = o->batch ? o->batch : 4,
                               .context = context,
                               .recompute = o->recompute != 0,
                               .bf16 = o->bf16 != 0,
                               .threads = o->threads,
                               .objective = {RRT__DIVERGENCE_FORWARD_KL, o->teacher ? 1.0f : 0, 1}};
-    if (context > most)
+    if (context > max)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "sequences of %zu tokens: the model can see %zu", context,
-                         most);
+                         max);
     RRT__TRY(rrt__model_check_f32(model, "training", err));
     if (o->teacher) RRT__TRY(rrt__model_check_vocabulary(model, o->teacher, err));
     if (o->match && !(o->teacher && o->teacher->plan.n_depths == model->plan.n_depths))

@@ -10,13 +10,13 @@
 static const float a = 3.4445f, b = -4.7750f, c = 2.0315f;
 enum { STEPS = 5 };
 
-rrt_status rrt__muon_create(rrt__muon *muon, rrt__arena *arena, size_t most, size_t side, int n_threads,
+rrt_status rrt__muon_create(rrt__muon *muon, rrt__arena *arena, size_t max_count, size_t side, int n_threads,
                             rrt_error *err)
 {
     size_t threads = (size_t)rrt__team_threads(n_threads), square = side * sizeof(float);
-    RRT__TRY(rrt__arena_alloc(arena, &muon->direction, most, sizeof(float), "the optimizer", err));
-    RRT__TRY(rrt__arena_alloc(arena, &muon->next, most, sizeof(float), "the optimizer", err));
-    RRT__TRY(rrt__arena_alloc(arena, &muon->gram, side, square, "the optimizer", err));
+    RRT__TRY(rrt__arena_alloc(arena, &muon->direction, max_count, sizeof(float), "the optimizer", err));
+    RRT__TRY(rrt__arena_alloc(arena, &muon->next, max_count, sizeof(float), "the optimizer", err));
+    RRT__TRY(rrt__arena_alloc(arena, &muon->xxt, side, square, "the optimizer", err));
     RRT__TRY(rrt__arena_alloc(arena, &muon->square, side, square, "the optimizer", err));
     return rrt__arena_alloc(arena, &muon->squares, threads, sizeof *muon->squares, "the optimizer", err);
 }
@@ -41,19 +41,19 @@ void rrt__muon_orthogonalize(rrt__team team, const rrt__muon *muon, size_t out, 
     bool is_wide = out <= in;
     rrt__products products = muon->products;
     size_t side = is_wide ? out : in;
-    float *x = muon->direction, *gram = muon->gram, *polynomial = muon->square;
+    float *x = muon->direction, *xxt = muon->xxt, *polynomial = muon->square;
     rrt__share own = rrt__team_share(team, out * in, 16), square = rrt__team_share(team, side * side, 16);
     rrt__team_barrier(team);
     normalize(team, muon, own);
     for (int step = 0; step < STEPS; step++) {
         if (is_wide)
-            rrt__gemm_share(team, products, gram, x, x, side, side, in, 0);
+            rrt__gemm_share(team, products, xxt, x, x, side, side, in, 0);
         else
-            rrt__gemm_weight_gradient_share(team, products, gram, x, x, out, side, side, 0);
+            rrt__gemm_weight_gradient_share(team, products, xxt, x, x, out, side, side, 0);
         rrt__team_barrier(team);
-        rrt__gemm_share(team, products, polynomial, gram, gram, side, side, side, 0);
+        rrt__gemm_share(team, products, polynomial, xxt, xxt, side, side, side, 0);
         rrt__team_barrier(team);
-        for (size_t i = square.begin; i < square.end; i++) polynomial[i] = b * gram[i] + c * polynomial[i];
+        for (size_t i = square.begin; i < square.end; i++) polynomial[i] = b * xxt[i] + c * polynomial[i];
         rrt__team_barrier(team);
         if (is_wide)
             rrt__gemm_input_gradient_share(team, products, muon->next, polynomial, x, side, side, in, 0);

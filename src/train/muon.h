@@ -10,13 +10,13 @@
 // Buffers for one matrix at a time.
 typedef struct rrt__muon {
     float *direction, *next; // [out, in]
-    float *gram, *square;    // [side, side]; side: the shorter one
+    float *xxt, *square;     // [side, side]; side: the shorter one. xxt: x·xᵀ, or xᵀ·x of a tall x
     double *squares;         // [threads]
     rrt__products products;  // kind of its matrix products
 } rrt__muon;
 
-// Allocates for matrices of up to `most` values with a shorter side of up to `side`, in the arena.
-rrt_status rrt__muon_create(rrt__muon *muon, rrt__arena *arena, size_t most, size_t side, int n_threads,
+// Allocates for matrices of up to `max_count` values with a shorter side of up to `side`, in the arena.
+rrt_status rrt__muon_create(rrt__muon *muon, rrt__arena *arena, size_t max_count, size_t side, int n_threads,
                             rrt_error *err);
 
 // direction [out, in] becomes approximately U·Vᵀ of its singular value decomposition: five Newton-Schulz

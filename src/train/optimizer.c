@@ -46,15 +46,15 @@ static bool is_muons(const rrt__optimizer *o, const rrt__trained *p)
 
 static rrt_status create_muon(rrt__optimizer *o, int n_threads, rrt_error *err)
 {
-    size_t most = 0, longest = 0; // longest shorter side
+    size_t max_count = 0, longest = 0; // longest shorter side
     for (size_t i = 0; i < o->n_parameters; i++) {
         const rrt__trained *p = &o->parameters[i];
         size_t side = p->rows < p->columns ? p->rows : p->columns;
         if (!is_muons(o, p)) continue;
-        if (p->count > most) most = p->count;
+        if (p->count > max_count) max_count = p->count;
         if (side > longest) longest = side;
     }
-    return rrt__muon_create(&o->muon, &o->arena, most, longest, n_threads, err);
+    return rrt__muon_create(&o->muon, &o->arena, max_count, longest, n_threads, err);
 }
 
 rrt_status rrt__optimizer_create(rrt__optimizer *o, rrt_model *model, const rrt__optimizer_options *options,
@@ -155,10 +155,10 @@ void rrt__optimizer_clear(rrt__team team, rrt__optimizer *o)
     rrt__team_barrier(team);
 }
 
-double rrt__schedule(double progress, double warmup, double least)
+double rrt__schedule(double progress, double warmup, double min)
 {
     if (progress < warmup) return progress / warmup;
     double part = warmup < 1 ? (progress - warmup) / (1 - warmup) : 1;
     if (part > 1) part = 1;
-    return least + (1 - least) * 0.5 * (1 + cos(3.14159265358979323846 * part));
+    return min + (1 - min) * 0.5 * (1 + cos(3.14159265358979323846 * part));
 }

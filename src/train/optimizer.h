@@ -48,8 +48,8 @@ void rrt__optimizer_update(rrt__team team, rrt__optimizer *optimizer, double nor
 // Zeroes the gradients. All threads of a team call it.
 void rrt__optimizer_clear(rrt__team team, rrt__optimizer *optimizer);
 
-// Linear warm-up over the first `warmup` of the run, then a cosine from 1 down to `least`. progress and
+// Linear warm-up over the first `warmup` of the run, then a cosine from 1 down to `min`. progress and
 // warmup are fractions of the whole run, 0 … 1 (paper §3.6: AdamW, cosine annealing with warm-up).
-double rrt__schedule(double progress, double warmup, double least);
+double rrt__schedule(double progress, double warmup, double min);
 
 #endif

@@ -20,10 +20,10 @@ rrt_train_options rrt_train_defaults(void)
                                .checkpoint_minutes = 10};
 }
 
-static rrt_status check_range(const char *name, double value, double least, double most, rrt_error *err)
+static rrt_status check_range(const char *name, double value, double min, double max, rrt_error *err)
 {
-    if (value >= least && value <= most) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s is %g: %g to %g is possible", name, value, least, most);
+    if (value >= min && value <= max) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "%s is %g: %g to %g is possible", name, value, min, max);
 }
 
 static rrt_status check(const rrt__settings *s, const rrt_model *model, const rrt_train_options *o,
@@ -85,21 +85,21 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
 // training.
 static uint64_t choose_every(const rrt_train_options *o)
 {
-    uint64_t tenth = o->tokens / 10 + (o->tokens % 10 != 0), least = 4 * (uint64_t)o->n_heldout;
+    uint64_t tenth = o->tokens / 10 + (o->tokens % 10 != 0), min = 4 * (uint64_t)o->n_heldout;
     if (o->heldout_every || !o->tokens) return o->heldout_every;
-    return tenth > least ? tenth : least;
+    return tenth > min ? tenth : min;
 }
 
 rrt_status rrt__settings_resolve(rrt__settings *s, const rrt_model *model, const rrt_train_options *o,
                                  rrt_error *err)
 {
-    size_t most = model->shape.context, batch = o->batch ? o->batch : 4;
+    size_t max = model->shape.context, batch = o->batch ? o->batch : 4;
     bool taught = o->teacher || o->store;
     *s = (rrt__settings){
         .step = {.sequences = o->at_a_time ? o->at_a_time : batch,
-                 .context = o->context   ? o->context
-                            : most < 512 ? most
-                                         : 512,
+                 .context = o->context  ? o->context
+                            : max < 512 ? max
+                                        : 512,
                  .recompute = o->recompute,
                  .bf16 = o->bf16,
                  .threads = o->threads,

@@ -26,19 +26,19 @@ static double outcome(rrt__divergence_kind kind, double p, double q, double *slo
 }
 
 // Keeps logarithms finite.
-static double at_least(double probability)
+static double floored(double probability)
 {
     return probability > 1e-12 ? probability : 1e-12;
 }
 
 static double student_probability(const float *student, double total, uint32_t id)
 {
-    return at_least(exp(student[id] - total));
+    return floored(exp(student[id] - total));
 }
 
 static double teacher_probability(rrt__logits_cache_row teacher, size_t i)
 {
-    return at_least(exp((double)rrt__f16_to_f32(teacher.log_p[i])));
+    return floored(exp((double)rrt__f16_to_f32(teacher.log_p[i])));
 }
 
 // dD/ds[j] = q[j] · (slope of j's outcome - Σ q · slope).
@@ -56,8 +56,8 @@ double rrt__sparse_distil(const rrt__gradient_kernels *kernels, rrt__divergence_
         q_rest -= q;
     }
     if (top < vocab) {
-        q_rest = at_least(q_rest);
-        sum += outcome(kind, at_least(p_rest), q_rest, &rest_slope);
+        q_rest = floored(q_rest);
+        sum += outcome(kind, floored(p_rest), q_rest, &rest_slope);
         through += q_rest * rest_slope;
     }
     for (size_t i = 0; i < top; i++) {

@@ -29,7 +29,7 @@ typedef struct teacher_signal {
 } teacher_signal;
 
 // If the logits are not finite, the first log-probability is not either: write_step checks it.
-static void answer_row(const teacher_signal *t, const float *logits, unsigned char *out)
+static void fill_logits_row(const teacher_signal *t, const float *logits, unsigned char *out)
 {
     size_t top = t->shape.top;
     uint32_t *ids = (uint32_t *)out;
@@ -53,7 +53,7 @@ static void run_step(rrt__team team, void *argument)
         rrt__forward_logits(&pass, at, rows, t->logits);
         rrt__share share = rrt__team_share(team, rows, 1);
         for (size_t r = share.begin; r < share.end; r++)
-            answer_row(t, t->logits + r * t->shape.vocab, t->rows + (at + r) * t->row_bytes);
+            fill_logits_row(t, t->logits + r * t->shape.vocab, t->rows + (at + r) * t->row_bytes);
     }
 }
 
@@ -66,7 +66,7 @@ static rrt_status allocate(teacher_signal *t, rrt_error *err)
     RRT__TRY(rrt__alloc(&t->logits, LOGIT_ROWS, t->shape.vocab * sizeof *t->logits, "logits", err));
     RRT__TRY(rrt__alloc(&t->ids, rows, sizeof *t->ids, "window ids", err));
     RRT__TRY(rrt__alloc(&t->targets, rows, sizeof *t->targets, "window ids", err));
-    RRT__TRY(rrt__alloc(&t->rows, rows, t->row_bytes, "a step's answers", err));
+    RRT__TRY(rrt__alloc(&t->rows, rows, t->row_bytes, "a step's logits rows", err));
     for (size_t w = 0; w < windows; w++) t->spans[w] = (rrt__span){.count = context};
     return RRT_STATUS_OK;
 }
@@ -95,7 +95,7 @@ static rrt_status write_step(const teacher_signal *t, rrt__logits_cache_writer *
     return rrt__logits_cache_append(writer, t->rows, n_rows, err);
 }
 
-static rrt_status answer_windows(teacher_signal *t, rrt__logits_cache_writer *writer, rrt_error *err)
+static rrt_status fill_windows(teacher_signal *t, rrt__logits_cache_writer *writer, rrt_error *err)
 {
     size_t context = t->shape.context, windows = t->shape.windows;
     for (size_t window = 0; window < windows; window += t->n_windows) {
@@ -110,7 +110,7 @@ static rrt_status answer_windows(teacher_signal *t, rrt__logits_cache_writer *wr
     return RRT_STATUS_OK;
 }
 
-static rrt_status write_answers(teacher_signal *t, const char *folder, uint64_t *bytes, rrt_error *err)
+static rrt_status write_logits(teacher_signal *t, const char *folder, uint64_t *bytes, rrt_error *err)
 {
     rrt__logits_cache_writer writer = {0};
     rrt_status status;
@@ -118,7 +118,7 @@ static rrt_status write_answers(teacher_signal *t, const char *folder, uint64_t 
     t->step_windows = t->shape.context < STEP_ROWS ? STEP_ROWS / t->shape.context : 1;
     RRT__GOTO(allocate(t, err));
     RRT__GOTO(rrt__logits_cache_create(&writer, folder, &t->shape, err));
-    RRT__GOTO(answer_windows(t, &writer, err));
+    RRT__GOTO(fill_windows(t, &writer, err));
     RRT__GOTO(rrt__logits_cache_finish(&writer, bytes, err));
 done:
     rrt__logits_cache_discard(&writer);
@@ -129,17 +129,17 @@ done:
 static rrt_status choose_shape(rrt__logits_cache_shape *shape, const rrt_model *teacher,
                                const rrt_teach_options *options, rrt_error *err)
 {
-    size_t most = teacher->shape.context, vocab = teacher->shape.vocab;
+    size_t max = teacher->shape.context, vocab = teacher->shape.vocab;
     shape->vocab = vocab;
     shape->teacher = options->teacher_name;
-    shape->context = options->context ? options->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
+    shape->context = options->context ? options->context : max < DEFAULT_CONTEXT ? max : DEFAULT_CONTEXT;
     shape->top = options->top ? options->top : vocab < DEFAULT_TOP ? vocab : DEFAULT_TOP;
     if (!teacher->tokenizer)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "the teacher has no tokenizer: its folder lacks tokenizer.json");
-    if (shape->context < 2 || shape->context > most)
+    if (shape->context < 2 || shape->context > max)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "windows of %zu tokens: the teacher can see 2 to %zu",
-                         shape->context, most);
+                         shape->context, max);
     if (shape->top > vocab)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "the top %zu tokens: the vocabulary has %zu", shape->top,
                          vocab);
@@ -162,7 +162,7 @@ static rrt_status teach(teacher_signal *t, const char *folder, const char *const
     t->dataset = dataset;
     t->shape.windows = wanted && wanted < windows ? wanted : windows;
     t->shape.fingerprint = rrt__dataset_fingerprint(dataset);
-    rrt_status status = write_answers(t, folder, &bytes, err);
+    rrt_status status = write_logits(t, folder, &bytes, err);
     *result = (rrt_teach_result){.tokens = t->shape.windows * t->shape.context,
                                  .bytes = bytes + rrt__dataset_bytes(dataset)};
     rrt__dataset_close(dataset);

@@ -28,9 +28,9 @@ void rrt__top(uint32_t *ids, size_t k, const float *x, size_t count)
     }
     // Moves the smallest to the end, repeatedly.
     for (size_t left = k; left-- > 1;) {
-        uint32_t least = ids[0];
+        uint32_t smallest = ids[0];
         ids[0] = ids[left];
-        ids[left] = least;
+        ids[left] = smallest;
         sift(ids, left, 0, x);
     }
 }
