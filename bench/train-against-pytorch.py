@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A training step of SmolLM2-135M, 4 x 512 tokens: rrt against PyTorch eager (f32, sdpa, fused AdamW) and against itself.
 
-    bench/train-against-pytorch.py MODEL [--rounds 5] [--steps 1] [--work FOLDER]
+    bench/train-against-pytorch.py MODEL [--rounds 5] [--steps 1] [--work FOLDER] [--only ENDING]
 
 MODEL is the original (SmolLM2 as GGUF). Every round runs each case once, in turns, each in a process of its own: a warm
 step, then the mean of the timed ones. Prints medians of tokens/s and of peak memory, and the ratios that targets are
@@ -106,6 +106,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--work", default="models")
+    parser.add_argument("--only", default="", help="the cases whose name ends so, e.g. cross-entropy")
     parser.add_argument("--json", help="put the medians into this file too, which tools/make-figures reads")
     parser.add_argument("--teacher", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--torch", type=int, help=argparse.SUPPRESS)
@@ -113,7 +114,8 @@ def main():
     if arguments.torch:
         torch_step(arguments.teacher, arguments.torch)
         return
-    cases = cases_of(arguments.model, arguments.work, arguments.steps)
+    cases = {name: run for name, run in cases_of(arguments.model, arguments.work, arguments.steps).items()
+             if name.endswith(arguments.only)}
     results = {name: [] for name in cases}
     for number in range(arguments.rounds):
         for name, run in cases.items():
@@ -128,7 +130,7 @@ def main():
                    for name, rows in results.items()}
         with open(arguments.json, "w") as file:
             json.dump({"rounds": arguments.rounds, "cases": medians}, file, indent=1)
-    for ours, theirs in RATIOS:
+    for ours, theirs in (pair for pair in RATIOS if cases.keys() >= set(pair)):
         rate, peak = (statistics.median(a[i] / b[i] for a, b in zip(results[ours], results[theirs])) for i in (0, 1))
         print(f"{ours} / {theirs}: {rate:.2f} x tokens/s, {peak:.2f} x memory")
 
