@@ -29,7 +29,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void test_inspect(void **state)
+static void inspect_counts_parameters_and_bytes(void **state)
 {
     (void)state;
     json_t *json = run_json("inspect %s", recursive);
@@ -65,7 +65,7 @@ static void test_inspect(void **state)
     assert_non_null(strstr(r->out.data, "2 x 2"));
 }
 
-static void test_chat(void **state)
+static void chat_replies_to_each_line_of_its_input(void **state)
 {
     (void)state;
     char model[4096];
@@ -103,7 +103,7 @@ static void test_chat(void **state)
     assert_non_null(strstr(r->err.data, "context"));
 }
 
-static void test_logits(void **state)
+static void logits_match_the_golden(void **state)
 {
     (void)state;
     golden g = golden_open("neox");
@@ -136,7 +136,7 @@ static void test_logits(void **state)
     assert_error(1, "2 loops", "logits -m %s --tokens 1 --loops 2 --json", golden_path("llama"));
 }
 
-static void test_generate(void **state)
+static void generate_gives_the_same_text_streamed_and_as_json(void **state)
 {
     (void)state;
     json_t *json = run_json("generate -m %s -p 'the cat' -n 6", recursive),
@@ -176,7 +176,7 @@ static void test_generate(void **state)
     assert_error(2, "context of 128", "generate -m %s -p '%s'", recursive, words);
 }
 
-static void test_eval(void **state)
+static void eval_gives_the_figures_of_the_library(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -230,8 +230,7 @@ static void test_eval(void **state)
     assert_error(2, "129", "eval ppl -m %s -f text --ctx 129", recursive);
 }
 
-// A model that has diverged: its perplexity is beyond what a number can hold, which JSON has to say too.
-static void test_eval_exits(void **state)
+static void eval_exits_measures_each_loop_and_rule(void **state)
 {
     (void)state;
     char text[2048] = "";
@@ -264,7 +263,8 @@ static void test_eval_exits(void **state)
     assert_error(1, "no loop boundary", "eval exits -m %s -f text --exit margin:0.5", golden_path("llama"));
 }
 
-static void test_eval_of_a_diverged_model(void **state)
+// A model that has diverged: its perplexity is beyond what a number can hold, which JSON has to say too.
+static void a_perplexity_beyond_range_is_null_in_json(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -286,7 +286,7 @@ static void test_eval_of_a_diverged_model(void **state)
     assert_non_null(strstr(run("eval ppl -m diverged -f text")->out.data, "inf"));
 }
 
-static void test_tokenize(void **state)
+static void tokenize_goes_from_text_to_ids_and_back(void **state)
 {
     (void)state;
     const char *byte_level = "'" RRT_TEST_DATA "/tokenizer-smollm'";
@@ -327,7 +327,7 @@ static void test_tokenize(void **state)
     golden_close(&g);
 }
 
-static void test_convert_in_shards(void **state)
+static void a_conversion_in_shards_is_the_same_model(void **state)
 {
     (void)state;
     json_decref(run_json("convert %s whole --loops 2", golden_path("llama")));
@@ -354,7 +354,7 @@ static void test_convert_in_shards(void **state)
 }
 
 // What is no plain text is not read as it stands; what never ends, ends.
-static void test_texts(void **state)
+static void only_plain_text_of_bounded_size_is_read(void **state)
 {
     (void)state;
     write_text("lines.jsonl", "{\"text\": \"the cat sat on the mat\"}\n");
@@ -372,7 +372,7 @@ static void test_texts(void **state)
     assert_error(1, "regular file", "inspect /dev/zero");
 }
 
-static void test_convert_destinations(void **state)
+static void convert_does_not_destroy_inputs_or_foreign_files(void **state)
 {
     (void)state;
     const char *source = golden_path("llama");
@@ -393,7 +393,7 @@ static void test_convert_destinations(void **state)
 }
 
 // Known wrong before any work, and so nothing is left behind; no option is ignored.
-static void test_convert_usage(void **state)
+static void usage_errors_of_convert_leave_nothing_behind(void **state)
 {
     (void)state;
     const char *source = golden_path("llama");
@@ -411,7 +411,7 @@ static void test_convert_usage(void **state)
     assert_false(is_there("none"));
 }
 
-static void test_teach(void **state)
+static void teach_stores_logits_and_replaces_them_only_by_force(void **state)
 {
     (void)state;
     char text[512] = "", lines[600];
@@ -451,7 +451,7 @@ static void test_teach(void **state)
     assert_error(1, "tokenizer", "teach -m %s --data text -o new", golden_path("neox"));
 }
 
-static void test_train_usage(void **state)
+static void impossible_exit_options_of_train_are_refused(void **state)
 {
     (void)state;
     write_text("text", "the cat sat on the mat and the rat ate the fat oat");
@@ -469,7 +469,7 @@ static void test_train_usage(void **state)
                      0);
 }
 
-static void test_wrong_usage(void **state)
+static void usage_errors_exit_with_code_2(void **state)
 {
     (void)state;
     assert_error(2, "a verb is missing", " ");
@@ -499,7 +499,7 @@ static void test_wrong_usage(void **state)
                      recursive);
 }
 
-static void test_failures(void **state)
+static void failures_of_files_exit_with_code_1(void **state)
 {
     (void)state;
     assert_error(1, "nowhere", "inspect nowhere");
@@ -547,22 +547,22 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inspect),
-        cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_chat),
-        cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_eval),
-        cmocka_unit_test(test_eval_exits),
-        cmocka_unit_test(test_eval_of_a_diverged_model),
-        cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_convert_in_shards),
-        cmocka_unit_test(test_convert_destinations),
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_convert_usage),
-        cmocka_unit_test(test_teach),
-        cmocka_unit_test(test_train_usage),
-        cmocka_unit_test(test_wrong_usage),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(inspect_counts_parameters_and_bytes),
+        cmocka_unit_test(logits_match_the_golden),
+        cmocka_unit_test(chat_replies_to_each_line_of_its_input),
+        cmocka_unit_test(generate_gives_the_same_text_streamed_and_as_json),
+        cmocka_unit_test(eval_gives_the_figures_of_the_library),
+        cmocka_unit_test(eval_exits_measures_each_loop_and_rule),
+        cmocka_unit_test(a_perplexity_beyond_range_is_null_in_json),
+        cmocka_unit_test(tokenize_goes_from_text_to_ids_and_back),
+        cmocka_unit_test(a_conversion_in_shards_is_the_same_model),
+        cmocka_unit_test(convert_does_not_destroy_inputs_or_foreign_files),
+        cmocka_unit_test(only_plain_text_of_bounded_size_is_read),
+        cmocka_unit_test(usage_errors_of_convert_leave_nothing_behind),
+        cmocka_unit_test(teach_stores_logits_and_replaces_them_only_by_force),
+        cmocka_unit_test(impossible_exit_options_of_train_are_refused),
+        cmocka_unit_test(usage_errors_exit_with_code_2),
+        cmocka_unit_test(failures_of_files_exit_with_code_1),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

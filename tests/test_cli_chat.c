@@ -30,7 +30,7 @@ static const char *text_of(const json_t *json)
     return json_string_value(json_object_get(json, "text"));
 }
 
-static void test_a_prompt_comes_from_anywhere(void **state)
+static void a_prompt_comes_from_anywhere(void **state)
 {
     (void)state;
     write_text("prompt", "the cat\n");
@@ -69,7 +69,7 @@ static void test_a_prompt_comes_from_anywhere(void **state)
 }
 
 // Whatever the model says: the text ends before what its own text has in the middle.
-static void test_a_text_ends_before_a_stop_string(void **state)
+static void a_text_ends_before_a_stop_string(void **state)
 {
     (void)state;
     json_t *whole = run_json("generate -m %s -p 'the cat' -n 40 --ignore-eos", model);
@@ -113,7 +113,7 @@ static json_t *read_json(const char *name)
     return json;
 }
 
-static void test_a_script_gives_a_conversation(void **state)
+static void a_script_gives_a_conversation(void **state)
 {
     (void)state;
     write_text("script", "the cat\r\n\nthe mat\n/exit\nthe rat\n");
@@ -156,7 +156,7 @@ static void test_a_script_gives_a_conversation(void **state)
     assert_error(1, "nowhere", "chat -m %s --chat-template-file template -f nowhere", model);
 }
 
-static void test_a_conversation_is_saved_and_gone_on_with(void **state)
+static void a_saved_conversation_can_be_continued(void **state)
 {
     (void)state;
     write_text("one", "the cat\n");
@@ -193,7 +193,7 @@ static void test_a_conversation_is_saved_and_gone_on_with(void **state)
 
 // Ctrl-C while a reply is written: what was said by then is saved, whole, and the shell sees the signal.
 // The reply would go on for long: 100,000 tokens, by a model whose context is as large.
-static void test_ctrl_c_saves(void **state)
+static void ctrl_c_saves_the_conversation(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -242,7 +242,7 @@ static void type(int terminal, const char *text)
     assert_int_equal(write(terminal, text, strlen(text)), (ssize_t)strlen(text));
 }
 
-static void test_lines_are_edited_at_a_terminal(void **state)
+static void lines_are_edited_at_a_terminal(void **state)
 {
     (void)state;
     if (strstr(run("--version")->out.data, "line editing: none")) skip();
@@ -281,12 +281,12 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_prompt_comes_from_anywhere),
-        cmocka_unit_test(test_a_text_ends_before_a_stop_string),
-        cmocka_unit_test(test_a_script_gives_a_conversation),
-        cmocka_unit_test(test_a_conversation_is_saved_and_gone_on_with),
-        cmocka_unit_test(test_ctrl_c_saves),
-        cmocka_unit_test(test_lines_are_edited_at_a_terminal),
+        cmocka_unit_test(a_prompt_comes_from_anywhere),
+        cmocka_unit_test(a_text_ends_before_a_stop_string),
+        cmocka_unit_test(a_script_gives_a_conversation),
+        cmocka_unit_test(a_saved_conversation_can_be_continued),
+        cmocka_unit_test(ctrl_c_saves_the_conversation),
+        cmocka_unit_test(lines_are_edited_at_a_terminal),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

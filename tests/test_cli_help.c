@@ -39,7 +39,7 @@ static char *read_help(const char *verb)
     return strdup(r->out.data);
 }
 
-static void test_lines_are_short_and_stand_alone(void **state)
+static void lines_of_help_are_short_and_stand_alone(void **state)
 {
     (void)state;
     for (int i = 0; i < VERBS; i++) {
@@ -62,7 +62,7 @@ static void test_lines_are_short_and_stand_alone(void **state)
     }
 }
 
-static void test_help_comes_in_any_way(void **state)
+static void help_can_be_asked_for_in_any_way(void **state)
 {
     (void)state;
     for (int i = 0; i < VERBS; i++) {
@@ -92,7 +92,7 @@ static bool is_of_bench(const char *name)
     return strcmp(name, "n-prompt") == 0 || strcmp(name, "n-gen") == 0;
 }
 
-static void test_a_letter_means_one_option(void **state)
+static void a_letter_means_one_option_in_all_verbs(void **state)
 {
     (void)state;
     spelling known[128] = {0}, s;
@@ -113,7 +113,7 @@ static void test_a_letter_means_one_option(void **state)
 }
 
 // They fail, as there are no such models, but are understood.
-static void test_examples_are_understood(void **state)
+static void examples_are_understood(void **state)
 {
     (void)state;
     char command[16384], folder[4096];
@@ -137,7 +137,7 @@ static void test_examples_are_understood(void **state)
     }
 }
 
-static void test_what_may_be_meant(void **state)
+static void a_misspelt_word_gets_a_suggestion(void **state)
 {
     (void)state;
     assert_error(2, "did you mean 'quantize'?", "quantise");
@@ -147,7 +147,7 @@ static void test_what_may_be_meant(void **state)
     assert_error(2, "--help lists the options", "generate --colour 3");
 }
 
-static void test_version_says_what_is_in_it(void **state)
+static void the_version_says_what_is_built_in(void **state)
 {
     (void)state;
     result *r = run("--version");
@@ -164,12 +164,12 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_are_short_and_stand_alone),
-        cmocka_unit_test(test_help_comes_in_any_way),
-        cmocka_unit_test(test_a_letter_means_one_option),
-        cmocka_unit_test(test_examples_are_understood),
-        cmocka_unit_test(test_what_may_be_meant),
-        cmocka_unit_test(test_version_says_what_is_in_it),
+        cmocka_unit_test(lines_of_help_are_short_and_stand_alone),
+        cmocka_unit_test(help_can_be_asked_for_in_any_way),
+        cmocka_unit_test(a_letter_means_one_option_in_all_verbs),
+        cmocka_unit_test(examples_are_understood),
+        cmocka_unit_test(a_misspelt_word_gets_a_suggestion),
+        cmocka_unit_test(the_version_says_what_is_built_in),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -30,7 +30,7 @@ static void assert_nothing_left(const char *name)
     if (system(command) == 0) fail_msg("something is left of %s", name);
 }
 
-static void test_a_target_is_a_part_of_the_body(void **state)
+static void a_target_is_less_than_the_whole_body(void **state)
 {
     (void)state;
     static const char *const wrong[] = {"160%", "100%", "0%", "-5%",  "nan%", "nan",
@@ -46,7 +46,7 @@ static void test_a_target_is_a_part_of_the_body(void **state)
     assert_nothing_left("none");
 }
 
-static void test_gguf_files_are_named_so(void **state)
+static void a_gguf_file_needs_a_name_that_ends_in_gguf(void **state)
 {
     (void)state;
     assert_error(2, "write to none.gguf", "quantize nowhere none q8_0");
@@ -57,7 +57,7 @@ static void test_gguf_files_are_named_so(void **state)
     assert_nothing_left("none");
 }
 
-static void test_text_that_cannot_be_read_leaves_no_folder(void **state)
+static void text_that_cannot_be_read_leaves_no_folder(void **state)
 {
     (void)state;
     static const struct {
@@ -93,7 +93,7 @@ static size_t count_lines(const char *text)
     return count;
 }
 
-static void test_a_conversion_is_summed_up(void **state)
+static void a_conversion_is_summed_up(void **state)
 {
     (void)state;
     result *r = run("convert %s summary --loops 2 --rank 2 -t 1", source);
@@ -118,7 +118,7 @@ static void test_a_conversion_is_summed_up(void **state)
 }
 
 // The model that a conversion would make is told to the parameter; time and memory are guesses.
-static void test_a_dry_run_of_convert_writes_nothing(void **state)
+static void a_dry_run_of_convert_writes_nothing(void **state)
 {
     (void)state;
     static const char *const options[] = {
@@ -153,7 +153,7 @@ static void test_a_dry_run_of_convert_writes_nothing(void **state)
     assert_nothing_left("dry");
 }
 
-static void test_a_dry_run_of_train_writes_nothing(void **state)
+static void a_dry_run_of_train_writes_nothing(void **state)
 {
     (void)state;
     json_decref(run_json("convert %s student --loops 2 --rank 2", source));
@@ -191,12 +191,12 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_target_is_a_part_of_the_body),
-        cmocka_unit_test(test_gguf_files_are_named_so),
-        cmocka_unit_test(test_text_that_cannot_be_read_leaves_no_folder),
-        cmocka_unit_test(test_a_conversion_is_summed_up),
-        cmocka_unit_test(test_a_dry_run_of_convert_writes_nothing),
-        cmocka_unit_test(test_a_dry_run_of_train_writes_nothing),
+        cmocka_unit_test(a_target_is_less_than_the_whole_body),
+        cmocka_unit_test(a_gguf_file_needs_a_name_that_ends_in_gguf),
+        cmocka_unit_test(text_that_cannot_be_read_leaves_no_folder),
+        cmocka_unit_test(a_conversion_is_summed_up),
+        cmocka_unit_test(a_dry_run_of_convert_writes_nothing),
+        cmocka_unit_test(a_dry_run_of_train_writes_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -40,7 +40,7 @@ static rrt_status parse(values *v, rrt_error *err, int argc, const char *const *
           (const char *[]){__VA_ARGS__})
 #define REFUSE(what, ...) assert_fails(RRT_STATUS_ARGUMENT, what, PARSE(__VA_ARGS__))
 
-static void test_all_kinds(void **state)
+static void every_kind_of_option_is_read(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -62,7 +62,7 @@ static void test_all_kinds(void **state)
     assert_string_equal(v.text, "="); // glued: all behind the letter
 }
 
-static void test_suffixes(void **state)
+static void sizes_may_have_suffixes(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -87,7 +87,7 @@ static void test_suffixes(void **state)
     REFUSE("'5k' is not a whole number", "-n", "5k"); // only sizes have suffixes
 }
 
-static void test_wrong_values(void **state)
+static void wrong_values_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -112,7 +112,7 @@ static void test_wrong_values(void **state)
     REFUSE("--text needs a value", "a", "--text");
 }
 
-static void test_unknown(void **state)
+static void unknown_options_are_refused(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -136,7 +136,7 @@ static const char *guess(const char *typed)
     return g.best ? g.best : "";
 }
 
-static void test_guesses(void **state)
+static void a_word_that_may_be_meant_is_guessed(void **state)
 {
     (void)state;
     assert_string_equal(guess("generat"), "generate");
@@ -152,7 +152,7 @@ static void test_guesses(void **state)
     assert_string_equal(guess("a-word-that-is-longer-than-any-option-has-ever-been"), "");
 }
 
-static void test_positional(void **state)
+static void arguments_are_told_from_options(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -177,7 +177,7 @@ static void assert_list(rrt__list *list, const char *expected)
     assert_true(list->items == NULL && list->count == 0);
 }
 
-static void test_lists(void **state)
+static void a_list_ends_at_the_next_option(void **state)
 {
     (void)state;
     rrt_error err = {0};
@@ -215,10 +215,13 @@ static void test_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_kinds),    cmocka_unit_test(test_suffixes),
-        cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_positional),   cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_guesses),
+        cmocka_unit_test(every_kind_of_option_is_read),
+        cmocka_unit_test(sizes_may_have_suffixes),
+        cmocka_unit_test(wrong_values_are_refused),
+        cmocka_unit_test(unknown_options_are_refused),
+        cmocka_unit_test(arguments_are_told_from_options),
+        cmocka_unit_test(a_list_ends_at_the_next_option),
+        cmocka_unit_test(a_word_that_may_be_meant_is_guessed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
