@@ -75,11 +75,11 @@ static void report(void *user, const rrt_train_step *step)
 static rrt_status read_heldout(rrt__train_arguments *a, const rrt_model *student, int32_t **ids,
                                rrt_error *err)
 {
-    size_t count = 0, most = a->heldout_tokens ? a->heldout_tokens : 2048;
+    size_t count = 0, max = a->heldout_tokens ? a->heldout_tokens : 2048;
     if (!a->heldout) return RRT_STATUS_OK;
     RRT__TRY(rrt__cli_read_ids(student, a->heldout, rrt__cli_min_tokens(student), ids, &count, err));
     a->train.heldout = *ids;
-    a->train.n_heldout = count < most ? count : most;
+    a->train.n_heldout = count < max ? count : max;
     return RRT_STATUS_OK;
 }
 

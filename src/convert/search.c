@@ -31,7 +31,7 @@ typedef struct search {
     const int32_t *judge_ids;
     size_t judge_count;
     rrt_convert_candidate *candidates;
-    size_t count, most; // most: the expected number, for progress
+    size_t count, expected; // plans tried; how many there will be, for progress
 } search;
 
 static uint64_t body_of(const search *s, const rrt_convert_candidate *candidate)
@@ -99,8 +99,8 @@ static rrt_status judge(search *s, rrt_convert_candidate *c, rrt_error *err)
     if (status && !c->failed && err) *err = why;
     if (status && !c->failed) return status;
     s->count++;
-    if (s->most < s->count) s->most = s->count;
-    return rrt__progress_report(s->recipe.progress, "search", (double)s->count, (double)s->most, err);
+    if (s->expected < s->count) s->expected = s->count;
+    return rrt__progress_report(s->recipe.progress, "search", (double)s->count, (double)s->expected, err);
 }
 
 // Judges a plan if it is possible, small enough and new, and spends the rest of the target on LoRA. *tried:
@@ -146,7 +146,7 @@ static rrt_status try_loops(search *s, int loops, rrt_error *err)
         int ends = n_layers - block * loops;
         RRT__TRY(try_plan(s, loops, ends / 2, ends - ends / 2, &c, err));
         if (c && before && !c->failed && c->kl > before->kl) {
-            s->most -= count_plans(s, loops, block - 1);
+            s->expected -= count_plans(s, loops, block - 1);
             break;
         }
         if (c && !c->failed) before = c;
@@ -215,8 +215,8 @@ static rrt_status run(search *s, rrt_error *err)
 static rrt_status check_plans(search *s, rrt_error *err)
 {
     for (int loops = min_loops(s); loops <= max_loops(s); loops++)
-        s->most += count_plans(s, loops, s->source->plan.n_depths / loops);
-    if (s->most) return RRT_STATUS_OK;
+        s->expected += count_plans(s, loops, s->source->plan.n_depths / loops);
+    if (s->expected) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_ARGUMENT,
                      "no plan of %d to %d loops has a body of %llu parameters or fewer", min_loops(s),
                      max_loops(s), (unsigned long long)s->target);
@@ -272,7 +272,7 @@ rrt_status rrt__search_first(rrt__recipe *recipe, size_t *count, const rrt_model
     }
     *recipe = s.recipe;
     recipe->lora_budget = target - body_of(&s, &c);
-    *count = s.most + CLIMBED;
+    *count = s.expected + CLIMBED;
     return rrt__plan_make(&recipe->plan, s.sharing, c.loops, c.layers_per_block, c.prelude, c.coda, err);
 }
 
