@@ -438,7 +438,7 @@ static void teach_stores_logits_and_replaces_them_only_by_force(void **state)
     json_decref(json);
     result *r = run("teach -m %s --data text -o store --ctx 16 --force -t 1", recursive);
     assert_int_equal(r->code, 0);
-    assert_non_null(strstr(r->out.data, "store: answers for"));
+    assert_non_null(strstr(r->out.data, "store: logits for"));
     assert_int_equal(r->err.length, 0);
 
     assert_error(2, "--data FILE", "teach -m %s -o new", recursive);

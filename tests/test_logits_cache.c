@@ -423,7 +423,7 @@ static void caches_that_lie_are_refused(void **state)
         bad.rows_hash = rrt__hash(0, file.data + HEADER_BYTES, file.length - HEADER_BYTES);
         bad.header_hash = rrt__hash(0, &bad, offsetof(file_header, header_hash));
         memcpy(file.data, &bad, sizeof bad);
-        assert_fails(RRT_STATUS_FORMAT, "answer 0 of token 5",
+        assert_fails(RRT_STATUS_FORMAT, "logit 0 of token 5",
                      open_bytes(&store, file.data, file.length, &err));
     }
     rrt__string_free(&file);

@@ -7,7 +7,7 @@ static rrt_status print(const rrt_teach_result *r, const char *path, bool json, 
     if (json)
         return rrt__cli_print_json(
             json_pack("{s:I, s:I}", "tokens", (json_int_t)r->tokens, "bytes", (json_int_t)r->bytes), err);
-    printf("%s: answers for %s tokens, %s\n", path, rrt__cli_count(r->tokens), rrt__cli_bytes(r->bytes));
+    printf("%s: logits for %s tokens, %s\n", path, rrt__cli_count(r->tokens), rrt__cli_bytes(r->bytes));
     return RRT_STATUS_OK;
 }
 

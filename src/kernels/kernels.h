@@ -54,8 +54,8 @@ typedef struct rrt__kernels {
     rrt__kv_attend *attention;
 
     // Quantises `count` values of one row in blocks of 32, the last one padded with zeros: a scale is the
-    // block's max
-    //x| / 127 (not finite if a value is not), quantised values are x / scale rounded to nearest even.
+    // block's max |x| / 127 (not finite if a value is not), quantised values are x / scale rounded to nearest
+    // even.
     void (*quantise)(rrt__quantised to, const float *x, size_t count);
 
     // Products with quantised and with other matrices.

@@ -63,7 +63,7 @@ static rrt_status check_header(const rrt__map *map, const header *h, rrt_error *
         bytes == map->size_bytes - sizeof *h)
         return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_FORMAT,
-                     "%zu bytes of answers, but %llu windows of %llu tokens, top %llu, are announced",
+                     "%zu bytes of logits, but %llu windows of %llu tokens, top %llu, are announced",
                      map->size_bytes - sizeof *h, (unsigned long long)h->windows,
                      (unsigned long long)h->context, (unsigned long long)h->top);
 }
@@ -79,13 +79,13 @@ static rrt_status check_rows(const rrt__logits_cache *cache, rrt_error *err)
     const header *h = cache->header;
     size_t n_rows = h->windows * h->context;
     if (rrt__hash(0, cache->rows, n_rows * cache->row_bytes) != h->rows_hash)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "the answers were changed: their checksum differs");
+        return rrt__fail(err, RRT_STATUS_FORMAT, "the logits were changed: their checksum differs");
     for (size_t r = 0; r < n_rows; r++) {
         rrt__logits_cache_row row = rrt__logits_cache_at(cache, 0, r);
         for (size_t k = 0; k < h->top; k++)
             if (row.ids[k] >= h->vocab || !is_log_p(row.log_p[k]))
                 return rrt__fail(err, RRT_STATUS_FORMAT,
-                                 "answer %zu of token %zu is id %u with log-probability 0x%04x: below %llu, "
+                                 "logit %zu of token %zu is id %u with log-probability 0x%04x: below %llu, "
                                  "and finite and "
                                  "not above 0 is possible",
                                  k, r, row.ids[k], row.log_p[k], (unsigned long long)h->vocab);

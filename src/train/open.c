@@ -94,7 +94,7 @@ static rrt_status open_store(rrt__training_run *r, rrt_error *err)
     if (rrt__logits_cache_vocab(r->cache) > vocab)
         RRT__TRY(rrt__logits_cache_check_ids(r->cache, vocab, err));
     if (rrt__logits_cache_context(r->cache) == context) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_MISMATCH, "the stored answers are for a context of %zu tokens, not %zu",
+    return rrt__fail(err, RRT_STATUS_MISMATCH, "the stored logits are for a context of %zu tokens, not %zu",
                      rrt__logits_cache_context(r->cache), context);
 }
 

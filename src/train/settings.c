@@ -33,10 +33,10 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
     RRT__TRY(check_range("the batch", (double)s->batch, 1, 1e6, err));
     RRT__TRY(check_range("the learning rate", s->learning_rate, 1e-12, 10, err));
     RRT__TRY(check_range("the warm-up", s->warmup, 0, 1, err));
-    RRT__TRY(check_range("the least rate", s->min_rate, 0, 1, err));
+    RRT__TRY(check_range("the min rate", s->min_rate, 0, 1, err));
     RRT__TRY(check_range("the weight of distillation", (double)s->step.objective.kd_weight, 0, 1, err));
     RRT__TRY(check_range("the temperature", (double)s->step.objective.temperature, 0.01, 100, err));
-    RRT__TRY(check_range("the greatest norm of the gradient", s->optimizer.clip, 0, 1e9, err));
+    RRT__TRY(check_range("the clip of the gradient norm", s->optimizer.clip, 0, 1e9, err));
     RRT__TRY(check_range("the minutes between checkpoints", s->checkpoint_minutes, 1e-3, 1e7, err));
     RRT__TRY(check_range("the weight decay", s->optimizer.weight_decay, 0, 10, err));
     RRT__TRY(check_range("the weight of exits", (double)s->step.exits.early, 1e-6, 1e3, err));
@@ -56,7 +56,7 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu sequences at a time do not divide a batch of %zu",
                          s->step.sequences, s->batch);
     if (o->teacher && o->store)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "two teachers: a model and stored answers");
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "two teachers: a model and a teacher logits cache");
     if (o->match_tokens && !(o->teacher && o->teacher->plan.n_depths == model->plan.n_depths &&
                              o->teacher->shape.hidden == model->shape.hidden))
         return rrt__fail(
@@ -77,7 +77,7 @@ static rrt_status check(const rrt__settings *s, const rrt_model *model, const rr
                          "exits are to learn from the last one, but none has a loss: choose an exit loss");
     if (o->store && s->step.objective.temperature != 1)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "stored answers are of temperature 1: another needs the teacher itself");
+                         "stored logits are of temperature 1: another needs the teacher itself");
     return RRT_STATUS_OK;
 }
 
