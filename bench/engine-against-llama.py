@@ -186,7 +186,7 @@ def processor():
 
 def kernels():
     out = subprocess.run([RRT, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return out.split("kernels: ")[1].rstrip(")\n")
+    return out.split("kernels: ")[1].split(")")[0]
 
 
 def keep(path, name, results):
