@@ -10,6 +10,8 @@
 rrt_status rrt__convert_make(rrt_model **out, const rrt_model *source, const rrt__recipe *recipe,
                              const rrt__moments *moments, rrt_convert_report *report, rrt_error *err);
 
+enum { RRT__SEARCH_ROUNDS = 3 }; // of a calibrated tie: few already rank the plans of a search
+
 // What a search may try before it calibrates: the first of its plans, with LoRA for all that it leaves of the
 // target, as a recipe; *count: how many plans it will judge, about.
 rrt_status rrt__search_first(rrt__recipe *recipe, size_t *count, const rrt_model *source,

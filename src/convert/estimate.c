@@ -2,15 +2,14 @@
 // read one by one (kernels/speed.h), step by step as tie.c, low_rank.c, moments.c, reconstruct.c and
 // prune.c take them. Products of triangles count as whole ones, as their speed is about half.
 #include "convert/convert.h"
+#include "convert/prune.h"
+#include "convert/tie.h"
 #include "kernels/speed.h"
 #include "model/parameters.h"
 
 enum {
-    PASSES = 6,               // over the values of a matrix, for each depth of a plain tie
-    PRUNE_WINDOW = 256,       // as in prune.c
-    SEARCH_ROUNDS = 3,        // as in search.c
-    STEPS_OF_FIRST_ROUND = 4, // as in tie.c
-    FIXED_BYTES = 48 << 20,   // the program, its libraries and their buffers
+    PASSES = 6,             // over the values of a matrix, for each depth of a plain tie
+    FIXED_BYTES = 48 << 20, // the program, its libraries and their buffers
 };
 
 // Of the candidates for leaving out the most are never measured again; about so many are, for each layer
@@ -74,7 +73,7 @@ static void add_plain_tie(estimate *e, sides s, int n)
 
 static void add_calibrated_tie(estimate *e, sides s, int n, int rounds)
 {
-    double rank = rank_of(e, s), steps = rounds > 1 ? STEPS_OF_FIRST_ROUND + rounds - 2 : 0,
+    double rank = rank_of(e, s), steps = rounds > 1 ? RRT__TIE_FIRST_STEPS + rounds - 2 : 0,
            square = s.in * s.in;
     double alone = n * 2 * s.out * square + cube(s.in) / 3 + 2 * 2 * s.out * square,
            step = 2 * rank * (square + 2 * s.out * s.in) + 4 * rank * rank * s.out,
@@ -117,11 +116,7 @@ static void add_ties(estimate *e, int rounds)
 // Operations of one layer per token, attention over a window of that many tokens included.
 static double layer_operations(const estimate *e, double window)
 {
-    const rrt__shape *shape = &e->source->shape;
-    double sum = 2 * window * (double)(shape->heads * shape->head_dim);
-    for (int m = 0; m < RRT__MATRIX_COUNT; m++)
-        if (has(e, m)) sum += 2 * sides_of(e, m).out * sides_of(e, m).in;
-    return sum;
+    return rrt__shape_layer_operations(e->source->family, &e->source->shape, window);
 }
 
 static void add_moments(estimate *e, double tokens)
@@ -160,13 +155,13 @@ static void add_reconstruction(estimate *e, double tokens)
 static void add_choice_of_layers(estimate *e)
 {
     const rrt__shape *s = &e->source->shape;
-    double layer = layer_operations(e, PRUNE_WINDOW), tokens = (double)e->recipe->n_ids,
-           head = 2 * (double)s->hidden * (double)s->vocab / 4; // every fourth token is judged
+    double layer = layer_operations(e, RRT__PRUNE_WINDOW), tokens = (double)e->recipe->n_ids,
+           head = 2 * (double)s->hidden * (double)s->vocab / RRT__PRUNE_JUDGED_STEP;
     int all = e->source->plan.n_depths;
     double measured = all;
     for (int n = all - 1; n > e->recipe->n_layers; n--) measured += 1 + MEASURED_SHARE * n;
     e->work.product += tokens * (measured + 1) * (layer * all / 2 + head) + tokens * layer * all;
-    e->work.elements += tokens / 4 * measured * 4 * (double)s->vocab;
+    e->work.elements += tokens / RRT__PRUNE_JUDGED_STEP * measured * 4 * (double)s->vocab;
 }
 
 // --- the whole
@@ -180,25 +175,14 @@ static uint64_t embedding_of(const estimate *e)
 // Sum of out + in over all matrices that get a LoRA: parameters per rank.
 static double price_of_rank(const estimate *e)
 {
-    double price = 0;
-    for (int d = 0; d < e->recipe->plan.n_depths; d++)
-        for (int m = 0; m < RRT__MATRIX_COUNT; m++)
-            if (has(e, m) && users_of(e, e->recipe->plan.slot[d]) > 1)
-                price += sides_of(e, m).out + sides_of(e, m).in;
-    return price;
+    return (double)rrt__shape_lora_parameters(e->source->family, &e->source->shape, &e->recipe->plan, 1);
 }
 
 static void count_parameters(estimate *e, rrt_convert_forecast *f)
 {
     const rrt__recipe *r = e->recipe;
     uint64_t plain = rrt__shape_parameters(e->source->family, &e->source->shape, &r->plan, r->norms),
-             lora = 0;
-    for (int d = 0; d < r->plan.n_depths; d++)
-        for (int m = 0; m < RRT__MATRIX_COUNT && r->rank; m++) {
-            if (!has(e, m) || users_of(e, r->plan.slot[d]) < 2) continue;
-            sides s = sides_of(e, m);
-            lora += (uint64_t)(rank_of(e, s) * (s.out + s.in));
-        }
+             lora = rrt__shape_lora_parameters(e->source->family, &e->source->shape, &r->plan, r->rank);
     f->params_lora = r->lora_budget ? r->lora_budget : lora;
     f->params_total = plain + f->params_lora;
     f->params_body = f->params_total - embedding_of(e);
@@ -215,7 +199,8 @@ static uint64_t peak_bytes(const estimate *e, const rrt_convert_forecast *f, int
     double whole = 4 * (double)info.params_total, ties = 4 * e->tie_floats * threads;
     double fixed = FIXED_BYTES;
     if (e->recipe->by_text)
-        return (uint64_t)(fixed + whole + 4 * tokens * (layers * hidden + (double)s->vocab / 4));
+        return (uint64_t)(fixed + whole +
+                          4 * tokens * (layers * hidden + (double)s->vocab / RRT__PRUNE_JUDGED_STEP));
     if (e->recipe->init != RRT_INIT_CALIBRATED)
         return (uint64_t)(fixed + 4 * (double)f->params_lora +
                           ties); // what is read of the source is given back
@@ -254,7 +239,7 @@ rrt_status rrt_convert_estimate(const rrt_model *source, const rrt_convert_optio
     forecast->seconds = rrt__operations_seconds(&e.work, &speed);
     if (plans > 1) {
         e.work = (rrt__operations){0};
-        add_ties(&e, SEARCH_ROUNDS);
+        add_ties(&e, RRT__SEARCH_ROUNDS);
         add_reconstruction(&e, 0.75 * (double)recipe.n_ids);
         forecast->seconds += (double)plans * rrt__operations_seconds(&e.work, &speed);
     }

@@ -6,11 +6,7 @@
 #include "base/progress.h"
 #include "pass/loop.h"
 
-enum {
-    WINDOW = 256,    // tokens that attend to each other
-    JUDGED_STEP = 4, // every JUDGED_STEP'th row is judged
-    LOGIT_ROWS = 64,
-};
+enum { LOGIT_ROWS = 64 };
 
 typedef struct pruner {
     const rrt_model *source;
@@ -30,12 +26,12 @@ typedef struct pruner {
 
 static size_t rows_at(const pruner *p, size_t at)
 {
-    return p->tokens - at < WINDOW ? p->tokens - at : WINDOW;
+    return p->tokens - at < RRT__PRUNE_WINDOW ? p->tokens - at : RRT__PRUNE_WINDOW;
 }
 
 static size_t judged_of(size_t rows)
 {
-    return (rows + JUDGED_STEP - 1) / JUDGED_STEP;
+    return (rows + RRT__PRUNE_JUDGED_STEP - 1) / RRT__PRUNE_JUDGED_STEP;
 }
 
 static void run_layer(rrt__team team, pruner *p, int layer, size_t rows)
@@ -65,8 +61,8 @@ static void gather(rrt__team team, pruner *p, size_t rows)
 {
     size_t hidden = p->source->shape.hidden;
     float *x = p->workspace.hidden;
-    for (size_t r = JUDGED_STEP; team.ith == 0 && r < rows; r += JUDGED_STEP)
-        memcpy(x + r / JUDGED_STEP * hidden, x + r * hidden, hidden * sizeof *x);
+    for (size_t r = RRT__PRUNE_JUDGED_STEP; team.ith == 0 && r < rows; r += RRT__PRUNE_JUDGED_STEP)
+        memcpy(x + r / RRT__PRUNE_JUDGED_STEP * hidden, x + r * hidden, hidden * sizeof *x);
     rrt__team_barrier(team);
 }
 
@@ -75,7 +71,7 @@ static void begin(rrt__team team, void *argument)
 {
     pruner *p = argument;
     float *reference = p->reference;
-    for (size_t at = 0; at < p->tokens; at += WINDOW) {
+    for (size_t at = 0; at < p->tokens; at += RRT__PRUNE_WINDOW) {
         size_t rows = rows_at(p, at), judged = judged_of(rows);
         const rrt__span span = {.count = rows};
         const rrt__pass pass = rrt__pass_make(team, p->source, &p->workspace, &span, 1);
@@ -94,7 +90,7 @@ static void begin(rrt__team team, void *argument)
 static void pass_on(rrt__team team, void *argument)
 {
     pruner *p = argument;
-    for (size_t at = 0; at < p->tokens; at += WINDOW) {
+    for (size_t at = 0; at < p->tokens; at += RRT__PRUNE_WINDOW) {
         take_state(team, p, p->at, at);
         for (int i = p->at; i < p->n_kept - 1; i++) {
             run_layer(team, p, p->kept[i], rows_at(p, at));
@@ -123,7 +119,7 @@ static void leave_out(rrt__team team, void *argument)
 {
     pruner *p = argument;
     size_t first = 0;
-    for (size_t at = 0; at < p->tokens; at += WINDOW) {
+    for (size_t at = 0; at < p->tokens; at += RRT__PRUNE_WINDOW) {
         size_t rows = rows_at(p, at), judged = judged_of(rows);
         take_state(team, p, p->at, at);
         for (int i = p->at + 1; i < p->n_kept; i++) run_layer(team, p, p->kept[i], rows);
@@ -170,8 +166,9 @@ static rrt_status open_pruner(pruner *p, int threads, rrt_error *err)
 {
     const rrt__shape *s = &p->source->shape;
     size_t layers = (size_t)p->n_kept, logits = s->vocab * sizeof(float);
-    for (size_t at = 0; at < p->tokens; at += WINDOW) p->judged += judged_of(rows_at(p, at));
-    RRT__TRY(rrt__workspace_create(&p->workspace, p->source, WINDOW, WINDOW, threads, err));
+    for (size_t at = 0; at < p->tokens; at += RRT__PRUNE_WINDOW) p->judged += judged_of(rows_at(p, at));
+    RRT__TRY(
+        rrt__workspace_create(&p->workspace, p->source, RRT__PRUNE_WINDOW, RRT__PRUNE_WINDOW, threads, err));
     RRT__TRY(rrt__arena_alloc(&p->arena, &p->before, layers, sizeof *p->before, "hidden states", err));
     for (size_t i = 0; i < layers; i++)
         RRT__TRY(rrt__arena_alloc(&p->arena, &p->before[i], p->tokens, s->hidden * sizeof(float),

@@ -14,7 +14,6 @@
 
 enum {
     MAX_CANDIDATES = 64,
-    SEARCH_ROUNDS = 3,    // few rounds already rank the plans
     MIN_TOKENS = 8,       // a quarter of them must make a text
     JUDGE_TOKENS = 1024,  // held back from calibration
     MAX_SEARCH_LOOPS = 3, // if --loops is not given
@@ -81,7 +80,7 @@ static rrt_status measure(const search *s, rrt_convert_candidate *c, rrt_error *
     rrt_eval_kl_result result;
     rrt_model_info info;
     rrt_model *model;
-    RRT__TRY(convert(s, c, s->trace.tokens, SEARCH_ROUNDS, NULL, &model, NULL, err));
+    RRT__TRY(convert(s, c, s->trace.tokens, RRT__SEARCH_ROUNDS, NULL, &model, NULL, err));
     rrt_model_describe(model, &info);
     c->params_body = info.params_body;
     rrt_status status = rrt_eval_kl(model, s->source, s->judge_ids, s->judge_count, &eval, &result, err);

@@ -6,8 +6,6 @@
 #include "convert/moments.h"
 #include "kernels/algebra.h"
 
-enum { FIRST_STEPS = 4 }; // of the subspace iteration, from random directions
-
 // Step length of W' per round. 1 goes to the optimum for the current low-rank parts, and anything below 2
 // lowers the error. Since the low-rank parts will follow, 1.8 needs half the rounds of 1.
 static const float STRIDE = 1.8f;
@@ -165,7 +163,7 @@ static rrt_status calibrated(room *r, const rrt__tie *tie, int rounds, rrt_error
     RRT__TRY(solve_alone(r, tie, err));
     if (rounds > 1 && has_low_rank(tie)) start_low_rank(tie);
     for (int i = 1; i < rounds && has_low_rank(tie); i++) {
-        RRT__TRY(improve_low_rank(r, tie, i == 1 ? FIRST_STEPS : 1, err));
+        RRT__TRY(improve_low_rank(r, tie, i == 1 ? RRT__TIE_FIRST_STEPS : 1, err));
         improve_shared(r, tie);
     }
     for (int l = 0; l < tie->n; l++) RRT__TRY(solve_depth(r, tie, l, err));

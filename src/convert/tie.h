@@ -6,6 +6,8 @@
 #include "base/rows.h"
 #include "convert/low_rank.h"
 
+enum { RRT__TIE_FIRST_STEPS = 4 }; // of the subspace iteration in the first round, from random directions
+
 typedef struct rrt__tie_depth {
     int depth;
     rrt__rows from;        // W_l [out, in]

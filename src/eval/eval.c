@@ -5,7 +5,7 @@
 
 // Results are kept per row and summed in row order at the end: the sum is the same for any number of threads.
 typedef struct scores {
-    double *loss, *teacher_loss; // -ln p of the next token
+    double *loss; // -ln p of the next token
     double *kl;
     unsigned char *agrees;
     size_t vocab, common; // rows of the model's head, and those that the teacher also has
@@ -18,6 +18,7 @@ typedef struct kl_scores {
     scores of[RRT_EVAL_KL_MODELS];
     int count;
     size_t teacher_vocab;
+    double *teacher_loss; // in the arena of the first
 } kl_scores;
 
 static rrt_status scores_open(scores *s, const rrt_model *model, size_t count, rrt_error *err)
@@ -25,7 +26,6 @@ static rrt_status scores_open(scores *s, const rrt_model *model, size_t count, r
     s->vocab = model->shape.vocab;
     s->kernels = rrt__kernels_get();
     RRT__TRY(rrt__arena_alloc(&s->arena, &s->loss, count, sizeof(double), "scores", err));
-    RRT__TRY(rrt__arena_alloc(&s->arena, &s->teacher_loss, count, sizeof(double), "scores", err));
     RRT__TRY(rrt__arena_alloc(&s->arena, &s->kl, count, sizeof(double), "scores", err));
     return rrt__arena_alloc(&s->arena, &s->agrees, count, 1, "scores", err);
 }
@@ -79,24 +79,28 @@ static void score_kl(void *user, rrt__team team, size_t first, size_t rows, cons
     kl_scores *all = user;
     const float *teacher = logits[all->count];
     rrt__share share = rrt__team_share(team, rows, 1);
-    for (size_t r = share.begin; r < share.end; r++)
+    for (size_t r = share.begin; r < share.end; r++) {
+        const float *expected = teacher + r * all->teacher_vocab;
+        all->teacher_loss[first + r] =
+            all->of[0].kernels->log_sum_exp(expected, all->teacher_vocab) - expected[targets[r]];
         for (int m = 0; m < all->count; m++) {
             scores *s = &all->of[m];
-            const float *student = logits[m] + r * s->vocab, *expected = teacher + r * all->teacher_vocab;
+            const float *student = logits[m] + r * s->vocab;
             s->kl[first + r] = s->kernels->kl_divergence(expected, student, s->common);
             s->agrees[first + r] = rrt__argmax(student, s->common) == rrt__argmax(expected, s->common);
             s->loss[first + r] = s->kernels->log_sum_exp(student, s->vocab) - student[targets[r]];
-            s->teacher_loss[first + r] =
-                s->kernels->log_sum_exp(expected, all->teacher_vocab) - expected[targets[r]];
         }
+    }
 }
 
-static rrt_status summarise(const scores *s, size_t n_scored, rrt_eval_kl_result *result, rrt_error *err)
+static rrt_status summarise(const kl_scores *all, int m, size_t n_scored, rrt_eval_kl_result *result,
+                            rrt_error *err)
 {
+    const scores *s = &all->of[m];
     size_t agreed = 0;
     RRT__TRY(mean_of(s->kl, n_scored, &result->kl, err));
     RRT__TRY(mean_of(s->loss, n_scored, &result->ppl, err));
-    RRT__TRY(mean_of(s->teacher_loss, n_scored, &result->teacher_ppl, err));
+    RRT__TRY(mean_of(all->teacher_loss, n_scored, &result->teacher_ppl, err));
     result->ppl = exp(result->ppl);
     result->teacher_ppl = exp(result->teacher_ppl);
     for (size_t i = 0; i < n_scored; i++) agreed += s->agrees[i];
@@ -125,8 +129,10 @@ rrt_status rrt_eval_kl_each(const rrt_model *const *models, int n_models, const 
         run[m] = models[m];
     }
     run[n_models] = teacher;
+    RRT__GOTO(
+        rrt__arena_alloc(&s.of[0].arena, &s.teacher_loss, n_scored, sizeof *s.teacher_loss, "scores", err));
     RRT__GOTO(rrt__windows_run(run, n_models + 1, ids, count, options, score_kl, &s, err));
-    for (int m = 0; m < n_models; m++) RRT__GOTO(summarise(&s.of[m], n_scored, &results[m], err));
+    for (int m = 0; m < n_models; m++) RRT__GOTO(summarise(&s, m, n_scored, &results[m], err));
 done:
     for (int m = 0; m < n_models; m++) rrt__arena_free(&s.of[m].arena);
     return status;

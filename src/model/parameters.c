@@ -141,6 +141,18 @@ uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shap
            weights * (uint64_t)plan->n_slots + (biases + norms_of_block) * owners + vectors * shape->hidden;
 }
 
+double rrt__shape_layer_operations(const rrt__family *family, const rrt__shape *shape, double window)
+{
+    double sum = 2 * window * (double)(shape->heads * shape->head_dim); // scores and values
+    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
+        size_t out, in;
+        if (!rrt__family_has(family, m)) continue;
+        rrt__shape_matrix(shape, m, &out, &in);
+        sum += 2 * (double)out * (double)in;
+    }
+    return sum;
+}
+
 uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
                                     size_t rank)
 {

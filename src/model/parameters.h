@@ -55,6 +55,9 @@ bool rrt__parameter_is_fused(const rrt__parameter *parameter, const rrt__names *
 uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,
                                rrt__norms_mode norms);
 
+// Operations of one layer per token: its matrix products, and attention over half a window of tokens.
+double rrt__shape_layer_operations(const rrt__family *family, const rrt__shape *shape, double window);
+
 // Number of LoRA parameters if every matrix at every depth of a shared slot (used by more than one depth)
 // gets a LoRA of this rank, capped at min(out, in) of the matrix.
 uint64_t rrt__shape_lora_parameters(const rrt__family *family, const rrt__shape *shape, const rrt__plan *plan,

@@ -4,13 +4,13 @@
 
 #include "kernels/speed.h"
 #include "model/parameters.h"
+#include "train/head.h"
+#include "train/muon.h"
 #include "train/settings.h"
 
 enum {
-    HEAD_ROWS = 256,        // as in head.c
     HEAD_PASSES = 10,       // over a row of logits, there and back
     UPDATE_PASSES = 4,      // over weight, gradient and moments
-    MUON_STEPS = 5,         // as in muon.c
     FIXED_BYTES = 64 << 20, // the program, its libraries and their buffers
 };
 
@@ -33,12 +33,6 @@ static double product_of(const rrt_model *model, int m)
     return 2 * (double)out * (double)in;
 }
 
-static double attention_of(const rrt_model *model, double window)
-{
-    return 2 * window *
-           (double)(model->shape.heads * model->shape.head_dim); // scores and values, of half of it
-}
-
 static double head_of(const rrt_model *model)
 {
     return 2 * (double)model->shape.hidden * (double)model->shape.vocab;
@@ -46,12 +40,7 @@ static double head_of(const rrt_model *model)
 
 static double forward_of(const rrt_model *model, double window)
 {
-    double sum = 0;
-    for (int d = 0; d < model->plan.n_depths; d++) {
-        sum += attention_of(model, window);
-        for (int m = 0; m < RRT__MATRIX_COUNT; m++) sum += product_of(model, m);
-    }
-    return sum;
+    return model->plan.n_depths * rrt__shape_layer_operations(model->family, &model->shape, window);
 }
 
 // Where a matrix is frozen its gradient is not computed; that of its input is.
@@ -87,7 +76,7 @@ static rrt_status add_parameter(void *user, const rrt__parameter *p, rrt_error *
     if (!e->settings->optimizer.muon || p->kind == RRT__PARAMETER_EMBEDDING || columns == 0)
         return RRT_STATUS_OK;
     double side = rows < columns ? rows : columns;
-    e->update.product += MUON_STEPS * (4 * side * count + 2 * side * side * side);
+    e->update.product += RRT__MUON_STEPS * (4 * side * count + 2 * side * side * side);
     return RRT_STATUS_OK;
 }
 
@@ -132,7 +121,8 @@ static uint64_t peak_bytes(const estimate *e)
 {
     const rrt__step_options *step = &e->settings->step;
     double rows = (double)(step->sequences * step->context),
-           logits = HEAD_ROWS * (double)(e->model->shape.vocab + (e->teacher ? e->teacher->shape.vocab : 0));
+           logits =
+               RRT__HEAD_ROWS * (double)(e->model->shape.vocab + (e->teacher ? e->teacher->shape.vocab : 0));
     return (uint64_t)(FIXED_BYTES + 4 * (4 * e->total + tape_floats(e) + logits) + teacher_bytes(e, rows));
 }
 

@@ -6,8 +6,6 @@
 #include "pass/exit.h"
 #include "train/sparse.h"
 
-enum { CHUNK_ROWS = 256 };
-
 rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teacher_vocab,
                             size_t teacher_hidden, size_t stored_top, int n_threads, rrt_error *err)
 {
@@ -15,10 +13,10 @@ rrt_status rrt__head_create(rrt__head *head, const rrt_model *model, size_t teac
     rrt__arena *arena = &head->arena;
     *head = (rrt__head){0};
     rrt_status status;
-    RRT__GOTO(rrt__arena_alloc(arena, &head->logits, CHUNK_ROWS, vocab * sizeof(float), "logits", err));
-    RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_logits, CHUNK_ROWS, teacher_vocab * sizeof(float),
+    RRT__GOTO(rrt__arena_alloc(arena, &head->logits, RRT__HEAD_ROWS, vocab * sizeof(float), "logits", err));
+    RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_logits, RRT__HEAD_ROWS, teacher_vocab * sizeof(float),
                                "logits", err));
-    RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_normed, CHUNK_ROWS, teacher_hidden * sizeof(float),
+    RRT__GOTO(rrt__arena_alloc(arena, &head->teacher_normed, RRT__HEAD_ROWS, teacher_hidden * sizeof(float),
                                "hidden states", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->row_gradient, threads, vocab * sizeof(float), "logits", err));
     RRT__GOTO(rrt__arena_alloc(arena, &head->stored, threads, stored_top * sizeof(float), "logits", err));
@@ -119,8 +117,8 @@ void rrt__head_backward(const rrt__pass *pass, rrt__head *head, rrt__tape *tape,
                         const rrt__loss_inputs *inputs, rrt__loss_sums *sums)
 {
     size_t rows = inputs->rows;
-    for (size_t begin = 0; begin < rows; begin += CHUNK_ROWS) {
-        size_t count = rows - begin < CHUNK_ROWS ? rows - begin : CHUNK_ROWS;
+    for (size_t begin = 0; begin < rows; begin += RRT__HEAD_ROWS) {
+        size_t count = rows - begin < RRT__HEAD_ROWS ? rows - begin : RRT__HEAD_ROWS;
         chunk c = {pass, head, tape, inputs, sums, begin, count};
         run_chunk(&c);
     }

@@ -44,9 +44,11 @@ typedef struct rrt__loss_inputs {
     int32_t *best; // [rows]: receives the most likely tokens; NULL: not needed
 } rrt__loss_inputs;
 
+enum { RRT__HEAD_ROWS = 256 }; // of logits that exist at a time
+
 typedef struct rrt__head {
-    float *logits, *teacher_logits; // [chunk, vocab], [chunk, the teacher's]
-    float *teacher_normed;          // [chunk, the teacher's hidden]
+    float *logits, *teacher_logits; // [RRT__HEAD_ROWS, vocab], [RRT__HEAD_ROWS, the teacher's]
+    float *teacher_normed;          // [RRT__HEAD_ROWS, the teacher's hidden]
     float *row_gradient, *stored;   // [threads, vocab], [threads, top of a stored teacher]
     rrt__loss_sums *sums;           // [threads]
     rrt__arena arena;

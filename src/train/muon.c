@@ -8,8 +8,6 @@
 // coefficients are Jordan's; they tolerate singular values slightly above 1, which rounding to bfloat16
 // can cause.
 static const float a = 3.4445f, b = -4.7750f, c = 2.0315f;
-enum { STEPS = 5 };
-
 rrt_status rrt__muon_create(rrt__muon *muon, rrt__arena *arena, size_t max_count, size_t side, int n_threads,
                             rrt_error *err)
 {
@@ -45,7 +43,7 @@ void rrt__muon_orthogonalize(rrt__team team, const rrt__muon *muon, size_t out, 
     rrt__share own = rrt__team_share(team, out * in, 16), square = rrt__team_share(team, side * side, 16);
     rrt__team_barrier(team);
     normalize(team, muon, own);
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < RRT__MUON_STEPS; step++) {
         if (is_wide)
             rrt__gemm_share(team, products, xxt, x, x, side, side, in, 0);
         else

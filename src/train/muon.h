@@ -7,6 +7,8 @@
 #include "base/team.h"
 #include "kernels/gemm.h"
 
+enum { RRT__MUON_STEPS = 5 }; // of the Newton-Schulz iteration
+
 // Buffers for one matrix at a time.
 typedef struct rrt__muon {
     float *direction, *next; // [out, in]
