@@ -54,7 +54,7 @@ static void every_export_format_runs_with_equal_logits(void **state)
     assert_error(2, "would destroy", "export loops loops --to hf --force");
     assert_error(2, "hf, peft, gguf", "export loops x --to onnx");
     assert_error(2, "--to", "export loops x");
-    assert_error(2, "looped", "export loops x --to hf --looped");
+    assert_error(2, "looped", "export loops x --to peft --looped");
     assert_error(1, "without LoRA", "export loops x.gguf --to gguf --looped");
 }
 

@@ -41,6 +41,11 @@ RRT_API size_t rrt_session_tokens(const rrt_session *session);
 // [vocab] logits after the last token; NULL before the first. Valid until the next append.
 RRT_API const float *rrt_session_logits(const rrt_session *session);
 
+// What the model's gates (rrt/train.h) say of the last token after each loop that it ran: probabilities
+// [*count], of agreement with the last loop, or in Ouro of leaving after this loop, once there. *count 0: the
+// model has none, or there is no token. Valid until the next append.
+RRT_API const float *rrt_session_gates(const rrt_session *session, size_t *count);
+
 typedef struct rrt_sampling {
     float temperature; // 0: greedy, without filters
     int top_k;         // keep the k most likely; 0: all

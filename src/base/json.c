@@ -127,6 +127,13 @@ bool rrt__json_is_absent(const json_t *value)
     return !value || json_is_null(value);
 }
 
+bool rrt__json_is_off(const json_t *value)
+{
+    return rrt__json_is_absent(value) || json_is_false(value) ||
+           (json_is_integer(value) && json_integer_value(value) == 0) ||
+           (json_is_array(value) && json_array_size(value) == 0);
+}
+
 rrt_status rrt__json_int_or(const json_t *json, const char *key, int64_t min, int64_t max, int64_t fallback,
                             int64_t *out, rrt_error *err)
 {

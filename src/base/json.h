@@ -20,6 +20,9 @@ rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
 // An absent key and a null are equivalent: Hugging Face's files use both.
 bool rrt__json_is_absent(const json_t *value);
 
+// Whether it is absent, false, 0, or an empty list.
+bool rrt__json_is_off(const json_t *value);
+
 // Whether it is a number, neither NaN nor beyond double's range.
 bool rrt__json_is_finite(const json_t *value);
 

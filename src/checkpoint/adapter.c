@@ -52,10 +52,7 @@ static rrt_status check_config(const json_t *config, rrt_error *err)
     RRT__TRY(rrt__json_string_or(config, "bias", "none", &bias, err));
     if (strcmp(bias, "none") != 0) return fail_unsupported(err, "bias");
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        const json_t *value = json_object_get(config, refused[i]);
-        bool is_off = rrt__json_is_absent(value) || json_is_false(value) ||
-                      (json_is_array(value) && json_array_size(value) == 0);
-        if (!is_off) return fail_unsupported(err, refused[i]);
+        if (!rrt__json_is_off(json_object_get(config, refused[i]))) return fail_unsupported(err, refused[i]);
     }
     return RRT_STATUS_OK;
 }

@@ -231,50 +231,15 @@ static rrt_status read_settings(rrt__shape *shape, const rrt__family *family, co
     if (family->gain_is_one_plus_weight)
         RRT__TRY(require_bool(json, "use_bidirectional_attention", false, err));
     RRT__TRY(require_bool(json, "is_causal", true, err));
+    for (const char *const *key = family->must_be_off; key && *key; key++)
+        if (!rrt__json_is_off(json_object_get(json, *key)))
+            return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "\"%s\" is not supported", *key);
     shape->parallel_residual = false;
     if (!family->parallel_residual) return RRT_STATUS_OK;
     if (shape->head_dim != shape->hidden / shape->heads)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "\"head_dim\": %zu is not supported, only hidden size over heads", shape->head_dim);
     return rrt__json_bool_or(json, "use_parallel_residual", true, &shape->parallel_residual, err);
-}
-
-static rrt_status read_kv(rrt__config *config, const json_t *object, rrt_error *err)
-{
-    const char *kv;
-    RRT__TRY(rrt__json_string_or(object, "kv", "per-depth", &kv, err));
-    config->shares_kv = strcmp(kv, "shared") == 0;
-    if (!config->shares_kv) return require_string(object, "kv", "per-depth", err);
-    if (rrt__plan_has_boundary(&config->plan)) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_FORMAT,
-                     "\"kv\" is 'shared', but the plan has no loops that could share");
-}
-
-static rrt_status read_recursion(rrt__config *config, int layers, const json_t *json, rrt_error *err)
-{
-    if (!json_object_get(json, "rrt"))
-        return rrt__plan_make(&config->plan, RRT__SHARING_NONE, 1, layers, 0, 0, err);
-    json_t *object;
-    int64_t version;
-    const char *norms;
-    RRT__TRY(rrt__json_object(json, "rrt", &object, err));
-    RRT__TRY(rrt__json_int(object, "format_version", 1, INT32_MAX, &version, err));
-    if (version != RRT__FORMAT_VERSION) {
-        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                                      "format_version %lld is newer than this rrt, which reads %d",
-                                      (long long)version, RRT__FORMAT_VERSION);
-        return rrt__hint(err, status, "use a newer rrt, or convert the model again with this one");
-    }
-    RRT__TRY(rrt__plan_from_json(&config->plan, object, err));
-    if (config->plan.n_depths != layers)
-        return rrt__fail(err, RRT_STATUS_FORMAT, "\"plan\" lists %d depths, but num_hidden_layers is %d",
-                         config->plan.n_depths, layers);
-    RRT__TRY(read_kv(config, object, err));
-    RRT__TRY(rrt__json_string_or(object, "norms", "tied", &norms, err));
-    RRT__TRY(rrt__json_bool_or(object, "gates", false, &config->has_gates, err));
-    if (config->has_gates && !rrt__plan_has_boundary(&config->plan))
-        return rrt__fail(err, RRT_STATUS_FORMAT, "\"gates\" is true, but the plan has no loop boundary");
-    return rrt__norms_parse(&config->norms, norms, err);
 }
 
 // Wrappers of a text model and others (vision) keep the text model's settings in an object of their own.
@@ -294,13 +259,12 @@ static rrt_status find_family(const rrt__family **family, const json_t **json, r
 
 rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_error *err)
 {
-    *config = (rrt__config){0};
+    *config = (rrt__config){.exit_threshold = 1};
     int layers;
     RRT__TRY(find_family(&config->family, &json, err));
     RRT__TRY(read_sizes(&config->shape, &layers, config->family, json, err));
     RRT__TRY(read_settings(&config->shape, config->family, json, err));
     RRT__TRY(rrt__attention_from_json(config, json, layers, err));
     RRT__TRY(rrt__shape_check(&config->shape, err));
-    rrt_status status = read_recursion(config, layers, json, err);
-    return status ? rrt__at(err, status, "\"rrt\"") : RRT_STATUS_OK;
+    return rrt__loops_from_json(config, layers, json, err);
 }

@@ -12,6 +12,7 @@ typedef struct rrt__config {
     rrt__plan plan;
     rrt__norms_mode norms;
     bool has_gates, shares_kv;
+    double exit_threshold;                    // rrt_model's
     unsigned char attention[RRT__MAX_DEPTHS]; // by depth: flags RRT__ATTENTION_…
 } rrt__config;
 
@@ -24,6 +25,21 @@ rrt_status rrt__config_from_json(rrt__config *config, const json_t *json, rrt_er
 rrt_status rrt__config_from_gguf(rrt__config *config, const rrt__gguf *gguf, rrt_error *err);
 // dtype: of the weights in the same folder.
 rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err);
+
+// The plan of config.json: of the family's own keys for loops, or of its "rrt" object; num_hidden_layers is
+// `layers`. The attention of the layers must be set.
+rrt_status rrt__loops_from_json(rrt__config *config, int layers, const json_t *json, rrt_error *err);
+rrt_status rrt__loops_to_json(json_t *json, const rrt_model *model, rrt_error *err);
+
+// The plan of `layers` layers that all run `loops` times. The attention of the layers becomes that of the depths.
+rrt_status rrt__loops_make(rrt__config *config, int loops, int layers, bool norms_loops, rrt_error *err);
+
+// Whether a family's own keys can say how the model's layers run: one cycle of all of them, without LoRA.
+bool rrt__loops_are_native(const rrt_model *model, const rrt__family *family);
+// Whether the model's own family's keys can, or the model is a plain one: its folder has no "rrt" object.
+bool rrt__model_is_native(const rrt_model *model);
+// num_hidden_layers: layers that are stored, or with an "rrt" object depths.
+int rrt__config_layers(const rrt_model *model);
 
 // Whether the model's folder includes the module that opens it in transformers (modeling.h).
 bool rrt__model_has_modeling(const rrt_model *model);
@@ -59,12 +75,11 @@ void rrt__attention_to_json(json_t *json, const rrt_model *model);
 // values, gates.
 rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_error *err);
 
+// Sets has_gates of a family with one gate for all boundaries: files may lack it.
+void rrt__config_find_gate(rrt__config *config, const rrt__tensor_table *table, const rrt__names *names);
+
 // A zero model of this config, without LoRA.
 rrt_status rrt__config_create(rrt_model **out, const rrt__config *config, rrt__matrices matrices,
                               rrt_error *err);
-
-// llama.cpp's architecture that runs the layers of a Llama several times, each stored once. Its own models
-// have norms between loops; ours, and those that we read, do not.
-#define RRT__GGUF_LOOPED "nanbeige"
 
 #endif

@@ -195,17 +195,16 @@ static void find_biases(const reader *r)
 // The layers that the file stores once, and the number of loops.
 static rrt_status read_plan(const reader *r, size_t layers, rrt_error *err)
 {
-    size_t loops;
-    bool is_plain;
+    size_t loops = 1;
+    bool skips = false;
     char key[160];
-    rrt__plan *plan = &r->config->plan;
-    if (strcmp(r->arch, RRT__GGUF_LOOPED) != 0)
-        return rrt__plan_make(plan, RRT__SHARING_NONE, 1, (int)layers, 0, 0, err);
-    RRT__TRY(read_size(r, "num_loops", RRT__MAX_DEPTHS, 1, &loops, err));
-    RRT__TRY(rrt__gguf_bool_or(r->gguf, key_of(r, key, "skip_loop_final_norm"), loops == 1, &is_plain, err));
-    if (!is_plain)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a norm between the loops is not supported (%s)", key);
-    return rrt__plan_make(plan, RRT__SHARING_CYCLE, (int)loops, (int)layers, 0, 0, err);
+    if (r->family->loops.key) {
+        RRT__TRY(read_size(r, "num_loops", RRT__MAX_DEPTHS, 1, &loops, err));
+        RRT__TRY(rrt__gguf_bool_or(r->gguf, key_of(r, key, "skip_loop_final_norm"), false, &skips, err));
+    }
+    if (rrt__family_has_cumulative_gate(r->family))
+        RRT__TRY(read_real(r, "early_exit_threshold", 1, &r->config->exit_threshold, err));
+    return rrt__loops_make(r->config, (int)loops, (int)layers, !skips, err);
 }
 
 // Local layers: all but the last of every so many, or as listed.
@@ -251,17 +250,16 @@ static rrt_status read_architecture(reader *r, rrt_error *err)
 
 rrt_status rrt__config_from_gguf(rrt__config *config, const rrt__gguf *gguf, rrt_error *err)
 {
-    *config = (rrt__config){0};
+    *config = (rrt__config){.exit_threshold = 1};
     reader r = {.gguf = gguf, .config = config, .shape = &config->shape};
     char key[160];
     size_t layers;
     int64_t window;
     RRT__TRY(read_architecture(&r, err));
-    bool looped = strcmp(r.arch, RRT__GGUF_LOOPED) == 0;
     int64_t usual = strcmp(r.arch, "gemma2") == 0 ? 4096 : 0;
     RRT__TRY(rrt__gguf_int_or(gguf, key_of(&r, key, "attention.sliding_window"), 0, RRT__MAX_CONTEXT, usual,
                               &window, err));
-    RRT__TRY(rrt__family_by_gguf_name(&config->family, looped ? "llama" : r.arch, window > 0, err));
+    RRT__TRY(rrt__family_by_gguf_name(&config->family, r.arch, window > 0, err));
     r.family = config->family;
     RRT__TRY(refuse_others(&r, err));
     RRT__TRY(read_sizes(&r, err));
@@ -272,7 +270,7 @@ rrt_status rrt__config_from_gguf(rrt__config *config, const rrt__gguf *gguf, rrt
         RRT__TRY(rrt__gguf_bool_or(gguf, key_of(&r, key, "use_parallel_residual"), true,
                                    &config->shape.parallel_residual, err));
     RRT__TRY(rrt__rope_from_gguf(&config->shape, r.family, gguf, r.arch, err));
+    RRT__TRY(read_attention(&r, window, (int)layers, err));
     RRT__TRY(read_plan(&r, layers, err));
-    RRT__TRY(read_attention(&r, window, config->plan.n_depths, err));
     return rrt__shape_check(&config->shape, err);
 }

@@ -6,15 +6,10 @@
 #include "checkpoint/modeling.h"
 #include "tokenizer/tokenizer.h"
 
-// A plan without sharing and with tied norms is a plain model for every Hugging Face tool.
-static bool is_plain(const rrt_model *model)
-{
-    return model->plan.sharing == RRT__SHARING_NONE && model->norms == RRT__NORMS_TIED;
-}
-
 bool rrt__model_has_modeling(const rrt_model *model)
 {
-    return !is_plain(model) && !model->shares_kv && !model->family->hf.fused_qkv;
+    return !rrt__model_is_native(model) && !model->shares_kv && !model->family->hf.fused_qkv &&
+           !model->family->loops.key;
 }
 
 json_t *rrt__lora_ranks(const rrt_model *model)
@@ -27,21 +22,6 @@ json_t *rrt__lora_ranks(const rrt_model *model)
         json_array_append_new(ranks, row);
     }
     return ranks;
-}
-
-static json_t *recursion_to_json(const rrt_model *model, rrt_error *err)
-{
-    json_t *object = json_object();
-    json_object_set_new(object, "format_version", json_integer(RRT__FORMAT_VERSION));
-    if (rrt__plan_to_json(&model->plan, object, err)) {
-        json_decref(object);
-        return NULL;
-    }
-    json_object_set_new(object, "norms", json_string(rrt__norms_name(model->norms)));
-    json_object_set_new(object, "kv", json_string(model->shares_kv ? "shared" : "per-depth"));
-    if (model->gates) json_object_set_new(object, "gates", json_true());
-    json_object_set_new(object, "lora_ranks", rrt__lora_ranks(model));
-    return object;
 }
 
 // torch's name for a type of stored weights.
@@ -102,18 +82,6 @@ static void set_biases(json_t *json, const rrt__family *family, const rrt__shape
         json_object_set_new(json, "use_parallel_residual", json_boolean(s->parallel_residual));
 }
 
-// Programs that do not know the `rrt` object must not take the model for a plain one of its family.
-static void set_recursion(json_t *json, const rrt_model *model, json_t *recursion)
-{
-    char class[64], code[96];
-    snprintf(class, sizeof class, "Recursive%s", model->family->hf_class);
-    snprintf(code, sizeof code, RRT__MODELING ".%s", class);
-    json_object_set_new(json, "architectures", json_pack("[s]", class));
-    if (rrt__model_has_modeling(model))
-        json_object_set_new(json, "auto_map", json_pack("{s:s}", "AutoModelForCausalLM", code));
-    json_object_set_new(json, "rrt", recursion);
-}
-
 rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t **out, rrt_error *err)
 {
     const rrt__shape *s = &model->shape;
@@ -121,17 +89,13 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
     json_t *json = json_pack(
         "{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:s, s:f, s:s}",                //
         "architectures", model->family->hf_class, "model_type", model->family->name,          //
-        "hidden_size", (int)s->hidden, "num_hidden_layers", model->plan.n_depths,             //
+        "hidden_size", (int)s->hidden, "num_hidden_layers", rrt__config_layers(model),        //
         "num_attention_heads", (int)s->heads, "num_key_value_heads", (int)s->kv_heads,        //
         "intermediate_size", (int)s->ffn, "vocab_size", (int)s->vocab,                        //
         "max_position_embeddings", (int)s->context, "tie_word_embeddings", (int)s->tied_head, //
         model->family->activation_key, model->family->activation,                             //
         neox ? "layer_norm_eps" : "rms_norm_eps", s->norm_epsilon, "torch_dtype", torch_name(dtype));
-    json_t *recursion = json ? recursion_to_json(model, err) : NULL;
-    if (!recursion) {
-        json_decref(json);
-        return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
-    }
+    if (!json) return rrt__fail(err, RRT_STATUS_MEMORY, "out of memory while writing config.json");
     set_token_ids(json, model->tokenizer);
     set_scales(json, model->family, s);
     set_biases(json, model->family, s);
@@ -140,10 +104,8 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
     // Defaults of a family are omitted: some readers do not know the key.
     if (s->head_dim != s->hidden / s->heads || !neox)
         json_object_set_new(json, "head_dim", json_integer((json_int_t)s->head_dim));
-    if (is_plain(model))
-        json_decref(recursion);
-    else
-        set_recursion(json, model, recursion);
-    *out = json;
-    return RRT_STATUS_OK;
+    rrt_status status = rrt__loops_to_json(json, model, err);
+    if (status) json_decref(json);
+    *out = status ? NULL : json;
+    return status;
 }

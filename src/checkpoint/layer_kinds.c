@@ -146,7 +146,7 @@ rrt_status rrt__attention_from_json(rrt__config *config, const json_t *json, int
 static void set_nope(json_t *json, const rrt_model *model)
 {
     json_t *list = json_array();
-    for (int d = 0; d < model->plan.n_depths; d++)
+    for (int d = 0; d < rrt__config_layers(model); d++)
         json_array_append_new(list, json_integer(model->depths[d].attention & RRT__ATTENTION_NOPE ? 0 : 1));
     json_object_set_new(json, "no_rope_layers", list);
 }
@@ -163,7 +163,7 @@ void rrt__attention_to_json(json_t *json, const rrt_model *model)
     if (rule != RRT__WINDOW_PATTERN)
         json_object_set_new(json, "use_sliding_window", json_boolean(window != 0));
     json_t *types = json_array();
-    for (int d = 0; d < model->plan.n_depths; d++) {
+    for (int d = 0; d < rrt__config_layers(model); d++) {
         bool local = model->depths[d].attention & RRT__ATTENTION_LOCAL;
         json_array_append_new(types, json_string(local ? "sliding_attention" : "full_attention"));
     }

@@ -64,6 +64,7 @@ static rrt_status locate(const loader *load, const rrt__parameter *p, rrt__store
         out->paired = true;
     }
     RRT__TRY(find(load, p->name, &out->tensor, err));
+    if (p->is_row && out->tensor->n_dims == 2) return rrt__tensor_check_shape(out->tensor, 1, p->rows, err);
     return rrt__tensor_check_shape(out->tensor, p->rows, p->columns, err);
 }
 
@@ -110,6 +111,13 @@ static bool is_harmless(const loader *load, const char *name)
     return false;
 }
 
+// With one loop there is nothing to leave.
+static bool is_idle_gate(const loader *load, const char *name)
+{
+    const char *gate = load->names->gate;
+    return gate && !rrt__plan_has_boundary(&load->model->plan) && strncmp(name, gate, strlen(gate)) == 0;
+}
+
 // Refuses unused tensors: they would have changed the result.
 static rrt_status check_all_taken(const loader *load, rrt_error *err)
 {
@@ -117,7 +125,7 @@ static rrt_status check_all_taken(const loader *load, rrt_error *err)
     const rrt__tensor *first = NULL;
     for (size_t i = load->table->count; i-- > 0;) {
         const rrt__tensor *tensor = &load->table->tensors[i];
-        if (load->taken[i] || is_harmless(load, tensor->name)) continue;
+        if (load->taken[i] || is_harmless(load, tensor->name) || is_idle_gate(load, tensor->name)) continue;
         first = tensor;
         left++;
     }
@@ -139,6 +147,14 @@ static bool has_own_head(const rrt__tensor_table *table, const rrt__names *names
     snprintf(name, sizeof name, "%s.weight", names->embedding);
     const rrt__tensor *embedding = find_tensor(table, is_gguf, name);
     return head && embedding && !rrt__tensor_is_same(head, embedding);
+}
+
+void rrt__config_find_gate(rrt__config *config, const rrt__tensor_table *table, const rrt__names *names)
+{
+    char name[128];
+    if (!names->gate || !rrt__plan_has_boundary(&config->plan)) return;
+    snprintf(name, sizeof name, "%s.weight", names->gate);
+    config->has_gates = rrt__tensor_table_find(table, name) != NULL;
 }
 
 // Adds every LoRA of the table; its A gives the rank.
@@ -171,7 +187,8 @@ static rrt_status check_size(const rrt__config *config, const rrt__tensor_table 
         if (rrt__tensor_count(&table->tensors[i], &count)) held += count;
     }
     uint64_t claimed = rrt__shape_parameters(config->family, &config->shape, &config->plan, config->norms);
-    if (config->has_gates) claimed += (uint64_t)(config->plan.loops - 1) * (config->shape.hidden + 1);
+    uint64_t gates = rrt__family_has_cumulative_gate(config->family) ? 1 : (uint64_t)(config->plan.loops - 1);
+    if (config->has_gates) claimed += gates * (config->shape.hidden + 1);
     if (claimed <= held) return RRT_STATUS_OK;
     rrt_status status =
         rrt__fail(err, RRT_STATUS_MISMATCH,
@@ -184,6 +201,7 @@ rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_er
 {
     if (config->shares_kv) RRT__TRY(rrt__model_share_kv(model, err));
     for (int d = 0; d < config->plan.n_depths; d++) model->depths[d].attention = config->attention[d];
+    model->exit_threshold = config->exit_threshold;
     return config->has_gates ? rrt__model_add_gates(model, err) : RRT_STATUS_OK;
 }
 
@@ -221,6 +239,7 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
     rrt_status status;
     *out = NULL;
     if (own.shape.tied_head && has_own_head(table, names, is_gguf)) own.shape.tied_head = false;
+    rrt__config_find_gate(&own, table, names);
     RRT__GOTO(check_size(&own, table, err));
     RRT__GOTO(rrt__alloc(&load.taken, table->count, sizeof *load.taken, "a table of tensors", err));
     RRT__GOTO(rrt__config_create(out, &own, RRT__MATRICES_DEFERRED, err));

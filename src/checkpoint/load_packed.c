@@ -108,6 +108,7 @@ rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *e
     rrt_status status = rrt__config_from_json(&config, json, err);
     json_decref(json);
     if (status) return rrt__at(err, status, "metadata 'rrt.config'");
+    rrt__config_find_gate(&config, rrt__gguf_tensors(gguf), &config.family->hf);
     RRT__TRY(check_size(&config, gguf, err));
     RRT__TRY(rrt__model_create_stored(out, config.family, &config.shape, &config.plan, config.norms,
                                       RRT__MATRICES_DEFERRED, err));

@@ -64,6 +64,7 @@ static rrt_status save_one(void *user, const rrt__parameter *p, rrt_error *err)
         return add_gain(save, p, err);
     RRT__TRY(rrt__arena_alloc(&save->arena, &linear, 1, sizeof *linear, "a matrix's place", err));
     *linear = rrt__parameter_linear(p);
+    if (p->is_row) return add_entry(save, p->name, 1, p->rows, p->values, (rrt__rows){0}, err);
     return add_entry(save, p->name, p->rows, p->columns, p->values, rrt__linear_rows(linear), err);
 }
 

@@ -30,8 +30,19 @@ static int by_logit(const void *a, const void *b)
     return x < y ? -1 : 1;
 }
 
-static rrt_status print_top(const float *logits, size_t vocab, size_t top, bool json, rrt_error *err)
+// NULL where the model has none.
+static json_t *list_gates(const rrt_session *session)
 {
+    size_t count;
+    const float *gates = rrt_session_gates(session, &count);
+    json_t *list = count ? json_array() : NULL;
+    for (size_t i = 0; i < count; i++) json_array_append_new(list, rrt__cli_number(gates[i]));
+    return list;
+}
+
+static rrt_status print_top(const rrt_session *session, size_t vocab, size_t top, bool json, rrt_error *err)
+{
+    const float *logits = rrt_session_logits(session);
     int32_t *order;
     RRT__TRY(rrt__alloc(&order, vocab, sizeof *order, "the order of the logits", err));
     for (size_t i = 0; i < vocab; i++) order[i] = (int32_t)i;
@@ -49,7 +60,8 @@ static rrt_status print_top(const float *logits, size_t vocab, size_t top, bool 
     }
     rrt__free(order);
     if (json)
-        return rrt__cli_print_json(json_pack("{s:o, s:o}", "top", list, "logsumexp", rrt__cli_number(total)),
+        return rrt__cli_print_json(json_pack("{s:o, s:o, s:o*}", "top", list, "logsumexp",
+                                             rrt__cli_number(total), "gates", list_gates(session)),
                                    err);
     printf("logsumexp  %.6f\n", total);
     return RRT_STATUS_OK;
@@ -97,7 +109,7 @@ int rrt__cli_logits(int argc, char **argv)
     RRT__GOTO(rrt_session_open(&session, model, &session_options, &err));
     RRT__GOTO(rrt_session_append(session, ids, count, &err));
     rrt_model_describe(model, &info);
-    RRT__GOTO(print_top(rrt_session_logits(session), (size_t)info.vocab, top, common.json, &err));
+    RRT__GOTO(print_top(session, (size_t)info.vocab, top, common.json, &err));
 done:
     rrt_session_close(session);
     rrt_model_close(model);

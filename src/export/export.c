@@ -32,6 +32,41 @@ rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_
     return rrt__unroll(plain, model, depths, model->plan.n_depths, true, export->options->threads, err);
 }
 
+// The family whose files hold a looped model; NULL: none.
+static const rrt__family *looped_family(const rrt__export *export)
+{
+    enum { MAX_DEPTHS = 512 }; // of llama.cpp
+    const rrt_model *model = export->model;
+    const rrt__family *family = model->family;
+    bool is_llama = strcmp(family->name, "llama") == 0;
+    if (is_llama && export->options->looped) rrt__family_by_name(&family, "nanbeige", NULL);
+    return rrt__loops_are_native(model, family) && model->plan.n_depths <= MAX_DEPTHS ? family : NULL;
+}
+
+static rrt_status fail_looped(rrt_error *err)
+{
+    rrt_status status =
+        rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                  "other programs loop only a llama, nanbeige or ouro that is one cycle of at most"
+                  " 512 layers, with tied norms and without LoRA, prelude and coda");
+    return rrt__hint(err, status, "leave --looped out: the model is then unrolled");
+}
+
+rrt_status rrt__export_form(const rrt__export *export, rrt_model **out, rrt_error *err)
+{
+    const rrt_model *model = export->model;
+    short depths[RRT__MAX_DEPTHS];
+    const rrt__family *family = looped_family(export);
+    *out = NULL;
+    if (!family) return export->options->looped ? fail_looped(err) : rrt__export_unroll(export, out, err);
+    for (int d = 0; d < model->plan.n_depths; d++) depths[d] = (short)d;
+    RRT__TRY(rrt__replan(out, model, depths, &model->plan, RRT__NORMS_TIED, err));
+    (*out)->family = family;
+    if (!rrt__family_has_cumulative_gate(family))
+        (*out)->gates = NULL; // other programs have no place for ours
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__export_folder(const rrt__export *export, const rrt_model *plain, const char *folder,
                               rrt_error *err)
 {
@@ -41,10 +76,10 @@ rrt_status rrt__export_folder(const rrt__export *export, const rrt_model *plain,
 
 rrt_status rrt__export_hf(const rrt__export *export, rrt_error *err)
 {
-    rrt_model *plain;
-    RRT__TRY(rrt__export_unroll(export, &plain, err));
-    rrt_status status = rrt__export_folder(export, plain, export->temporary, err);
-    rrt_model_close(plain);
+    rrt_model *model;
+    RRT__TRY(rrt__export_form(export, &model, err));
+    rrt_status status = rrt__export_folder(export, model, export->temporary, err);
+    rrt_model_close(model);
     return status;
 }
 
@@ -139,8 +174,8 @@ rrt_status rrt_model_export(const rrt_model *model, const char *path, const rrt_
     RRT__TRY(find_format(&kind, options->format, err));
     RRT__TRY(rrt__dtype_parse(&dtype, options->dtype, model->dtype, err));
     RRT__TRY(check_model(model, err));
-    if (options->looped && kind->write != rrt__export_gguf)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "only gguf can be looped, not %s", kind->name);
+    if (options->looped && kind->write == rrt__export_peft)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "only hf and gguf can be looped, not %s", kind->name);
     RRT__TRY(rrt__destination_open(&destination, path, kind->destination, options->overwrite, err));
     const rrt__export export = {model, options, dtype, destination.path, destination.temporary};
     rrt_status status = kind->write(&export, err);

@@ -1,4 +1,4 @@
-// Writes an unrolled model as GGUF for llama.cpp, with the names and the order of llama.cpp's own converter.
+// Writes a model as GGUF for llama.cpp, with the names and the order of llama.cpp's own converter.
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@ static rrt__dtype dtype_of(const rrt__gguf_export *to, const rrt__parameter *p)
 
 static bool is_fused(const rrt__gguf_export *to, const rrt__parameter *p, rrt__fused *fused)
 {
-    return rrt__parameter_is_fused(p, &to->plain->family->gguf, &to->plain->shape, fused);
+    return rrt__parameter_is_fused(p, &to->model->family->gguf, &to->model->shape, fused);
 }
 
 static rrt_status declare(void *user, const rrt__parameter *p, rrt_error *err)
@@ -69,9 +69,9 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 {
     rrt__gguf_export *to = user;
     rrt__fused fused;
-    const paired pairs = {rrt__parameter_linear(p), to->plain->shape.head_dim};
+    const paired pairs = {rrt__parameter_linear(p), to->model->shape.head_dim};
     bool is_paired =
-        to->plain->family->pairs_rope_in_gguf && (p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K);
+        to->model->family->pairs_rope_in_gguf && (p->matrix == RRT__MATRIX_Q || p->matrix == RRT__MATRIX_K);
     rrt_status status = RRT_STATUS_OK;
     if (is_fused(to, p, &fused)) {
         rrt__whole_add(&to->whole, &fused, p->rows, pairs.plain);
@@ -88,30 +88,36 @@ static rrt_status write(void *user, const rrt__parameter *p, rrt_error *err)
 // Visits the tensors of the architecture, also the redundant one: the head if it is tied to the embedding.
 static rrt_status each_tensor(rrt__gguf_export *to, rrt__parameter_visit visit, rrt_error *err)
 {
-    const rrt_model *plain = to->plain;
-    const rrt__names *names = &plain->family->gguf;
-    RRT__TRY(rrt__model_each_parameter(plain, names, visit, to, err));
-    if (!plain->shape.tied_head || plain->family->gguf_head != RRT__GGUF_HEAD_IS_STORED) return RRT_STATUS_OK;
+    const rrt_model *model = to->model;
+    const rrt__names *names = &model->family->gguf;
+    RRT__TRY(rrt__model_each_parameter(model, names, visit, to, err));
+    if (!model->shape.tied_head || model->family->gguf_head != RRT__GGUF_HEAD_IS_STORED) return RRT_STATUS_OK;
     rrt__parameter head = {.kind = RRT__PARAMETER_EMBEDDING,
                            .matrix = -1,
-                           .rows = plain->shape.vocab,
-                           .columns = plain->shape.hidden,
-                           .linear = plain->embedding};
+                           .rows = model->shape.vocab,
+                           .columns = model->shape.hidden,
+                           .linear = model->embedding};
     snprintf(head.name, sizeof head.name, "%s.weight", names->head);
     return visit(to, &head, err);
 }
 
 static rrt_status declare_loops(rrt__gguf_export *to, rrt_error *err)
 {
-    if (!to->export->options->looped) return RRT_STATUS_OK;
-    RRT__TRY(rrt__gguf_set_size(to, "num_loops", (size_t)to->export->model->plan.loops, err));
-    return rrt__gguf_write_bool(&to->writer, RRT__GGUF_LOOPED ".skip_loop_final_norm", true, err);
+    const rrt_model *model = to->model;
+    char key[128];
+    if (!model->family->loops.key) return RRT_STATUS_OK;
+    RRT__TRY(rrt__gguf_set_size(to, "num_loops", (size_t)model->plan.loops, err));
+    snprintf(key, sizeof key, "%s.skip_loop_final_norm", model->family->gguf_name);
+    RRT__TRY(rrt__gguf_write_bool(&to->writer, key, !model->plan.norms_loops, err));
+    snprintf(key, sizeof key, "%s.early_exit_threshold", model->family->gguf_name);
+    return model->gates ? rrt__gguf_write_f32(&to->writer, key, (float)model->exit_threshold, err)
+                        : RRT_STATUS_OK;
 }
 
 static rrt_status declare_tokenizer(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt_tokenizer *tokenizer = to->plain->tokenizer;
-    if (tokenizer) return rrt__tokenizer_to_gguf(tokenizer, to->plain->shape.vocab, &to->writer, err);
+    const rrt_tokenizer *tokenizer = to->model->tokenizer;
+    if (tokenizer) return rrt__tokenizer_to_gguf(tokenizer, to->model->shape.vocab, &to->writer, err);
     return rrt__gguf_write_string(&to->writer, "tokenizer.ggml.model", "no_vocab", 8, err);
 }
 
@@ -121,8 +127,8 @@ static rrt_status write_all(rrt__gguf_export *to, rrt_error *err)
     const unsigned file_type = to->export->dtype == RRT__DTYPE_F32   ? 0
                                : to->export->dtype == RRT__DTYPE_F16 ? 1
                                                                      : 32;
-    RRT__TRY(
-        rrt__gguf_write_string(w, "general.architecture", to->architecture, strlen(to->architecture), err));
+    const char *architecture = to->model->family->gguf_name;
+    RRT__TRY(rrt__gguf_write_string(w, "general.architecture", architecture, strlen(architecture), err));
     RRT__TRY(rrt__gguf_write_u32(w, "general.file_type", file_type, err));
     RRT__TRY(rrt__gguf_declare_keys(to, err));
     RRT__TRY(declare_loops(to, err));
@@ -136,43 +142,14 @@ static rrt_status write_all(rrt__gguf_export *to, rrt_error *err)
     return rrt__gguf_writer_finish(w, err);
 }
 
-// llama.cpp's looped architecture has all layers of a Llama, several times, and nothing else.
-static rrt_status check_looped(const rrt_model *model, rrt_error *err)
-{
-    enum { MAX_LAYERS = 512 };
-    const rrt__plan *plan = &model->plan;
-    bool fits = strcmp(model->family->name, "llama") == 0 && rrt__plan_has_boundary(plan) && !plan->prelude &&
-                !plan->coda && !rrt__model_owns_vectors(model) && plan->n_depths <= MAX_LAYERS;
-    for (int i = 0; i < plan->n_depths * RRT__MATRIX_COUNT; i++)
-        fits = fits && !model->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank;
-    if (fits) return RRT_STATUS_OK;
-    rrt_status status =
-        rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                  "llama.cpp loops only a llama that is one cycle of at most %d layers, with tied"
-                  " norms and without LoRA, prelude and coda",
-                  MAX_LAYERS);
-    return rrt__hint(err, status, "leave --looped out: the model is then unrolled");
-}
-
-static rrt_status make_plain(const rrt__export *export, rrt_model **plain, rrt_error *err)
-{
-    short depths[RRT__MAX_DEPTHS];
-    const rrt__plan *plan = &export->model->plan;
-    if (!export->options->looped) return rrt__export_unroll(export, plain, err);
-    RRT__TRY(check_looped(export->model, err));
-    for (int s = 0; s < plan->n_slots; s++) depths[s] = (short)s; // those of the first loop
-    return rrt__unroll(plain, export->model, depths, plan->n_slots, false, export->options->threads, err);
-}
-
 rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err)
 {
-    rrt_model *plain;
-    RRT__TRY(rrt__gguf_check(export->model, err));
-    RRT__TRY(make_plain(export, &plain, err));
-    const char *architecture = export->options->looped ? RRT__GGUF_LOOPED : plain->family->gguf_name;
-    rrt__gguf_export to = {.export = export, .plain = plain, .architecture = architecture};
-    rrt_status status = write_all(&to, err);
+    rrt_model *model;
+    RRT__TRY(rrt__export_form(export, &model, err));
+    rrt__gguf_export to = {.export = export, .model = model};
+    rrt_status status = rrt__gguf_check(model, err);
+    if (!status) status = write_all(&to, err);
     rrt__gguf_writer_free(&to.writer);
-    rrt_model_close(plain);
+    rrt_model_close(model);
     return status;
 }

@@ -1,4 +1,4 @@
-// The state of writing an unrolled model into a GGUF file, private to the export room.
+// The state of writing a model into a GGUF file, private to the export room.
 #ifndef RRT__EXPORT_GGUF_H
 #define RRT__EXPORT_GGUF_H
 
@@ -8,8 +8,7 @@
 
 typedef struct rrt__gguf_export {
     const rrt__export *export;
-    const rrt_model *plain;
-    const char *architecture;
+    const rrt_model *model; // what is written: unrolled or looped
     rrt__gguf_writer writer;
     rrt__whole whole;   // gathers several parameters into one tensor
     double done, total; // bytes

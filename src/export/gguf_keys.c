@@ -34,8 +34,8 @@ static rrt_status check_rope(const rrt_model *model, rrt_error *err)
 
 rrt_status rrt__gguf_declare_divisors(rrt__gguf_export *to, rrt_error *err)
 {
-    const size_t pairs = to->plain->shape.rotary / 2;
-    divisors kind = divisors_of(to->plain);
+    const size_t pairs = to->model->shape.rotary / 2;
+    divisors kind = divisors_of(to->model);
     if (kind == DIVISORS_NONE) return RRT_STATUS_OK;
     if (kind == DIVISORS_OF_ALL)
         return rrt__gguf_write_tensor(&to->writer, RRT__GGUF_ROPE_DIVISORS, RRT__DTYPE_F32, 1, &pairs, err);
@@ -45,10 +45,10 @@ rrt_status rrt__gguf_declare_divisors(rrt__gguf_export *to, rrt_error *err)
 
 rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt__shape *s = &to->plain->shape;
+    const rrt__shape *s = &to->model->shape;
     float plain[RRT__ROPE_MAX_PAIRS], by[RRT__ROPE_MAX_PAIRS];
     size_t pairs = s->rotary / 2;
-    divisors kind = divisors_of(to->plain);
+    divisors kind = divisors_of(to->model);
     if (kind == DIVISORS_NONE) return RRT_STATUS_OK;
     if (s->rope.kind != RRT__ROPE_LONGROPE) {
         rrt__rope_plain_frequencies(s->rope.base, s->rotary, plain);
@@ -119,7 +119,7 @@ rrt_status rrt__gguf_check(const rrt_model *model, rrt_error *err)
 rrt_status rrt__gguf_set_size(rrt__gguf_export *to, const char *name, size_t value, rrt_error *err)
 {
     char key[128];
-    snprintf(key, sizeof key, "%s.%s", to->architecture, name);
+    snprintf(key, sizeof key, "%s.%s", to->model->family->gguf_name, name);
     return rrt__gguf_write_u32(&to->writer, key, (uint32_t)value, err);
 }
 
@@ -127,24 +127,24 @@ rrt_status rrt__gguf_set_size(rrt__gguf_export *to, const char *name, size_t val
 static rrt_status set_real(rrt__gguf_export *to, const char *name, double value, rrt_error *err)
 {
     char key[128];
-    snprintf(key, sizeof key, "%s.%s", to->architecture, name);
+    snprintf(key, sizeof key, "%s.%s", to->model->family->gguf_name, name);
     return value != 0 ? rrt__gguf_write_f32(&to->writer, key, (float)value, err) : RRT_STATUS_OK;
 }
 
 static rrt_status set_string(rrt__gguf_export *to, const char *name, const char *value, rrt_error *err)
 {
     char key[128];
-    snprintf(key, sizeof key, "%s.%s", to->architecture, name);
+    snprintf(key, sizeof key, "%s.%s", to->model->family->gguf_name, name);
     return rrt__gguf_write_string(&to->writer, key, value, strlen(value), err);
 }
 
 static rrt_status declare_sizes(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt__shape *s = &to->plain->shape;
+    const rrt__shape *s = &to->model->shape;
     RRT__TRY(rrt__gguf_set_size(to, "vocab_size", s->vocab, err));
     RRT__TRY(rrt__gguf_set_size(to, "context_length", s->context, err));
     RRT__TRY(rrt__gguf_set_size(to, "embedding_length", s->hidden, err));
-    RRT__TRY(rrt__gguf_set_size(to, "block_count", (size_t)to->plain->plan.n_depths, err));
+    RRT__TRY(rrt__gguf_set_size(to, "block_count", (size_t)rrt__config_layers(to->model), err));
     RRT__TRY(rrt__gguf_set_size(to, "feed_forward_length", s->ffn, err));
     RRT__TRY(rrt__gguf_set_size(to, "attention.head_count", s->heads, err));
     RRT__TRY(rrt__gguf_set_size(to, "attention.head_count_kv", s->kv_heads, err));
@@ -154,8 +154,8 @@ static rrt_status declare_sizes(rrt__gguf_export *to, rrt_error *err)
 
 static rrt_status declare_scales(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt__shape *s = &to->plain->shape;
-    const rrt__family *family = to->plain->family;
+    const rrt__shape *s = &to->model->shape;
+    const rrt__family *family = to->model->family;
     char key[128];
     bool neox = family->norm == RRT__NORM_LAYER;
     RRT__TRY(set_real(to, neox ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
@@ -169,14 +169,14 @@ static rrt_status declare_scales(rrt__gguf_export *to, rrt_error *err)
         RRT__TRY(set_real(to, "logit_scale", s->logit_scale != 0 ? 1 / s->logit_scale : 1, err));
     }
     if (!family->parallel_residual) return RRT_STATUS_OK;
-    snprintf(key, sizeof key, "%s.use_parallel_residual", to->architecture);
+    snprintf(key, sizeof key, "%s.use_parallel_residual", to->model->family->gguf_name);
     return rrt__gguf_write_bool(&to->writer, key, s->parallel_residual, err);
 }
 
 // Declares the factor of cosine and sine, without the factor that readers derive from yarn themselves.
 static rrt_status declare_attention_factor(rrt__gguf_export *to, double usual, rrt_error *err)
 {
-    double factor = to->plain->shape.rope.attention_factor;
+    double factor = to->model->shape.rope.attention_factor;
     if (factor == 0 || fabs(factor - usual) <= 1e-6) return RRT_STATUS_OK;
     return set_real(to, "rope.scaling.attn_factor", factor / usual, err);
 }
@@ -184,9 +184,9 @@ static rrt_status declare_attention_factor(rrt__gguf_export *to, double usual, r
 // Declares the rotation's keys. Divisors are separate tensors.
 static rrt_status declare_rope(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt__shape *s = &to->plain->shape;
+    const rrt__shape *s = &to->model->shape;
     const rrt__rope *rope = &s->rope;
-    divisors table = divisors_of(to->plain);
+    divisors table = divisors_of(to->model);
     RRT__TRY(rrt__gguf_set_size(to, "rope.dimension_count", s->rotary, err));
     RRT__TRY(set_real(to, "rope.freq_base", rope->base, err));
     RRT__TRY(set_real(to, "rope.freq_base_swa", s->local_rope_base, err));
@@ -204,22 +204,22 @@ static rrt_status declare_rope(rrt__gguf_export *to, rrt_error *err)
 
 static rrt_status declare_window(rrt__gguf_export *to, rrt_error *err)
 {
-    const rrt_model *plain = to->plain;
+    const rrt_model *model = to->model;
     int32_t local[RRT__MAX_DEPTHS];
     char key[128];
     rrt__config usual;
     bool differs = false;
-    if (plain->shape.window || plain->family->window == RRT__WINDOW_ALL)
-        RRT__TRY(rrt__gguf_set_size(to, "attention.sliding_window", plain->shape.window, err));
-    if (plain->family->window != RRT__WINDOW_PATTERN) return RRT_STATUS_OK;
-    rrt__attention_from_pattern(&usual, plain->plan.n_depths, plain->family->local_pattern, 0);
-    for (int d = 0; d < plain->plan.n_depths; d++) {
-        local[d] = plain->depths[d].attention & RRT__ATTENTION_LOCAL ? 1 : 0;
-        differs = differs || plain->depths[d].attention != usual.attention[d];
+    if (model->shape.window || model->family->window == RRT__WINDOW_ALL)
+        RRT__TRY(rrt__gguf_set_size(to, "attention.sliding_window", model->shape.window, err));
+    if (model->family->window != RRT__WINDOW_PATTERN) return RRT_STATUS_OK;
+    rrt__attention_from_pattern(&usual, model->plan.n_depths, model->family->local_pattern, 0);
+    for (int d = 0; d < model->plan.n_depths; d++) {
+        local[d] = model->depths[d].attention & RRT__ATTENTION_LOCAL ? 1 : 0;
+        differs = differs || model->depths[d].attention != usual.attention[d];
     }
     if (!differs) return RRT_STATUS_OK;
-    snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", to->architecture);
-    return rrt__gguf_write_i32s(&to->writer, key, local, (size_t)plain->plan.n_depths, err);
+    snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", to->model->family->gguf_name);
+    return rrt__gguf_write_i32s(&to->writer, key, local, (size_t)model->plan.n_depths, err);
 }
 
 rrt_status rrt__gguf_declare_keys(rrt__gguf_export *to, rrt_error *err)

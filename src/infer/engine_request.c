@@ -52,8 +52,9 @@ static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt_
     if (spec->min_loops < 0 || spec->min_loops > r->loops)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "min_loops %d: 0 to %d is possible", spec->min_loops,
                          r->loops);
-    r->has_rule = spec->exit != NULL;
-    if (r->has_rule) RRT__TRY(rrt__exit_rule_parse(&r->rule, spec->exit, model, err));
+    bool is_free = !spec->exit && !spec->exit_trace && !spec->draft_loops;
+    r->has_rule = spec->exit || (is_free && rrt__exit_rule_of_model(&r->rule, model));
+    if (spec->exit) RRT__TRY(rrt__exit_rule_parse(&r->rule, spec->exit, model, err));
     if (r->has_rule && r->rule.kind == RRT__EXIT_ORACLE)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "the exit rule 'oracle' needs to know the last loop: it is for eval exits");

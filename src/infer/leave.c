@@ -42,9 +42,10 @@ static fate fate_of(const rrt_engine *e, const rrt__engine_request *r, const rrt
     if (c->position < prompt || c->has_left || e->options.batching >= RRT_BATCHING_SEQUENCE) return GOES_ON;
     if (r->spec.draft_loops) return fate_of_draft(r, c);
     if (r->spec.exit_trace) return c->loop >= r->spec.exit_trace[c->position + 1 - prompt] ? LEAVES : GOES_ON;
-    if (!r->has_rule || c->loop < r->min_loops) return GOES_ON;
-    if (rrt__exit_reads_logits(r->rule.kind)) return IS_ASKED;
-    return leaves_by_state(e, r, c) ? LEAVES : GOES_ON;
+    if (!r->has_rule) return GOES_ON;
+    bool may_leave = c->loop >= r->min_loops;
+    if (rrt__exit_reads_logits(r->rule.kind)) return may_leave ? IS_ASKED : GOES_ON;
+    return leaves_by_state(e, r, c) && may_leave ? LEAVES : GOES_ON; // the rule sees every boundary
 }
 
 // Lets held drafts go on together.

@@ -1,5 +1,6 @@
 #include "rrt/session.h"
 
+#include "pass/exit.h"
 #include "pass/loop.h"
 
 enum { CHUNK_ROWS = 256 }; // rows of a prefill step: enough for full GEMM speed, with little memory
@@ -14,6 +15,7 @@ struct rrt_session {
     size_t positions, rows; // capacity of the workspace
     size_t n_tokens;
     float *logits;
+    float gates[RRT__MAX_DEPTHS];
 };
 
 rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt_session_options *options,
@@ -59,6 +61,12 @@ const float *rrt_session_logits(const rrt_session *session)
     return session->n_tokens ? session->logits : NULL;
 }
 
+const float *rrt_session_gates(const rrt_session *session, size_t *count)
+{
+    *count = session->n_tokens ? (size_t)rrt__gate_count(session->model, session->loops) : 0;
+    return session->gates;
+}
+
 // Makes room for a step of `rows` rows that ends at position `end`; grows by doubling, so that a long chat
 // does not allocate at every token.
 static rrt_status reserve(rrt_session *session, size_t rows, size_t end, rrt_error *err)
@@ -83,12 +91,28 @@ typedef struct step {
     bool is_last;
 } step;
 
+// Runs loop n, and asks its gate about the last row.
+static void run_loop(const rrt__pass *pass, const step *s, int n)
+{
+    rrt_session *session = s->session;
+    const rrt_model *model = session->model;
+    rrt__walk_range(pass, rrt__plan_loop(&model->plan, n));
+    if (!s->is_last || n > rrt__gate_count(model, session->loops)) return;
+    const float *last = session->workspace.hidden + (s->span.count - 1) * model->shape.hidden;
+    if (pass->team.ith == 0) session->gates[n - 1] = (float)rrt__gate_probability(model, n, last);
+    rrt__team_barrier(pass->team);
+}
+
 static void run_step(rrt__team team, void *argument)
 {
     step *s = argument;
     rrt_session *session = s->session;
+    const rrt__plan *plan = &session->model->plan;
     const rrt__pass pass = rrt__pass_make(team, session->model, &session->workspace, &s->span, 1);
-    rrt__walk(&pass, s->ids, session->loops);
+    rrt__forward_embed(&pass, s->ids);
+    rrt__walk_range(&pass, rrt__plan_prelude(plan));
+    for (int n = 1; n <= session->loops; n++) run_loop(&pass, s, n);
+    rrt__walk_range(&pass, rrt__plan_coda(plan));
     if (s->is_last) rrt__forward_logits(&pass, s->span.count - 1, 1, session->logits);
 }
 

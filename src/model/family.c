@@ -37,6 +37,21 @@
     .attention_bias = RRT__BIAS_OFF, .gain_is_one_plus_weight = true, .scales_embedding = true,              \
     .ties_head = true
 
+// Parts of Nanbeige's code that its published models leave off.
+static const char *const off_in_nanbeige[] = {"qk_layernorm",
+                                              "emb_neighbor_num",
+                                              "insert_ngram_layer_idx",
+                                              "ngram_insert_all_layers",
+                                              "loop_share_kv",
+                                              "enable_double_loop_split",
+                                              "loop_middle_layers",
+                                              "loop_loss_weights",
+                                              "enable_mhc",
+                                              "enable_hyper_connection",
+                                              "enable_h_res_identity",
+                                              "enable_depth_attention",
+                                              NULL};
+
 static const rrt__family families[] = {
     {
         .name = "llama",
@@ -262,6 +277,20 @@ static const rrt__family families[] = {
                  .matrices = {"attn_q", "attn_k", "attn_v", "attn_output", NULL, "ffn_up", "ffn_down"},
                  .norms = {GGUF_NORMS}, .fused_qkv = "attn_qkv", .qkv_fusion = RRT__FUSION_STACKED},
     },
+    {
+        .name = "nanbeige",
+        .gguf_divisors = true,
+        .gguf_name = "nanbeige",
+        .hf_class = "NanbeigeForCausalLM",
+        LIKE_LLAMA,
+        .attention_bias = RRT__BIAS_OFF,
+        .mlp_bias = RRT__BIAS_OFF,
+        .pairs_rope_in_gguf = true,
+        .loops = {.key = "num_loops", .absent = 1, .skip_key = "skip_loop_final_norm"},
+        .must_be_off = off_in_nanbeige,
+        .absent = {.heads = 32, .vocab = 32000, .context = 2048, .norm_epsilon = 1e-6, .rope_base = 10000},
+        NAMES_OF_LLAMA,
+    },
 };
 
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
@@ -311,6 +340,11 @@ bool rrt__family_has_norm(const rrt__family *family, rrt__norm_place place)
 bool rrt__family_is_gated(const rrt__family *family)
 {
     return family->mlp != RRT__MLP_GELU;
+}
+
+bool rrt__family_has_cumulative_gate(const rrt__family *family)
+{
+    return family->hf.gate != NULL;
 }
 
 rrt__norm_place rrt__matrix_norm(rrt__matrix matrix)

@@ -52,6 +52,7 @@ typedef enum rrt__fusion {
 // has only the fused name; LoRA keep the matrix's name.
 typedef struct rrt__names {
     const char *embedding, *final_norm, *head, *layers;
+    const char *gate; // the gate of all loop boundaries (rrt__native_loops); NULL: the family has none
     const char *matrices[RRT__MATRIX_COUNT];
     const char *norms[RRT__NORM_COUNT];
     const char *fused_qkv, *fused_mlp; // NULL: not fused
@@ -75,6 +76,14 @@ typedef enum rrt__window_rule {
     RRT__WINDOW_NOPE,    // by "use_sliding_window": the NoPE layers, or by "layer_types"
     RRT__WINDOW_PATTERN, // all but every local_pattern'th, or by "layer_types"
 } rrt__window_rule;
+
+// What a family's own config.json says of its loops: the whole stack of layers runs so many times, and the
+// final norm's output enters the next loop. In GGUF files the keys are "num_loops" and "skip_loop_final_norm".
+typedef struct rrt__native_loops {
+    const char *key;      // their number; NULL: models of the family are not looped
+    int absent;           // their number if the key is missing
+    const char *skip_key; // true: no norm between loops; NULL: the norm is always there
+} rrt__native_loops;
 
 // Whether llama.cpp looks for a head besides the embedding.
 typedef enum rrt__gguf_head {
@@ -125,7 +134,9 @@ typedef struct rrt__family {
     rrt__gguf_head gguf_head;
     rrt__gguf_biases gguf_biases;
     bool gguf_divisors; // llama.cpp reads divisors of the rotary angles
-    int nope_pattern;   // every nope_pattern'th layer is NoPE, unless files say otherwise; 0: none
+    rrt__native_loops loops;
+    const char *const *must_be_off; // keys of config.json that change the result; NULL-terminated, or NULL
+    int nope_pattern; // every nope_pattern'th layer is NoPE, unless files say otherwise; 0: none
     rrt__absent absent;
     rrt__names hf, gguf;
 } rrt__family;
@@ -140,6 +151,10 @@ rrt_status rrt__family_by_gguf_name(const rrt__family **out, const char *name, b
 bool rrt__family_has(const rrt__family *family, rrt__matrix matrix);
 bool rrt__family_has_norm(const rrt__family *family, rrt__norm_place place);
 bool rrt__family_is_gated(const rrt__family *family);
+
+// Whether one gate stands at all loop boundaries, on the final norm's output, and its probabilities add up
+// over the loops (Ouro). Else a model may have a gate of its own at each boundary (rrt/train.h).
+bool rrt__family_has_cumulative_gate(const rrt__family *family);
 
 // The norm whose output the matrix reads; RRT__NORM_COUNT for o and down, which read none.
 rrt__norm_place rrt__matrix_norm(rrt__matrix matrix);

@@ -152,8 +152,12 @@ rrt_status rrt__model_create_stored(rrt_model **out, const rrt__family *family, 
                                     const rrt__plan *plan, rrt__norms_mode norms, rrt__matrices matrices,
                                     rrt_error *err)
 {
-    const rrt_model like = {
-        .family = family, .shape = *shape, .plan = *plan, .norms = norms, .matrices = matrices};
+    const rrt_model like = {.family = family,
+                            .shape = *shape,
+                            .plan = *plan,
+                            .norms = norms,
+                            .matrices = matrices,
+                            .exit_threshold = 1};
     return create(out, &like, err);
 }
 
@@ -236,6 +240,8 @@ rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err)
                          rrt__sharing_name(model->plan.sharing), model->plan.loops);
     RRT__TRY(rrt__arena_alloc(arena, &gates, count, sizeof *gates, "gates", err));
     for (size_t i = 0; i < count; i++) {
+        gates[i] = gates[0];
+        if (i > 0 && rrt__family_has_cumulative_gate(model->family)) continue;
         RRT__TRY(
             rrt__arena_alloc(arena, &gates[i].weight, model->shape.hidden, sizeof(float), "a gate", err));
         RRT__TRY(rrt__arena_alloc(arena, &gates[i].bias, 1, sizeof(float), "a gate", err));

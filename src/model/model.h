@@ -66,7 +66,8 @@ typedef struct rrt__depth {
     unsigned attention; // flags RRT__ATTENTION_…
 } rrt__depth;
 
-// A linear probe of the hidden state at a loop boundary (exit.h) that predicts agreement with the last loop.
+// A linear probe of the hidden state at a loop boundary (exit.h). All boundaries of a family with a cumulative
+// gate have the same one.
 typedef struct rrt__gate {
     float *weight, *bias; // [hidden], [1]
 } rrt__gate;
@@ -87,7 +88,8 @@ struct rrt_model {
     rrt__linear *embedding; // [vocab, hidden]
     rrt__linear *head;      // [vocab, hidden]; the embedding if the head is tied
     rrt__norm final_norm;
-    rrt__gate *gates; // [plan.loops - 1], the first after loop 1; NULL: none
+    rrt__gate *gates;      // [plan.loops - 1], the first after loop 1; NULL: none
+    double exit_threshold; // of a cumulative gate, for tokens without an exit rule; from 1 on: never
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL if the model's could not be used
     rrt__arena arena;

@@ -91,19 +91,25 @@ static rrt_status visit_depth(const walk *w, int d)
     return rrt__model_owns_vectors(w->model) ? visit_vectors(w, d, "rrt.depths.", d, false) : RRT_STATUS_OK;
 }
 
+static rrt_status visit_gate(const walk *w, const rrt__gate *gate, const char *name, bool is_row)
+{
+    rrt__parameter weight = {.kind = RRT__PARAMETER_GATE,
+                             .matrix = -1,
+                             .rows = w->model->shape.hidden,
+                             .is_row = is_row,
+                             .values = gate->weight};
+    rrt__parameter bias = {.kind = RRT__PARAMETER_GATE, .matrix = -1, .rows = 1, .values = gate->bias};
+    RRT__TRY(visit(w, weight, "", -1, name, "weight"));
+    return visit(w, bias, "", -1, name, "bias");
+}
+
 static rrt_status visit_gates(const walk *w)
 {
+    if (w->model->gates && w->names->gate) return visit_gate(w, w->model->gates, w->names->gate, true);
     for (int n = 0; w->model->gates && n < w->model->plan.loops - 1; n++) {
-        const rrt__gate *gate = &w->model->gates[n];
-        rrt__parameter weight = {.kind = RRT__PARAMETER_GATE,
-                                 .matrix = -1,
-                                 .rows = w->model->shape.hidden,
-                                 .values = gate->weight};
-        rrt__parameter bias = {.kind = RRT__PARAMETER_GATE, .matrix = -1, .rows = 1, .values = gate->bias};
-        snprintf(weight.name, sizeof weight.name, "rrt.gates.%d.weight", n);
-        snprintf(bias.name, sizeof bias.name, "rrt.gates.%d.bias", n);
-        RRT__TRY(w->visit(w->user, &weight, w->err));
-        RRT__TRY(w->visit(w->user, &bias, w->err));
+        char name[32];
+        snprintf(name, sizeof name, "rrt.gates.%d", n);
+        RRT__TRY(visit_gate(w, &w->model->gates[n], name, false));
     }
     return RRT_STATUS_OK;
 }

@@ -19,6 +19,7 @@ typedef struct rrt__parameter {
     int matrix;           // rrt__matrix of a weight or bias held by a slot, else -1
     int uses;             // depths that run a slot's matrix; 0 for other parameters
     size_t rows, columns; // columns 0: a vector [rows]
+    bool is_row;          // a vector that Hugging Face folders hold as a matrix [1, rows]
     float *values;        // NULL for a matrix that is not f32 in memory
     rrt__linear *linear;  // NULL for a vector
 } rrt__parameter;
@@ -28,7 +29,7 @@ typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *par
 // Visits every stored parameter once, in a fixed order. Parameters of a slot have the name of a layer with
 // the slot's number ("model.layers.3.mlp.up_proj.weight"); those of a depth are
 // "rrt.depths.<depth>.<matrix>.lora_A.weight", "rrt.depths.<depth>.<norm>.weight"; the gate after loop n + 1
-// is "rrt.gates.<n>.weight" and ".bias".
+// is "rrt.gates.<n>.weight" and ".bias", unless the family has one for all.
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit visit, void *user, rrt_error *err);
 

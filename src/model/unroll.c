@@ -95,10 +95,25 @@ static void copy_all(rrt_model *to, const rrt_model *from, const short *depths)
     to->tokenizer = rrt__tokenizer_share(from->tokenizer);
     to->no_tokenizer = from->no_tokenizer;
     to->dtype = from->dtype;
+    to->exit_threshold = from->exit_threshold;
     copy_norm(&to->final_norm, &from->final_norm);
     refer(to->embedding, from->embedding);
     refer(to->head, from->head);
     for (int d = 0; d < to->plan.n_depths; d++) copy_depth(to, d, from, depths[d]);
+}
+
+static rrt_status copy_boundaries(rrt_model *to, const rrt_model *from, rrt_error *err)
+{
+    if (!rrt__plan_has_boundary(&to->plan)) return RRT_STATUS_OK;
+    if (from->shares_kv) RRT__TRY(rrt__model_share_kv(to, err));
+    if (!from->gates) return RRT_STATUS_OK;
+    RRT__TRY(rrt__model_add_gates(to, err));
+    for (int n = 0; n < to->plan.loops - 1; n++) {
+        const rrt__gate *gate = &from->gates[n < from->plan.loops - 1 ? n : from->plan.loops - 2];
+        copy(to->gates[n].weight, gate->weight, to->shape.hidden);
+        copy(to->gates[n].bias, gate->bias, 1);
+    }
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
@@ -107,7 +122,11 @@ rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *dep
     RRT__TRY(rrt__model_create_stored(out, model->family, &model->shape, plan, norms, RRT__MATRICES_DEFERRED,
                                       err));
     copy_all(*out, model, depths);
-    return RRT_STATUS_OK;
+    rrt_status status = copy_boundaries(*out, model, err);
+    if (!status) return RRT_STATUS_OK;
+    rrt_model_close(*out);
+    *out = NULL;
+    return status;
 }
 
 static rrt_status merge_all(rrt_model *to, const rrt_model *from, const short *depths, int threads,

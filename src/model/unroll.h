@@ -4,8 +4,10 @@
 
 #include "model/model.h"
 
-// A model with another plan whose depth i is depth depths[i] of `model`, without LoRA. Its matrices are
-// deferred to those of `model`, which does not change and must outlive it. They share the tokenizer.
+// A model with another plan whose depth i is depth depths[i] of `model`, without LoRA. Where both have loop
+// boundaries, it has gates and shares keys and values as `model` does; the last gate also stands at boundaries
+// that `model` lacks. Its matrices are deferred to those of `model`, which does not change and must outlive it.
+// They share the tokenizer.
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err);
 

@@ -70,6 +70,12 @@ rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rr
     return check_rule(rule, model, err);
 }
 
+bool rrt__exit_rule_of_model(rrt__exit_rule *rule, const rrt_model *model)
+{
+    *rule = (rrt__exit_rule){RRT__EXIT_GATE, model->exit_threshold};
+    return model->gates && rrt__family_has_cumulative_gate(model->family) && model->exit_threshold < 1;
+}
+
 double rrt__exit_threshold(rrt__exit_kind kind, double score)
 {
     return kinds[kind].falls ? -score : score;
@@ -121,13 +127,21 @@ static double relative_change(const float *hidden, const float *before, size_t w
     return sqrt(change / square);
 }
 
-static double measure(rrt__exit_kind kind, const rrt_model *model, int32_t best, int32_t best_before,
+// What a gate says of a token; a cumulative one's probabilities to leave here or before.
+static double measure_gate(const rrt_model *model, rrt__exit_state *state, const rrt__exit_view *v)
+{
+    double leaves = rrt__gate_probability(model, v->n, v->hidden);
+    if (!rrt__family_has_cumulative_gate(model->family)) return leaves;
+    state->stays *= 1 - leaves;
+    return 1 - state->stays;
+}
+
+static double measure(rrt__exit_kind kind, const rrt_model *model, rrt__exit_state *state, int32_t best,
                       const rrt__exit_view *v)
 {
     size_t vocab = model->shape.vocab, width = model->shape.hidden;
     bool needs_total = kind == RRT__EXIT_CONFIDENCE || kind == RRT__EXIT_MARGIN || kind == RRT__EXIT_ENTROPY;
     double total = needs_total ? rrt__kernels_get()->log_sum_exp(v->logits, vocab) : 0;
-    float scale;
     switch (kind) {
     case RRT__EXIT_LOOPS:
         return v->n;
@@ -138,11 +152,11 @@ static double measure(rrt__exit_kind kind, const rrt_model *model, int32_t best,
     case RRT__EXIT_ENTROPY:
         return entropy(v->logits, vocab, total);
     case RRT__EXIT_UNCHANGED:
-        return best == best_before;
+        return best == state->best;
     case RRT__EXIT_STATE:
         return relative_change(v->hidden, v->before, width);
     case RRT__EXIT_GATE:
-        return 1 / (1 + exp(-(double)rrt__gate_logit(&model->gates[v->n - 1], v->hidden, width, &scale)));
+        return measure_gate(model, state, v);
     default:
         return best == v->last_best;
     }
@@ -159,10 +173,10 @@ rrt__exit_view rrt__exit_look(const rrt_model *model, int n, const float *hidden
 double rrt__exit_score(rrt__exit_kind kind, const rrt_model *model, rrt__exit_state *state,
                        const rrt__exit_view *view)
 {
-    int32_t best = view->best, before = state->best;
+    int32_t best = view->best;
     if (best < 0 && kinds[kind].reads_logits) best = (int32_t)rrt__argmax(view->logits, model->shape.vocab);
+    double value = measure(kind, model, state, best, view);
     state->best = best;
-    double value = measure(kind, model, best, before, view);
     if (isnan(value)) return -INFINITY; // NaN never leaves
     return kinds[kind].falls ? -value : value;
 }
@@ -194,15 +208,35 @@ rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const 
                      text);
 }
 
-float rrt__gate_logit(const rrt__gate *gate, const float *hidden, size_t width, float *scale)
+int rrt__gate_count(const rrt_model *model, int loops)
 {
-    float dot = 0, square = 0;
+    int last = model->plan.loops - (rrt__family_has_cumulative_gate(model->family) ? 0 : 1);
+    return !model->gates ? 0 : loops < last ? loops : last;
+}
+
+const float *rrt__gate_gain(const rrt_model *model)
+{
+    return rrt__family_has_cumulative_gate(model->family) ? model->final_norm.gain : NULL;
+}
+
+float rrt__gate_logit(const rrt_model *model, int n, const float *hidden, float *scale)
+{
+    const float *gain = rrt__gate_gain(model);
+    const rrt__gate *gate = &model->gates[gain ? 0 : n - 1];
+    size_t width = model->shape.hidden;
+    float dot = 0, square = 0, epsilon = gain ? (float)model->shape.norm_epsilon : 1e-12f;
     for (size_t i = 0; i < width; i++) {
-        dot += gate->weight[i] * hidden[i];
+        dot += gate->weight[i] * (gain ? gain[i] : 1) * hidden[i];
         square += hidden[i] * hidden[i];
     }
-    *scale = 1 / sqrtf(square / (float)width + 1e-12f);
+    *scale = 1 / sqrtf(square / (float)width + epsilon);
     return dot * *scale + gate->bias[0];
+}
+
+double rrt__gate_probability(const rrt_model *model, int n, const float *hidden)
+{
+    float scale;
+    return 1 / (1 + exp(-(double)rrt__gate_logit(model, n, hidden, &scale)));
 }
 
 size_t rrt__argmax(const float *x, size_t count)

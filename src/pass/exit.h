@@ -14,9 +14,9 @@ typedef enum rrt__exit_kind {
     RRT__EXIT_ENTROPY,    // the next token's distribution has at most this entropy, in nats
     RRT__EXIT_UNCHANGED,  // the most likely token is the same as one loop before
     RRT__EXIT_STATE,      // the last loop changed the hidden state by at most this fraction; no head
-    RRT__EXIT_GATE,       // the gate predicts agreement with the last loop, with at least this probability;
-                          // no head
-    RRT__EXIT_ORACLE,     // the last loop does agree: for analysis, needs all loops (paper App. K)
+    RRT__EXIT_GATE,   // the gate predicts agreement with the last loop, with at least this probability, or,
+                      // if it is cumulative, the probabilities to leave here or before add up to it; no head
+    RRT__EXIT_ORACLE, // the last loop does agree: for analysis, needs all loops (paper App. K)
     RRT__EXIT_KIND_COUNT
 } rrt__exit_kind;
 
@@ -30,6 +30,9 @@ typedef struct rrt__exit_rule {
 rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,
                                 rrt_error *err);
 
+// The rule of the model's files, for a token without another; false: none.
+bool rrt__exit_rule_of_model(rrt__exit_rule *rule, const rrt_model *model);
+
 // The threshold of a rule, as written, for a score.
 double rrt__exit_threshold(rrt__exit_kind kind, double score);
 const char *rrt__exit_name(rrt__exit_kind kind);
@@ -41,9 +44,10 @@ bool rrt__exit_reads_logits(rrt__exit_kind kind);
 // State of a token's exit rule, kept from one boundary to the next.
 typedef struct rrt__exit_state {
     int32_t best; // most likely token at the previous boundary; -1: none yet
+    double stays; // probability, by a cumulative gate, of not having left at a previous boundary
 } rrt__exit_state;
 
-static const rrt__exit_state rrt__exit_entered = {-1}; // before its first boundary
+static const rrt__exit_state rrt__exit_entered = {-1, 1}; // before its first boundary
 
 // Input of the exit rule for a token after n loops, 1 ≤ n < all.
 typedef struct rrt__exit_view {
@@ -81,9 +85,20 @@ typedef enum rrt__kv_policy {
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
                                 rrt_error *err);
 
-// The gate's logit for one hidden state [width] at its boundary: weight · h / rms(h) + bias. Its sigmoid is
-// the probability that the last loop finds the same token most likely. *scale = 1 / rms(h).
-float rrt__gate_logit(const rrt__gate *gate, const float *hidden, size_t width, float *scale);
+// The gate's logit for one hidden state h [hidden] after loop n: weight · x + bias, where x = gain · h / rms(h).
+// A cumulative gate's gain is the final norm's, and the logit's sigmoid is the probability to leave here, once
+// here; else the gain is 1, and it is the probability that the last loop finds the same token most likely.
+// *scale = 1 / rms(h).
+float rrt__gate_logit(const rrt_model *model, int n, const float *hidden, float *scale);
+
+// How many loops have a gate behind them, of those that run: a cumulative one also stands after the last.
+int rrt__gate_count(const rrt_model *model, int loops);
+
+// The gain above, [hidden]; NULL: 1.
+const float *rrt__gate_gain(const rrt_model *model);
+
+// The logit's sigmoid.
+double rrt__gate_probability(const rrt_model *model, int n, const float *hidden);
 
 // Index of the first maximum.
 size_t rrt__argmax(const float *x, size_t count);

@@ -102,11 +102,12 @@ static void learn_gate(const leaving *l, const rrt__loss_inputs *inputs, rrt__lo
     const rrt_model *model = e->tape->model;
     const float *hidden = boundary_of(l);
     const rrt__gate *gradient = &e->tape->gradient->gates[l->n - 1];
+    const float *gain = rrt__gate_gain(model);
     size_t width = model->shape.hidden;
     rrt__share share = rrt__team_share(l->pass->team, inputs->rows, 1),
                columns = rrt__team_share(l->pass->team, width, 1);
     for (size_t r = share.begin; r < share.end; r++) {
-        float logit = rrt__gate_logit(&model->gates[l->n - 1], hidden + r * width, width, &e->scale[r]);
+        float logit = rrt__gate_logit(model, l->n, hidden + r * width, &e->scale[r]);
         float agrees = e->best[r] == e->last[r] ? 1 : 0;
         e->miss[r] = inputs->targets[r] < 0 ? 0 : inputs->weight * (1 / (1 + expf(-logit)) - agrees);
         if (inputs->targets[r] >= 0)
@@ -116,7 +117,7 @@ static void learn_gate(const leaving *l, const rrt__loss_inputs *inputs, rrt__lo
     rrt__team_barrier(l->pass->team);
     for (size_t r = 0; r < inputs->rows; r++) {
         for (size_t i = columns.begin; i < columns.end; i++)
-            gradient->weight[i] += e->miss[r] * e->scale[r] * hidden[r * width + i];
+            gradient->weight[i] += e->miss[r] * e->scale[r] * (gain ? gain[i] : 1) * hidden[r * width + i];
         if (l->pass->team.ith == 0) gradient->bias[0] += e->miss[r];
     }
     rrt__team_barrier(l->pass->team);

@@ -1,0 +1,295 @@
+// The families that were trained with loops (Nanbeige, Ouro) against PyTorch written from their structures
+// (tools/looped_models.py): every exit, gates, texts with exits, gradients, and their files in and out.
+#include "checkpoint/checkpoint.h"
+#include "engines.h"
+#include "pass/exit.h"
+#include "rrt/export.h"
+#include "train/step.h"
+
+static const char *const names[] = {"nanbeige", "nanbeige-plain"};
+enum { NAME_COUNT = sizeof names / sizeof *names };
+
+// The rows of a list of lists of numbers.
+static void read_rows(float *out, const json_t *rows)
+{
+    size_t r, i;
+    json_t *row, *value;
+    json_array_foreach(rows, r, row) json_array_foreach(row, i, value) *out++ =
+        (float)json_number_value(value);
+}
+
+// Gains around 1.3 let rounding grow.
+#define TOLERANCE 1e-4
+
+static void check_exit(const rrt_model *model, const golden *g, int loops, const json_t *expected,
+                       const char *what)
+{
+    float *logits = must_alloc(2 * g->count * g->vocab, sizeof *logits), *rows = logits + g->count * g->vocab;
+    read_rows(rows, expected);
+    step_logits(logits, model, g->ids, g->count, &(rrt_session_options){.threads = 2, .loops = loops});
+    double difference = max_difference(logits, rows, g->count * g->vocab);
+    if (!(difference <= TOLERANCE)) fail_msg("%s, %d loops: logits are off by %g", what, loops, difference);
+    free(logits);
+}
+
+static void check_exits(const rrt_model *model, const golden *g, const char *what)
+{
+    const json_t *loops = json_object_get(g->json, "loops");
+    assert_int_equal(json_array_size(loops), model->plan.loops);
+    for (int n = 1; n <= model->plan.loops; n++)
+        check_exit(model, g, n, json_array_get(loops, (size_t)n - 1), what);
+}
+
+static void every_exit_matches_pytorch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NAME_COUNT; i++) {
+        golden g = golden_open(names[i]);
+        rrt_model *model = open_golden(names[i]);
+        check_exits(model, &g, names[i]);
+        rrt_model_close(model);
+        golden_close(&g);
+    }
+}
+
+// --- gradients
+
+typedef struct listing {
+    rrt__parameter parameters[128];
+    size_t count;
+} listing;
+
+static rrt_status list_one(void *user, const rrt__parameter *p, rrt_error *err)
+{
+    (void)err;
+    listing *list = user;
+    assert_true(list->count < 128);
+    list->parameters[list->count++] = *p;
+    return RRT_STATUS_OK;
+}
+
+static const rrt__tensor *golden_gradient(const rrt__safetensors *file, const char *loss, const char *name)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s.%s", loss, name);
+    return rrt__tensor_table_find(rrt__safetensors_tensors(file), full);
+}
+
+static void compare_gradients(const rrt_model *gradient, const rrt__safetensors *file, const char *loss,
+                              const char *what)
+{
+    listing list = {.count = 0};
+    size_t compared = 0;
+    rrt__model_each_parameter(gradient, &gradient->family->hf, list_one, &list, NULL);
+    for (size_t i = 0; i < list.count; i++) {
+        const rrt__parameter *p = &list.parameters[i];
+        size_t count = rrt__parameter_count(p);
+        const rrt__tensor *tensor = golden_gradient(file, loss, p->name);
+        double apart = 0, size = 1e-14;
+        rrt_error err = {0};
+        if (!tensor) continue;
+        float *expected = must_alloc(count, sizeof *expected);
+        assert_ok(rrt__tensor_read_values(tensor, 0, count, expected, &err));
+        for (size_t k = 0; k < count; k++) {
+            apart += pow((double)p->values[k] - expected[k], 2);
+            size += pow(expected[k], 2);
+        }
+        if (!(sqrt(apart / size) <= 1e-4)) fail_msg("%s: %s is off by %g", what, p->name, sqrt(apart / size));
+        free(expected);
+        compared++;
+    }
+    assert_true(compared > 0);
+}
+
+static void check_gradients(const char *name, const char *loss, bool gates, bool recompute, int threads)
+{
+    golden g = golden_open(name);
+    char path[512];
+    rrt_error err = {0};
+    rrt__safetensors *file;
+    rrt__stepper stepper;
+    rrt_model *model = open_golden(name);
+    int rows = (int)g.count - 1;
+    const rrt__optimizer_options options = {
+        .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .scale = {!gates, !gates, !gates, !gates, gates}};
+    const rrt__step_options step = {.sequences = 1,
+                                    .context = rows,
+                                    .recompute = recompute,
+                                    .threads = threads,
+                                    .exits = {RRT_EXIT_LOSS_NONE, 0, false, gates}};
+    const rrt__batch batch = {1, rows, g.ids, g.ids + 1, NULL};
+    rrt__loss_sums sums = {0};
+    snprintf(path, sizeof path, RRT_TEST_DATA "/models/%s/gradients.safetensors", name);
+    assert_ok(rrt__safetensors_open(&file, path, &err));
+    assert_ok(rrt__stepper_create(&stepper, model, NULL, &options, &step, &err));
+    rrt__stepper_gradients(&stepper, &batch, 1.0f / (float)rows, &sums);
+    double expected = json_number_value(json_object_get(g.json, gates ? "gate_loss" : "ce"));
+    double got = (gates ? sums.gates : sums.loss) / rows;
+    if (!(fabs(got - expected) < 1e-5 * expected)) fail_msg("%s: loss %.8g, not %.8g", name, got, expected);
+    compare_gradients(stepper.optimizer.gradient, file, loss, name);
+    rrt__stepper_free(&stepper);
+    rrt__safetensors_close(file);
+    rrt_model_close(model);
+    golden_close(&g);
+}
+
+static void gradients_match_pytorch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NAME_COUNT; i++) {
+        check_gradients(names[i], "CE", false, false, 1);
+        check_gradients(names[i], "CE", false, false, 3);
+        check_gradients(names[i], "CE", false, true, 2);
+    }
+}
+
+// --- files
+
+static void their_folders_are_those_of_the_family(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NAME_COUNT; i++) {
+        golden g = golden_open(names[i]);
+        char folder[64], path[128];
+        rrt_error err = {0};
+        json_t *config;
+        rrt_model *model = open_golden(names[i]);
+        temp_folder(folder);
+        assert_ok(rrt_model_save(model, folder, &(rrt_save_options){.overwrite = true}, &err));
+        snprintf(path, sizeof path, "%s/config.json", folder);
+        assert_ok(rrt__json_read(&config, path, &err));
+        assert_null(json_object_get(config, "rrt"));
+        assert_string_equal(json_string_value(json_object_get(config, "model_type")), model->family->name);
+        assert_int_equal(json_integer_value(json_object_get(config, "num_hidden_layers")),
+                         model->plan.n_slots);
+        json_decref(config);
+        rrt_model *again = open_path(folder);
+        check_exits(again, &g, names[i]);
+        rrt_model_close(again);
+        remove_folder(folder);
+        rrt_model_close(model);
+        golden_close(&g);
+    }
+}
+
+static void exports_give_the_same_logits(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"hf", "gguf"};
+    for (int i = 0; i < NAME_COUNT; i++)
+        for (int f = 0; f < 2; f++) {
+            golden g = golden_open(names[i]);
+            char folder[64], path[128];
+            rrt_error err = {0};
+            rrt_model *model = open_golden(names[i]);
+            temp_folder(folder);
+            snprintf(path, sizeof path, "%s/model%s", folder, f ? ".gguf" : "");
+            assert_ok(rrt_model_export(model, path, &(rrt_export_options){.format = formats[f], .threads = 1},
+                                       NULL, &err));
+            rrt_model *again = open_path(path);
+            assert_string_equal(again->family->name, model->family->name);
+            assert_int_equal(again->gates != NULL, model->gates != NULL);
+            check_exits(again, &g, names[i]);
+            assert_same_logits(model, 0, again, 0, 0);
+            rrt_model_close(again);
+            remove_folder(folder);
+            rrt_model_close(model);
+            golden_close(&g);
+        }
+}
+
+// A quantised model's text does not depend on its company, the chunks of its prompt or the threads, and its
+// gate and norms are there.
+static void quantised_texts_are_the_same_in_every_batch(void **state)
+{
+    (void)state;
+    static const char *const rules[] = {"gate:0.5", "state:0.4", NULL};
+    enum { PROMPT = 40, MADE = 12, REQUESTS = 3 };
+    for (int i = 0; i < NAME_COUNT; i++) {
+        rrt_model *model = open_golden(names[i]), *packed;
+        rrt_error err = {0};
+        char folder[64], path[80];
+        int32_t prompt[PROMPT];
+        heard alone[REQUESTS] = {0};
+        temp_folder(folder);
+        snprintf(path, sizeof path, "%s/m.gguf", folder);
+        assert_ok(
+            rrt_model_quantize(model, path, &(rrt_quantize_options){.type = "q8_0", .threads = 1}, &err));
+        packed = open_stored(path);
+        remove_folder(folder);
+        assert_int_equal(packed->plan.norms_loops, model->plan.norms_loops);
+        assert_int_equal(packed->gates != NULL, model->gates != NULL);
+        fill_prompt(prompt, PROMPT, 3, model);
+        for (int way = 0; way < 4; way++) { // alone; together, with few rows; two threads
+            rrt_engine *engine = NULL;
+            heard found[REQUESTS] = {0};
+            for (int r = 0; r < REQUESTS; r++) {
+                const char *rule = rules[r] && (model->gates || r > 0) ? rules[r] : NULL;
+                if (!engine || way == 0)
+                    engine = open_engine(packed, (rrt_engine_options){.threads = way == 3 ? 2 : 1,
+                                                                      .requests = 3,
+                                                                      .rows = way == 2 ? 5 : 0,
+                                                                      .no_prefix_reuse = true});
+                submit(engine,
+                       (rrt_request){.prompt = prompt,
+                                     .prompt_tokens = PROMPT - (size_t)r * 9,
+                                     .max_tokens = MADE,
+                                     .exit = rule,
+                                     .ignore_end = true},
+                       &found[r]);
+                if (way > 0) continue;
+                run_engine(engine);
+                rrt_engine_close(engine);
+            }
+            if (way > 0) run_engine(engine);
+            for (int r = 0; r < REQUESTS; r++) {
+                if (way == 0) alone[r] = found[r];
+                assert_heard_equal(&found[r], &alone[r]);
+            }
+            if (way > 0) rrt_engine_close(engine);
+        }
+        rrt_model_close(packed);
+        rrt_model_close(model);
+    }
+}
+
+static void what_is_not_supported_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *key, *value, *says;
+    } cases[] = {
+        {"nanbeige", "loop_share_kv", "true", "loop_share_kv"},
+        {"nanbeige", "emb_neighbor_num", "4", "emb_neighbor_num"},
+        {"nanbeige", "loop_loss_weights", "[0.5]", "loop_loss_weights"},
+        {"nanbeige", "enable_depth_attention", "true", "enable_depth_attention"},
+        {"nanbeige", "qk_layernorm", "true", "qk_layernorm"},
+        {"nanbeige", "num_loops", "0", "num_loops"},
+        {"nanbeige", "num_loops", "100000", "num_loops"},
+        {"nanbeige", "num_loops", "1000", "at most"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[64];
+        rrt_error err = {0};
+        rrt_model *model;
+        copy_golden(folder, cases[i].name);
+        update_json(folder, "config.json",
+                    json_pack("{s:o}", cases[i].key, json_loads(cases[i].value, JSON_DECODE_ANY, NULL)));
+        assert_true(rrt_model_open(&model, folder, NULL, &err) != RRT_STATUS_OK);
+        if (!strstr(err.message, cases[i].says)) fail_msg("%s: %s", cases[i].key, err.message);
+        remove_folder(folder);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_exit_matches_pytorch),
+        cmocka_unit_test(gradients_match_pytorch),
+        cmocka_unit_test(their_folders_are_those_of_the_family),
+        cmocka_unit_test(exports_give_the_same_logits),
+        cmocka_unit_test(quantised_texts_are_the_same_in_every_batch),
+        cmocka_unit_test(what_is_not_supported_is_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
