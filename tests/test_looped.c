@@ -6,7 +6,7 @@
 #include "rrt/export.h"
 #include "train/step.h"
 
-static const char *const names[] = {"nanbeige", "nanbeige-plain"};
+static const char *const names[] = {"nanbeige", "nanbeige-plain", "ouro"};
 enum { NAME_COUNT = sizeof names / sizeof *names };
 
 // The rows of a list of lists of numbers.
@@ -50,6 +50,108 @@ static void every_exit_matches_pytorch(void **state)
         rrt_model_close(model);
         golden_close(&g);
     }
+}
+
+static void gates_match_pytorch(void **state)
+{
+    (void)state;
+    golden g = golden_open("ouro");
+    rrt_model *model = open_golden("ouro");
+    size_t loops = (size_t)model->plan.loops;
+    float *expected = must_alloc(g.count * loops, sizeof *expected);
+    read_rows(expected, json_object_get(g.json, "gates"));
+    for (size_t last = 0; last < g.count; last++) {
+        rrt_error err = {0};
+        rrt_session *session;
+        size_t count;
+        assert_ok(rrt_session_open(&session, model, &(rrt_session_options){.kv_type = "f32"}, &err));
+        assert_ok(rrt_session_append(session, g.ids, last + 1, &err));
+        const float *gates = rrt_session_gates(session, &count);
+        assert_int_equal(count, loops);
+        assert_true(max_difference(gates, expected + last * loops, loops) < 1e-4);
+        rrt_session_close(session);
+    }
+    free(expected);
+    rrt_model_close(model);
+    golden_close(&g);
+}
+
+static void expect_greedy(const json_t *wanted, const heard *got, const char *what)
+{
+    const json_t *ids = json_object_get(wanted, "ids"), *depths = json_object_get(wanted, "depths");
+    assert_int_equal(got->count, json_array_size(ids));
+    for (int i = 0; i < got->count; i++) {
+        if (got->ids[i] == json_integer_value(json_array_get(ids, (size_t)i)) &&
+            got->loops[i] == json_integer_value(json_array_get(depths, (size_t)i)))
+            continue;
+        fail_msg("%s: token %d is %d after %d loops", what, i, got->ids[i], got->loops[i]);
+    }
+}
+
+// Texts that leave by the cumulative gate, all requests in one batch; every token's truth was computed from
+// the whole text before it.
+static void texts_that_leave_by_the_gate_match_pytorch(void **state)
+{
+    (void)state;
+    golden g = golden_open("ouro");
+    rrt_model *model = open_golden("ouro");
+    const json_t *greedy = json_object_get(g.json, "greedy");
+    for (int threads = 1; threads <= 2; threads++) {
+        heard heard_of[8] = {0};
+        char rules[8][32];
+        rrt_engine *engine = open_engine(model, (rrt_engine_options){.threads = threads, .kv_type = "f32"});
+        for (size_t i = 0; i < json_array_size(greedy); i++) {
+            const json_t *wanted = json_array_get(greedy, i);
+            snprintf(rules[i], sizeof rules[i], "gate:%g",
+                     json_number_value(json_object_get(wanted, "threshold")));
+            submit(engine,
+                   (rrt_request){.prompt = g.ids,
+                                 .prompt_tokens = g.count,
+                                 .max_tokens = json_array_size(json_object_get(wanted, "ids")),
+                                 .exit = rules[i],
+                                 .kv = "recompute",
+                                 .ignore_end = true},
+                   &heard_of[i]);
+        }
+        run_engine(engine);
+        for (size_t i = 0; i < json_array_size(greedy); i++)
+            expect_greedy(json_array_get(greedy, i), &heard_of[i], rules[i]);
+        rrt_engine_close(engine);
+    }
+    rrt_model_close(model);
+    golden_close(&g);
+}
+
+// The threshold of config.json is the rule of requests that name none; 1 means never.
+static void the_files_threshold_is_the_usual_rule(void **state)
+{
+    (void)state;
+    golden g = golden_open("ouro");
+    char folder[64];
+    copy_golden(folder, "ouro");
+    for (int leaves = 0; leaves < 2; leaves++) {
+        const json_t *wanted = json_array_get(json_object_get(g.json, "greedy"), 0);
+        if (leaves) update_json(folder, "config.json", json_pack("{s:f}", "early_exit_threshold", 0.3));
+        rrt_model *model = open_path(folder), *again = round_trip(model, "f32");
+        assert_true(again->exit_threshold == model->exit_threshold);
+        rrt_engine *engine = open_engine(again, (rrt_engine_options){.threads = 1, .kv_type = "f32"});
+        heard h = {0};
+        submit(engine,
+               (rrt_request){.prompt = g.ids,
+                             .prompt_tokens = g.count,
+                             .max_tokens = json_array_size(json_object_get(wanted, "ids")),
+                             .kv = "recompute",
+                             .ignore_end = true},
+               &h);
+        run_engine(engine);
+        if (leaves) expect_greedy(wanted, &h, "by the file's threshold");
+        for (int i = 0; i < h.count && !leaves; i++) assert_int_equal(h.loops[i], model->plan.loops);
+        rrt_engine_close(engine);
+        rrt_model_close(again);
+        rrt_model_close(model);
+    }
+    remove_folder(folder);
+    golden_close(&g);
 }
 
 // --- gradients
@@ -141,6 +243,8 @@ static void gradients_match_pytorch(void **state)
         check_gradients(names[i], "CE", false, false, 3);
         check_gradients(names[i], "CE", false, true, 2);
     }
+    check_gradients("ouro", "GATES", true, false, 1);
+    check_gradients("ouro", "GATES", true, true, 2);
 }
 
 // --- files
@@ -267,6 +371,8 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         {"nanbeige", "num_loops", "0", "num_loops"},
         {"nanbeige", "num_loops", "100000", "num_loops"},
         {"nanbeige", "num_loops", "1000", "at most"},
+        {"ouro", "total_ut_steps", "\"4\"", "total_ut_steps"},
+        {"ouro", "early_exit_threshold", "-1", "early_exit_threshold"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char folder[64];
@@ -281,15 +387,36 @@ static void what_is_not_supported_is_refused_by_name(void **state)
     }
 }
 
+// One loop: an ordinary model, whose gate has no boundary to stand at.
+static void one_loop_is_a_plain_model(void **state)
+{
+    (void)state;
+    golden g = golden_open("ouro");
+    char folder[64];
+    copy_golden(folder, "ouro");
+    update_json(folder, "config.json", json_pack("{s:i}", "total_ut_steps", 1));
+    rrt_model *model = open_path(folder);
+    assert_int_equal(model->plan.loops, 1);
+    assert_null(model->gates);
+    check_exit(model, &g, 0, json_array_get(json_object_get(g.json, "loops"), 0), "one loop");
+    rrt_model_close(model);
+    remove_folder(folder);
+    golden_close(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_exit_matches_pytorch),
+        cmocka_unit_test(gates_match_pytorch),
+        cmocka_unit_test(texts_that_leave_by_the_gate_match_pytorch),
+        cmocka_unit_test(the_files_threshold_is_the_usual_rule),
         cmocka_unit_test(gradients_match_pytorch),
         cmocka_unit_test(their_folders_are_those_of_the_family),
         cmocka_unit_test(exports_give_the_same_logits),
         cmocka_unit_test(quantised_texts_are_the_same_in_every_batch),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
+        cmocka_unit_test(one_loop_is_a_plain_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

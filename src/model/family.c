@@ -291,6 +291,26 @@ static const rrt__family families[] = {
         .absent = {.heads = 32, .vocab = 32000, .context = 2048, .norm_epsilon = 1e-6, .rope_base = 10000},
         NAMES_OF_LLAMA,
     },
+    {
+        .name = "ouro",
+        .gguf_name = "ouro",
+        .hf_class = "OuroForCausalLM",
+        LIKE_LLAMA,
+        .window = RRT__WINDOW_LAST,
+        .pairs_rope_in_gguf = true,
+        .loops = {.key = "total_ut_steps", .absent = 4},
+        .absent = {.heads = 32,
+                   .kv_heads = 32,
+                   .vocab = 151936,
+                   .context = 32768,
+                   .window = 4096,
+                   .norm_epsilon = 1e-6,
+                   .rope_base = 10000},
+        .hf = {HF_ENDS, .gate = "model.early_exit_gate", .matrices = HF_MATRICES,
+               .norms = {HF_NORMS, "input_layernorm_2", "post_attention_layernorm_2"}},
+        .gguf = {GGUF_ENDS, .gate = "early_exit_gate", .matrices = GGUF_MATRICES,
+                 .norms = {GGUF_NORMS, "post_attention_norm", "post_ffw_norm"}},
+    },
 };
 
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
