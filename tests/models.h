@@ -64,7 +64,7 @@ static inline rrt_model *open_path(const char *path)
 {
     rrt_error err = {0};
     rrt_model *model;
-    assert_ok(rrt_model_open_deferred(&model, path, &err));
+    assert_ok(rrt_model_open_deferred(&model, path, NULL, &err));
     assert_ok(rrt_model_unpack(model, &err));
     return model;
 }

@@ -16,7 +16,7 @@ static rrt_model *open_deferred(const char *path)
 {
     rrt_error err = {0};
     rrt_model *model;
-    assert_ok(rrt_model_open_deferred(&model, path, &err));
+    assert_ok(rrt_model_open_deferred(&model, path, NULL, &err));
     return model;
 }
 
@@ -258,7 +258,7 @@ static void running_out_of_memory_leaves_no_file(void **state)
     for (long n = 0; status; n++) {
         rrt_model *model = NULL;
         rrt__memory_fail_after = n;
-        status = rrt_model_open_deferred(&model, path, &err);
+        status = rrt_model_open_deferred(&model, path, NULL, &err);
         if (!status)
             status =
                 rrt_model_quantize(model, file, &(rrt_quantize_options){.type = "q4_0", .threads = 2}, &err);

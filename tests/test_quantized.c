@@ -191,7 +191,7 @@ static void quantising_while_reading_gives_the_same_model(void **state)
         options.type = NULL;
         rrt__memory_available_max = 1000;
         assert_fails(RRT_STATUS_MEMORY, "0.00 GB are free", rrt_model_open(&read, folder, &options, &err));
-        assert_ok(rrt_model_open_deferred(&read, folder, &err));
+        assert_ok(rrt_model_open_deferred(&read, folder, NULL, &err));
         assert_fails(RRT_STATUS_MEMORY, "as f32", rrt_model_unpack(read, &err));
         rrt_model_close(read);
         rrt__memory_available_max = SIZE_MAX;

@@ -139,7 +139,8 @@ static void walk_folder(walk *w, int parent, const char *name, const char *kind)
     if (!is_walked && !w->foreign[0]) snprintf(w->foreign, sizeof w->foreign, "%s", name);
     if (w->removes && is_walked) {
         unlinkat(w->folder, RRT__RUN_MARKER, 0);
-        unlinkat(parent, name, AT_REMOVEDIR);
+        if (unlinkat(parent, name, AT_REMOVEDIR) != 0) // the folder around it keeps its marker
+            snprintf(w->foreign, sizeof w->foreign, "%s", name);
     }
     if (w->folder >= 0) close(w->folder);
     w->folder = outer.folder;

@@ -19,6 +19,12 @@ rrt_status rrt__model_load(rrt_model **out, const rrt__config *config, const rrt
 rrt_status rrt__adapter_load(rrt_model **out, const rrt_model *base, const char *folder, bool merges_lora,
                              rrt_error *err);
 
+// A model whose block runs `loops` times, and one of a plain model that runs layers again ("10-14x2:0.2"), as
+// rrt_open_options say. Deferred to `model`, which must outlive them.
+rrt_status rrt__model_with_loops(rrt_model **out, const rrt_model *model, int loops, rrt_error *err);
+rrt_status rrt__model_with_repeat(rrt_model **out, const rrt_model *model, const char *layers,
+                                  rrt_error *err);
+
 // A quantised file of ours (quantize.c): its architecture, and its model, which the file must outlive.
 #define RRT__GGUF_ARCHITECTURE "rrt"
 rrt_status rrt__model_load_packed(rrt_model **out, rrt__gguf *gguf, rrt_error *err);

@@ -120,14 +120,33 @@ static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
     return take_tokenizer(*out, status, &found, err);
 }
 
-// Replaces *model by the model with an adapter.
+// Replaces *model by one that was made of it.
+static void put_on_top(rrt_model **model, rrt_model *made)
+{
+    made->base = *model;
+    made->name = (*model)->name;
+    if (!made->file_bytes) made->file_bytes = (*model)->file_bytes;
+    *model = made;
+}
+
 static rrt_status adapt(rrt_model **model, const char *folder, bool merges_lora, rrt_error *err)
 {
-    rrt_model *base = *model, *adapted;
-    RRT__TRY(rrt__adapter_load(&adapted, base, folder, merges_lora, err));
-    adapted->base = base;
-    adapted->name = base->name;
-    *model = adapted;
+    rrt_model *adapted;
+    RRT__TRY(rrt__adapter_load(&adapted, *model, folder, merges_lora, err));
+    put_on_top(model, adapted);
+    return RRT_STATUS_OK;
+}
+
+static rrt_status set_loops(rrt_model **model, const rrt_open_options *options, rrt_error *err)
+{
+    rrt_model *made;
+    if (options->repeat) {
+        RRT__TRY(rrt__model_with_repeat(&made, *model, options->repeat, err));
+        put_on_top(model, made);
+    }
+    if (!options->loops || options->loops == (*model)->plan.loops) return RRT_STATUS_OK;
+    RRT__TRY(rrt__model_with_loops(&made, *model, options->loops, err));
+    put_on_top(model, made);
     return RRT_STATUS_OK;
 }
 
@@ -165,31 +184,44 @@ static rrt_status give_up(rrt_model **out, const char *path, rrt_status status, 
     return err && strncmp(err->where, path, strlen(path)) == 0 ? status : rrt__at(err, status, "%s", path);
 }
 
-static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_lora, rrt_error *err)
+// Options are the caller's mistake.
+static rrt_status give_up_option(rrt_model **out, rrt_status status)
+{
+    rrt_model_close(*out);
+    *out = NULL;
+    return status;
+}
+
+static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_lora,
+                                const rrt_open_options *options, rrt_error *err)
 {
     *out = NULL;
     rrt_status status = open_any(out, path, merges_lora, err);
     rrt__give_back(); // memory used while reading tokenizer.json
-    return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
+    if (status) return give_up(out, path, status, err);
+    for (size_t i = 0; i < options->n_loras; i++) {
+        status = adapt(out, options->loras[i], merges_lora, err);
+        if (status) return give_up(out, options->loras[i], status, err);
+    }
+    status = set_loops(out, options, err);
+    return status ? give_up_option(out, status) : RRT_STATUS_OK;
 }
 
-rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, rrt_error *err)
+static const rrt_open_options no_options;
+
+rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, const rrt_open_options *options,
+                                   rrt_error *err)
 {
-    return open_deferred(out, path, true, err);
+    return open_deferred(out, path, true, options ? options : &no_options, err);
 }
 
 rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_options *options, rrt_error *err)
 {
-    static const rrt_open_options defaults;
     rrt__storage quantized = RRT__STORAGE_F32;
     *out = NULL;
-    if (!options) options = &defaults;
+    if (!options) options = &no_options;
     if (options->type) RRT__TRY(rrt__quantized_parse(&quantized, options->type, err));
-    RRT__TRY(open_deferred(out, path, false, err));
-    for (size_t i = 0; i < options->n_loras; i++) {
-        rrt_status status = adapt(out, options->loras[i], false, err);
-        if (status) return give_up(out, options->loras[i], status, err);
-    }
+    RRT__TRY(open_deferred(out, path, false, options, err));
     rrt_status status = rrt__model_take_in(*out, quantized, options, err);
     return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }

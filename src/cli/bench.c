@@ -47,7 +47,7 @@ static rrt_status bench_training(arguments *a, size_t batch, json_t *rows, rrt_e
 {
     rrt_model *model = NULL, *teacher = NULL;
     rrt_bench_result result;
-    rrt_status status = rrt__cli_open_f32(&model, a->model.path, err);
+    rrt_status status = rrt__cli_open_f32(&model, &a->model, err);
     if (!status && a->teacher_path)
         status = rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = a->teacher_path}, a->threads, err);
     rrt_bench_options bench = {a->threads, a->repeats, batch,        a->context,         teacher,
@@ -184,8 +184,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
         {0, "exit-trace", "FILE", RRT__OPTION_STRING, &a->serving.trace_path, 0, 0,
          "tokens leave after the numbers of loops in FILE, one number per token"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &serving->kv, 0, 0, RRT__CLI_KV_POLICIES},
-        {0, "loops", "N", RRT__OPTION_INT, &serving->loops, 1, 1024,
-         "run prelude, N loops, coda (default: all loops)"},
+        RRT__CLI_LOOPS_ROWS(&a->model),
         {0, "draft-loops", "N", RRT__OPTION_INT, &serving->draft_loops, 1, 1024,
          "N loops draft tokens, all loops verify them"},
         {0, "draft-tokens", "N", RRT__OPTION_INT, &serving->draft_tokens, 1, 16,

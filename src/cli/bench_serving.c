@@ -77,7 +77,7 @@ static rrt_status run_cell(cell *c, const table *t, const rrt__bench_serving *se
     o.batching = (rrt_batching)way;
     o.concurrency = c->batch;
     o.exit = c->exit[0] ? c->exit : NULL;
-    o.measures_agreement = is_last && (o.exit || o.loops);
+    o.measures_agreement = is_last && o.exit;
     if (way == RRT_BATCHING_DEPTH || way == RRT_BATCHING_SEQUENCE_EXIT) {
         o.trace = t->trace.exits;
         o.trace_tokens = t->trace.tokens;

@@ -94,15 +94,29 @@ void rrt__cli_raise_caught(void);
 
 // The model that a verb runs, and how it is read.
 typedef struct rrt__cli_model {
-    const char *path, *type;
+    const char *path, *type, *repeat;
+    int loops;
     rrt__list loras;
 } rrt__cli_model;
 
-// The row of -m/--model, and those of --type and --lora, which fill it.
+// The row of -m/--model, and those of --loops and --repeat, --type and --lora, which fill it.
 #define RRT__CLI_MODEL_ROW(model)                                                                            \
     {                                                                                                        \
         'm', "model", "MODEL", RRT__OPTION_STRING, &(model)->path, 0, 0,                                     \
             "a .gguf file, a Hugging Face folder, or a folder that rrt wrote"                                \
+    }
+#define RRT__CLI_LOOPS_ROWS(model)                                                                           \
+    {0,                                                                                                      \
+     "loops",                                                                                                \
+     "N",                                                                                                    \
+     RRT__OPTION_INT,                                                                                        \
+     &(model)->loops,                                                                                        \
+     1,                                                                                                      \
+     1024,                                                                                                   \
+     "run prelude, N loops, coda; more than trained is possible (default: as trained)"},                     \
+    {                                                                                                        \
+        0, "repeat", "A-BxN", RRT__OPTION_STRING, &(model)->repeat, 0, 0,                                    \
+            "run layers A to B of a plain model N times; A-BxN:G scales later times by G"                    \
     }
 #define RRT__CLI_WEIGHTS_ROWS(model)                                                                         \
     {0,                                                                                                      \
@@ -133,11 +147,17 @@ typedef struct rrt__cli_model {
             "more variables for the template ('{\"enable_thinking\": false}')"                               \
     }
 
-// Opens it; ARGUMENT if -m was not given. Frees what the options took.
+// Opens it; ARGUMENT if -m was not given. Frees what the options took. Says on stderr if it runs more loops than
+// it was trained with.
 rrt_status rrt__cli_open_model(rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err);
 
-// The same for what needs f32 weights: a quantised model is unpacked.
-rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err);
+// The same, with matrices left in the files, and for what needs f32 weights: a quantised model is unpacked.
+rrt_status rrt__cli_open_deferred(rrt_model **out, rrt__cli_model *model, rrt_error *err);
+rrt_status rrt__cli_open_f32(rrt_model **out, rrt__cli_model *model, rrt_error *err);
+
+// What rrt_model_open is to do with it, and the notice.
+rrt_open_options rrt__cli_open_options(const rrt__cli_model *model);
+void rrt__cli_note_loops(const rrt_model_info *info);
 
 // Better known before the work than after: whether a result may go to path. `input`, which may be NULL, is
 // read and not to be destroyed by replacing what is there.

@@ -84,23 +84,52 @@ int rrt__cli_finish(rrt_status status, const rrt_error *err)
     return status == RRT_STATUS_ARGUMENT ? 2 : 1;
 }
 
-rrt_status rrt__cli_open_model(rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err)
+rrt_open_options rrt__cli_open_options(const rrt__cli_model *model)
 {
-    const rrt_open_options options = {.type = model->type,
-                                      .loras = model->loras.items,
-                                      .n_loras = model->loras.count,
-                                      .threads = threads,
-                                      .progress = rrt__cli_progress()};
-    rrt_status status = model->path ? rrt_model_open(out, model->path, &options, err)
-                                    : rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
-    rrt__list_free(&model->loras);
-    return status;
+    return (rrt_open_options){.type = model->type,
+                              .loras = model->loras.items,
+                              .n_loras = model->loras.count,
+                              .loops = model->loops,
+                              .repeat = model->repeat};
 }
 
-rrt_status rrt__cli_open_f32(rrt_model **out, const char *path, rrt_error *err)
+void rrt__cli_note_loops(const rrt_model_info *info)
 {
-    if (!path) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
-    RRT__TRY(rrt_model_open_deferred(out, path, err));
+    if (info->loops > info->trained_loops)
+        fprintf(stderr, "rrt: %d loops, more than the %d that the model was trained with\n", info->loops,
+                info->trained_loops);
+}
+
+typedef rrt_status opener(rrt_model **out, const char *path, const rrt_open_options *options, rrt_error *err);
+
+static rrt_status open_by(opener *open, rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err)
+{
+    rrt_model_info info;
+    rrt_open_options options = rrt__cli_open_options(model);
+    options.threads = threads;
+    options.progress = rrt__cli_progress();
+    rrt_status status = model->path ? open(out, model->path, &options, err)
+                                    : rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
+    rrt__list_free(&model->loras);
+    if (status) return status;
+    rrt_model_describe(*out, &info);
+    rrt__cli_note_loops(&info);
+    return RRT_STATUS_OK;
+}
+
+rrt_status rrt__cli_open_model(rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err)
+{
+    return open_by(rrt_model_open, out, model, threads, err);
+}
+
+rrt_status rrt__cli_open_deferred(rrt_model **out, rrt__cli_model *model, rrt_error *err)
+{
+    return open_by(rrt_model_open_deferred, out, model, 0, err);
+}
+
+rrt_status rrt__cli_open_f32(rrt_model **out, rrt__cli_model *model, rrt_error *err)
+{
+    RRT__TRY(rrt__cli_open_deferred(out, model, err));
     return rrt_model_unpack(*out, err);
 }
 

@@ -271,7 +271,7 @@ int rrt__cli_convert(int argc, char **argv)
     RRT__GOTO(parse(&a, argc, argv, &err));
     RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.paths[0], &err));
     RRT__GOTO(rrt__cli_check_destination(a.paths[1], a.force, a.calibration, &err));
-    RRT__GOTO(rrt_model_open_deferred(&source, a.paths[0], &err));
+    RRT__GOTO(rrt_model_open_deferred(&source, a.paths[0], NULL, &err));
     RRT__GOTO(check_sizes(&a, source, &target, &err));
     RRT__GOTO(read_text(&a, source, &ids, &err));
     if (a.dry_run) {

@@ -156,7 +156,7 @@ rrt_status rrt__converted_print(const rrt__converted *c, const rrt_model *source
     const rrt_convert_report *report = &c->report;
     rrt_model_describe(source, &before);
     rrt_model_describe(c->model, &after);
-    RRT__TRY(rrt_model_open_deferred(&result, path, err));
+    RRT__TRY(rrt_model_open_deferred(&result, path, NULL, err));
     rrt_model_describe(result, &written);
     rrt_model_close(result);
     print_frontier(&c->frontier, &before);

@@ -44,7 +44,7 @@ static rrt_status print_kl(const rrt_eval_kl_result *results, char **paths, int 
 }
 
 // Opens the models beside the first and compares all of them with the teacher.
-static rrt_status compare(rrt_model **models, char **paths, int count, const char *teacher_path,
+static rrt_status compare(rrt_model **models, char **paths, int count, const char *teacher_path, int loops,
                           const int32_t *ids, size_t n_ids, const rrt_eval_options *eval, bool json,
                           rrt_error *err)
 {
@@ -53,7 +53,8 @@ static rrt_status compare(rrt_model **models, char **paths, int count, const cha
     rrt_status status;
     RRT__GOTO(rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = teacher_path}, eval->threads, err));
     for (int i = 1; i < count; i++)
-        RRT__GOTO(rrt__cli_open_model(&models[i], &(rrt__cli_model){.path = paths[i]}, eval->threads, err));
+        RRT__GOTO(rrt__cli_open_model(&models[i], &(rrt__cli_model){.path = paths[i], .loops = loops},
+                                      eval->threads, err));
     RRT__GOTO(
         rrt_eval_kl_each((const rrt_model *const *)models, count, teacher, ids, n_ids, eval, results, err));
     RRT__GOTO(print_kl(results, paths, count, json, err));
@@ -63,7 +64,7 @@ done:
     return status;
 }
 
-enum { MAX_OPTIONS = 16, OF_KL = 2 }; // those of kl alone, in front, with their title
+enum { MAX_OPTIONS = 20, OF_KL = 2 }; // those of kl alone, in front, with their title
 
 static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, const char **teacher,
                         const char **file, rrt_eval_options *eval)
@@ -80,8 +81,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, con
         {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval->max_tokens, 1, 1e15,
          "read only the first N tokens of the text"},
         RRT__OPTION_GROUP("How the model runs"),
-        {0, "loops", "N", RRT__OPTION_INT, &eval->loops, 1, 1024,
-         "run prelude, N loops, coda (default: all loops)"},
+        RRT__CLI_LOOPS_ROWS(which),
         {0, "kv-type", "TYPE", RRT__OPTION_STRING, &eval->kv_type, 0, 0,
          "keys and values as f16 or f32, as while decoding (default: windows run whole)"},
         RRT__CLI_WEIGHTS_ROWS(which),
@@ -130,7 +130,8 @@ static int run(int argc, char **argv, bool is_kl)
     RRT__GOTO(rrt__cli_open_model(&models[0], &which, common.threads, &err));
     RRT__GOTO(rrt__cli_read_ids(models[0], file, rrt__cli_min_tokens(models[0]), &ids, &count, &err));
     if (is_kl) {
-        RRT__GOTO(compare(models, paths, n_models, teacher_path, ids, count, &eval, common.json, &err));
+        RRT__GOTO(compare(models, paths, n_models, teacher_path, which.loops, ids, count, &eval, common.json,
+                          &err));
     } else {
         rrt_eval_ppl_result result;
         RRT__GOTO(rrt_eval_ppl(models[0], ids, count, &eval, &result, &err));

@@ -87,6 +87,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
         {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0, RRT__CLI_KV_POLICIES},
         RRT__OPTION_GROUP("How the model runs"),
         RRT__CLI_KV_TYPE(&eval.kv_type),
+        RRT__CLI_LOOPS_ROWS(&which),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {

@@ -7,6 +7,7 @@ int rrt__cli_export(int argc, char **argv)
 {
     static const char *const formats[] = {"hf", "peft", "gguf"}, *const dtypes[] = {"f32", "bf16", "f16"};
     rrt_export_options export = {0};
+    rrt__cli_model which = {0};
     const rrt__option options[] = {
         RRT__OPTION_GROUP("Output"),
         {0, "to", "FORMAT", RRT__OPTION_STRING, &export.format, 0, 0,
@@ -16,6 +17,8 @@ int rrt__cli_export(int argc, char **argv)
         {0, "looped", NULL, RRT__OPTION_FLAG, &export.looped, 0, 0,
          "with gguf: store shared layers once, for llama.cpp's looped architecture"},
         {0, "force", NULL, RRT__OPTION_FLAG, &export.overwrite, 0, 0, "replace DST if it exists"},
+        RRT__OPTION_GROUP("Model"),
+        RRT__CLI_LOOPS_ROWS(&which),
     };
     const rrt__cli_usage usage = {
         .line = "rrt export SRC DST --to hf|peft|gguf",
@@ -44,7 +47,8 @@ int rrt__cli_export(int argc, char **argv)
     RRT__GOTO(rrt__cli_check_destination(paths[1], export.overwrite, paths[0], &err));
     export.threads = common.threads;
     export.progress = rrt__cli_progress();
-    RRT__GOTO(rrt_model_open_deferred(&model, paths[0], &err));
+    which.path = paths[0];
+    RRT__GOTO(rrt__cli_open_deferred(&model, &which, &err));
     rrt__cli_catch_signals(); // from here on there is something to clean up
     RRT__GOTO(rrt_model_export(model, paths[1], &export, &difference, &err));
     if (common.json)

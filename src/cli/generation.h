@@ -26,7 +26,7 @@ typedef struct rrt__generation {
     rrt_error *err;
 } rrt__generation;
 
-enum { RRT__GENERATION_OPTIONS = 19 };
+enum { RRT__GENERATION_OPTIONS = 20 };
 
 // What the options are parsed into that is not in the request, or of another type there.
 typedef struct rrt__generation_arguments {

@@ -94,7 +94,9 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
 int rrt__cli_inspect(int argc, char **argv)
 {
     const char *kv_type = NULL;
-    const rrt__option options[] = {RRT__OPTION_GROUP("Memory"), RRT__CLI_KV_TYPE(&kv_type)};
+    rrt__cli_model which = {0};
+    const rrt__option options[] = {RRT__OPTION_GROUP("As it would run"), RRT__CLI_KV_TYPE(&kv_type),
+                                   RRT__CLI_LOOPS_ROWS(&which)};
     const rrt__cli_usage usage = {.line = "rrt inspect MODEL",
                                   .about = "Tells what is in a model: name, family, plan, shape, parameters, "
                                            "tokenizer, types, memory. Reads no weights.",
@@ -112,7 +114,8 @@ int rrt__cli_inspect(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, &path, &err));
-    RRT__GOTO(rrt_model_open_deferred(&model, path, &err));
+    which.path = path;
+    RRT__GOTO(rrt__cli_open_deferred(&model, &which, &err));
     RRT__GOTO(measure_kv(&kv_bytes, model, kv_type, &err));
     rrt_model_describe(model, &info);
     if (common.json)

@@ -79,8 +79,7 @@ int rrt__cli_logits(int argc, char **argv)
         {0, "tokens", "1,2,3", RRT__OPTION_STRING, &tokens, 0, 0, "the token ids to run"},
         {0, "top", "K", RRT__OPTION_SIZE, &top, 1, 1 << 24, "print the K largest logits (default 10)"},
         RRT__OPTION_GROUP("Model"),
-        {0, "loops", "N", RRT__OPTION_INT, &session_options.loops, 1, 1024,
-         "run prelude, N loops, coda (default: all loops)"},
+        RRT__CLI_LOOPS_ROWS(&which),
         RRT__CLI_KV_TYPE(&session_options.kv_type),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };

@@ -5,9 +5,12 @@
 int rrt__cli_quantize(int argc, char **argv)
 {
     bool force = false;
+    rrt__cli_model which = {0};
     const rrt__option options[] = {
         RRT__OPTION_GROUP("Output"),
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace DST.gguf if it exists"},
+        RRT__OPTION_GROUP("Model"),
+        RRT__CLI_LOOPS_ROWS(&which),
     };
     const rrt__cli_usage usage = {
         .line = "rrt quantize SRC DST.gguf TYPE",
@@ -34,9 +37,10 @@ int rrt__cli_quantize(int argc, char **argv)
     RRT__GOTO(rrt__cli_check_gguf_name(paths[1], &err));
     RRT__GOTO(rrt__cli_check_destination(paths[1], force, paths[0], &err));
     rrt__cli_catch_signals();
-    RRT__GOTO(rrt_model_open_deferred(&model, paths[0], &err));
+    which.path = paths[0];
+    RRT__GOTO(rrt__cli_open_deferred(&model, &which, &err));
     RRT__GOTO(rrt_model_quantize(model, paths[1], &quantize, &err));
-    RRT__GOTO(rrt_model_open_deferred(&result, paths[1], &err));
+    RRT__GOTO(rrt_model_open_deferred(&result, paths[1], NULL, &err));
     rrt_model_describe(model, &source);
     rrt_model_describe(result, &info);
     if (common.json)

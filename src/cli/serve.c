@@ -50,6 +50,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
          "requests that may wait for a batch slot (default 256)"},
         {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0, RRT__CLI_EXIT_RULES " (default: no exits)"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0, RRT__CLI_KV_POLICIES " (default: the model's)"},
+        RRT__CLI_LOOPS_ROWS(&a->model),
         RRT__CLI_WEIGHTS_ROWS(&a->model),
         RRT__OPTION_GROUP("Chat template"),
         RRT__CLI_TEMPLATE_ROWS(&s->chat_template, &a->template_file, &s->chat_arguments),
@@ -110,8 +111,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         .no_json = true};
     RRT__TRY(rrt__cli_parse(&usage, count + argc - 1, all, &a->common, NULL, err));
     a->server.model = a->model.path;
-    a->server.open = (rrt_open_options){
-        .type = a->model.type, .loras = a->model.loras.items, .n_loras = a->model.loras.count};
+    a->server.open = rrt__cli_open_options(&a->model);
     if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
     rrt__kv_type kv_type; // known to be one before the model is loaded
     RRT__TRY(rrt__kv_type_parse(&kv_type, a->server.engine.kv_type, err));

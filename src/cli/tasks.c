@@ -194,8 +194,7 @@ int rrt__cli_eval_tasks(int argc, char **argv)
          "write each question's log-likelihoods to FILE, as JSON lines"},
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace the --samples FILE if it exists"},
         RRT__OPTION_GROUP("How the model runs"),
-        {0, "loops", "N", RRT__OPTION_INT, &ask.loops, 1, 1024,
-         "run prelude, N loops, coda (default: all loops)"},
+        RRT__CLI_LOOPS_ROWS(&which),
         RRT__CLI_KV_TYPE(&ask.kv_type),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };

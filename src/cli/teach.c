@@ -32,7 +32,8 @@ int rrt__cli_teach(int argc, char **argv)
          "tokens per window, as in training (default 512)"},
         {0, "max-tokens", "N", RRT__OPTION_SIZE, &teach.max_tokens, 1, 1e15,
          "read only the first N tokens of the text"},
-        RRT__OPTION_GROUP("Weights"),
+        RRT__OPTION_GROUP("How the model runs"),
+        RRT__CLI_LOOPS_ROWS(&which),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {

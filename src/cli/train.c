@@ -7,10 +7,10 @@
 #include "cli/train.h"
 
 // CONFIG is a folder or the config.json in it.
-static rrt_status open_student(const rrt__train_arguments *a, rrt_model **student, rrt_error *err)
+static rrt_status open_student(rrt__train_arguments *a, rrt_model **student, rrt_error *err)
 {
     char folder[4096];
-    if (!a->scratch) return rrt__cli_open_f32(student, a->student, err);
+    if (!a->scratch) return rrt__cli_open_f32(student, &a->model, err);
     const char *slash = strrchr(a->scratch, '/');
     bool is_folder = rrt__path_is_folder(a->scratch);
     snprintf(folder, sizeof folder, "%.*s",
@@ -44,11 +44,11 @@ static rrt_status estimate(rrt__train_arguments *a, rrt_model **student, rrt_mod
 {
     rrt_train_forecast forecast;
     if (!a->resume) RRT__TRY(rrt__cli_check_destination(a->out, a->force, NULL, err));
-    RRT__TRY(a->scratch ? open_student(a, student, err) : rrt_model_open_deferred(student, a->student, err));
+    RRT__TRY(a->scratch ? open_student(a, student, err) : rrt__cli_open_deferred(student, &a->model, err));
     if (a->teacher && rrt_store_exists(a->teacher))
         a->train.store = a->teacher;
     else if (a->teacher)
-        RRT__TRY(rrt_model_open_deferred(teacher, a->teacher, err));
+        RRT__TRY(rrt_model_open_deferred(teacher, a->teacher, NULL, err));
     a->train.teacher = *teacher;
     RRT__TRY(rrt_train_estimate(*student, &a->train, &forecast, err));
     return print_forecast(a, &forecast, err);

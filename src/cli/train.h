@@ -13,6 +13,7 @@ typedef struct rrt__train_arguments {
     size_t tokens, match_tokens, checkpoint_steps, heldout_tokens, eval_every;
     bool exit_kd, gates, recompute, bf16, force, dry_run;
     char *student;
+    rrt__cli_model model; // the student, and how its layers run
 } rrt__train_arguments;
 
 // Parses, and checks what is known to be wrong from the options alone. Lists are the caller's to free.

@@ -19,6 +19,8 @@ static rrt_status check_usage(rrt__train_arguments *a, rrt_error *err)
         {!a->out, "where to? -o OUT is missing"},
         {!a->student && !a->scratch, "what is trained? STUDENT is missing, or --from-scratch CONFIG"},
         {a->student && a->scratch, "STUDENT and --from-scratch: one of them is trained"},
+        {a->scratch && (a->model.loops || a->model.repeat),
+         "--loops and --repeat are for a STUDENT: --from-scratch has the loops of its config.json"},
         {!a->teacher && (a->kd || a->kd_weight != 0 || a->kd_temperature != 0),
          "--kd, --kd-weight and --kd-temp need --teacher"},
         {a->kv && strcmp(a->kv, "shared") != 0, "--kv: only 'shared' is known; it cannot be taken back"},
@@ -111,6 +113,7 @@ static rrt_status read_arguments(rrt__train_arguments *a, const rrt__option *opt
         .positional = 1,
         .optional = 1};
     RRT__TRY(rrt__cli_parse(&usage, argc, argv, &a->common, &a->student, err));
+    a->model.path = a->student;
     RRT__TRY(check_usage(a, err));
     RRT__TRY(choose_kinds(a, err));
     RRT__TRY(choose_exit_loss(a, err));
@@ -145,6 +148,7 @@ static int list_run_options(rrt__option *out, rrt__train_arguments *a)
          "seed of the text's order and of --from-scratch (default 0)"},
         {0, "from-scratch", "CONFIG", RRT__OPTION_STRING, &a->scratch, 0, 0,
          "random weights by a config.json, instead of STUDENT"},
+        RRT__CLI_LOOPS_ROWS(&a->model),
         RRT__OPTION_GROUP("Measurement on the way"),
         {0, "heldout", "FILE", RRT__OPTION_STRING, &a->heldout, 0, 0,
          "text to measure on: KL to a teacher MODEL, or else cross-entropy"},

@@ -3,6 +3,7 @@
 #include "convert/conversion.h"
 #include "kernels/algebra.h"
 #include "model/read.h"
+#include "model/unroll.h"
 
 static void add_scaled(float *out, const float *x, size_t count, float scale)
 {
@@ -79,28 +80,6 @@ static void convert_tied(rrt__conversion *c, int slot)
             add_depth(c, to, &from[rrt__recipe_depth_layer(c->recipe, d)], 1.0f / (float)count);
 }
 
-static void scale(float *x, size_t count, float factor)
-{
-    for (size_t i = 0; x && i < count; i++) x[i] *= factor;
-}
-
-// Scales what a later loop adds to the hidden state: by the norms after attention and MLP, if the family has
-// them, else by those before.
-static void set_gain(rrt__conversion *c)
-{
-    const rrt__plan *plan = &c->model->plan;
-    int place = rrt__family_has_norm(c->model->family, RRT__NORM_AFTER_MLP) ? RRT__NORM_AFTER_ATTENTION
-                                                                            : RRT__NORM_ATTENTION;
-    for (int d = 0; d < plan->n_depths; d++) {
-        bool is_first = rrt__model_first_depth(c->model, plan->slot[d]) == d;
-        for (int i = place; i < place + 2 && !is_first; i++) {
-            rrt__norm *norm = &c->model->depths[d].norm[i];
-            scale(norm->gain, norm->width, c->recipe->loop_gain);
-            scale(norm->bias, norm->width, c->recipe->loop_gain);
-        }
-    }
-}
-
 static rrt_status convert_own(rrt__conversion *c, int depth, rrt_error *err)
 {
     const rrt__depth *from = &c->source->depths[rrt__recipe_depth_layer(c->recipe, depth)];
@@ -116,6 +95,6 @@ rrt_status rrt__conversion_vectors(rrt__conversion *c, rrt_error *err)
     copy_attention(c);
     for (int s = 0; s < plan->n_slots && is_tied; s++) convert_tied(c, s);
     for (int d = 0; d < plan->n_depths && !is_tied; d++) RRT__TRY(convert_own(c, d, err));
-    if (c->recipe->loop_gain != 1) set_gain(c);
+    if (c->recipe->loop_gain != 1) rrt__model_scale_later_loops(c->model, c->recipe->loop_gain);
     return RRT_STATUS_OK;
 }

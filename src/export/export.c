@@ -138,7 +138,7 @@ static rrt_status verify_opened(const rrt__export *export, const rrt_model *agai
 static rrt_status verify(const rrt__export *export, double *difference, rrt_error *err)
 {
     rrt_model *again;
-    rrt_status status = rrt_model_open_deferred(&again, export->temporary, err);
+    rrt_status status = rrt_model_open_deferred(&again, export->temporary, NULL, err);
     if (!status) status = verify_opened(export, again, difference, err);
     rrt_model_close(again);
     if (!status) return RRT_STATUS_OK;

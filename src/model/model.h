@@ -89,6 +89,7 @@ struct rrt_model {
     rrt__linear *head;      // [vocab, hidden]; the embedding if the head is tied
     rrt__norm final_norm;
     rrt__gate *gates;      // [plan.loops - 1], the first after loop 1; NULL: none
+    int trained_loops;     // if it was opened with another number of loops: that of its files; else 0
     double exit_threshold; // of a cumulative gate, for tokens without an exit rule; from 1 on: never
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL if the model's could not be used

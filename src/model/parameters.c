@@ -196,6 +196,7 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .kv = model->shares_kv ? "shared" : "per-depth",
         .layers = plan->n_depths,
         .loops = plan->loops,
+        .trained_loops = model->trained_loops ? model->trained_loops : plan->loops,
         .layers_per_block = plan->layers_per_block,
         .prelude = plan->prelude,
         .coda = plan->coda,

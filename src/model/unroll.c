@@ -156,3 +156,23 @@ rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *dep
     *out = NULL;
     return status;
 }
+
+static void scale(float *x, size_t count, float factor)
+{
+    for (size_t i = 0; x && i < count; i++) x[i] *= factor;
+}
+
+void rrt__model_scale_later_loops(rrt_model *model, float factor)
+{
+    const rrt__plan *plan = &model->plan;
+    int place = rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP) ? RRT__NORM_AFTER_ATTENTION
+                                                                         : RRT__NORM_ATTENTION;
+    for (int d = 0; d < plan->n_depths; d++) {
+        bool is_first = rrt__model_first_depth(model, plan->slot[d]) == d;
+        for (int i = place; i < place + 2 && !is_first; i++) {
+            rrt__norm *norm = &model->depths[d].norm[i];
+            scale(norm->gain, norm->width, factor);
+            scale(norm->bias, norm->width, factor);
+        }
+    }
+}

@@ -16,6 +16,10 @@ rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *dep
 rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *depths, int count,
                        bool merges_lora, int threads, rrt_error *err);
 
+// Scales what later loops add to the hidden state: gains and biases of the norms after attention and MLP, if the
+// family has them, else of those before. Norms must be per depth.
+void rrt__model_scale_later_loops(rrt_model *model, float factor);
+
 // A deferred matrix of the model becomes W + B·A. lora belongs to that matrix; its own matrices are in memory
 // or outlive the model.
 rrt_status rrt__merge_lora(rrt_model *model, rrt__linear *linear, const rrt__lora *lora, int threads,

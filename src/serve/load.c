@@ -59,6 +59,9 @@ static rrt_status load(rrt__server *server, rrt_error *err)
     rrt_model_describe(server->model, &server->info);
     server->tokenizer = rrt_model_tokenizer(server->model);
     RRT__TRY(open_chat(server, err));
+    if (server->info.loops > server->info.trained_loops)
+        rrt__server_log(server, "%d loops, more than the %d that the model was trained with",
+                        server->info.loops, server->info.trained_loops);
     choose_exit_rule(server);
     RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
     server->max_tokens = min((size_t)server->info.context, o->engine.kv_tokens);

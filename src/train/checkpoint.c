@@ -235,7 +235,7 @@ rrt_status rrt__checkpoint_load(const char *path, rrt_model *model, rrt__optimiz
     *state = NULL;
     RRT__TRY(rrt__checksums_verify(path, err));
     RRT__TRY(rrt__path_join(file, path, "state.json", err));
-    RRT__TRY(rrt_model_open_deferred(&saved, path, err));
+    RRT__TRY(rrt_model_open_deferred(&saved, path, NULL, err));
     rrt_status status = copy_weights(model, saved, err);
     rrt_model_close(saved);
     if (status) return rrt__at(err, status, "%s", path);
