@@ -41,6 +41,8 @@ typedef struct rrt_convert_options {
     // For kept layers that run in loops with norms per depth: initial gains of the later loops' norms,
     // relative to the first loop's. 0: 1
     double loop_gain;
+    bool
+        loop_norm; // the final norm's output of a loop enters the next one, as in Nanbeige and Ouro (a cycle)
     rrt_init init;
     int rank; // of each LoRA, capped at min(d_in, d_out) of its matrix; 0: none
     uint64_t

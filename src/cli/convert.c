@@ -55,8 +55,8 @@ static rrt_status check_usage(const arguments *a, rrt_error *err)
         {a->calibration_tokens && !a->calibration, "--calib-tokens is for --calib FILE"},
         {a->target_params && a->init && o->init != RRT_INIT_CALIBRATED,
          "--target-params always calibrates: leave --init out"},
-        {a->target_params &&
-             (o->loop_gain > 0 || o->rank || o->lora_budget || o->prelude || o->coda || o->layers || a->keep),
+        {a->target_params && (o->loop_gain > 0 || o->rank || o->lora_budget || o->prelude || o->coda ||
+                              o->layers || a->keep || o->loop_norm),
          "--target-params searches plan and ranks itself: leave them out"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
@@ -126,6 +126,8 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
          "the layers to keep by number, from 0, instead of --layers: 0-2,6-11,27"},
         {0, "loop-gain", "G", RRT__OPTION_REAL, &o->loop_gain, 1e-3, 1,
          "initial norms of later loops, relative to the first loop's (default 1)"},
+        {0, "loop-norm", NULL, RRT__OPTION_FLAG, &o->loop_norm, 0, 0,
+         "norm what enters a later loop, as in Nanbeige and Ouro"},
         RRT__OPTION_GROUP("Initialisation"),
         {0, "init", "KIND", RRT__OPTION_STRING, &a->init, 0, 0,
          "stepwise (default), average, lower, random, or calibrated on a text"},

@@ -130,6 +130,13 @@ static rrt_status make_plan(rrt__recipe *r, const rrt_convert_options *o, rrt_er
                           err);
 }
 
+static rrt_status set_norm(rrt__recipe *r, const rrt_convert_options *o, rrt_error *err)
+{
+    r->plan.norms_loops = o->loop_norm;
+    if (!o->loop_norm || rrt__plan_has_boundary(&r->plan)) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_ARGUMENT, "a norm between loops is for a cycle of at least 2 loops");
+}
+
 static rrt_status set_gain(rrt__recipe *r, const rrt_convert_options *o, rrt_error *err)
 {
     if (!(o->loop_gain >= 0 && o->loop_gain <= 1))
@@ -177,6 +184,7 @@ rrt_status rrt__recipe_resolve(rrt__recipe *r, const rrt_model *source, const rr
 {
     RRT__TRY(rrt__recipe_begin(r, source, o, o->init, err));
     RRT__TRY(make_plan(r, o, err));
+    RRT__TRY(set_norm(r, o, err));
     RRT__TRY(set_gain(r, o, err));
     return set_lora(r, source, o, err);
 }
