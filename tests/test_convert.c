@@ -463,10 +463,33 @@ static void impossible_requests_are_refused(void **state)
     assert_ok(rrt_convert(&model, source, NULL, NULL, &err));
     assert_int_equal(model->plan.loops, 2);
     rrt_model_close(model);
-    model = must_convert(source, (rrt_convert_options){.loops = 2});
+    model = must_convert(source, (rrt_convert_options){.loops = 2, .rank = 1});
     assert_fails(RRT_STATUS_UNSUPPORTED, "converted already",
                  rrt_convert(&again, model, &(rrt_convert_options){.loops = 2}, NULL, &err));
     rrt_model_close(model);
+    rrt_model_close(source);
+}
+
+// What runs in loops without LoRA gets one at every depth, which changes nothing before it is trained.
+static void a_looped_model_is_relaxed(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    rrt_model *source = open_golden("llama"), *relaxed, *again;
+    rrt_model *looped = must_convert(
+        source, (rrt_convert_options){.loops = 3, .layers = 3, .prelude = 1, .coda = 1, .loop_norm = true});
+    assert_ok(rrt__model_add_gates(looped, &err));
+    looped->gates[1].weight[3] = 7;
+    relaxed = must_convert(looped, (rrt_convert_options){.rank = 2, .norms = "per-depth"});
+    assert_true(relaxed->plan.norms_loops);
+    assert_int_equal(relaxed->depths[2].lora[RRT__MATRIX_UP].rank, 2);
+    assert_int_equal(relaxed->depths[0].lora[RRT__MATRIX_UP].rank, 0);
+    assert_true(relaxed->gates[1].weight[3] == 7);
+    for (int loops = 1; loops <= 3; loops++) assert_same_logits(looped, loops, relaxed, loops, 0);
+    assert_fails(RRT_STATUS_UNSUPPORTED, "in loops already",
+                 rrt_convert(&again, looped, &(rrt_convert_options){.loops = 2}, NULL, &err));
+    rrt_model_close(relaxed);
+    rrt_model_close(looped);
     rrt_model_close(source);
 }
 
@@ -510,6 +533,7 @@ int main(void)
         cmocka_unit_test(progress_ends_at_its_total),
         cmocka_unit_test(saving_is_atomic_and_keeps_what_is_there),
         cmocka_unit_test(impossible_requests_are_refused),
+        cmocka_unit_test(a_looped_model_is_relaxed),
         cmocka_unit_test(running_out_of_memory_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

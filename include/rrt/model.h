@@ -66,6 +66,9 @@ typedef struct rrt_model_info {
     int layers;          // total depths: prelude + loops * layers_per_block + coda
     int loops, layers_per_block, prelude, coda;
     int trained_loops; // loops of its files: another number if it was opened so
+    bool loop_norm;    // the final norm's output of a loop enters the next
+    double
+        exit_threshold; // tokens without an exit rule leave by the gate from this probability on; from 1 on: never
     int hidden, heads, kv_heads, head_dim, ffn, vocab, context;
     // Parameters, each stored one counted once: total = body + embedding + gate, body = shared + lora + norm.
     uint64_t params_total, params_body;

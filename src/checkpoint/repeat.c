@@ -17,30 +17,37 @@ static rrt_status replan(rrt_model **out, const rrt_model *model, const short *d
     return RRT_STATUS_OK;
 }
 
+// The plan of another number of loops, and the old depths that it runs. One loop is a plain model.
+static rrt_status plan_loops(rrt__plan *plan, short *depths, const rrt__plan *old, int loops, rrt_error *err)
+{
+    int n = 0, layers = old->layers_per_block;
+    if (loops == 1)
+        RRT__TRY(rrt__plan_make(plan, RRT__SHARING_NONE, 1, old->n_slots, 0, 0, err));
+    else
+        RRT__TRY(rrt__plan_make(plan, RRT__SHARING_CYCLE, loops, layers, old->prelude, old->coda, err));
+    plan->norms_loops = old->norms_loops && loops > 1;
+    for (int d = 0; d < old->prelude; d++) depths[n++] = (short)d;
+    for (int loop = 1; loop <= loops; loop++)
+        for (int i = 0; i < layers; i++)
+            depths[n++] = (short)(rrt__plan_loop(old, loop < old->loops ? loop : old->loops).begin + i);
+    for (int d = rrt__plan_coda(old).begin; d < old->n_depths; d++) depths[n++] = (short)d;
+    return RRT_STATUS_OK;
+}
+
 rrt_status rrt__model_with_loops(rrt_model **out, const rrt_model *model, int loops, rrt_error *err)
 {
-    const rrt__plan *old = &model->plan;
     rrt__plan plan;
     short depths[RRT__MAX_DEPTHS];
     *out = NULL;
-    if (!rrt__plan_has_boundary(old)) {
+    if (!rrt__plan_has_boundary(&model->plan)) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                       "%d loops cannot be run: the plan (sharing: %s) has no loop boundary to leave at",
-                      loops, rrt__sharing_name(old->sharing));
+                      loops, rrt__sharing_name(model->plan.sharing));
         return rrt__hint(err, status, "layers of an ordinary model run again by --repeat");
     }
-    RRT__TRY(rrt__plan_make(&plan, RRT__SHARING_CYCLE, loops, old->layers_per_block, old->prelude, old->coda,
-                            err));
-    plan.norms_loops = old->norms_loops;
-    for (int d = 0; d < plan.n_depths; d++) depths[d] = (short)d;
-    for (int n = 1; n <= loops; n++)
-        for (int i = 0; i < old->layers_per_block; i++)
-            depths[rrt__plan_loop(&plan, n).begin + i] =
-                (short)(rrt__plan_loop(old, n < old->loops ? n : old->loops).begin + i);
-    for (int i = 0; i < old->coda; i++)
-        depths[rrt__plan_coda(&plan).begin + i] = (short)(rrt__plan_coda(old).begin + i);
-    return replan(out, model, depths, &plan, model->norms, err);
+    RRT__TRY(plan_loops(&plan, depths, &model->plan, loops, err));
+    return replan(out, model, depths, &plan, loops > 1 ? model->norms : RRT__NORMS_TIED, err);
 }
 
 typedef struct repeat {

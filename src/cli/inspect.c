@@ -42,6 +42,10 @@ static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, si
                               i->vocab, "context", i->context);
     json_object_update(plan, shape);
     json_decref(shape);
+    json_object_set_new(plan, "trained_loops", json_integer(i->trained_loops));
+    json_object_set_new(plan, "loop_norm", json_boolean(i->loop_norm));
+    if (i->params_gate && i->exit_threshold < 1)
+        json_object_set_new(plan, "exit_threshold", json_real(i->exit_threshold));
     json_object_set_new(plan, "params", rrt__cli_params_json(i));
     json_object_set_new(plan, "name", json_string(i->name));
     rrt_model_type types[RRT_MODEL_TYPES];
@@ -69,9 +73,11 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
     printf("name        %s\n", i->name);
     printf("family      %s\n", i->family);
     if (i->loops > 1)
-        printf("plan        %d x %d (loops x layers), prelude %d, coda %d, sharing %s, norms %s, K/V %s: %d "
-               "layers deep\n",
-               i->loops, i->layers_per_block, i->prelude, i->coda, i->sharing, i->norms, i->kv, i->layers);
+        printf(
+            "plan        %d x %d (loops x layers), prelude %d, coda %d, sharing %s, norms %s%s, K/V %s: %d "
+            "layers deep\n",
+            i->loops, i->layers_per_block, i->prelude, i->coda, i->sharing, i->norms,
+            i->loop_norm ? " and between loops" : "", i->kv, i->layers);
     else
         printf("plan        %d layers, each used once\n", i->layers);
     printf("shape       hidden %d, heads %d of %d, K/V heads %d, MLP %d, vocabulary %d, context %d\n",
@@ -80,7 +86,9 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
            rrt__cli_count(i->params_total), rrt__cli_count(i->params_body), rrt__cli_count(i->params_shared),
            rrt__cli_count(i->params_lora), rrt__cli_count(i->params_norm),
            rrt__cli_count(i->params_embedding));
-    if (i->params_gate) printf("gates       after each loop but the last\n");
+    if (i->params_gate)
+        printf("gates       after each loop but the last; used %s\n",
+               i->exit_threshold < 1 ? "unless another exit rule is given" : "where --exit gate:P is given");
     printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i),
            i->has_chat_template ? "yes" : "no");
     rrt_model_type types[RRT_MODEL_TYPES];

@@ -64,6 +64,10 @@ static rrt_status print_top(const rrt_session *session, size_t vocab, size_t top
                                              rrt__cli_number(total), "gates", list_gates(session)),
                                    err);
     printf("logsumexp  %.6f\n", total);
+    json_t *gates = list_gates(session);
+    for (size_t n = 0; n < json_array_size(gates); n++)
+        printf("gate after loop %zu  %.6f\n", n + 1, json_number_value(json_array_get(gates, n)));
+    json_decref(gates);
     return RRT_STATUS_OK;
 }
 

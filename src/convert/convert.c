@@ -10,6 +10,7 @@
 #include "convert/prune.h"
 #include "convert/reconstruct.h"
 #include "model/read.h"
+#include "model/unroll.h"
 #include "tokenizer/tokenizer.h"
 
 enum { SHORT_TEXT = 2048 }; // tokens, whole windows
@@ -69,6 +70,8 @@ static rrt_status convert(rrt__conversion *c, rrt_error *err)
     RRT__TRY(add_loras(c, err));
     RRT__TRY(copy_ends(c, err));
     RRT__TRY(rrt__conversion_vectors(c, err));
+    RRT__TRY(rrt__copy_boundaries(c->model, c->source, err));
+    c->model->exit_threshold = c->source->exit_threshold;
     c->model->dtype = c->source->dtype;
     c->model->tokenizer = rrt__tokenizer_share(c->source->tokenizer);
     c->model->no_tokenizer = c->source->no_tokenizer;

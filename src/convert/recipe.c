@@ -1,12 +1,19 @@
 #include "convert/recipe.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { DEFAULT_LOOPS = 2 };
 
+// A model that runs in loops can be relaxed, if each of its layers is the same in all of them.
 static rrt_status check_source(const rrt_model *source, rrt_error *err)
 {
-    if (source->plan.sharing == RRT__SHARING_NONE && source->norms == RRT__NORMS_TIED) return RRT_STATUS_OK;
+    bool has_lora = false, is_cycle = rrt__plan_has_boundary(&source->plan) && !source->shares_kv;
+    for (int i = 0; i < source->plan.n_depths * RRT__MATRIX_COUNT; i++)
+        has_lora = has_lora || source->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank;
+    if (source->norms == RRT__NORMS_TIED && !has_lora &&
+        (source->plan.sharing == RRT__SHARING_NONE || is_cycle))
+        return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the source is converted already");
     return rrt__hint(err, status, "convert from the original model");
 }
@@ -116,10 +123,31 @@ static void choose_layers(rrt__recipe *r, const rrt_convert_options *o)
 
 // --- the plan
 
-static rrt_status make_plan(rrt__recipe *r, const rrt_convert_options *o, rrt_error *err)
+// A source that runs in loops keeps its plan; each layer of a slot is that of the first loop.
+static rrt_status keep_plan(rrt__recipe *r, const rrt_model *source, const rrt_convert_options *o,
+                            rrt_error *err)
+{
+    const rrt__plan *plan = &source->plan;
+    bool is_same = (!o->sharing || strcmp(o->sharing, "cycle") == 0) &&
+                   (!o->loops || o->loops == plan->loops) && (!o->prelude || o->prelude == plan->prelude) &&
+                   (!o->coda || o->coda == plan->coda);
+    if (!is_same || o->layers || o->n_keep || o->loop_norm || r->init != RRT_INIT_STEPWISE)
+        return rrt__fail(
+            err, RRT_STATUS_UNSUPPORTED,
+            "the source runs in loops already (%d x %d): it can be relaxed, by a LoRA or norms per depth,"
+            " and not be given another plan or init",
+            plan->loops, plan->layers_per_block);
+    r->plan = *plan;
+    r->init = RRT_INIT_LOWER;
+    return RRT_STATUS_OK;
+}
+
+static rrt_status make_plan(rrt__recipe *r, const rrt_model *source, const rrt_convert_options *o,
+                            rrt_error *err)
 {
     rrt__sharing sharing;
     int loops = o->loops ? o->loops : DEFAULT_LOOPS;
+    if (source->plan.sharing != RRT__SHARING_NONE) return keep_plan(r, source, o, err);
     RRT__TRY(rrt__sharing_parse(&sharing, o->sharing ? o->sharing : "cycle", err));
     if (!o->layers && !o->n_keep && sharing != RRT__SHARING_NONE)
         return rrt__plan_divide(&r->plan, sharing, r->n_layers, loops, o->prelude, o->coda, err);
@@ -132,7 +160,7 @@ static rrt_status make_plan(rrt__recipe *r, const rrt_convert_options *o, rrt_er
 
 static rrt_status set_norm(rrt__recipe *r, const rrt_convert_options *o, rrt_error *err)
 {
-    r->plan.norms_loops = o->loop_norm;
+    r->plan.norms_loops |= o->loop_norm;
     if (!o->loop_norm || rrt__plan_has_boundary(&r->plan)) return RRT_STATUS_OK;
     return rrt__fail(err, RRT_STATUS_ARGUMENT, "a norm between loops is for a cycle of at least 2 loops");
 }
@@ -183,7 +211,7 @@ rrt_status rrt__recipe_resolve(rrt__recipe *r, const rrt_model *source, const rr
                                rrt_error *err)
 {
     RRT__TRY(rrt__recipe_begin(r, source, o, o->init, err));
-    RRT__TRY(make_plan(r, o, err));
+    RRT__TRY(make_plan(r, source, o, err));
     RRT__TRY(set_norm(r, o, err));
     RRT__TRY(set_gain(r, o, err));
     return set_lora(r, source, o, err);

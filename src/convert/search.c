@@ -227,6 +227,9 @@ static rrt_status check_search(search *s, const rrt_convert_options *o, rrt_erro
     rrt__recipe *r = &s->recipe;
     s->loops = o->loops;
     RRT__TRY(rrt__recipe_begin(r, s->source, o, RRT_INIT_CALIBRATED, err));
+    if (s->source->plan.sharing != RRT__SHARING_NONE)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the source runs in loops already: a search is for a plain model");
     if (o->rank || o->lora_budget || o->prelude || o->coda || o->layers || o->n_keep || o->loop_gain != 0 ||
         o->loop_norm)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,

@@ -197,6 +197,8 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .layers = plan->n_depths,
         .loops = plan->loops,
         .trained_loops = model->trained_loops ? model->trained_loops : plan->loops,
+        .loop_norm = plan->norms_loops,
+        .exit_threshold = model->exit_threshold,
         .layers_per_block = plan->layers_per_block,
         .prelude = plan->prelude,
         .coda = plan->coda,

@@ -102,7 +102,7 @@ static void copy_all(rrt_model *to, const rrt_model *from, const short *depths)
     for (int d = 0; d < to->plan.n_depths; d++) copy_depth(to, d, from, depths[d]);
 }
 
-static rrt_status copy_boundaries(rrt_model *to, const rrt_model *from, rrt_error *err)
+rrt_status rrt__copy_boundaries(rrt_model *to, const rrt_model *from, rrt_error *err)
 {
     if (!rrt__plan_has_boundary(&to->plan)) return RRT_STATUS_OK;
     if (from->shares_kv) RRT__TRY(rrt__model_share_kv(to, err));
@@ -122,7 +122,7 @@ rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *dep
     RRT__TRY(rrt__model_create_stored(out, model->family, &model->shape, plan, norms, RRT__MATRICES_DEFERRED,
                                       err));
     copy_all(*out, model, depths);
-    rrt_status status = copy_boundaries(*out, model, err);
+    rrt_status status = rrt__copy_boundaries(*out, model, err);
     if (!status) return RRT_STATUS_OK;
     rrt_model_close(*out);
     *out = NULL;

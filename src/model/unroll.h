@@ -11,6 +11,9 @@
 rrt_status rrt__replan(rrt_model **out, const rrt_model *model, const short *depths, const rrt__plan *plan,
                        rrt__norms_mode norms, rrt_error *err);
 
+// Gives `to` the gates of `from`, and shared keys and values, where both have loop boundaries, as above.
+rrt_status rrt__copy_boundaries(rrt_model *to, const rrt_model *from, rrt_error *err);
+
 // A model without sharing whose layer i is depth depths[i] of `model`; LoRA is merged into the weights (W +
 // B·A) or dropped. Deferred as above. threads 0: one per core.
 rrt_status rrt__unroll(rrt_model **out, const rrt_model *model, const short *depths, int count,
