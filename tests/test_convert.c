@@ -474,7 +474,6 @@ static void impossible_requests_are_refused(void **state)
 static void a_looped_model_is_relaxed(void **state)
 {
     (void)state;
-    rrt_error err = {0};
     rrt_model *source = open_golden("llama"), *relaxed, *again;
     rrt_model *looped = must_convert(
         source, (rrt_convert_options){.loops = 3, .layers = 3, .prelude = 1, .coda = 1, .loop_norm = true});
