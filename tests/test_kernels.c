@@ -138,6 +138,11 @@ static void check_activation(const rrt__kernels *k, size_t count, double deviati
     k->silu_mul(silu, x, up, count);
     k->gelu(gelu, x, count);
     assert_close(k, "silu_mul", silu, silu_truth, count, 1e-6, 1e-30);
+    float *gated_up = copy(up, count), *gated_up_truth = copy(up, count);
+    k->sigmoid_mul(gated_up, x, count);
+    truth->sigmoid_mul(gated_up_truth, x, count);
+    assert_close(k, "sigmoid_mul", gated_up, gated_up_truth, count, 1e-6, 1e-30);
+    free(gated_up), free(gated_up_truth);
     for (size_t i = 0; i < count; i++) {
         assert_close(k, "gelu", gelu + i, gelu_truth + i, 1, 1e-6, 1e-7 * fabs((double)x[i]));
         // Where x is far below 0, e^2u is known to 2u · 2^-23 only.
@@ -294,7 +299,9 @@ static size_t run_all(const rrt__kernels *k, float *out)
         k->rms_norm(at, x, y, 1, width, 1e-5f);
         k->layer_norm(at += width, x, y, z, 1, width, 1e-5f);
     }
-    k->silu_mul(at, x, y, LONG);
+    memcpy(at, x, LONG * sizeof *x);
+    k->sigmoid_mul(at, y, LONG);
+    k->silu_mul(at += LONG, x, y, LONG);
     k->gelu_mul(at += LONG, x, y, LONG);
     k->gelu(at += LONG, x, LONG);
     memcpy(at += LONG, x, LONG * sizeof *x);

@@ -5,10 +5,10 @@
 #include "kernels/kernels.h"
 #include "models.h"
 
-static const char *const names[] = {"llama",       "llama-tied",    "llama-bf16", "neox",  "gemma",
-                                    "gemma2",      "gemma3",        "qwen2",      "qwen3", "smollm3",
-                                    "biases",      "mistral",       "olmo2",      "phi3",  "granite",
-                                    "neox-serial", "gemma3-wrapper"};
+static const char *const names[] = {"llama",       "llama-tied",     "llama-bf16", "neox",  "gemma",
+                                    "gemma2",      "gemma3",         "qwen2",      "qwen3", "smollm3",
+                                    "biases",      "mistral",        "olmo2",      "phi3",  "granite",
+                                    "neox-serial", "gemma3-wrapper", "hrm"};
 enum { NAME_COUNT = sizeof names / sizeof *names };
 
 static void assert_golden(const golden *g, const float *logits, const char *what)

@@ -61,6 +61,11 @@ static void truth_softcap(float *x, float cap, size_t count)
     for (size_t i = 0; i < count; i++) x[i] = (float)(cap * tanh((double)x[i] / cap));
 }
 
+static void truth_sigmoid_mul(float *x, const float *gate, size_t count)
+{
+    for (size_t i = 0; i < count; i++) x[i] = (float)(x[i] / (1.0 + exp(-(double)gate[i])));
+}
+
 static void truth_gelu(float *out, const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i++) out[i] = (float)(0.5 * x[i] * (1.0 + erf(x[i] * 0.70710678118654752)));
@@ -163,6 +168,7 @@ static const rrt__kernels truth_kernels = {"truth",
                                            truth_layer_norm,
                                            truth_rope,
                                            truth_silu_mul,
+                                           truth_sigmoid_mul,
                                            truth_gelu_mul,
                                            truth_gelu,
                                            truth_softcap,

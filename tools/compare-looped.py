@@ -133,6 +133,32 @@ def compare_converted(work, llama):
             yield f"{name} in llama.cpp", lambda: against_llama(gguf)
 
 
+def compare_stacks(work, llama):
+    """HRM-Text of transformers, causal."""
+    import transformers
+    from transformers import HrmTextConfig, HrmTextForCausalLM
+    from references import ours, theirs
+    from tiny_models import randomise
+    transformers.utils.logging.disable_progress_bar()
+    for name, more in {"hrm": {}, "hrm-wide": dict(hidden_size=64, head_dim=24, num_hidden_layers=3, H_cycles=3, L_cycles=2)}.items():
+        config = HrmTextConfig(**(dict(vocab_size=golden.VOCAB, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
+                                       num_attention_heads=4, head_dim=8, max_position_embeddings=256, embedding_scale=3.0) | more))
+        model = HrmTextForCausalLM(config).eval()
+        randomise(model, torch.Generator().manual_seed(8))
+        folder, back, gguf, written = (work / f"{name}{end}" for end in ("", "-hf", ".gguf", "-by-llama.gguf"))
+        model.save_pretrained(folder)
+        model.double()
+        truth = lambda path, m=model: max((ours(path, ids) - theirs(m, ids)).abs().max().item() for ids in map(ids_of, LENGTHS))
+        yield f"{name}", lambda: truth(folder)
+        yield "HF export", lambda: (made("export", folder, back, "--to", "hf"), truth(back))[1]
+        yield "in transformers", lambda: max((theirs(HrmTextForCausalLM.from_pretrained(back, dtype=torch.float64), ids) -
+                                              theirs(model, ids)).abs().max().item() for ids in map(ids_of, LENGTHS))
+        yield "GGUF export", lambda: (made("export", folder, gguf, "--to", "gguf"), truth(gguf))[1]
+        if llama:
+            yield "ours in llama.cpp", lambda: against_llama(gguf)
+            yield "llama.cpp's", lambda: convert_to_gguf(folder, written) or against_llama(written)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="")
@@ -141,7 +167,8 @@ def main():
     bad = 0
     with tempfile.TemporaryDirectory() as work:
         rows = [(name, compare(name, pathlib.Path(work), llama, seed)) for seed, name in enumerate(CONFIGS)]
-        for name, row in rows + [("converted", compare_converted(pathlib.Path(work), llama))]:
+        for name, row in rows + [("converted", compare_converted(pathlib.Path(work), llama)),
+                                 ("stacks", compare_stacks(pathlib.Path(work), llama))]:
             if args.only not in name:
                 continue
             cells = []

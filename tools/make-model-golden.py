@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3Config, Gemma3TextConfig, GemmaConfig, GPTNeoXConfig,
-                          GraniteConfig, LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config,
+                          GraniteConfig, HrmTextConfig, LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config,
                           SiglipVisionConfig, SmolLM3Config)
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
@@ -106,6 +106,10 @@ MODELS = {
                                                                      num_attention_heads=1, image_size=4, patch_size=2),
                                     mm_tokens_per_image=4, image_token_index=96), torch.bfloat16, 1, 12),
     "neox-serial": (neox(use_parallel_residual=False, num_hidden_layers=2, attention_bias=False), torch.float16, 1, 12),
+    # two stacks of two layers, 2 x (3 + 1) passes; a state to start with, and gates of attention
+    "hrm": (HrmTextConfig(vocab_size=VOCAB, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3,
+                          head_dim=16, max_position_embeddings=128, bos_token_id=0, eos_token_id=0, embedding_scale=3.0,
+                          rope_parameters=default_rope(10000.0)), torch.float32, 1, 20),
 }
 
 
@@ -133,6 +137,8 @@ def logits_of(model, ids):
 
 
 def save_weights(model, folder, dtype, shards):
+    if model.config.model_type == "hrm_text":  # whose matrices are fused in files
+        return model.save_pretrained(folder)
     # The head of GPT-NeoX is embed_out in files, whatever transformers calls it in memory.
     renamed = {"lm_head.weight": "embed_out.weight"} if model.config.model_type == "gpt_neox" else {}
     tensors = {renamed.get(n, n): p.detach().to(dtype).contiguous() for n, p in model.named_parameters()}

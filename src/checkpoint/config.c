@@ -146,6 +146,11 @@ static rrt_status read_bias(bool *has, rrt__bias_rule rule, const json_t *json, 
     return rrt__json_bool_or(json, key, rule == RRT__BIAS_ON, has, err);
 }
 
+static bool is_of_mlp(int m)
+{
+    return m == RRT__MATRIX_GATE || m == RRT__MATRIX_UP || m == RRT__MATRIX_DOWN;
+}
+
 static rrt_status read_biases(rrt__shape *shape, const rrt__family *family, const json_t *json,
                               rrt_error *err)
 {
@@ -153,7 +158,7 @@ static rrt_status read_biases(rrt__shape *shape, const rrt__family *family, cons
     RRT__TRY(read_bias(&attention, family->attention_bias, json, "attention_bias", err));
     RRT__TRY(read_bias(&mlp, family->mlp_bias, json, "mlp_bias", err));
     for (int m = 0; m < RRT__MATRIX_COUNT; m++)
-        shape->has_bias[m] = rrt__family_has(family, m) && (m <= RRT__MATRIX_O ? attention : mlp);
+        shape->has_bias[m] = rrt__family_has(family, m) && (is_of_mlp(m) ? mlp : attention);
     if (family->attention_bias == RRT__BIAS_OF_QKV) shape->has_bias[RRT__MATRIX_O] = false;
     return RRT_STATUS_OK;
 }
@@ -193,6 +198,11 @@ static rrt_status read_scales(rrt__shape *shape, const rrt__family *family, cons
             RRT__TRY(read_cap(&shape->attention_cap, family->absent.attention_cap, json,
                               "attn_logit_softcapping", err));
         RRT__TRY(read_cap(&shape->logit_cap, family->absent.logit_cap, json, "final_logit_softcapping", err));
+    }
+    if (family->has_stacks) {
+        double spread;
+        RRT__TRY(read_multiplier(&spread, 0.02, json, "initializer_range", err));
+        RRT__TRY(read_multiplier(&shape->embedding_scale, 1 / spread, json, "embedding_scale", err));
     }
     if (!family->has_multipliers) return RRT_STATUS_OK;
     RRT__TRY(read_multiplier(&shape->embedding_scale, 1, json, "embedding_multiplier", err));

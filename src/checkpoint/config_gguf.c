@@ -186,10 +186,27 @@ static void find_biases(const reader *r)
     for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
         char name[128];
         if (!rrt__family_has(r->family, m)) continue;
-        const char *matrix = m <= RRT__MATRIX_V && names->fused_qkv ? names->fused_qkv : names->matrices[m];
+        const char *matrix = (m <= RRT__MATRIX_V || m == RRT__MATRIX_ATTENTION_GATE) && names->fused_qkv
+                                 ? names->fused_qkv
+                                 : names->matrices[m];
         snprintf(name, sizeof name, "%s0.%s.bias", names->layers, matrix);
         r->shape->has_bias[m] = rrt__tensor_table_find(tensors, name) != NULL;
     }
+}
+
+// block_count is the number of depths; the file holds the layers of two stacks.
+static rrt_status read_stacks(const reader *r, size_t depths, rrt_error *err)
+{
+    rrt__plan *plan = &r->config->plan;
+    size_t layers, high, low;
+    RRT__TRY(read_size(r, "hrm.layers_per_stack", RRT__MAX_DEPTHS, 0, &layers, err));
+    RRT__TRY(read_size(r, "hrm.h_cycles", RRT__MAX_DEPTHS, 0, &high, err));
+    RRT__TRY(read_size(r, "hrm.l_cycles", RRT__MAX_DEPTHS, 0, &low, err));
+    RRT__TRY(read_real(r, "embedding_scale", 1, &r->shape->embedding_scale, err));
+    RRT__TRY(rrt__plan_make_stacks(plan, (int)high, (int)low, (int)layers, err));
+    if ((size_t)plan->n_depths == depths) return RRT_STATUS_OK;
+    return rrt__fail(err, RRT_STATUS_FORMAT, "%s.block_count is %zu: %d depths are expected", r->arch, depths,
+                     plan->n_depths);
 }
 
 // The layers that the file stores once, and the number of loops.
@@ -198,6 +215,7 @@ static rrt_status read_plan(const reader *r, size_t layers, rrt_error *err)
     size_t loops = 1;
     bool skips = false;
     char key[160];
+    if (r->family->has_stacks) return read_stacks(r, layers, err);
     if (r->family->loops.key) {
         RRT__TRY(read_size(r, "num_loops", RRT__MAX_DEPTHS, 1, &loops, err));
         RRT__TRY(rrt__gguf_bool_or(r->gguf, key_of(r, key, "skip_loop_final_norm"), false, &skips, err));

@@ -55,8 +55,19 @@ rrt_status rrt__loops_make(rrt__config *config, int loops, int layers, bool norm
     return RRT_STATUS_OK;
 }
 
+// num_hidden_layers is the number of layers of a stack or, in newer files, of depths.
+static rrt_status read_stacks(rrt__config *config, int layers, const json_t *json, rrt_error *err)
+{
+    int64_t high, low, of_stack;
+    RRT__TRY(rrt__json_int_or(json, "H_cycles", 1, RRT__MAX_DEPTHS, 2, &high, err));
+    RRT__TRY(rrt__json_int_or(json, "L_cycles", 1, RRT__MAX_DEPTHS, 3, &low, err));
+    RRT__TRY(rrt__json_int_or(json, "num_layers_per_stack", 1, RRT__MAX_DEPTHS, layers, &of_stack, err));
+    return rrt__plan_make_stacks(&config->plan, (int)high, (int)low, (int)of_stack, err);
+}
+
 static rrt_status read_native(rrt__config *config, int layers, const json_t *json, rrt_error *err)
 {
+    if (config->family->has_stacks) return read_stacks(config, layers, json, err);
     const rrt__native_loops *native = &config->family->loops;
     int64_t loops = 1;
     bool skips = false;
@@ -93,6 +104,8 @@ static bool has_lora(const rrt_model *model)
 bool rrt__loops_are_native(const rrt_model *model, const rrt__family *family)
 {
     const rrt__plan *plan = &model->plan;
+    if (plan->sharing == RRT__SHARING_STACKS)
+        return family->has_stacks && model->norms == RRT__NORMS_TIED && !has_lora(model);
     return model->norms == RRT__NORMS_TIED && family->loops.key && rrt__plan_has_boundary(plan) &&
            !plan->prelude && !plan->coda && !model->shares_kv && !has_lora(model) &&
            (plan->norms_loops || family->loops.skip_key);
@@ -107,7 +120,8 @@ bool rrt__model_is_native(const rrt_model *model)
 
 int rrt__config_layers(const rrt_model *model)
 {
-    return rrt__model_is_native(model) ? model->plan.n_slots : model->plan.n_depths;
+    bool is_cycle = model->plan.sharing == RRT__SHARING_CYCLE;
+    return is_cycle && rrt__model_is_native(model) ? model->plan.n_slots : model->plan.n_depths;
 }
 
 static json_t *make_object(const rrt_model *model, rrt_error *err)
@@ -128,6 +142,12 @@ static json_t *make_object(const rrt_model *model, rrt_error *err)
 static void set_native(json_t *json, const rrt_model *model)
 {
     const rrt__native_loops *native = &model->family->loops;
+    if (model->family->has_stacks) {
+        json_object_set_new(json, "num_layers_per_stack", json_integer(rrt__plan_stack_layers(&model->plan)));
+        json_object_set_new(json, "H_cycles", json_integer(model->plan.loops));
+        json_object_set_new(json, "L_cycles", json_integer(rrt__plan_low_loops(&model->plan)));
+        json_object_set_new(json, "embedding_scale", json_real(rrt__model_embedding_scale(model)));
+    }
     if (native->key) json_object_set_new(json, native->key, json_integer(model->plan.loops));
     if (native->skip_key)
         json_object_set_new(json, native->skip_key,

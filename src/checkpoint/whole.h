@@ -5,8 +5,8 @@
 #include "model/parameters.h"
 
 typedef struct rrt__whole {
-    rrt__linear part[3];
-    rrt__fused place[3];
+    rrt__linear part[RRT__FUSED_PARTS];
+    rrt__fused place[RRT__FUSED_PARTS];
     int count;
     size_t filled; // rows added so far
 } rrt__whole;

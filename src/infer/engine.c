@@ -30,7 +30,7 @@ static bool is_kv_tied(const rrt_model *model, int layers, int loops)
         for (int k = 0; k < 2; k++)
             if (depth->lora[matrices[k]].rank || depth->bias[matrices[k]] != first->bias[matrices[k]] ||
                 !is_same_norm(&depth->norm[norms[k]], &first->norm[norms[k]]) ||
-                depth->attention != first->attention || depth->input != first->input)
+                depth->attention != first->attention || depth->entry != first->entry)
                 return false;
     }
     return true;

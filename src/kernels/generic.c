@@ -67,6 +67,12 @@ static void silu_mul(float *restrict out, const float *restrict gate, const floa
     for (size_t i = 0; i < count; i++) out[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
 }
 
+static void sigmoid_mul(float *restrict x, const float *restrict gate, size_t count)
+{
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) x[i] /= 1.0f + fast_exp(-gate[i]);
+}
+
 static void gelu_mul(float *restrict out, const float *restrict gate, const float *restrict up, size_t count)
 {
 #pragma omp simd
@@ -170,6 +176,7 @@ const rrt__kernels RRT__VARIANT_NAME(rrt__kernels_) = {RRT__VARIANT_STRING,
                                                        layer_norm,
                                                        rope,
                                                        silu_mul,
+                                                       sigmoid_mul,
                                                        gelu_mul,
                                                        gelu,
                                                        cap_softly,

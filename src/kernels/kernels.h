@@ -35,6 +35,9 @@ typedef struct rrt__kernels {
     // out[i] = gate[i] * sigmoid(gate[i]) * up[i]
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t count);
 
+    // x[i] *= sigmoid(gate[i])
+    void (*sigmoid_mul)(float *x, const float *gate, size_t count);
+
     // out[i] = gelu(gate[i]) * up[i], with the approximation gelu(x) = x · sigmoid(2u), u = √(2/π) (x +
     // 0.044715 x³)
     void (*gelu_mul)(float *out, const float *gate, const float *up, size_t count);

@@ -52,6 +52,8 @@ static const char *const off_in_nanbeige[] = {"qk_layernorm",
                                               "enable_depth_attention",
                                               NULL};
 
+static const char *const off_in_hrm_text[] = {"attention_bias", "mlp_bias", NULL};
+
 static const rrt__family families[] = {
     {
         .name = "llama",
@@ -311,6 +313,37 @@ static const rrt__family families[] = {
         .gguf = {GGUF_ENDS, .gate = "early_exit_gate", .matrices = GGUF_MATRICES,
                  .norms = {GGUF_NORMS, "post_attention_norm", "post_ffw_norm"}},
     },
+    {
+        .name = "hrm_text",
+        .gguf_name = "hrm_text",
+        .hf_class = "HrmTextForCausalLM",
+        LIKE_LLAMA,
+        .has_stacks = true,
+        .norms_have_no_weight = true,
+        .must_be_off = off_in_hrm_text,
+        .absent = {.heads = 12,
+                   .head_dim = 128,
+                   .vocab = 151808,
+                   .context = 2048,
+                   .norm_epsilon = 1e-6,
+                   .rope_base = 10000},
+        .hf = {.embedding = "model.embed_tokens",
+               .final_norm = "model.norm",
+               .head = "lm_head",
+               .layers = "model.L_module.layers.",
+               .high_layers = "model.H_module.layers.",
+               .low_start = "model.z_L_init",
+               .matrices = {"attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.o_proj", "mlp.gate_proj",
+                            "mlp.up_proj", "mlp.down_proj", "attn.gate_proj"},
+               .norms = {HF_NORMS},
+               .fused_qkv = "attn.gqkv_proj",
+               .qkv_fusion = RRT__FUSION_STACKED,
+               .fused_mlp = "mlp.gate_up_proj"},
+        .gguf = {GGUF_ENDS, .low_start = "hrm.z_l_init",
+                 .matrices = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
+                              "attn_gate"},
+                 .norms = {GGUF_NORMS}},
+    },
 };
 
 enum { FAMILY_COUNT = sizeof families / sizeof families[0] };
@@ -370,11 +403,13 @@ bool rrt__family_has_cumulative_gate(const rrt__family *family)
 rrt__norm_place rrt__matrix_norm(rrt__matrix matrix)
 {
     if (matrix == RRT__MATRIX_O || matrix == RRT__MATRIX_DOWN) return RRT__NORM_COUNT;
-    return matrix <= RRT__MATRIX_V ? RRT__NORM_ATTENTION : RRT__NORM_MLP;
+    bool is_mlp = matrix == RRT__MATRIX_GATE || matrix == RRT__MATRIX_UP;
+    return is_mlp ? RRT__NORM_MLP : RRT__NORM_ATTENTION;
 }
 
 const char *rrt__matrix_name(rrt__matrix matrix)
 {
-    static const char *const names[RRT__MATRIX_COUNT] = {"q", "k", "v", "o", "gate", "up", "down"};
+    static const char *const names[RRT__MATRIX_COUNT] = {"q",    "k",  "v",    "o",
+                                                         "gate", "up", "down", "attention_gate"};
     return names[matrix];
 }

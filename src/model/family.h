@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 
-// The linear matrices of a block. A family without a gate has no RRT__MATRIX_GATE.
+// The linear matrices of a block. A family without a gate in its MLP has no RRT__MATRIX_GATE; few have one on
+// the output of attention.
 typedef enum rrt__matrix {
     RRT__MATRIX_Q,
     RRT__MATRIX_K,
@@ -16,6 +17,7 @@ typedef enum rrt__matrix {
     RRT__MATRIX_GATE,
     RRT__MATRIX_UP,
     RRT__MATRIX_DOWN,
+    RRT__MATRIX_ATTENTION_GATE,
     RRT__MATRIX_COUNT
 } rrt__matrix;
 
@@ -44,7 +46,7 @@ enum {
 // Layout of a file's tensor that holds several matrices of ours: q, k and v, or gate and up.
 typedef enum rrt__fusion {
     RRT__FUSION_NONE,
-    RRT__FUSION_STACKED,     // one after the other
+    RRT__FUSION_STACKED,     // one after the other, the gate of attention before q
     RRT__FUSION_INTERLEAVED, // [heads, 3, head_dim, …]
 } rrt__fusion;
 
@@ -52,7 +54,9 @@ typedef enum rrt__fusion {
 // has only the fused name; LoRA keep the matrix's name.
 typedef struct rrt__names {
     const char *embedding, *final_norm, *head, *layers;
-    const char *gate; // the gate of all loop boundaries (rrt__native_loops); NULL: the family has none
+    const char *high_layers; // of the second of two stacks, which counts from 0; NULL: `layers` goes on
+    const char *low_start;   // rrt_model.low_start; NULL: the family has none
+    const char *gate;        // the gate of all loop boundaries (rrt__native_loops); NULL: the family has none
     const char *matrices[RRT__MATRIX_COUNT];
     const char *norms[RRT__NORM_COUNT];
     const char *fused_qkv, *fused_mlp; // NULL: not fused
@@ -135,6 +139,8 @@ typedef struct rrt__family {
     rrt__gguf_biases gguf_biases;
     bool gguf_divisors; // llama.cpp reads divisors of the rotary angles
     rrt__native_loops loops;
+    bool has_stacks;                // two stacks that run in turns (plan.h, RRT__SHARING_STACKS)
+    bool norms_have_no_weight;      // all gains are 1, and files do not hold them
     const char *const *must_be_off; // keys of config.json that change the result; NULL-terminated, or NULL
     int nope_pattern; // every nope_pattern'th layer is NoPE, unless files say otherwise; 0: none
     rrt__absent absent;
@@ -159,7 +165,7 @@ bool rrt__family_has_cumulative_gate(const rrt__family *family);
 // The norm whose output the matrix reads; RRT__NORM_COUNT for o and down, which read none.
 rrt__norm_place rrt__matrix_norm(rrt__matrix matrix);
 
-// "q", "k", "v", "o", "gate", "up", "down"
+// "q", "k", "v", "o", "gate", "up", "down", "attention_gate"
 const char *rrt__matrix_name(rrt__matrix matrix);
 
 #endif

@@ -32,6 +32,7 @@ void rrt__shape_matrix(const rrt__shape *shape, rrt__matrix matrix, size_t *out,
         [RRT__MATRIX_GATE] = {shape->ffn, shape->hidden},
         [RRT__MATRIX_UP] = {shape->ffn, shape->hidden},
         [RRT__MATRIX_DOWN] = {shape->hidden, shape->ffn},
+        [RRT__MATRIX_ATTENTION_GATE] = {q, shape->hidden},
     };
     *out = shapes[matrix][0];
     *in = shapes[matrix][1];
@@ -73,18 +74,16 @@ static rrt_status create_norm(rrt_model *model, rrt__norm *norm, rrt_error *err)
     RRT__TRY(rrt__arena_alloc(&model->arena, &norm->gain, norm->width, sizeof(float), "a norm", err));
     if (model->family->norm == RRT__NORM_LAYER)
         RRT__TRY(rrt__arena_alloc(&model->arena, &norm->bias, norm->width, sizeof(float), "a norm", err));
+    for (size_t i = 0; i < norm->width && model->family->norms_have_no_weight; i++) norm->gain[i] = 1;
     return RRT_STATUS_OK;
 }
 
 // Sets the fields of a depth that follow from its position.
 static void place_depth(rrt_model *model, int d)
 {
-    const rrt__plan *plan = &model->plan;
     rrt__depth *depth = &model->depths[d];
     depth->kv = d;
-    depth->input = NULL;
-    for (int n = 2; n <= plan->loops && plan->norms_loops; n++)
-        if (d == rrt__plan_loop(plan, n).begin) depth->input = &model->final_norm;
+    depth->entry = rrt__plan_entry(&model->plan, d);
 }
 
 static rrt_status create_depth(rrt_model *model, int d, rrt_error *err)
@@ -132,6 +131,8 @@ static rrt_status allocate(rrt_model *model, rrt_error *err)
         }
     }
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(create_depth(model, d, err));
+    if (model->plan.sharing == RRT__SHARING_STACKS)
+        RRT__TRY(rrt__arena_alloc(arena, &model->low_start, shape->hidden, sizeof(float), "a state", err));
     model->final_norm.width = shape->hidden;
     return create_norm(model, &model->final_norm, err);
 }

@@ -59,7 +59,7 @@ typedef struct rrt__depth {
     rrt__slot *slot;
     int kv; // the depth whose keys and values it reads: its own, or where loops share them the same layer of
             // the first loop
-    const struct rrt__norm *input; // norm of the hidden state at a loop's entry; NULL: none
+    rrt__entry entry;
     rrt__norm norm[RRT__NORM_COUNT];
     float *bias[RRT__MATRIX_COUNT]; // [out]; NULL if the family has none
     rrt__lora lora[RRT__MATRIX_COUNT];
@@ -88,6 +88,7 @@ struct rrt_model {
     rrt__linear *embedding; // [vocab, hidden]
     rrt__linear *head;      // [vocab, hidden]; the embedding if the head is tied
     rrt__norm final_norm;
+    float *low_start;      // [hidden]: the low stack's first state; NULL: the plan has no stacks
     rrt__gate *gates;      // [plan.loops - 1], the first after loop 1; NULL: none
     int trained_loops;     // if it was opened with another number of loops: that of its files; else 0
     double exit_threshold; // of a cumulative gate, for tokens without an exit rule; from 1 on: never

@@ -27,7 +27,7 @@ static rrt_status visit(const walk *w, rrt__parameter parameter, const char *pre
 static rrt_status visit_norm(const walk *w, const rrt__norm *norm, const char *prefix, int index,
                              const char *name)
 {
-    if (!norm->gain) return RRT_STATUS_OK;
+    if (!norm->gain || w->model->family->norms_have_no_weight) return RRT_STATUS_OK;
     rrt__parameter p = {.kind = RRT__PARAMETER_NORM, .matrix = -1, .rows = norm->width, .values = norm->gain};
     RRT__TRY(visit(w, p, prefix, index, name, "weight"));
     p.values = norm->bias;
@@ -64,18 +64,24 @@ static rrt__parameter matrix_of(rrt__parameter_kind kind, rrt__linear *linear)
 
 static rrt_status visit_slot(const walk *w, int s)
 {
-    int uses = 0;
+    // Matrices of one tensor follow each other, as they do in it.
+    static const rrt__matrix order[RRT__MATRIX_COUNT] = {
+        RRT__MATRIX_ATTENTION_GATE, RRT__MATRIX_Q,  RRT__MATRIX_K,   RRT__MATRIX_V, RRT__MATRIX_O,
+        RRT__MATRIX_GATE,           RRT__MATRIX_UP, RRT__MATRIX_DOWN};
+    int uses = 0, low = w->names->high_layers ? rrt__plan_stack_layers(&w->model->plan) : s + 1;
+    const char *prefix = s < low ? w->names->layers : w->names->high_layers;
+    int index = s < low ? s : s - low;
     for (int d = 0; d < w->model->plan.n_depths; d++) uses += w->model->plan.slot[d] == s;
-    for (int m = 0; m < RRT__MATRIX_COUNT; m++) {
-        rrt__linear *linear = &w->model->slots[s].matrix[m];
+    for (int i = 0; i < RRT__MATRIX_COUNT; i++) {
+        rrt__matrix m = order[i];
         if (!rrt__family_has(w->model->family, m)) continue;
-        rrt__parameter p = matrix_of(RRT__PARAMETER_SHARED, linear);
+        rrt__parameter p = matrix_of(RRT__PARAMETER_SHARED, &w->model->slots[s].matrix[m]);
         p.matrix = m;
         p.uses = uses;
-        RRT__TRY(visit(w, p, w->names->layers, s, w->names->matrices[m], "weight"));
+        RRT__TRY(visit(w, p, prefix, index, w->names->matrices[m], "weight"));
     }
     if (rrt__model_owns_vectors(w->model)) return RRT_STATUS_OK;
-    return visit_vectors(w, rrt__model_first_depth(w->model, s), w->names->layers, s, true);
+    return visit_vectors(w, rrt__model_first_depth(w->model, s), prefix, index, true);
 }
 
 static rrt_status visit_depth(const walk *w, int d)
@@ -114,12 +120,24 @@ static rrt_status visit_gates(const walk *w)
     return RRT_STATUS_OK;
 }
 
+static rrt_status visit_low_start(const walk *w)
+{
+    if (!w->model->low_start) return RRT_STATUS_OK;
+    rrt__parameter p = {.kind = RRT__PARAMETER_EMBEDDING,
+                        .matrix = -1,
+                        .rows = w->model->shape.hidden,
+                        .values = w->model->low_start};
+    snprintf(p.name, sizeof p.name, "%s", w->names->low_start);
+    return w->visit(w->user, &p, w->err);
+}
+
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit function, void *user, rrt_error *err)
 {
     walk w = {model, names, function, user, err};
     RRT__TRY(
         visit(&w, matrix_of(RRT__PARAMETER_EMBEDDING, model->embedding), "", -1, names->embedding, "weight"));
+    RRT__TRY(visit_low_start(&w));
     for (int s = 0; s < model->plan.n_slots; s++) RRT__TRY(visit_slot(&w, s));
     for (int d = 0; d < model->plan.n_depths; d++) RRT__TRY(visit_depth(&w, d));
     RRT__TRY(visit_gates(&w));
@@ -141,10 +159,13 @@ uint64_t rrt__shape_parameters(const rrt__family *family, const rrt__shape *shap
     }
     uint64_t vectors = family->norm == RRT__NORM_LAYER ? 2 : 1, norms_of_block = 0;
     for (int i = 0; i < RRT__NORM_COUNT; i++)
-        if (rrt__family_has_norm(family, i)) norms_of_block += vectors * rrt__shape_norm(family, shape, i);
+        if (rrt__family_has_norm(family, i) && !family->norms_have_no_weight)
+            norms_of_block += vectors * rrt__shape_norm(family, shape, i);
     uint64_t owners = (uint64_t)(norms == RRT__NORMS_TIED ? plan->n_slots : plan->n_depths);
     return (uint64_t)shape->vocab * shape->hidden * (shape->tied_head ? 1 : 2) +
-           weights * (uint64_t)plan->n_slots + (biases + norms_of_block) * owners + vectors * shape->hidden;
+           weights * (uint64_t)plan->n_slots + (biases + norms_of_block) * owners +
+           (family->norms_have_no_weight ? 1 : vectors) *
+               shape->hidden; // the final norm, or the low stack's start
 }
 
 double rrt__shape_layer_operations(const rrt__family *family, const rrt__shape *shape, double window)
@@ -226,14 +247,18 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
 bool rrt__parameter_is_fused(const rrt__parameter *p, const rrt__names *names, const rrt__shape *shape,
                              rrt__fused *fused)
 {
-    bool qkv = p->matrix >= RRT__MATRIX_Q && p->matrix <= RRT__MATRIX_V;
+    bool is_gate = p->matrix == RRT__MATRIX_ATTENTION_GATE;
+    bool qkv = is_gate || (p->matrix >= RRT__MATRIX_Q && p->matrix <= RRT__MATRIX_V);
     bool mlp = p->matrix == RRT__MATRIX_GATE || p->matrix == RRT__MATRIX_UP;
     const char *whole = qkv ? names->fused_qkv : mlp ? names->fused_mlp : NULL;
     if (!whole) return false;
-    size_t q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim;
-    const size_t begin[RRT__MATRIX_COUNT] = {
-        [RRT__MATRIX_K] = q, [RRT__MATRIX_V] = q + kv, [RRT__MATRIX_UP] = shape->ffn};
-    *fused = (rrt__fused){.rows = qkv ? q + 2 * kv : 2 * shape->ffn,
+    size_t q = shape->heads * shape->head_dim, kv = shape->kv_heads * shape->head_dim,
+           gate = names->matrices[RRT__MATRIX_ATTENTION_GATE] ? q : 0;
+    const size_t begin[RRT__MATRIX_COUNT] = {[RRT__MATRIX_Q] = gate,
+                                             [RRT__MATRIX_K] = gate + q,
+                                             [RRT__MATRIX_V] = gate + q + kv,
+                                             [RRT__MATRIX_UP] = shape->ffn};
+    *fused = (rrt__fused){.rows = qkv ? gate + q + 2 * kv : 2 * shape->ffn,
                           .first = begin[p->matrix],
                           .run = p->rows,
                           .is_first = begin[p->matrix] == 0};

@@ -33,6 +33,8 @@ typedef rrt_status (*rrt__parameter_visit)(void *user, const rrt__parameter *par
 rrt_status rrt__model_each_parameter(const rrt_model *model, const rrt__names *names,
                                      rrt__parameter_visit visit, void *user, rrt_error *err);
 
+enum { RRT__FUSED_PARTS = 4 }; // at most: the gate of attention, q, k and v
+
 // The rows of a parameter in a tensor that holds several: runs of `run` rows; the first starts at row
 // `first`, each next one `stride` rows later.
 typedef struct rrt__fused {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const char *const sharing_names[] = {"none", "cycle", "sequence"};
+static const char *const sharing_names[] = {"none", "cycle", "sequence", "stacks"};
 
 const char *rrt__sharing_name(rrt__sharing sharing)
 {
@@ -33,6 +33,8 @@ rrt_status rrt__plan_make(rrt__plan *plan, rrt__sharing sharing, int loops, int 
                          layers_per_block, prelude, coda);
     if (sharing == RRT__SHARING_NONE && (loops != 1 || prelude || coda))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "without sharing there are no loops, prelude or coda");
+    if (sharing == RRT__SHARING_STACKS)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "stacks are a plan of models that have them");
     if (loops > RRT__MAX_DEPTHS || layers_per_block > RRT__MAX_DEPTHS || prelude > RRT__MAX_DEPTHS ||
         coda > RRT__MAX_DEPTHS || prelude + loops * layers_per_block + coda > RRT__MAX_DEPTHS)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "a plan has at most %d depths", RRT__MAX_DEPTHS);
@@ -50,6 +52,39 @@ rrt_status rrt__plan_make(rrt__plan *plan, rrt__sharing sharing, int loops, int 
         plan->slot[d] = (short)slot;
     }
     return RRT_STATUS_OK;
+}
+
+rrt_status rrt__plan_make_stacks(rrt__plan *plan, int loops, int low_loops, int layers, rrt_error *err)
+{
+    if (loops < 1 || low_loops < 1 || layers < 1 || loops > RRT__MAX_DEPTHS || low_loops > RRT__MAX_DEPTHS ||
+        layers > RRT__MAX_DEPTHS / loops / (low_loops + 1))
+        return rrt__fail(
+            err, RRT_STATUS_ARGUMENT,
+            "stacks of %d layers in %d x %d cycles are not possible: a plan has at most %d depths", layers,
+            loops, low_loops, RRT__MAX_DEPTHS);
+    *plan = (rrt__plan){.sharing = RRT__SHARING_STACKS,
+                        .loops = loops,
+                        .layers_per_block = (low_loops + 1) * layers,
+                        .n_depths = loops * (low_loops + 1) * layers,
+                        .n_slots = 2 * layers};
+    for (int d = 0; d < plan->n_depths; d++) {
+        bool is_high = d / layers % (low_loops + 1) == low_loops;
+        plan->slot[d] = (short)(d % layers + (is_high ? layers : 0));
+    }
+    return RRT_STATUS_OK;
+}
+
+rrt__entry rrt__plan_entry(const rrt__plan *plan, int depth)
+{
+    if (plan->sharing == RRT__SHARING_STACKS) {
+        if (depth % rrt__plan_stack_layers(plan) != 0) return RRT__ENTRY_NONE;
+        if (depth == 0) return RRT__ENTRY_START;
+        return plan->slot[depth] == plan->slot[depth - rrt__plan_stack_layers(plan)] ? RRT__ENTRY_AGAIN
+                                                                                     : RRT__ENTRY_SWITCH;
+    }
+    for (int n = 2; n <= plan->loops && plan->norms_loops; n++)
+        if (depth == rrt__plan_loop(plan, n).begin) return RRT__ENTRY_NORM;
+    return RRT__ENTRY_NONE;
 }
 
 rrt_status rrt__plan_divide(rrt__plan *plan, rrt__sharing sharing, int n_layers, int loops, int prelude,
@@ -143,6 +178,9 @@ rrt_status rrt__plan_from_json(rrt__plan *plan, const json_t *object, rrt_error 
     rrt__sharing sharing = RRT__SHARING_NONE;
     RRT__TRY(rrt__json_string(object, "sharing", &name, err));
     RRT__TRY(rrt__sharing_parse(&sharing, name, err));
+    if (sharing == RRT__SHARING_STACKS)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "stacks with LoRA or norms per depth are not supported");
     RRT__TRY(rrt__json_int(object, "loops", 1, RRT__MAX_DEPTHS, &loops, err));
     RRT__TRY(rrt__json_int_or(object, "prelude", 0, RRT__MAX_DEPTHS, 0, &prelude, err));
     RRT__TRY(rrt__json_int_or(object, "coda", 0, RRT__MAX_DEPTHS, 0, &coda, err));

@@ -5,9 +5,11 @@
 //     cycle     slots of the block 1 2 3 1 2 3      has a boundary after each loop: exits, --loops
 //     sequence  slots of the block 1 1 2 2 3 3      has none
 //     none      every slot is used once (the original model, or a pruned one)
+//     stacks    two stacks of k layers, low and high: a loop runs the low one several times and the high one once
+//               (HRM-Text: B = H_cycles, K = (L_cycles + 1)·k). Has no boundary: both stacks' states go on
 //
-// The plan also says what happens to the hidden state at a loop's entry: nothing (the paper), or the final
-// norm (Nanbeige, Ouro). pass/loop.c applies it.
+// The plan also says what happens to the hidden state at a loop's entry: nothing (the paper), the final norm
+// (Nanbeige, Ouro), or that norm and the other stack's state (HRM-Text). pass/loop.c applies it.
 #ifndef RRT__PLAN_H
 #define RRT__PLAN_H
 
@@ -18,7 +20,21 @@
 
 enum { RRT__MAX_DEPTHS = 1024 };
 
-typedef enum rrt__sharing { RRT__SHARING_NONE, RRT__SHARING_CYCLE, RRT__SHARING_SEQUENCE } rrt__sharing;
+typedef enum rrt__sharing {
+    RRT__SHARING_NONE,
+    RRT__SHARING_CYCLE,
+    RRT__SHARING_SEQUENCE,
+    RRT__SHARING_STACKS
+} rrt__sharing;
+
+// What happens to a hidden state before a depth.
+typedef enum rrt__entry {
+    RRT__ENTRY_NONE,
+    RRT__ENTRY_NORM,   // the final norm
+    RRT__ENTRY_START,  // stacks: the embedding is the high state; plus the low stack's start
+    RRT__ENTRY_AGAIN,  // stacks: the norm, plus the high state, for the low stack again
+    RRT__ENTRY_SWITCH, // stacks: the norm, plus the state of the stack that runs next
+} rrt__entry;
 
 typedef struct rrt__plan {
     rrt__sharing sharing;
@@ -31,6 +47,21 @@ typedef struct rrt__plan {
 // ARGUMENT for impossible numbers. Without sharing, loops is 1 and prelude and coda are 0.
 rrt_status rrt__plan_make(rrt__plan *plan, rrt__sharing sharing, int loops, int layers_per_block, int prelude,
                           int coda, rrt_error *err);
+
+// Two stacks of `layers` layers; each of `loops` loops runs the low one low_loops times, then the high one.
+rrt_status rrt__plan_make_stacks(rrt__plan *plan, int loops, int low_loops, int layers, rrt_error *err);
+
+// Layers of each stack, and how often a loop runs the low one.
+static inline int rrt__plan_stack_layers(const rrt__plan *plan)
+{
+    return plan->n_slots / 2;
+}
+static inline int rrt__plan_low_loops(const rrt__plan *plan)
+{
+    return plan->layers_per_block / rrt__plan_stack_layers(plan) - 1;
+}
+
+rrt__entry rrt__plan_entry(const rrt__plan *plan, int depth);
 
 // The plan for n_layers layers of an original; sets layers_per_block. Fails if the loops do not divide
 // the layers.

@@ -97,6 +97,7 @@ static void copy_all(rrt_model *to, const rrt_model *from, const short *depths)
     to->dtype = from->dtype;
     to->exit_threshold = from->exit_threshold;
     copy_norm(&to->final_norm, &from->final_norm);
+    if (to->low_start) copy(to->low_start, from->low_start, to->shape.hidden);
     refer(to->embedding, from->embedding);
     refer(to->head, from->head);
     for (int d = 0; d < to->plan.n_depths; d++) copy_depth(to, d, from, depths[d]);

@@ -368,9 +368,8 @@ static void backward_attention(const back *b)
 // loop's entry.
 static const float *input_of(const rrt__pass *p, rrt__tape *tape, int depth)
 {
-    const rrt__norm *norm = tape->depths[depth].input;
-    if (!norm) return tape->before[depth];
-    rrt__forward_norm_share(p, norm, tape->entered, tape->before[depth], 0, p->n_rows);
+    if (tape->depths[depth].entry == RRT__ENTRY_NONE) return tape->before[depth];
+    rrt__forward_norm_share(p, &tape->model->final_norm, tape->entered, tape->before[depth], 0, p->n_rows);
     rrt__team_barrier(p->team);
     return tape->entered;
 }
@@ -382,7 +381,7 @@ static void backward_enter(const back *b)
     rrt__share share = rrt__team_share(b->pass.team, b->pass.n_rows, 1);
     size_t width = tape->model->shape.hidden, at = share.begin * width,
            bytes = (share.end - share.begin) * width * sizeof(float);
-    if (!tape->depths[b->depth].input) return;
+    if (tape->depths[b->depth].entry == RRT__ENTRY_NONE) return;
     memcpy(tape->d_entered + at, tape->d_hidden + at, bytes);
     memset(tape->d_hidden + at, 0, bytes); // each thread zeroes the part that it adds to
     rrt__tape_backward_norm(b->pass.team, tape, &tape->model->final_norm, &tape->gradient->final_norm,

@@ -162,6 +162,22 @@ static void activate(const rrt__block *b)
 
 // --- the block
 
+// Multiplies what a head has attended to by the sigmoid of its gate.
+static void gate_attention(const rrt__block *b)
+{
+    const rrt__pass *p = b->pass;
+    rrt__workspace *ws = p->ws;
+    if (!ws->attention_gate) return;
+    rrt__project_share(b, RRT__MATRIX_ATTENTION_GATE, 1, ws->normed[RRT__NORM_ATTENTION], &ws->attention_gate,
+                       0);
+    rrt__team_barrier(p->team);
+    size_t width = p->model->shape.heads * p->model->shape.head_dim;
+    rrt__share share = rrt__team_share(p->team, b->n_rows * width, RRT__GEMM_GRAIN);
+    ws->kernels->sigmoid_mul(ws->attended + share.begin, ws->attention_gate + share.begin,
+                             share.end - share.begin);
+    rrt__team_barrier(p->team);
+}
+
 void rrt__forward_attention_input(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
     const rrt__block b = open_block(p, segments, n_segments);
@@ -169,6 +185,7 @@ void rrt__forward_attention_input(const rrt__pass *p, const rrt__segment *segmen
     rrt__attend_project(&b);
     rrt__attend_rotate(&b);
     rrt__attend(&b);
+    gate_attention(&b);
 }
 
 void rrt__forward_attention(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)

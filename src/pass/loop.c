@@ -2,13 +2,37 @@
 
 #include <string.h>
 
+// Adds the state that waits to the rows of a pass through a stack; what they were before may wait instead. A
+// thread takes the rows that it norms.
+static void add_other_stack(const rrt__pass *p, const rrt__segment *segment, rrt__entry entry)
+{
+    size_t width = p->model->shape.hidden;
+    rrt__share share = rrt__team_share(p->team, segment->end - segment->begin, 1);
+    for (size_t r = segment->begin + share.begin; r < segment->begin + share.end; r++) {
+        float *hidden = p->ws->hidden + r * width, *waiting = p->ws->waiting + r * width;
+        for (size_t i = 0; i < width; i++) {
+            float here = hidden[i];
+            hidden[i] += entry == RRT__ENTRY_START ? p->model->low_start[i] : waiting[i];
+            if (entry != RRT__ENTRY_AGAIN) waiting[i] = here;
+        }
+    }
+}
+
+static void enter(const rrt__pass *p, const rrt__segment *segment, rrt__entry entry)
+{
+    if (entry != RRT__ENTRY_START)
+        rrt__forward_norm_share(p, &p->model->final_norm, p->ws->hidden, p->ws->hidden, segment->begin,
+                                segment->end);
+    if (entry != RRT__ENTRY_NORM) add_other_stack(p, segment, entry);
+}
+
 void rrt__walk_enter(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
     bool any = false;
     for (size_t s = 0; s < n_segments; s++) {
-        const rrt__norm *norm = p->depths[segments[s].depth].input;
-        if (!norm) continue;
-        rrt__forward_norm_share(p, norm, p->ws->hidden, p->ws->hidden, segments[s].begin, segments[s].end);
+        rrt__entry entry = p->depths[segments[s].depth].entry;
+        if (entry == RRT__ENTRY_NONE) continue;
+        enter(p, &segments[s], entry);
         any = true;
     }
     if (any) rrt__team_barrier(p->team);

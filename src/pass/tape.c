@@ -113,6 +113,9 @@ rrt_status rrt__tape_create(rrt__tape *tape, const rrt_model *model, rrt_model *
                         .recompute = recompute,
                         .products = products,
                         .kernels = rrt__gradient_kernels_get()};
+    if (model->plan.sharing == RRT__SHARING_STACKS)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "training of models with two stacks ('%s') is not supported", model->family->name);
     n_threads = rrt__team_threads(n_threads);
     for (int kind = 0; kind < RRT__PARAMETER_KIND_COUNT; kind++) tape->trains[kind] = true;
     rrt_status status = form_depths(tape, err);

@@ -102,10 +102,14 @@ rrt_status rrt__workspace_create_for(rrt__workspace *ws, const rrt_model *model,
          branches = after || s->residual_scale != 0;
     size_t whole = rrt__causal_scratch(rows < positions ? rows : positions);
     ws->scores_stride = paged > whole ? paged : whole;
+    bool has_stacks = model->plan.sharing == RRT__SHARING_STACKS,
+         has_gate = rrt__family_has(model->family, RRT__MATRIX_ATTENTION_GATE);
     const struct {
         float **buffer;
         size_t width, rows;
     } buffers[] = {{&ws->hidden, s->hidden, rows},
+                   {&ws->waiting, has_stacks ? s->hidden : 0, rows},
+                   {&ws->attention_gate, has_gate ? q : 0, rows},
                    {&ws->normed[0], s->hidden, rows},
                    {&ws->normed[1], s->hidden, rows},
                    {&ws->q, q, rows},

@@ -15,6 +15,7 @@ typedef struct rrt__workspace {
     const rrt__kernels *kernels;
     size_t rows;
     float *hidden;                   // [rows, hidden]: in and out of every block
+    float *waiting;                  // [rows, hidden]: state of the stack that does not run, if there are two
     float *normed[RRT__NORM_INPUTS]; // [rows, hidden]: input of q, k, v and of gate, up
     float *q;                        // [rows, heads·head_dim]
     rrt__kv_rows *kv;                // [n_depths]: index rrt__depth.kv; one buffer unless loops share theirs
@@ -22,6 +23,7 @@ typedef struct rrt__workspace {
     float *branch[RRT__NORM_INPUTS]; // [rows, hidden]: output of o and of down, if norms follow
     float *added;                    // [rows, hidden]: a branch after its norm
     float *attended;                 // [rows, heads·head_dim]: input of o
+    float *attention_gate;           // shaped like attended, if the family has one
     float *log_sums;                 // [rows, heads]: of attention over whole texts, for the backward pass
     float *gate, *up;                // [rows, ffn]; gate only if the family has one
     float *activated;                // [rows, ffn]: input of down
