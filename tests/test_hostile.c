@@ -36,7 +36,7 @@ static void settings_that_would_change_the_result_are_refused(void **state)
     refuse_config(
         "llama", json_pack("{s:s}", "model_type", "mamba"), unsupported,
         "llama, mistral, smollm3, qwen2, qwen3, olmo2, phi3, granite, gemma, gemma2, gemma3_text, gpt_neox, "
-        "nanbeige, ouro");
+        "nanbeige, ouro, hrm_text");
     refuse_config("llama", json_pack("{s:{s:s, s:f}}", "rope_scaling", "type", "spiral", "factor", 2.0),
                   unsupported, "spiral");
     refuse_config("llama",

@@ -1,8 +1,10 @@
-// The families that were trained with loops (Nanbeige, Ouro) against PyTorch written from their structures
+// The families that were trained with loops (Nanbeige, Ouro, HRM-Text) against PyTorch written from their structures
 // (tools/looped_models.py): every exit, gates, texts with exits, gradients, and their files in and out.
 #include "checkpoint/checkpoint.h"
 #include "engines.h"
+#include "pass/backward.h"
 #include "pass/exit.h"
+#include "rrt/convert.h"
 #include "rrt/export.h"
 #include "train/step.h"
 
@@ -357,6 +359,44 @@ static void quantised_texts_are_the_same_in_every_batch(void **state)
     }
 }
 
+// HRM-Text's two stacks, whose logits test_model.c compares with transformers'.
+static void two_stacks_keep_their_plan_in_every_file(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"hf", "gguf"};
+    static const short slots[] = {0, 1, 0, 1, 0, 1, 2, 3};
+    static const rrt__entry entries[] = {RRT__ENTRY_START, RRT__ENTRY_AGAIN, RRT__ENTRY_AGAIN,
+                                         RRT__ENTRY_SWITCH, RRT__ENTRY_SWITCH};
+    rrt_error err = {0};
+    char folder[64], path[128];
+    rrt_model *model = open_golden("hrm"), *again, *unused;
+    assert_int_equal(model->plan.n_depths, 16);
+    for (int d = 0; d < 16; d++) assert_int_equal(model->plan.slot[d], slots[d % 8]);
+    for (int i = 0; i < 5; i++) assert_int_equal(model->depths[2 * i].entry, entries[i]);
+    temp_folder(folder);
+    for (int f = 0; f < 2; f++) {
+        snprintf(path, sizeof path, "%s/%s.gguf", folder, formats[f]);
+        assert_ok(rrt_model_export(model, path, &(rrt_export_options){.format = formats[f], .threads = 1},
+                                   NULL, &err));
+        again = open_path(path);
+        assert_same_logits(model, 0, again, 0, 0);
+        rrt_model_close(again);
+    }
+    snprintf(path, sizeof path, "%s/q.gguf", folder);
+    assert_ok(rrt_model_quantize(model, path, &(rrt_quantize_options){.type = "q8_0", .threads = 1}, &err));
+    again = open_stored(path);
+    assert_int_equal(memcmp(again->plan.slot, model->plan.slot, sizeof again->plan.slot), 0);
+    assert_same_logits(model, 0, again, 0, 0.5);
+    rrt_model_close(again);
+    assert_int_equal(rrt_convert(&unused, model, &(rrt_convert_options){.loops = 2}, NULL, &err),
+                     RRT_STATUS_UNSUPPORTED);
+    assert_int_equal(rrt__tape_create(&(rrt__tape){0}, model, model, 4, 4, false, 1, rrt__products_f32, &err),
+                     RRT_STATUS_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "two stacks"));
+    rrt_model_close(model);
+    remove_folder(folder);
+}
+
 static void what_is_not_supported_is_refused_by_name(void **state)
 {
     (void)state;
@@ -371,6 +411,10 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         {"nanbeige", "num_loops", "0", "num_loops"},
         {"nanbeige", "num_loops", "100000", "num_loops"},
         {"nanbeige", "num_loops", "1000", "at most"},
+        {"hrm", "H_cycles", "100000", "H_cycles"},
+        {"hrm", "H_cycles", "1024", "are not possible"},
+        {"hrm", "attention_bias", "true", "attention_bias"},
+        {"hrm", "num_layers_per_stack", "3", "hold only"},
         {"ouro", "total_ut_steps", "\"4\"", "total_ut_steps"},
         {"ouro", "early_exit_threshold", "-1", "early_exit_threshold"},
     };
@@ -557,6 +601,7 @@ int main(void)
         cmocka_unit_test(their_folders_are_those_of_the_family),
         cmocka_unit_test(exports_give_the_same_logits),
         cmocka_unit_test(quantised_texts_are_the_same_in_every_batch),
+        cmocka_unit_test(two_stacks_keep_their_plan_in_every_file),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(one_loop_is_a_plain_model),
         cmocka_unit_test(more_loops_than_trained_match_pytorch),
