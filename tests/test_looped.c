@@ -397,6 +397,56 @@ static void two_stacks_keep_their_plan_in_every_file(void **state)
     remove_folder(folder);
 }
 
+// The first tokens attend to each other both ways, in a session and in an engine; the rest is causal.
+static void prompts_attend_both_ways_where_asked(void **state)
+{
+    (void)state;
+    enum { PREFIX = 12 };
+    golden g = golden_open("hrm");
+    rrt_error err = {0};
+    rrt_model *model = open_golden("hrm");
+    size_t vocab = g.vocab, rows = g.count - PREFIX + 1;
+    float *expected = must_alloc(rows * vocab, sizeof *expected);
+    assert_true(model->prefix_lm);
+    read_rows(expected, json_object_get(g.json, "prefix"));
+    rrt_session *session;
+    assert_ok(
+        rrt_session_open(&session, model, &(rrt_session_options){.kv_type = "f32", .prefix_lm = true}, &err));
+    assert_ok(rrt_session_append(session, g.ids, PREFIX, &err));
+    for (size_t r = 0; r < rows; r++) {
+        if (r) assert_ok(rrt_session_append(session, g.ids + PREFIX - 1 + r, 1, &err));
+        assert_true(max_difference(rrt_session_logits(session), expected + r * vocab, vocab) < TOLERANCE);
+    }
+    rrt_session_close(session);
+    for (int way = 0; way < 3; way++) { // room for 30 rows, and next to nothing beside others
+        heard h = {0}, other = {0}, causal = {0};
+        rrt_engine *engine = open_engine(
+            model, (rrt_engine_options){
+                       .threads = 1 + way / 2, .requests = 3, .rows = way == 1 ? 14 : 0, .kv_type = "f32"});
+        rrt_request request = {.prompt = g.ids, .prompt_tokens = PREFIX, .max_tokens = 1, .ignore_end = true};
+        submit(engine, request, &causal);
+        request.prefix_lm = true;
+        submit(engine, request, &other);
+        submit(engine, request, &h);
+        run_engine(engine);
+        size_t best = rrt__argmax(expected, vocab);
+        assert_int_equal(h.ids[0], best);
+        assert_int_equal(other.ids[0], best);
+        assert_int_equal(h.stats.cached_tokens, 0);
+        rrt_engine_close(engine);
+    }
+    rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .rows = PREFIX - 1});
+    uint64_t id;
+    assert_int_equal(
+        rrt_engine_submit(engine, &(rrt_request){.prompt = g.ids, .prompt_tokens = PREFIX, .prefix_lm = true},
+                          &id, &err),
+        RRT_STATUS_ARGUMENT);
+    rrt_engine_close(engine);
+    free(expected);
+    rrt_model_close(model);
+    golden_close(&g);
+}
+
 static void what_is_not_supported_is_refused_by_name(void **state)
 {
     (void)state;
@@ -602,6 +652,7 @@ int main(void)
         cmocka_unit_test(exports_give_the_same_logits),
         cmocka_unit_test(quantised_texts_are_the_same_in_every_batch),
         cmocka_unit_test(two_stacks_keep_their_plan_in_every_file),
+        cmocka_unit_test(prompts_attend_both_ways_where_asked),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(one_loop_is_a_plain_model),
         cmocka_unit_test(more_loops_than_trained_match_pytorch),

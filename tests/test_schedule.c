@@ -29,7 +29,7 @@ static trace run_figure(rrt_batching batching, bool with_exits)
         for (; q.waiting && rrt__schedule_has_slot(&s); q.waiting--) {
             // 8 of the first 16, 8 of the next 16
             bool early = with_exits && (q.began < 8 || (q.began >= 16 && q.began < 24));
-            q.leaves_early[rrt__schedule_begin(&s, 1, 0)] = early;
+            q.leaves_early[rrt__schedule_begin(&s, 1, 0, false)] = early;
             q.began++;
         }
         rrt__schedule_fill(&s);
@@ -83,12 +83,12 @@ static void tokens_enter_before_prompts_and_older_requests_first(void **state)
     rrt_error err = {0};
     rrt__schedule s;
     assert_ok(rrt__schedule_create(&s, RRT_BATCHING_DEPTH, 6, 3, 2, &err));
-    size_t a = rrt__schedule_begin(&s, 1, 0), b = rrt__schedule_begin(&s, 20, 16);
+    size_t a = rrt__schedule_begin(&s, 1, 0, false), b = rrt__schedule_begin(&s, 20, 16, false);
     rrt__schedule_fill(&s);
     assert_int_equal(s.n_chunks, 2);
     assert_int_equal(s.chunks[1].position, 16); // what was cached does not run
     assert_int_equal(s.chunks[1].count, 4);
-    size_t c = rrt__schedule_begin(&s, 9, 0);
+    size_t c = rrt__schedule_begin(&s, 9, 0, false);
     rrt__schedule_advance(&s);
     rrt__schedule_fill(&s); // one row is left
     assert_int_equal(s.chunks[0].slot, c);
@@ -121,7 +121,7 @@ static void nobody_starves(void **state)
     rrt__schedule s;
     int since[32] = {0};
     assert_ok(rrt__schedule_create(&s, RRT_BATCHING_DEPTH, 40, 32, LOOPS, &err));
-    for (int i = 0; i < 32; i++) rrt__schedule_begin(&s, i < 16 ? 1 : 100000, 0);
+    for (int i = 0; i < 32; i++) rrt__schedule_begin(&s, i < 16 ? 1 : 100000, 0, false);
     for (int step = 0; step < 500; step++) {
         rrt__schedule_fill(&s);
         for (int p = 0; p < 16; p++) since[p]++;

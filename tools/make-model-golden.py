@@ -185,6 +185,11 @@ def make(name, seed):
     if "original_max_position_embeddings" in config.to_dict():  # a text within the original context
         short = config.original_max_position_embeddings
         golden["short"] = [[round(x, 6) for x in row] for row in logits_of(model, ids[:short]).tolist()]
+    if config.model_type == "hrm_text":  # the first 12 tokens attend to each other both ways
+        types = torch.tensor([[1] * 12 + [0] * (count - 12)])
+        with torch.no_grad():
+            both = model.double()(torch.tensor([ids]), token_type_ids=types).logits[0, 11:]
+        golden["prefix"] = [[round(x, 6) for x in row] for row in both.tolist()]
     return model, folder, golden
 
 

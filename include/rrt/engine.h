@@ -32,7 +32,8 @@ typedef enum rrt_batching {
 typedef struct rrt_engine_options {
     int threads;        // 0: one per core
     size_t requests;    // max running at a time, 0: 32; others wait in order of arrival
-    size_t rows;        // per step, 0: requests + 128; prompts get the rows that running tokens leave
+    size_t rows;        // per step, 0: requests + 128, or + the context of a model trained with prefix_lm;
+                        // prompts get the rows that running tokens leave
     size_t kv_tokens;   // capacity of keys and values, in pages of 16; 0: requests × 1,024
     size_t max_waiting; // length of the queue; 0: no limit
     rrt_batching batching;
@@ -88,7 +89,9 @@ typedef struct rrt_request {
     size_t max_tokens;     // 0: only run the prompt (for its logprobs)
     rrt_sampling sampling; // keyed by seed and position, so that a request can be repeated
     bool ignore_end;       // continue after an end token
-    bool wants_logprobs;   // of generated tokens
+    bool prefix_lm; // the prompt's tokens attend to each other both ways: it runs whole, in one step, and
+                    // shares no pages. ARGUMENT if it exceeds the engine's rows less its requests
+    bool wants_logprobs; // of generated tokens
     bool wants_prompt_logprobs;
     int top_logprobs; // alternatives per token, at most 32
     int loops;        // run prelude, this many loops, coda; 0: all

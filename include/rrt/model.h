@@ -67,8 +67,9 @@ typedef struct rrt_model_info {
     int loops, layers_per_block, prelude, coda;
     int trained_loops; // loops of its files: another number if it was opened so
     bool loop_norm;    // the final norm's output of a loop enters the next
-    double
-        exit_threshold; // tokens without an exit rule leave by the gate from this probability on; from 1 on: never
+    bool prefix_lm;    // trained with prompts whose tokens attend both ways
+    // By a cumulative gate, tokens without an exit rule leave from this probability on; from 1 on: never.
+    double exit_threshold;
     int hidden, heads, kv_heads, head_dim, ffn, vocab, context;
     // Parameters, each stored one counted once: total = body + embedding + gate, body = shared + lora + norm.
     uint64_t params_total, params_body;

@@ -23,6 +23,7 @@ typedef struct rrt_session_options {
     // Type of stored keys and values: "f16" or "f32"; NULL: f16. f16 rounds to nearest even, and clamps
     // numbers beyond ±65,504; infinity and NaN are kept.
     const char *kv_type;
+    bool prefix_lm; // the tokens of the first append attend to each other both ways; later ones are causal
 } rrt_session_options;
 
 // The model must outlive the session. options NULL: all zero. UNSUPPORTED if fewer loops are requested and

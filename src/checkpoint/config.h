@@ -12,7 +12,8 @@ typedef struct rrt__config {
     rrt__plan plan;
     rrt__norms_mode norms;
     bool has_gates, shares_kv;
-    double exit_threshold;                    // rrt_model's
+    double exit_threshold; // rrt_model's, like the next one
+    bool prefix_lm;
     unsigned char attention[RRT__MAX_DEPTHS]; // by depth: flags RRT__ATTENTION_…
 } rrt__config;
 

@@ -199,6 +199,8 @@ static rrt_status read_stacks(const reader *r, size_t depths, rrt_error *err)
 {
     rrt__plan *plan = &r->config->plan;
     size_t layers, high, low;
+    char key[160];
+    RRT__TRY(rrt__gguf_bool_or(r->gguf, key_of(r, key, "hrm.prefix_lm"), false, &r->config->prefix_lm, err));
     RRT__TRY(read_size(r, "hrm.layers_per_stack", RRT__MAX_DEPTHS, 0, &layers, err));
     RRT__TRY(read_size(r, "hrm.h_cycles", RRT__MAX_DEPTHS, 0, &high, err));
     RRT__TRY(read_size(r, "hrm.l_cycles", RRT__MAX_DEPTHS, 0, &low, err));

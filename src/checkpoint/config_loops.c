@@ -59,6 +59,7 @@ rrt_status rrt__loops_make(rrt__config *config, int loops, int layers, bool norm
 static rrt_status read_stacks(rrt__config *config, int layers, const json_t *json, rrt_error *err)
 {
     int64_t high, low, of_stack;
+    RRT__TRY(rrt__json_bool_or(json, "prefix_lm", true, &config->prefix_lm, err));
     RRT__TRY(rrt__json_int_or(json, "H_cycles", 1, RRT__MAX_DEPTHS, 2, &high, err));
     RRT__TRY(rrt__json_int_or(json, "L_cycles", 1, RRT__MAX_DEPTHS, 3, &low, err));
     RRT__TRY(rrt__json_int_or(json, "num_layers_per_stack", 1, RRT__MAX_DEPTHS, layers, &of_stack, err));
@@ -144,6 +145,7 @@ static void set_native(json_t *json, const rrt_model *model)
     const rrt__native_loops *native = &model->family->loops;
     if (model->family->has_stacks) {
         json_object_set_new(json, "num_layers_per_stack", json_integer(rrt__plan_stack_layers(&model->plan)));
+        json_object_set_new(json, "prefix_lm", json_boolean(model->prefix_lm));
         json_object_set_new(json, "H_cycles", json_integer(model->plan.loops));
         json_object_set_new(json, "L_cycles", json_integer(rrt__plan_low_loops(&model->plan)));
         json_object_set_new(json, "embedding_scale", json_real(rrt__model_embedding_scale(model)));

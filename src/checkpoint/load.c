@@ -202,6 +202,7 @@ rrt_status rrt__config_apply(rrt_model *model, const rrt__config *config, rrt_er
     if (config->shares_kv) RRT__TRY(rrt__model_share_kv(model, err));
     for (int d = 0; d < config->plan.n_depths; d++) model->depths[d].attention = config->attention[d];
     model->exit_threshold = config->exit_threshold;
+    model->prefix_lm = config->prefix_lm;
     return config->has_gates ? rrt__model_add_gates(model, err) : RRT_STATUS_OK;
 }
 

@@ -12,7 +12,7 @@ typedef struct arguments {
     rrt__cli_common common;
     rrt__cli_model model;
     const char *script, *system, *load, *save, *template, *template_file, *kwargs;
-    bool shows_prompt, force;
+    bool shows_prompt, force, causal;
     rrt__generation_arguments generation;
 } arguments;
 
@@ -51,7 +51,7 @@ static rrt_status check_usage(const arguments *a, rrt_error *err)
 
 static rrt_status parse(arguments *a, conversation *c, int argc, char **argv, rrt_error *err)
 {
-    enum { BEFORE = 8, AFTER = 5 };
+    enum { BEFORE = 9, AFTER = 5 };
     rrt__generation *g = &c->generation;
     rrt__option options[BEFORE + RRT__GENERATION_OPTIONS + AFTER] = {
         RRT__OPTION_GROUP("Conversation"),
@@ -66,6 +66,8 @@ static rrt_status parse(arguments *a, conversation *c, int argc, char **argv, rr
         {0, "force", NULL, RRT__OPTION_FLAG, &a->force, 0, 0, "replace the --save FILE if it exists"},
         {'n', "max-tokens", "N", RRT__OPTION_SIZE, &g->request.max_tokens, 1, 1 << 24,
          "end a reply after N tokens (default 1024)"},
+        {0, "causal", NULL, RRT__OPTION_FLAG, &a->causal, 0, 0,
+         "read prompts causally, also by a model that was trained to read them both ways"},
     };
     const rrt__option template[AFTER] = {
         RRT__OPTION_GROUP("Chat template"),
@@ -237,11 +239,14 @@ int rrt__cli_chat(int argc, char **argv)
                       .messages = json_array(),
                       .replies = json_array()};
     rrt_model *model = NULL;
+    rrt_model_info info;
     rrt_status status;
 
     RRT__GOTO(parse(&a, &c, argc, argv, &err));
     RRT__GOTO(rrt__lines_open(&c.lines, a.script, &err));
     RRT__GOTO(rrt__cli_open_model(&model, &a.model, a.common.threads, &err));
+    rrt_model_describe(model, &info);
+    c.generation.request.prefix_lm = info.prefix_lm && !a.causal;
     RRT__GOTO(rrt__generation_start(&c.generation, &a.generation, model, a.common.threads, &err));
     RRT__GOTO(rrt_chat_open(&c.chat, c.generation.tokenizer, a.template, &err));
     RRT__GOTO(converse(&c, &err));

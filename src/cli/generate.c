@@ -57,7 +57,7 @@ typedef struct arguments {
 
 static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv, rrt_error *err)
 {
-    enum { OWN = 5 };
+    enum { OWN = 6 };
     rrt__option options[OWN + RRT__GENERATION_OPTIONS] = {
         RRT__OPTION_GROUP("Text"),
         RRT__CLI_MODEL_ROW(&a->model),
@@ -66,6 +66,8 @@ static rrt_status parse(arguments *a, rrt__generation *g, int argc, char **argv,
         {'f', "file", "FILE", RRT__OPTION_STRING, &a->file, 0, 0, "read the text to continue from FILE"},
         {'n', "max-tokens", "N", RRT__OPTION_SIZE, &g->request.max_tokens, 1, 1 << 24,
          "end after N tokens (default 64)"},
+        {0, "prefix-lm", NULL, RRT__OPTION_FLAG, &g->request.prefix_lm, 0, 0,
+         "let the prompt's tokens attend to each other both ways (HRM-Text)"},
     };
     rrt__generation_options(options + OWN, &a->generation, g, &a->model);
     const rrt__cli_usage usage = {

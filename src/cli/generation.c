@@ -141,8 +141,11 @@ rrt_status rrt__generation_start(rrt__generation *g, const rrt__generation_argum
     g->request.callback = hear;
     g->request.user = g;
     if (g->request.draft_loops && !g->request.draft_tokens) g->request.draft_tokens = 4;
-    const rrt_engine_options options = {
-        .threads = threads, .requests = 1, .kv_tokens = g->context, .kv_type = a->kv_type};
+    const rrt_engine_options options = {.threads = threads,
+                                        .requests = 1,
+                                        .kv_tokens = g->context,
+                                        .kv_type = a->kv_type,
+                                        .rows = g->request.prefix_lm ? g->context : 0};
     return rrt_engine_open(&g->engine, model, &options, err);
 }
 

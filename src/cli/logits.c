@@ -84,6 +84,8 @@ int rrt__cli_logits(int argc, char **argv)
         {0, "top", "K", RRT__OPTION_SIZE, &top, 1, 1 << 24, "print the K largest logits (default 10)"},
         RRT__OPTION_GROUP("Model"),
         RRT__CLI_LOOPS_ROWS(&which),
+        {0, "prefix-lm", NULL, RRT__OPTION_FLAG, &session_options.prefix_lm, 0, 0,
+         "let the tokens attend to each other both ways (HRM-Text's prompts)"},
         RRT__CLI_KV_TYPE(&session_options.kv_type),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };

@@ -106,6 +106,7 @@ static rrt_status declare_stacks(rrt__gguf_export *to, rrt_error *err)
     const rrt__plan *plan = &to->model->plan;
     RRT__TRY(rrt__gguf_set_size(to, "hrm.layers_per_stack", (size_t)rrt__plan_stack_layers(plan), err));
     RRT__TRY(rrt__gguf_set_size(to, "hrm.h_cycles", (size_t)plan->loops, err));
+    RRT__TRY(rrt__gguf_write_bool(&to->writer, "hrm_text.hrm.prefix_lm", to->model->prefix_lm, err));
     RRT__TRY(rrt__gguf_set_size(to, "hrm.l_cycles", (size_t)rrt__plan_low_loops(plan), err));
     return rrt__gguf_write_f32(&to->writer, "hrm_text.embedding_scale", rrt__model_embedding_scale(to->model),
                                err);

@@ -11,7 +11,7 @@ static void clear(rrt__row_batch *b)
 static void add(rrt__row_batch *b, rrt__sequence *sequence, size_t position, size_t count, size_t source)
 {
     for (size_t i = 0; i < count; i++) b->source[b->n_rows++] = source + i;
-    b->spans[b->n_spans++] = (rrt__span){sequence, position, count};
+    b->spans[b->n_spans++] = (rrt__span){sequence, position, count, false};
 }
 
 // The last `count` rows start at this depth.
@@ -54,6 +54,7 @@ void rrt__batch_block(rrt_engine *e)
             e->n_entering++;
         }
         add(b, &r->sequence, c->position, c->count, c->row);
+        b->spans[b->n_spans - 1].sees_ahead = r->spec.prefix_lm && c->position < r->spec.prompt_tokens;
         add_to_segment(b, first_depth(e, c->loop), c->count);
         move(e, c, b->n_rows - c->count);
         e->stats.occupancy[rrt__counted_loop(c->loop)] += c->count;

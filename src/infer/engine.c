@@ -73,7 +73,7 @@ static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loop
     size_t min_rows = (size_t)loops;
     o->threads = rrt__team_threads(o->threads);
     if (!o->requests) o->requests = DEFAULT_REQUESTS;
-    if (!o->rows) o->rows = o->requests + PROMPT_ROWS;
+    if (!o->rows) o->rows = o->requests + (model->prefix_lm ? model->shape.context : PROMPT_ROWS);
     if (o->rows < o->requests) o->rows = o->requests;
     if (o->rows < min_rows) o->rows = min_rows; // the deeper keys and values of one token must fit
     size_t longest = model->shape.context < TOKENS_PER_REQUEST ? model->shape.context : TOKENS_PER_REQUEST;
@@ -166,6 +166,14 @@ rrt_status rrt_engine_submit(rrt_engine *e, const rrt_request *request, uint64_t
         rrt__engine_request_free(queued);
         return rrt__hint(err, status, "ask for fewer tokens, or give the engine room for more (kv_tokens)");
     }
+    if (request->prefix_lm && request->prompt_tokens > e->options.rows - e->options.requests + 1) {
+        rrt__engine_request_free(queued);
+        rrt_status status =
+            rrt__fail(err, RRT_STATUS_ARGUMENT,
+                      "a prompt of %zu tokens that attends both ways runs in one step: %zu fit",
+                      request->prompt_tokens, e->options.rows - e->options.requests + 1);
+        return rrt__hint(err, status, "give a shorter prompt, or the engine more rows");
+    }
     if (e->options.max_waiting && e->stats.waiting >= e->options.max_waiting) {
         rrt__engine_request_free(queued);
         return RRT_STATUS_OK;
@@ -190,7 +198,8 @@ static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
     const rrt__rope *rope = &e->model->shape.rope;
     int64_t kind[] = {r->loops, (int64_t)rrt__rope_length_class(rope, r->sequence.tokens)};
     r->key = rrt__hash(e->key, kind, sizeof kind);
-    if (e->options.no_prefix_reuse || r->spec.wants_prompt_logprobs) return 0;
+    if (r->spec.prefix_lm) r->is_exact = false; // its pages depend on the whole prompt
+    if (e->options.no_prefix_reuse || r->spec.wants_prompt_logprobs || r->spec.prefix_lm) return 0;
     while ((r->n_keyed + 1) * RRT__PAGE_TOKENS < r->spec.prompt_tokens) {
         const int32_t *tokens = r->ids + r->n_keyed * RRT__PAGE_TOKENS;
         if (!rrt__pages_share(&e->pages, &r->sequence, r->key, tokens)) break;
@@ -208,7 +217,7 @@ static void admit(rrt_engine *e)
         rrt__engine_request *r = e->first;
         take_first(e);
         size_t cached = share_pages(e, r);
-        e->running[rrt__schedule_begin(&e->schedule, r->spec.prompt_tokens, cached)] = r;
+        e->running[rrt__schedule_begin(&e->schedule, r->spec.prompt_tokens, cached, r->spec.prefix_lm)] = r;
         r->stats.cached_tokens = cached;
         e->n_reserved += r->n_reserved;
         e->stats.running++;

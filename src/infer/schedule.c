@@ -26,13 +26,17 @@ bool rrt__schedule_has_slot(const rrt__schedule *s)
     return s->n_taken < s->n_slots;
 }
 
-size_t rrt__schedule_begin(rrt__schedule *s, size_t prompt, size_t cached)
+size_t rrt__schedule_begin(rrt__schedule *s, size_t prompt, size_t cached, bool is_whole)
 {
     size_t slot = 0;
     while (s->slots[slot].is_taken) slot++;
     if (!s->n_taken++) s->is_gathering = true;
-    s->slots[slot] = (rrt__batch_slot){
-        .is_taken = true, .age = s->next_age++, .prompt = prompt, .known = prompt, .entered = cached};
+    s->slots[slot] = (rrt__batch_slot){.is_taken = true,
+                                       .age = s->next_age++,
+                                       .prompt = prompt,
+                                       .is_whole = is_whole,
+                                       .known = prompt,
+                                       .entered = cached};
     return slot;
 }
 
@@ -106,6 +110,7 @@ void rrt__schedule_fill(rrt__schedule *s)
     }
     while (may_enter && left && (slot = oldest(s, true)) < s->n_slots) {
         size_t count = s->slots[slot].prompt - s->slots[slot].entered;
+        if (count > left && s->slots[slot].is_whole) break; // its turn comes
         enter(s, slot, count < left ? count : left);
         left -= count < left ? count : left;
     }

@@ -26,6 +26,7 @@ typedef struct rrt__batch_slot {
     bool is_taken;
     uint64_t age;   // lower is older
     size_t prompt;  // tokens
+    bool is_whole;  // the prompt enters in one step
     size_t known;   // tokens: of the prompt, and those generated or drafted since
     size_t entered; // how many of them have entered the loops
     int delay;      // steps until the next one may enter
@@ -52,8 +53,9 @@ rrt_status rrt__schedule_create(rrt__schedule *schedule, rrt_batching batching, 
 void rrt__schedule_free(rrt__schedule *schedule);
 
 // Whether a request can begin; begin gives it a slot. `cached` tokens of its prompt need not run.
+// is_whole: the prompt enters in one step.
 bool rrt__schedule_has_slot(const rrt__schedule *schedule);
-size_t rrt__schedule_begin(rrt__schedule *schedule, size_t prompt, size_t cached);
+size_t rrt__schedule_begin(rrt__schedule *schedule, size_t prompt, size_t cached, bool is_whole);
 
 // Lets waiting tokens enter, and sorts the chunks for this step.
 void rrt__schedule_fill(rrt__schedule *schedule);

@@ -10,6 +10,7 @@ struct rrt_session {
     int threads;
     rrt__team_fit fit;
     int loops;
+    bool prefix_lm;
     rrt__sequence sequence;
     rrt__workspace workspace;
     size_t positions, rows; // capacity of the workspace
@@ -29,6 +30,7 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a session", err));
     rrt_session *session = *out;
     session->model = model;
+    session->prefix_lm = options->prefix_lm;
     session->threads = rrt__team_threads(options->threads);
     rrt__sequence_init(&session->sequence, model, kv_type,
                        options->tokens ? options->tokens : model->shape.context);
@@ -137,11 +139,14 @@ rrt_status rrt_session_append(rrt_session *session, const int32_t *ids, size_t c
 {
     RRT__TRY(check_ids(session, ids, count, err));
     size_t begin = session->n_tokens;
+    bool is_prefix = session->prefix_lm && begin == 0; // runs whole: all of it attends to all of it
+    size_t max_rows = is_prefix || count < CHUNK_ROWS ? count : CHUNK_ROWS;
     // Allocates first, so that a failure leaves the session unchanged.
-    if (count) RRT__TRY(reserve(session, count < CHUNK_ROWS ? count : CHUNK_ROWS, begin + count, err));
+    if (count) RRT__TRY(reserve(session, max_rows, begin + count, err));
     for (size_t done = 0; done < count;) {
-        size_t rows = count - done < CHUNK_ROWS ? count - done : CHUNK_ROWS;
-        step s = {session, ids + done, {&session->sequence, begin + done, rows}, done + rows == count};
+        size_t rows = count - done < max_rows ? count - done : max_rows;
+        const rrt__span span = {&session->sequence, begin + done, rows, is_prefix};
+        step s = {session, ids + done, span, done + rows == count};
         rrt__team_run_fitting(&session->fit, session->threads, run_step, &s);
         done += rows;
     }

@@ -58,7 +58,7 @@ static void run(simulation *s, rrt_simulation_result *result)
     for (size_t next = 0; next < s->asked->requests || s->schedule.n_taken;) {
         for (; next < s->asked->requests && rrt__schedule_has_slot(&s->schedule); next++) {
             if (!s->asked->lengths[next]) continue;
-            size_t slot = rrt__schedule_begin(&s->schedule, 1, 0);
+            size_t slot = rrt__schedule_begin(&s->schedule, 1, 0, false);
             s->request[slot] = next;
             s->generated[slot] = 0;
         }

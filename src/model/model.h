@@ -91,6 +91,7 @@ struct rrt_model {
     float *low_start;      // [hidden]: the low stack's first state; NULL: the plan has no stacks
     rrt__gate *gates;      // [plan.loops - 1], the first after loop 1; NULL: none
     int trained_loops;     // if it was opened with another number of loops: that of its files; else 0
+    bool prefix_lm;        // it was trained with prompts whose tokens attend both ways
     double exit_threshold; // of a cumulative gate, for tokens without an exit rule; from 1 on: never
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL if the model's could not be used

@@ -220,6 +220,7 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .trained_loops = model->trained_loops ? model->trained_loops : plan->loops,
         .loop_norm = plan->norms_loops,
         .exit_threshold = model->exit_threshold,
+        .prefix_lm = model->prefix_lm,
         .layers_per_block = plan->layers_per_block,
         .prelude = plan->prelude,
         .coda = plan->coda,

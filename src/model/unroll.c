@@ -96,6 +96,7 @@ static void copy_all(rrt_model *to, const rrt_model *from, const short *depths)
     to->no_tokenizer = from->no_tokenizer;
     to->dtype = from->dtype;
     to->exit_threshold = from->exit_threshold;
+    to->prefix_lm = from->prefix_lm;
     copy_norm(&to->final_norm, &from->final_norm);
     if (to->low_start) copy(to->low_start, from->low_start, to->shape.hidden);
     refer(to->embedding, from->embedding);

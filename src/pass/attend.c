@@ -85,7 +85,7 @@ static void attend(const rrt__block *b, const rrt__span *span, size_t position, 
     const rrt__shape *shape = &p->model->shape;
     size_t group = shape->heads / shape->kv_heads, nth = (size_t)p->team.nth;
     int depth = b->segments[segment_of_row(b, row)].depth;
-    size_t window = window_of(p, depth), end = position + 1;
+    size_t window = window_of(p, depth), end = span->sees_ahead ? span->position + span->count : position + 1;
     rrt__attention a = {window && end > window ? end - window : 0, end, scale_of(shape),
                         (float)shape->attention_cap};
     float *scores = p->ws->scores + (size_t)p->team.ith * p->ws->scores_stride;

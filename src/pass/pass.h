@@ -21,6 +21,7 @@ typedef struct rrt__span {
     rrt__sequence *sequence; // NULL: a whole text
     size_t position;         // of the first row
     size_t count;            // rows
+    bool sees_ahead;         // the rows attend to all of the span, and not only to those before them
 } rrt__span;
 
 // Rows [begin, end) that run at one depth. All segments of a block use the same slot.

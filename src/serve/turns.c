@@ -16,6 +16,7 @@ static rrt_request request_of(const rrt__choice *c)
         .max_tokens = p->max_tokens,
         .sampling = p->sampling,
         .ignore_end = p->ignore_end,
+        .prefix_lm = c->completion->is_chat && server->info.prefix_lm,
         .wants_logprobs = wants,
         .wants_prompt_logprobs = wants && p->echo,
         .top_logprobs = wants ? p->logprobs : 0,
