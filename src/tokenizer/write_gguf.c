@@ -3,21 +3,18 @@
 #include <string.h>
 
 #include "tokenizer/chat_templates.h"
-#include "tokenizer/gguf_pre.h"
+#include "tokenizer/parts.h"
 #include "tokenizer/pattern.h"
-#include "tokenizer/tokenizer_inside.h"
-
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
 
 static int32_t type_of(const rrt_tokenizer *t, int32_t id)
 {
     const rrt__vocab_token *token = &t->vocab.tokens[id];
     rrt__slice text = rrt__vocab_text(&t->vocab, id);
-    if (t->vocab.is_sentencepiece && id == t->merges.unknown) return TYPE_UNKNOWN;
+    if (t->vocab.is_sentencepiece && id == t->merges.unknown) return RRT__TYPE_UNKNOWN;
     if (token->flags & RRT__TOKEN_ADDED)
-        return token->flags & RRT__TOKEN_SPECIAL ? TYPE_CONTROL : TYPE_USER_DEFINED;
+        return token->flags & RRT__TOKEN_SPECIAL ? RRT__TYPE_CONTROL : RRT__TYPE_USER_DEFINED;
     bool is_byte = token->bytes_length == 1 && text.length == 6 && memcmp(text.data, "<0x", 3) == 0;
-    return t->vocab.is_sentencepiece && is_byte ? TYPE_BYTE : TYPE_NORMAL;
+    return t->vocab.is_sentencepiece && is_byte ? RRT__TYPE_BYTE : RRT__TYPE_NORMAL;
 }
 
 // Ids that only the embedding has get names that no text contains, as in llama.cpp's converter.
@@ -34,7 +31,7 @@ static rrt_status write_tokens(const rrt_tokenizer *t, size_t vocab, rrt__gguf_w
         RRT__TRY(rrt__gguf_write_item(w, text.data, text.length, err));
     }
     RRT__TRY(rrt__alloc(&types, vocab, sizeof *types, "the token types", err));
-    for (size_t id = 0; id < vocab; id++) types[id] = id < known ? type_of(t, (int32_t)id) : TYPE_UNUSED;
+    for (size_t id = 0; id < vocab; id++) types[id] = id < known ? type_of(t, (int32_t)id) : RRT__TYPE_UNUSED;
     rrt_status status = rrt__gguf_write_i32s(w, "tokenizer.ggml.token_type", types, vocab, err);
     rrt__free(types);
     return status;
