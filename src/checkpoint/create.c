@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
 #include "model/parameters.h"
+#include "tokenizer/tokenizer.h"
 
 typedef struct randomising {
     uint64_t seed, stream;
@@ -41,15 +42,13 @@ static rrt_status read_config(rrt__config *config, const char *folder, rrt_error
 
 rrt_status rrt_model_create(rrt_model **out, const char *folder, uint64_t seed, rrt_error *err)
 {
-    char path[4096];
     rrt__config config;
     *out = NULL;
     RRT__TRY(read_config(&config, folder, err));
-    RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
     RRT__TRY(rrt__config_create(out, &config, RRT__MATRICES_F32, err));
     randomising r = {seed, 0, 1 / sqrt(2.0 * config.plan.n_depths)};
     rrt_status status = rrt__model_each_parameter(*out, &config.family->hf, randomise_one, &r, err);
-    if (!status && rrt__path_exists(path)) status = rrt_tokenizer_open(&(*out)->tokenizer, folder, err);
+    if (!status && rrt__tokenizer_is_in(folder)) status = rrt_tokenizer_open(&(*out)->tokenizer, folder, err);
     if (!status && (*out)->tokenizer && (size_t)rrt_tokenizer_vocab((*out)->tokenizer) > config.shape.vocab)
         status = rrt__fail(err, RRT_STATUS_MISMATCH, "the tokenizer has %d ids, but the vocabulary is %zu",
                            rrt_tokenizer_vocab((*out)->tokenizer), config.shape.vocab);

@@ -113,8 +113,7 @@ static rrt_status open_base(rrt_model **out, const char *folder, rrt_error *err)
     rrt_status status = open_configured(out, json, folder, err);
     json_decref(json);
     if (status) return status;
-    RRT__TRY(rrt__path_join(path, folder, "tokenizer.json", err));
-    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    if (!rrt__tokenizer_is_in(folder)) return RRT_STATUS_OK;
     rrt_error found = {0};
     status = rrt_tokenizer_open(&(*out)->tokenizer, folder, &found);
     return take_tokenizer(*out, status, &found, err);
@@ -197,7 +196,7 @@ static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_l
 {
     *out = NULL;
     rrt_status status = open_any(out, path, merges_lora, err);
-    rrt__give_back(); // memory used while reading tokenizer.json
+    rrt__give_back(); // memory used while reading the tokenizer
     if (status) return give_up(out, path, status, err);
     for (size_t i = 0; i < options->n_loras; i++) {
         status = adapt(out, options->loras[i], merges_lora, err);

@@ -310,7 +310,7 @@ rrt_status rrt_model_check_tokenizer(const rrt_model *model, rrt_error *err)
     if (model->tokenizer) return RRT_STATUS_OK;
     if (!model->no_tokenizer.status)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the model has no tokenizer: its folder lacks tokenizer.json");
+                         "the model has no tokenizer: its folder lacks tokenizer.json and tokenizer.model");
     if (err) *err = model->no_tokenizer;
     return model->no_tokenizer.status;
 }

@@ -1,4 +1,4 @@
-// Opening a tokenizer by the path of a model or of a tokenizer.json.
+// Opening a tokenizer by the path of a model, of a tokenizer.json or of a SentencePiece model.
 #include <string.h>
 
 #include "format/peft.h"
@@ -30,39 +30,81 @@ static rrt_status read_config(json_t **config, const char *folder, rrt_error *er
     return rrt__chat_templates_of_folder(*config, folder, err);
 }
 
-static rrt_status open_json(rrt_tokenizer **out, const char *path, const char *folder, rrt_error *err)
+static rrt_status open_json(rrt_tokenizer **out, const char *path, json_t *config, rrt_error *err)
 {
-    json_t *json = NULL, *config = NULL;
+    json_t *json;
+    RRT__TRY(rrt__json_read(&json, path, err));
+    rrt_status status = rrt__tokenizer_from_json(out, json, config, err);
+    json_decref(json);
+    return status;
+}
+
+static rrt_status open_sentencepiece(rrt_tokenizer **out, const char *path, const json_t *config,
+                                     const char *folder, rrt_error *err)
+{
+    rrt__map map;
+    RRT__TRY(rrt__map_open(&map, path, err));
+    rrt_status status = rrt__tokenizer_from_sentencepiece(out, map.data ? (const char *)map.data : "",
+                                                          map.size_bytes, config, folder, err);
+    rrt__map_close(&map);
+    return status;
+}
+
+// folder: NULL for a file alone.
+static rrt_status open_file(rrt_tokenizer **out, const char *path, const char *folder, bool is_json,
+                            rrt_error *err)
+{
+    json_t *config = NULL;
     rrt_status status = RRT_STATUS_OK;
-    RRT__GOTO(rrt__json_read(&json, path, err));
     if (folder) RRT__GOTO(read_config(&config, folder, err));
-    status = rrt__tokenizer_from_json(out, json, config, err);
+    status = is_json ? open_json(out, path, config, err) : open_sentencepiece(out, path, config, folder, err);
     if (!status && folder) status = rrt__tokenizer_read_token_ids(*out, folder, err);
-    if (status) rrt__at(err, status, "%s", path);
+    bool is_named = err && strncmp(err->where, path, strlen(path)) == 0;
+    if (status && !is_named) rrt__at(err, status, "%s", path);
 done:
     if (status) rrt_tokenizer_close(*out);
     if (status) *out = NULL;
-    json_decref(json);
     json_decref(config);
     return status;
 }
 
-static bool is_json(const char *path)
+static bool ends_with(const char *path, const char *end)
 {
-    size_t length = strlen(path);
-    return length >= 5 && strcmp(path + length - 5, ".json") == 0;
+    size_t length = strlen(path), end_length = strlen(end);
+    return length >= end_length && strcmp(path + length - end_length, end) == 0;
+}
+
+static const char *const files[] = {"tokenizer.json", "tokenizer.model"}; // the first that is there counts
+
+bool rrt__tokenizer_is_in(const char *folder)
+{
+    char path[4096];
+    for (int i = 0; i < 2; i++)
+        if (!rrt__path_join(path, folder, files[i], NULL) && rrt__path_exists(path)) return true;
+    return false;
+}
+
+static rrt_status open_folder(rrt_tokenizer **out, const char *folder, rrt_error *err)
+{
+    char path[4096];
+    for (int i = 0; i < 2; i++) {
+        RRT__TRY(rrt__path_join(path, folder, files[i], err));
+        if (rrt__path_exists(path)) return open_file(out, path, folder, i == 0, err);
+    }
+    return rrt__at(err, rrt__fail(err, RRT_STATUS_IO, "neither tokenizer.json nor tokenizer.model is there"),
+                   "%s", folder);
 }
 
 rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err)
 {
-    char base[4096], file[4096];
+    char base[4096];
     *out = NULL;
     if (rrt__path_is_folder(path) && rrt__peft_is_adapter(path)) {
         RRT__TRY(rrt__peft_find_base(base, path, err));
         path = base;
     }
-    if (!rrt__path_is_folder(path))
-        return is_json(path) ? open_json(out, path, NULL, err) : open_gguf(out, path, err);
-    RRT__TRY(rrt__path_join(file, path, "tokenizer.json", err));
-    return open_json(out, file, path, err);
+    if (rrt__path_is_folder(path)) return open_folder(out, path, err);
+    bool is_json = ends_with(path, ".json");
+    return is_json || ends_with(path, ".model") ? open_file(out, path, NULL, is_json, err)
+                                                : open_gguf(out, path, err);
 }

@@ -203,7 +203,7 @@ static rrt_status make_steps(json_t **out, const rrt__parts *from, rrt_error *er
         *out = json_null();
         return RRT_STATUS_OK;
     }
-    *out = make_sequence(list, failed, "pretokenizers");
+    *out = make_sequence(list, failed || status, "pretokenizers");
     return status ? status : *out ? RRT_STATUS_OK : fail_memory(err);
 }
 

@@ -40,6 +40,8 @@ static int64_t find(const json_t *vocab, const float *scores, const char *text, 
     return id && !isnan(scores[json_integer_value(id)]) ? json_integer_value(id) : -1;
 }
 
+enum { MAX_PIECE_BYTES = 1024 }; // bounds the work per byte of a file
+
 // Appends "left right" for every split of the piece, in the order of their ids.
 static rrt_status add_merges(json_t *merges, const json_t *vocab, const float *scores, const piece *p,
                              cut *cuts, rrt__string *line, rrt_error *err)
@@ -77,6 +79,10 @@ rrt_status rrt__merges_from_scores(json_t *merges, json_t *vocab, const float *s
     {
         float score = scores[json_integer_value(id)];
         if (isnan(score)) continue;
+        if (length > MAX_PIECE_BYTES)
+            RRT__GOTO(rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                                "piece %lld has %zu bytes: at most %d are possible",
+                                (long long)json_integer_value(id), length, MAX_PIECE_BYTES));
         pieces[count++] = (piece){text, length, json_integer_value(id), score};
         if (length > longest) longest = length;
     }

@@ -32,6 +32,14 @@ rrt_status rrt__tokenizer_to_gguf(const rrt_tokenizer *tokenizer, size_t vocab, 
 // copying: callers must not change them afterwards.
 rrt_status rrt__tokenizer_from_json(rrt_tokenizer **out, json_t *json, json_t *config, rrt_error *err);
 
+// data: a SentencePiece model. config: as above; it is copied. folder: where files lie that declare more
+// tokens, NULL: nowhere. UNSUPPORTED unless it is BPE.
+rrt_status rrt__tokenizer_from_sentencepiece(rrt_tokenizer **out, const char *data, size_t length,
+                                             const json_t *config, const char *folder, rrt_error *err);
+
+// Whether a model's folder has a tokenizer.
+bool rrt__tokenizer_is_in(const char *folder);
+
 // Adds an owner, who must close it, too. NULL gives NULL.
 rrt_tokenizer *rrt__tokenizer_share(rrt_tokenizer *tokenizer);
 

@@ -136,7 +136,7 @@ static rrt_status choose_shape(rrt__logits_cache_shape *shape, const rrt_model *
     shape->top = options->top ? options->top : vocab < DEFAULT_TOP ? vocab : DEFAULT_TOP;
     if (!teacher->tokenizer)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the teacher has no tokenizer: its folder lacks tokenizer.json");
+                         "the teacher has no tokenizer: its folder lacks tokenizer.json and tokenizer.model");
     if (shape->context < 2 || shape->context > max)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "windows of %zu tokens: the teacher can see 2 to %zu",
                          shape->context, max);
