@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "template/template.h"
 #include "test.h"
 
@@ -59,6 +60,34 @@ static void templates_render_as_in_jinja(void **state)
     assert_int_equal(wrong, 0);
     assert_true(json_array_size(cases) > 600);
     assert_true(refused <= 12);
+    json_decref(golden);
+}
+
+// A whole template with the constructs of today's models, in conversations with and without thinking and tools.
+static void a_thinking_template_renders_as_in_jinja(void **state)
+{
+    (void)state;
+    rrt_error err = {0};
+    json_t *golden, *entry;
+    rrt__string template = {0};
+    size_t i, failing = 0;
+    assert_ok(rrt__json_read(&golden, RRT_TEST_DATA "/templates.json", &err));
+    assert_ok(rrt__file_read(&template, RRT_TEST_DATA "/thinking.jinja", &err));
+    json_t *cases = json_object_get(golden, "thinking");
+    json_array_foreach(cases, i, entry)
+    {
+        rrt__rendered out;
+        const variables v = variables_of(json_object_get(entry, "variables"));
+        const char *expected = json_string_value(json_object_get(entry, "text"));
+        rrt_status status = render(template.data, &v, &out, &err);
+        failing += !expected;
+        if (expected && status) fail_msg("%zu: %s", i, err.message);
+        if (expected) assert_string_equal(out.text.data, expected);
+        if (!expected) assert_int_equal(status, RRT_STATUS_ARGUMENT);
+        rrt__rendered_free(&out);
+    }
+    assert_true(i >= 60 && failing == 10);
+    rrt__string_free(&template);
     json_decref(golden);
 }
 
@@ -177,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(templates_render_as_in_jinja),
+        cmocka_unit_test(a_thinking_template_renders_as_in_jinja),
         cmocka_unit_test(endless_and_huge_templates_are_stopped),
         cmocka_unit_test(unsupported_and_wrong_templates_are_refused),
         cmocka_unit_test(text_can_grow_in_a_hundred_thousand_pieces),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/data/templates.json: small templates, a construct each, and what Jinja makes of them in transformers'
-environment for chat templates. Where Jinja fails, rrt has to fail too.
+environment for chat templates, and conversations in tests/data/thinking.jinja, a whole one. Where Jinja fails, rrt has to fail too.
 
     tools/make-template-golden.py
 
@@ -113,10 +113,42 @@ TEMPLATES = [
     "{% include 'a' %}", "{% import 'a' as b %}", "{% extends 'a' %}", "{% block a %}x{% endblock %}", "{% do x %}", "{{ self }}",
 ]
 
+CALLS = [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Zürich", "days": 3, "units": ["C", None], "deep": {"a": True}}}},
+         {"type": "function", "function": {"name": "now", "arguments": {}}}]
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": " What the weather will be. ", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string", "description": "where"}, "days": {"type": "integer"},
+                                     "units": {"type": ["array", "null"], "enum": ["C", "F"]}}, "required": ["city"]}}},
+         {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
+ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is <think> for?"}]
+CONVERSATIONS = [
+    [], [{"role": "user", "content": "hi"}], ASKED, ASKED + [{"role": "assistant", "content": "<think>\nhm,\nwell\n</think>\n\nFor thoughts."}],
+    ASKED + [{"role": "assistant", "content": "<think>\nhm\n</think>\n\nFor thoughts."}, {"role": "user", "content": "Sure?"}],
+    ASKED + [{"role": "assistant", "content": "\n\nYes.", "reasoning_content": "\nI know.\n"}, {"role": "user", "content": "Sure?"},
+             {"role": "assistant", "content": "no</think>\n\n</think>\nYes!", "reasoning_content": None}],
+    ASKED + [{"role": "assistant", "content": "", "reasoning_content": "a tool", "tool_calls": CALLS}, {"role": "tool", "content": "sun"},
+             {"role": "tool", "content": [{"type": "text", "text": "12"}, {"type": "text", "text": ":00"}]}],
+    ASKED + [{"role": "assistant", "content": "Let me see.", "tool_calls": CALLS[1:]}, {"role": "tool", "content": "12:00"},
+             {"role": "assistant", "content": "<think>noon</think>Noon."}, {"role": "system", "content": "Louder."}],
+    [{"role": "assistant", "content": "x", "tool_calls": [{"name": "f", "arguments": '{"a": 1}'}]}, {"role": "user", "content": "<tool_response>1</tool_response>"},
+     {"role": "assistant", "content": "y</think>z"}],
+    [{"role": "user", "content": [{"type": "image"}]}], [{"role": "critic", "content": "bad"}], [{"role": "user", "content": None}],
+]
 
-def render(template):
+
+def conversations():
+    """The whole template, with and without thinking, tools and a prompt."""
+    template = (pathlib.Path(__file__).resolve().parent.parent / "tests/data/thinking.jinja").read_text(encoding="utf-8")
+    settings = [{"add_generation_prompt": True}, {"add_generation_prompt": True, "enable_thinking": True}, {"add_generation_prompt": True, "enable_thinking": False},
+                {"add_generation_prompt": False, "enable_thinking": True, "tools": TOOLS}, {"add_generation_prompt": True, "tools": TOOLS}]
+    for messages in CONVERSATIONS:
+        for setting in settings:
+            variables = {"messages": messages} | setting
+            yield {"variables": variables, **render(template, variables)}
+
+
+def render(template, variables={}):
     try:
-        return {"text": _compile_jinja_template(template).render(**VARIABLES)}
+        return {"text": _compile_jinja_template(template).render(**VARIABLES | variables)}
     except Exception as failure:
         return {"fails": f"{type(failure).__name__}: {failure}"[:120]}
 
@@ -149,7 +181,8 @@ def main():
     here = pathlib.Path(__file__).resolve().parent.parent / "tests/data/templates.json"
     with open(here, "w", encoding="utf-8") as file:
         file.write('{"variables": ' + json.dumps(VARIABLES, ensure_ascii=False) + ',\n"cases": [\n')
-        file.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]}\n")
+        file.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n],\n\"thinking\": [\n")
+        file.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in conversations()) + "\n]}\n")
     print(f"{len(cases)} templates, {sum('fails' in c for c in cases)} of which fail")
 
 
