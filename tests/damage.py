@@ -234,7 +234,7 @@ def make_kinds(work):
         ("gguf", "gguf", "m.gguf", plain("{}/m.gguf") + [[*tokenize, "{}/m.gguf"]]),
         ("quantised", "quantised", "m.gguf", reads("{}/m.gguf") + [["export", "{}/m.gguf", "OUT/out", "--to", "hf"]]),
         ("hf-config", llama, "config.json", plain("{}")), ("hf-weights", llama, "model.safetensors", plain("{}")),
-        ("tokenizer", llama, "tokenizer.json", words), ("tokenizer-config", chat, "tokenizer_config.json", [words[1], says + ["{}"]]),
+        ("tokenizer", llama, "tokenizer.json", words), ("sentencepiece", f"{DATA}/tokenizer-sentencepiece", "tokenizer.model", words[1:2]), ("tokenizer-config", chat, "tokenizer_config.json", [words[1], says + ["{}"]]),
         ("index", "sharded", "model.safetensors.index.json", reads("{}")),
         ("config", "relaxed", "config.json", ours("{}")), ("weights", "relaxed", "model.safetensors", ours("{}")),
         ("adapter-config", "peft", "adapter_config.json", adapted), ("adapter-weights", "peft", "adapter_model.safetensors", adapted),

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,43 @@ def make_model(folder, context):
     json.dump(tokenizer, open(os.path.join(model, "tokenizer.json"), "w"))
     json.dump({"bos_token": "<|endoftext|>", "eos_token": "<|im_end|>", "add_bos_token": False, "chat_template": CHATML},
               open(os.path.join(model, "tokenizer_config.json"), "w"))
+    return model
+
+
+def write_safetensors(path, tensors):
+    """tensors: name -> (shape, values)."""
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        block = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(block)]}
+        data += block
+    head = json.dumps(header).encode()
+    with open(path, "wb") as out:
+        out.write(struct.pack("<Q", len(head)) + head + data)
+
+
+def make_thinking_model(folder):
+    """A folder with a tokenizer.model and no tokenizer.json. Its layers add nothing: the next token hangs on the last one, and
+    after a line break the model says <think> the</think> and ends."""
+    source, model = os.path.join(DATA, "tokenizer-sentencepiece"), os.path.join(folder, "thinking")
+    shutil.copytree(source, model, ignore=shutil.ignore_patterns("*.jsonl"))
+    shutil.copy(os.path.join(DATA, "thinking.jinja"), os.path.join(model, "chat_template.jinja"))
+    line, the, end, think, ends, vocab, hidden = 13, 264, 401, 403, 404, 405, 32
+    config = json.load(open(os.path.join(DATA, "models/llama/config.json")))
+    config |= {"vocab_size": vocab, "num_hidden_layers": 1, "bos_token_id": 400, "eos_token_id": end, "max_position_embeddings": 512}
+    json.dump(config, open(os.path.join(model, "config.json"), "w"))
+    kinds = {line: 1, think: 2, the: 3, ends: 4}  # of the last token
+    says = {1: think, 2: the, 3: ends, 4: end}
+    inside = {"self_attn.q_proj": (32, 32), "self_attn.k_proj": (16, 32), "self_attn.v_proj": (16, 32), "self_attn.o_proj": (32, 32),
+              "mlp.gate_proj": (40, 32), "mlp.up_proj": (40, 32), "mlp.down_proj": (32, 40)}
+    tensors = {f"model.layers.0.{name}.weight": (shape, [0.0] * (shape[0] * shape[1])) for name, shape in inside.items()}
+    for name in ("model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm", "model.norm"):
+        tensors[name + ".weight"] = ((hidden,), [1.0] * hidden)
+    rows = [[float(i == kinds.get(token, 0)) for i in range(hidden)] for token in range(vocab)]
+    heads = [[float(says.get(i) == token) for i in range(hidden)] for token in range(vocab)]
+    tensors["model.embed_tokens.weight"] = ((vocab, hidden), sum(rows, []))
+    tensors["lm_head.weight"] = ((vocab, hidden), sum(heads, []))
+    write_safetensors(os.path.join(model, "model.safetensors"), tensors)
     return model
 
 

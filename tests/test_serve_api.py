@@ -1,10 +1,11 @@
 """What clients of `rrt serve` get: test_serve_api.py RRT."""
+import json
 import math
 import os
 import re
 import subprocess
 
-from serve import CONTEXT, DATA, RRT, Server, raw_post, run, until
+from serve import CONTEXT, DATA, RRT, Server, make_thinking_model, raw_post, run, until
 
 SERVER = None
 
@@ -225,6 +226,28 @@ def test_apply_template(model):
     assert SERVER.post("/apply-template", body)[1]["prompt"] == whole["prompt"] + "sat"
     tools = {"messages": messages, "tools": [{"type": "function"}], "tool_choice": "none"}
     assert SERVER.post("/apply-template", tools)[1] == whole
+
+
+# <think> is an added token that is not special: it is told as text. Whether the model thinks is told to its template.
+def test_a_model_thinks_or_does_not(model):
+    thinking = make_thinking_model(os.path.dirname(model))
+    server = Server(thinking).wait_ready()
+    messages = [{"role": "user", "content": "the"}]
+    start = "<|im_start|>user\nthe<|im_end|>\n<|im_start|>assistant\n"
+    for says, more, reply in (({}, "", "<think> the</think>"), ({"enable_thinking": True}, "<think>\n", "<think> the</think>"),
+                              ({"enable_thinking": False}, "<think>\n\n</think>\n\n", "<think> the</think>")):
+        body = {"messages": messages, "chat_template_kwargs": says, "temperature": 0, "max_tokens": 8}
+        prompt = server.post("/apply-template", body)[1]
+        assert prompt["prompt"] == start + more
+        assert prompt["tokens"].count(403) == more.count("<think>") and prompt["tokens"][0] == 400
+        choice = server.post("/v1/chat/completions", body)[1]["choices"][0]
+        assert choice["message"]["content"] == reply and choice["finish_reason"] == "stop", choice
+        events = server.events("/v1/chat/completions", **body)
+        assert "".join(e["choices"][0]["delta"].get("content", "") for e in events) == reply
+        chat = subprocess.run([RRT, "chat", "-m", thinking, "-t", "1", "-n", "8", "--show-prompt", "--chat-template-kwargs", json.dumps(says)],
+                              input="the\n", capture_output=True, text=True, check=True)
+        assert start + more in chat.stderr and chat.stdout == reply + "\n", chat
+    server.stop()
 
 
 # In the terminal turn by turn, and at the server from the whole conversation: the same prompt, the same ids, the same reply.

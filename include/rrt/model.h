@@ -32,14 +32,14 @@ typedef struct rrt_open_options {
     const rrt_progress *progress; // may be NULL
 } rrt_open_options;
 
-// Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json), an
-// rrt folder (the same with an "rrt" object in config.json), or a PEFT adapter (adapter_config.json,
-// adapter_model.safetensors, and the base that they name), for inference. Weights keep their stored type
-// (F32, F16, BF16, and of GGUF Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0), in an order that suits the
-// processor; a file of rrt_model_quantize already has this order and is mapped, so that processes share it. A
-// weight that several depths share is in memory once. Training, and conversion with calibration, need f32
-// weights: use rrt_model_open_deferred and rrt_model_unpack. Free with rrt_model_close. options NULL: all
-// zero. MEMORY, with the size needed, if it exceeds the free memory.
+// Opens a .gguf file, a Hugging Face folder (config.json, model.safetensors or shards, tokenizer.json or
+// tokenizer.model), an rrt folder (the same with an "rrt" object in config.json), or a PEFT adapter
+// (adapter_config.json, adapter_model.safetensors, and the base that they name), for inference. Weights keep
+// their stored type (F32, F16, BF16, and of GGUF Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0), in an order
+// that suits the processor; a file of rrt_model_quantize already has this order and is mapped, so that
+// processes share it. A weight that several depths share is in memory once. Training, and conversion with
+// calibration, need f32 weights: use rrt_model_open_deferred and rrt_model_unpack. Free with rrt_model_close.
+// options NULL: all zero. MEMORY, with the size needed, if it exceeds the free memory.
 RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_options *options,
                                   rrt_error *err);
 RRT_API void rrt_model_close(rrt_model *model);

@@ -13,8 +13,9 @@ extern "C" {
 
 typedef struct rrt_tokenizer rrt_tokenizer; // read-only after loading: any number of threads may share it
 
-// Loads the tokenizer of a .gguf file (our quantised ones, too), of a Hugging Face folder, of a PEFT
-// adapter's base, or a tokenizer.json. Free with rrt_tokenizer_close.
+// Loads the tokenizer of a .gguf file (our quantised ones, too), of a Hugging Face folder (tokenizer.json,
+// else tokenizer.model), of a PEFT adapter's base, or a .json or .model file alone. Free with
+// rrt_tokenizer_close.
 RRT_API rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *err);
 RRT_API void rrt_tokenizer_close(rrt_tokenizer *tokenizer);
 

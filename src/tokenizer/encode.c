@@ -32,7 +32,11 @@ static rrt_status find_whole(encoder *e, const char *text, size_t length, int32_
     }
     if (is_bytes) whole = (rrt__slice){e->byte_text.data, e->byte_text.length};
     *id = rrt__vocab_find(&e->tokenizer->vocab, whole);
-    if (*id >= 0 && (e->tokenizer->vocab.tokens[*id].flags & RRT__TOKEN_SPECIAL)) *id = -1;
+    if (*id < 0) return RRT_STATUS_OK;
+    const rrt__vocab_token *token = &e->tokenizer->vocab.tokens[*id];
+    // The name of a byte, "<0xE2>", is a text like others: SentencePiece never reads it as the byte.
+    bool is_byte = e->tokenizer->vocab.falls_back && token->bytes_length == 1 && token->text_length == 6;
+    if (is_byte || (token->flags & RRT__TOKEN_SPECIAL)) *id = -1;
     return RRT_STATUS_OK;
 }
 

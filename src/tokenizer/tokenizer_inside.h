@@ -103,7 +103,7 @@ rrt_status rrt__merges_put_line(rrt__merges *merges, const rrt__vocab *vocab, rr
                                 rrt_error *err);
 
 // Appends to an array the merges, "left right", of a SentencePiece vocabulary, an object from text to id.
-// scores: by id; NAN: not merged. No piece contains a space.
+// scores: by id; NAN: not merged. No piece contains a space. UNSUPPORTED for an overlong piece.
 rrt_status rrt__merges_from_scores(json_t *merges, json_t *vocab, const float *scores, rrt_error *err);
 
 // A growing list of ids, and BPE's buffers.
