@@ -60,6 +60,23 @@ static void without_legacy_it_gives_the_ids_of_transformers(void **state)
     remove_folder(folder);
 }
 
+// A user-defined piece cuts the text; what is left between two is no byte or control piece for its name.
+static void names_of_bytes_and_specials_are_text(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"foo<0x41>foo", "foo<s>foo"};
+    rrt_tokenizer *tokenizer = open_tokenizer(SYMBOLS);
+    for (int i = 0; i < 2; i++) {
+        rrt_error err = {0};
+        int32_t *ids;
+        size_t count;
+        assert_ok(rrt_encode(tokenizer, texts[i], strlen(texts[i]), NULL, &ids, &count, &err));
+        assert_true(count > 5); // "▁", "foo", "<", …, ">", "foo"
+        rrt_ids_free(ids);
+    }
+    rrt_tokenizer_close(tokenizer);
+}
+
 // What a chat shows and what ends it: <think> is no special token, so it is parsed, and shown, as text.
 static void added_tokens_are_what_the_config_says(void **state)
 {
@@ -395,6 +412,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_alone_gives_the_ids_of_sentencepiece),
         cmocka_unit_test(without_legacy_it_gives_the_ids_of_transformers),
+        cmocka_unit_test(names_of_bytes_and_specials_are_text),
         cmocka_unit_test(added_tokens_are_what_the_config_says),
         cmocka_unit_test(the_older_files_declare_added_tokens_as_well),
         cmocka_unit_test(added_tokens_may_leave_gaps_and_rename_pieces),

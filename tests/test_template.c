@@ -63,7 +63,8 @@ static void templates_render_as_in_jinja(void **state)
     json_decref(golden);
 }
 
-// A whole template with the constructs of today's models, in conversations with and without thinking and tools.
+// A whole template with the constructs of today's models, in conversations with and without thinking and
+// tools.
 static void a_thinking_template_renders_as_in_jinja(void **state)
 {
     (void)state;

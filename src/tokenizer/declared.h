@@ -21,8 +21,8 @@ typedef struct rrt__declarations {
 // config, which has to outlive the list.
 rrt_status rrt__declared_read(rrt__declarations *out, json_t *config, const char *folder, rrt_error *err);
 
-// Makes the config's named tokens special ones. Those that neither the list nor the vocabulary (text → id) has
-// get the ids from *total on, in transformers' order.
+// Makes the config's named tokens special ones. Those that neither the list nor the vocabulary (text → id)
+// has get the ids from *total on, in transformers' order.
 rrt_status rrt__declared_add_named(rrt__declarations *to, json_t *config, const json_t *vocab, size_t *total,
                                    rrt_error *err);
 

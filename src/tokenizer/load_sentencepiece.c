@@ -8,13 +8,14 @@
 
 // --- tokens ---------------------------------------------------------------------------------------------
 
-// Gives pieces the names that are declared for their ids. They no longer merge: nothing leads to the new name.
+// Gives pieces the names that are declared for their ids. They no longer merge: nothing leads to the new
+// name.
 static void rename_pieces(rrt__sentencepiece *m, const rrt__declarations *declared)
 {
     for (size_t i = 0; i < declared->count; i++) {
         const rrt__declared *d = &declared->list[i];
         if (d->id >= (int64_t)m->count) continue;
-        rrt__piece *p = &m->pieces[d->id];
+        rrt__model_piece *p = &m->pieces[d->id];
         if (p->text.length == d->text.length && memcmp(p->text.data, d->text.data, d->text.length) == 0)
             continue;
         p->text = d->text;
@@ -63,7 +64,7 @@ static rrt_status add_merges(rrt__parts *to, const rrt__sentencepiece *m, size_t
 
 // A piece that no file declares. User-defined ones are looked for in the text with its spaces marked, and no
 // space is put behind them: added tokens are looked for before, and do get one.
-static rrt_status add_by_type(rrt__parts *to, const rrt__piece *p, size_t id, rrt_error *err)
+static rrt_status add_by_type(rrt__parts *to, const rrt__model_piece *p, size_t id, rrt_error *err)
 {
     if (p->type == RRT__TYPE_UNKNOWN || p->type == RRT__TYPE_CONTROL)
         return rrt__parts_add_added(to, (int64_t)id, p->text, RRT__TOKEN_SPECIAL, err);
@@ -139,8 +140,8 @@ static rrt_status set_pieces(rrt__parts *to, const rrt__sentencepiece *m, rrt_er
     return set_control(to, m, "eos_token", m->eos, err);
 }
 
-// What is written again has a tokenizer.json: settings that transformers would apply once more go away, and so
-// does a class that would build another pipeline.
+// What is written again has a tokenizer.json: settings that transformers would apply once more go away, and
+// so does a class that would build another pipeline.
 static rrt_status settle_config(json_t *config, rrt_error *err)
 {
     static const char *const done[] = {"added_tokens_decoder", "add_prefix_space", "auto_map",  "legacy",

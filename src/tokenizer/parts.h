@@ -1,6 +1,6 @@
-// A tokenizer in the making. A GGUF file and a SentencePiece model list the same things; they are brought into
-// the form of tokenizer.json and tokenizer_config.json, so that there is one way to load a tokenizer and one to
-// write it.
+// A tokenizer in the making. A GGUF file and a SentencePiece model list the same things; they are brought
+// into the form of tokenizer.json and tokenizer_config.json, so that there is one way to load a tokenizer
+// and one to write it.
 #ifndef RRT__TOKENIZER_PARTS_H
 #define RRT__TOKENIZER_PARTS_H
 
@@ -38,7 +38,8 @@ void rrt__parts_close(rrt__parts *parts);
 
 // FORMAT unless JSON can hold the string.
 rrt_status rrt__parts_check_text(rrt__slice text, rrt_error *err);
-// Adds a token of the model. An empty text becomes a name that no text contains. FORMAT for one that is there.
+// Adds a token of the model. An empty text becomes a name that no text contains. FORMAT for one that is
+// there.
 rrt_status rrt__parts_add_token(rrt__parts *parts, size_t id, rrt__slice text, rrt_error *err);
 // Adds an added token, whose text is copied.
 rrt_status rrt__parts_add_added(rrt__parts *parts, int64_t id, rrt__slice text, unsigned flags,

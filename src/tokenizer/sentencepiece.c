@@ -7,7 +7,7 @@
 static rrt_status read_piece(rrt__sentencepiece *m, rrt__proto message, rrt_error *err)
 {
     rrt__proto_field f;
-    rrt__piece p = {{"", 0}, 0, RRT__TYPE_NORMAL};
+    rrt__model_piece p = {{"", 0}, 0, RRT__TYPE_NORMAL};
     for (;;) {
         RRT__TRY(rrt__proto_next(&message, &f, err));
         if (!f.number) break;

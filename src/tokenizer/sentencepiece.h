@@ -4,14 +4,14 @@
 
 #include "format/gguf.h"
 
-typedef struct rrt__piece {
+typedef struct rrt__model_piece {
     rrt__slice text; // in the model's bytes
     float score;
     int64_t type; // RRT__TYPE_NORMAL …
-} rrt__piece;
+} rrt__model_piece;
 
 typedef struct rrt__sentencepiece {
-    rrt__piece *pieces; // by id
+    rrt__model_piece *pieces; // by id
     size_t count, capacity;
     int64_t kind; // 1 unigram, 2 BPE, 3 words, 4 characters
     bool falls_back;
