@@ -22,11 +22,12 @@ typedef struct rrt_open_options {
     // Folders of PEFT adapters, [n_loras]. Their sum is added to the model without merging.
     const char *const *loras;
     size_t n_loras;
-    // Another number of loops than in the files, fewer or more: the last loop's LoRA, vectors and gate serve those
-    // beyond. 0: that of the files. UNSUPPORTED unless the plan is a cycle.
+    // Another number of loops than in the files, fewer or more: the last loop's LoRA, vectors and gate serve
+    // those beyond. 0: that of the files. UNSUPPORTED unless the plan is a cycle.
     int loops;
-    // Layers of an ordinary model that run again: "10-14x2" runs 10 to 14 twice, and "10-14x2:0.2" scales the norms
-    // of the second time by 0.2 (as convert's loop_gain). NULL: none. UNSUPPORTED if the model has loops.
+    // Layers of an ordinary model that run again: "10-14x2" runs 10 to 14 twice, and "10-14x2:0.2" scales the
+    // norms of the second time by 0.2 (as convert's loop_gain). NULL: none. UNSUPPORTED if the model has
+    // loops.
     const char *repeat;
     int threads;                  // 0: one per core
     const rrt_progress *progress; // may be NULL
@@ -44,10 +45,10 @@ RRT_API rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_o
                                   rrt_error *err);
 RRT_API void rrt_model_close(rrt_model *model);
 
-// The same, but matrices stay in their files (so `type` is no option here) and are read on demand: inspection is almost
-// free, and a model larger than memory can be quantised, exported, converted without calibration, and saved.
-// A model converted from it (rrt_convert) reads from it, too, and must be closed first. Running it fails with
-// UNSUPPORTED until rrt_model_unpack has read the matrices.
+// The same, but matrices stay in their files (so `type` is no option here) and are read on demand: inspection
+// is almost free, and a model larger than memory can be quantised, exported, converted without calibration,
+// and saved. A model converted from it (rrt_convert) reads from it, too, and must be closed first. Running it
+// fails with UNSUPPORTED until rrt_model_unpack has read the matrices.
 RRT_API rrt_status rrt_model_open_deferred(rrt_model **out, const char *path, const rrt_open_options *options,
                                            rrt_error *err);
 

@@ -32,7 +32,8 @@ rrt_status rrt__config_to_json(const rrt_model *model, rrt__dtype dtype, json_t 
 rrt_status rrt__loops_from_json(rrt__config *config, int layers, const json_t *json, rrt_error *err);
 rrt_status rrt__loops_to_json(json_t *json, const rrt_model *model, rrt_error *err);
 
-// The plan of `layers` layers that all run `loops` times. The attention of the layers becomes that of the depths.
+// The plan of `layers` layers that all run `loops` times. The attention of the layers becomes that of the
+// depths.
 rrt_status rrt__loops_make(rrt__config *config, int loops, int layers, bool norms_loops, rrt_error *err);
 
 // Whether a family's own keys can say how the model's layers run: one cycle of all of them, without LoRA.

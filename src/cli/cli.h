@@ -147,8 +147,8 @@ typedef struct rrt__cli_model {
             "more variables for the template ('{\"enable_thinking\": false}')"                               \
     }
 
-// Opens it; ARGUMENT if -m was not given. Frees what the options took. Says on stderr if it runs more loops than
-// it was trained with.
+// Opens it; ARGUMENT if -m was not given. Frees what the options took. Says on stderr if it runs more loops
+// than it was trained with.
 rrt_status rrt__cli_open_model(rrt_model **out, rrt__cli_model *model, int threads, rrt_error *err);
 
 // The same, with matrices left in the files, and for what needs f32 weights: a quantised model is unpacked.

@@ -21,7 +21,8 @@ rrt_status rrt__export_gguf(const rrt__export *export, rrt_error *err);
 // The whole model, unrolled and merged.
 rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_error *err);
 
-// The model as other programs' files hold it: looped, if its family is or if the options say so, else unrolled.
+// The model as other programs' files hold it: looped, if its family is or if the options say so, else
+// unrolled.
 rrt_status rrt__export_form(const rrt__export *export, rrt_model **out, rrt_error *err);
 
 // Writes the model's folder in Hugging Face's format.

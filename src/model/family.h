@@ -82,7 +82,8 @@ typedef enum rrt__window_rule {
 } rrt__window_rule;
 
 // What a family's own config.json says of its loops: the whole stack of layers runs so many times, and the
-// final norm's output enters the next loop. In GGUF files the keys are "num_loops" and "skip_loop_final_norm".
+// final norm's output enters the next loop. In GGUF files the keys are "num_loops" and
+// "skip_loop_final_norm".
 typedef struct rrt__native_loops {
     const char *key;      // their number; NULL: models of the family are not looped
     int absent;           // their number if the key is missing

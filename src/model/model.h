@@ -59,15 +59,15 @@ typedef struct rrt__depth {
     rrt__slot *slot;
     int kv; // the depth whose keys and values it reads: its own, or where loops share them the same layer of
             // the first loop
-    rrt__entry entry;
+    rrt__depth_entry entry;
     rrt__norm norm[RRT__NORM_COUNT];
     float *bias[RRT__MATRIX_COUNT]; // [out]; NULL if the family has none
     rrt__lora lora[RRT__MATRIX_COUNT];
     unsigned attention; // flags RRT__ATTENTION_…
 } rrt__depth;
 
-// A linear probe of the hidden state at a loop boundary (exit.h). All boundaries of a family with a cumulative
-// gate have the same one.
+// A linear probe of the hidden state at a loop boundary (exit.h). All boundaries of a family with a
+// cumulative gate have the same one.
 typedef struct rrt__gate {
     float *weight, *bias; // [hidden], [1]
 } rrt__gate;

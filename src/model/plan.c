@@ -74,7 +74,7 @@ rrt_status rrt__plan_make_stacks(rrt__plan *plan, int loops, int low_loops, int 
     return RRT_STATUS_OK;
 }
 
-rrt__entry rrt__plan_entry(const rrt__plan *plan, int depth)
+rrt__depth_entry rrt__plan_entry(const rrt__plan *plan, int depth)
 {
     if (plan->sharing == RRT__SHARING_STACKS) {
         if (depth % rrt__plan_stack_layers(plan) != 0) return RRT__ENTRY_NONE;

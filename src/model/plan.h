@@ -5,8 +5,8 @@
 //     cycle     slots of the block 1 2 3 1 2 3      has a boundary after each loop: exits, --loops
 //     sequence  slots of the block 1 1 2 2 3 3      has none
 //     none      every slot is used once (the original model, or a pruned one)
-//     stacks    two stacks of k layers, low and high: a loop runs the low one several times and the high one once
-//               (HRM-Text: B = H_cycles, K = (L_cycles + 1)·k). Has no boundary: both stacks' states go on
+//     stacks    two stacks of k layers, low and high: a loop runs the low one several times, then the high
+//               one (HRM-Text: B = H_cycles, K = (L_cycles + 1)·k). No boundary: both stacks' states go on
 //
 // The plan also says what happens to the hidden state at a loop's entry: nothing (the paper), the final norm
 // (Nanbeige, Ouro), or that norm and the other stack's state (HRM-Text). pass/loop.c applies it.
@@ -28,13 +28,13 @@ typedef enum rrt__sharing {
 } rrt__sharing;
 
 // What happens to a hidden state before a depth.
-typedef enum rrt__entry {
+typedef enum rrt__depth_entry {
     RRT__ENTRY_NONE,
     RRT__ENTRY_NORM,   // the final norm
     RRT__ENTRY_START,  // stacks: the embedding is the high state; plus the low stack's start
     RRT__ENTRY_AGAIN,  // stacks: the norm, plus the high state, for the low stack again
     RRT__ENTRY_SWITCH, // stacks: the norm, plus the state of the stack that runs next
-} rrt__entry;
+} rrt__depth_entry;
 
 typedef struct rrt__plan {
     rrt__sharing sharing;
@@ -61,7 +61,7 @@ static inline int rrt__plan_low_loops(const rrt__plan *plan)
     return plan->layers_per_block / rrt__plan_stack_layers(plan) - 1;
 }
 
-rrt__entry rrt__plan_entry(const rrt__plan *plan, int depth);
+rrt__depth_entry rrt__plan_entry(const rrt__plan *plan, int depth);
 
 // The plan for n_layers layers of an original; sets layers_per_block. Fails if the loops do not divide
 // the layers.

@@ -85,10 +85,10 @@ typedef enum rrt__kv_policy {
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
                                 rrt_error *err);
 
-// The gate's logit for one hidden state h [hidden] after loop n: weight · x + bias, where x = gain · h / rms(h).
-// A cumulative gate's gain is the final norm's, and the logit's sigmoid is the probability to leave here, once
-// here; else the gain is 1, and it is the probability that the last loop finds the same token most likely.
-// *scale = 1 / rms(h).
+// The gate's logit for one hidden state h [hidden] after loop n: weight · x + bias, where x = gain · h /
+// rms(h). A cumulative gate's gain is the final norm's, and the logit's sigmoid is the probability to leave
+// here, once here; else the gain is 1, and it is the probability that the last loop finds the same token most
+// likely. *scale = 1 / rms(h).
 float rrt__gate_logit(const rrt_model *model, int n, const float *hidden, float *scale);
 
 // How many loops have a gate behind them, of those that run: a cumulative one also stands after the last.

@@ -4,7 +4,7 @@
 
 // Adds the state that waits to the rows of a pass through a stack; what they were before may wait instead. A
 // thread takes the rows that it norms.
-static void add_other_stack(const rrt__pass *p, const rrt__segment *segment, rrt__entry entry)
+static void add_other_stack(const rrt__pass *p, const rrt__segment *segment, rrt__depth_entry entry)
 {
     size_t width = p->model->shape.hidden;
     rrt__share share = rrt__team_share(p->team, segment->end - segment->begin, 1);
@@ -18,7 +18,7 @@ static void add_other_stack(const rrt__pass *p, const rrt__segment *segment, rrt
     }
 }
 
-static void enter(const rrt__pass *p, const rrt__segment *segment, rrt__entry entry)
+static void enter(const rrt__pass *p, const rrt__segment *segment, rrt__depth_entry entry)
 {
     if (entry != RRT__ENTRY_START)
         rrt__forward_norm_share(p, &p->model->final_norm, p->ws->hidden, p->ws->hidden, segment->begin,
@@ -30,7 +30,7 @@ void rrt__walk_enter(const rrt__pass *p, const rrt__segment *segments, size_t n_
 {
     bool any = false;
     for (size_t s = 0; s < n_segments; s++) {
-        rrt__entry entry = p->depths[segments[s].depth].entry;
+        rrt__depth_entry entry = p->depths[segments[s].depth].entry;
         if (entry == RRT__ENTRY_NONE) continue;
         enter(p, &segments[s], entry);
         any = true;
