@@ -498,7 +498,7 @@ static void usage_errors_exit_with_code_2(void **state)
                                                "eval exits -f text --exit loops:1"};
     write_text("text", "the cat sat on the mat");
     for (size_t i = 0; i < sizeof with_kv_type / sizeof *with_kv_type; i++)
-        assert_error(2, "'f8' are not known: f16 or f32", "%s -m %s --kv-type f8", with_kv_type[i],
+        assert_error(2, "'f8' are not known: f16, f32 or q8_0", "%s -m %s --kv-type f8", with_kv_type[i],
                      recursive);
 }
 

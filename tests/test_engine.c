@@ -24,9 +24,10 @@ static void run_alone(rrt__team team, void *argument)
 
 // Greedy, the prompt through all loops.
 static void expect(heard *h, const rrt_model *model, const rrt_request *r, const char *rule_text,
-                   rrt__kv_type kv_type)
+                   const char *kv_type)
 {
     rrt_error err = {0};
+    rrt__kv_types types;
     rrt__exit_rule rule = {RRT__EXIT_LOOPS, RRT__MAX_DEPTHS};
     rrt__kv_policy policy;
     rrt__sequence sequence;
@@ -35,7 +36,8 @@ static void expect(heard *h, const rrt_model *model, const rrt_request *r, const
     if (rule_text) assert_ok(rrt__exit_rule_parse(&rule, rule_text, model, &err));
     assert_ok(rrt__kv_policy_parse(&policy, r->kv, model, &err));
     assert_ok(rrt__decoder_create(&a.decoder, model, &rule, policy, 1, 64, 1, &err));
-    rrt__sequence_init(&sequence, model, kv_type, model->shape.context);
+    assert_ok(rrt__kv_types_parse(&types, kv_type, &err));
+    rrt__sequence_init(&sequence, model, types, model->shape.context);
     assert_ok(rrt__sequence_reserve(&sequence, 64, &err));
     for (size_t i = 0; i < r->prompt_tokens + r->max_tokens - 1; i++) {
         a.id = i < r->prompt_tokens ? r->prompt[i] : h->ids[i - r->prompt_tokens];
@@ -57,21 +59,20 @@ static const char *const rules[] = {NULL,          "loops:1",   "confidence:0.05
                                     "entropy:4.5", "unchanged", "state:0.6",       "gate:0.5"};
 enum { RULES = 8 };
 
-static const char *const kv_types[RRT__KV_TYPE_COUNT] = {"f16", "f32"};
+static const char *const kv_types[] = {"f16", "f32", "q8_0", "f16/q8_0"};
+enum { KV_TYPES = sizeof kv_types / sizeof *kv_types };
 
 // All rules side by side in one engine, with few rows, so that prompts come in pieces.
-static int check_rules_of(const rrt_model *model, const char *kv, rrt__kv_type kv_type, rrt_batching batching,
+static int check_rules_of(const rrt_model *model, const char *kv, const char *kv_type, rrt_batching batching,
                           int threads)
 {
     heard got[RULES] = {{{0}}}, expected[RULES];
     int32_t prompts[RULES][PROMPT + RULES];
     rrt_request requests[RULES];
     int early = 0;
-    rrt_engine *engine = open_engine(model, (rrt_engine_options){.threads = threads,
-                                                                 .requests = 5,
-                                                                 .rows = 9,
-                                                                 .batching = batching,
-                                                                 .kv_type = kv_types[kv_type]});
+    rrt_engine *engine = open_engine(
+        model, (rrt_engine_options){
+                   .threads = threads, .requests = 5, .rows = 9, .batching = batching, .kv_type = kv_type});
     for (int i = 0; i < RULES; i++) {
         fill_prompt(prompts[i], PROMPT + RULES, (size_t)i, model);
         requests[i] = (rrt_request){.prompt = prompts[i],
@@ -100,8 +101,8 @@ static int check_rules_of(const rrt_model *model, const char *kv, rrt__kv_type k
 
 static int check_rules(const rrt_model *model, const char *kv, rrt_batching batching, int threads)
 {
-    int early = check_rules_of(model, kv, RRT__KV_TYPE_F16, batching, threads);
-    check_rules_of(model, kv, RRT__KV_TYPE_F32, batching, threads);
+    int early = 0;
+    for (int i = 0; i < KV_TYPES; i++) early += check_rules_of(model, kv, kv_types[i], batching, threads);
     return early;
 }
 
@@ -197,7 +198,7 @@ static void tokens_depend_on_the_request_alone(void **state)
         for (int sampled = 0; sampled < 2; sampled++) {
             rrt_model *model = build_packed(&layouts[l], l == 1, false);
             rrt_request like = {.sampling = {.temperature = (float)sampled}};
-            many_kv_type = kv_types[(l + sampled) % RRT__KV_TYPE_COUNT];
+            many_kv_type = kv_types[(l + sampled) % KV_TYPES];
             run_many(expected, model, (rrt_engine_options){.threads = 1, .requests = 1, .no_prefix_reuse = 1},
                      like);
             for (int way = 0; way < 4; way++) {
@@ -325,19 +326,21 @@ static void pages_beyond_free_memory_are_refused(void **state)
     rrt_model_close(model);
 }
 
-// A token's bytes: keys and values of all depths. f16 is the default, and half of f32.
-static void f16_keys_and_values_take_half_the_bytes(void **state)
+// A token's bytes: keys and values of all depths. f16 is the default, and half of f32; a block of q8_0, here a
+// head, has a scale of two bytes.
+static void bytes_of_a_token_are_those_of_its_types(void **state)
 {
     (void)state;
+    static const char *const types[] = {NULL, "f16", "f32", "q8_0", "f16/q8_0"};
     rrt_model *model = build_packed(&layouts[0], false, false);
     const rrt__shape *s = &model->shape;
-    size_t numbers = (size_t)model->plan.n_depths * 2 * s->kv_heads * s->head_dim;
-    for (int i = 0; i <= RRT__KV_TYPE_COUNT; i++) {
+    size_t heads = (size_t)model->plan.n_depths * s->kv_heads, d = s->head_dim;
+    const size_t expected[] = {4 * d, 4 * d, 8 * d, 2 * (d + 2), 2 * d + d + 2};
+    for (int i = 0; i < 5; i++) {
         rrt_engine_stats stats;
-        const char *type = i < RRT__KV_TYPE_COUNT ? kv_types[i] : NULL;
-        rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .kv_type = type});
+        rrt_engine *engine = open_engine(model, (rrt_engine_options){.requests = 1, .kv_type = types[i]});
         rrt_engine_describe(engine, &stats);
-        assert_int_equal(stats.kv_bytes_per_token, numbers * (i == RRT__KV_TYPE_F32 ? 4 : 2));
+        assert_int_equal(stats.kv_bytes_per_token, heads * expected[i]);
         rrt_engine_close(engine);
     }
     rrt_model_close(model);
@@ -459,7 +462,7 @@ static void impossible_requests_are_refused(void **state)
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.exit = "unchanged");
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.loops = 2);
     rrt_engine *none;
-    assert_fails(RRT_STATUS_ARGUMENT, "'f8' are not known: f16 or f32",
+    assert_fails(RRT_STATUS_ARGUMENT, "'f8' are not known: f16, f32 or q8_0",
                  rrt_engine_open(&none, model, &(rrt_engine_options){.kv_type = "f8"}, &err));
     assert_null(none);
     rrt_engine_close(engine);
@@ -509,7 +512,7 @@ int main(void)
         cmocka_unit_test(a_known_prefix_is_reused),
         cmocka_unit_test(too_few_pages_change_no_token),
         cmocka_unit_test(pages_beyond_free_memory_are_refused),
-        cmocka_unit_test(f16_keys_and_values_take_half_the_bytes),
+        cmocka_unit_test(bytes_of_a_token_are_those_of_its_types),
         cmocka_unit_test(logprobs_are_those_of_the_session),
         cmocka_unit_test(requests_end_by_length_cancellation_or_callback),
         cmocka_unit_test(impossible_requests_are_refused),

@@ -256,7 +256,8 @@ static void check_rule(const rrt_model *model, const rrt__cut *cut, rrt__exit_ro
     int early = 0;
     assert_ok(rrt__exit_rows_measure(rows, model, cut, &rule, &options, &err));
     if (rrt__exit_has_threshold(kind) && kind != RRT__EXIT_LOOPS) rule.limit = between_scores(rows);
-    assert_ok(rrt__exit_rows_decode(rows, model, cut, &rule, policy, RRT__KV_TYPE_F32, &options, &err));
+    assert_ok(rrt__exit_rows_decode(rows, model, cut, &rule, policy,
+                                    (rrt__kv_types){RRT__KV_TYPE_F32, RRT__KV_TYPE_F32}, &options, &err));
     for (size_t w = 0, row = 0; w < WINDOWS; w++) {
         int32_t ids[LENGTH];
         rrt__cut_window(cut, w, ids);

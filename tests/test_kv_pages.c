@@ -7,6 +7,13 @@
 
 enum { PAGES = 3 };
 
+static const rrt__kv_types all_types[] = {{RRT__KV_TYPE_F16, RRT__KV_TYPE_F16},
+                                          {RRT__KV_TYPE_F32, RRT__KV_TYPE_F32},
+                                          {RRT__KV_TYPE_Q8_0, RRT__KV_TYPE_Q8_0},
+                                          {RRT__KV_TYPE_F16, RRT__KV_TYPE_Q8_0},
+                                          {RRT__KV_TYPE_Q8_0, RRT__KV_TYPE_F32}};
+enum { TYPES = sizeof all_types / sizeof *all_types };
+
 // Two K/V heads, with room before, between and after their keys and values; what no token filled is NaN.
 typedef struct cache {
     unsigned char *pages[PAGES];
@@ -14,14 +21,15 @@ typedef struct cache {
     size_t page_bytes;
 } cache;
 
-static void make_cache(cache *c, size_t head_dim, rrt__kv_type type)
+static void make_cache(cache *c, size_t head_dim, rrt__kv_types types)
 {
-    size_t half = rrt__kv_bytes(type, head_dim), size = rrt__kv_size(type);
-    c->page_bytes = 5 * size;
+    enum { BEFORE = 20, BETWEEN = 12 };
+    size_t keys = rrt__kv_bytes(types.key, head_dim), values = rrt__kv_bytes(types.value, head_dim);
+    c->page_bytes = BEFORE;
     for (int h = 0; h < 2; h++) {
         c->views[h] =
-            (rrt__kv_view){c->pages, c->page_bytes, c->page_bytes + half + 3 * size, head_dim, type};
-        c->page_bytes += 2 * half + 3 * size;
+            (rrt__kv_view){c->pages, c->page_bytes, c->page_bytes + keys + BETWEEN, head_dim, types};
+        c->page_bytes += keys + BETWEEN + values;
     }
     for (size_t p = 0; p < PAGES; p++) {
         c->pages[p] = malloc(c->page_bytes);
@@ -45,12 +53,22 @@ static void fill_cache(cache *c, const rrt__kernels *k, size_t n_tokens, double 
     }
 }
 
-// What f16 has of a number: rrt__f32_to_f16 is held to numpy in test_dtype.
-static double stored(float x, rrt__kv_type type)
+static double in_f16(float x)
 {
-    if (type == RRT__KV_TYPE_F32) return x;
     if (isfinite(x)) x = fmaxf(-65504, fminf(x, 65504));
-    return rrt__f16_to_f32(rrt__f32_to_f16(x));
+    return rrt__f16_to_f32(rrt__f32_to_f16(x)); // held to numpy in test_dtype
+}
+
+// What a type has of number d of a token.
+static double stored(const float *x, size_t d, size_t head_dim, rrt__kv_type type)
+{
+    if (type == RRT__KV_TYPE_F32) return x[d];
+    if (type == RRT__KV_TYPE_F16) return in_f16(x[d]);
+    size_t begin = d / RRT__KV_BLOCK * RRT__KV_BLOCK, end = begin + RRT__KV_BLOCK;
+    float largest = 0;
+    for (size_t i = begin; i < end && i < head_dim; i++) largest = fmaxf(largest, fabsf(x[i]));
+    float scale = (float)in_f16(largest / 127);
+    return scale > 0 ? fmax(-127, fmin(127, nearbyintf(x[d] / scale))) * scale : 0;
 }
 
 static void assert_number(const rrt__kernels *k, double got, double expected)
@@ -63,8 +81,8 @@ static void assert_token(const rrt__kernels *k, const rrt__kv_view *view, size_t
                          const float *value)
 {
     for (size_t d = 0; d < view->head_dim; d++) {
-        assert_number(k, truth_key(view, at, d), stored(key[d], view->type));
-        assert_number(k, truth_value(view, at, d), stored(value[d], view->type));
+        assert_number(k, truth_key(view, at, d), stored(key, d, view->head_dim, view->types.key));
+        assert_number(k, truth_value(view, at, d), stored(value, d, view->head_dim, view->types.value));
     }
 }
 
@@ -79,7 +97,7 @@ static size_t count_filled(const cache *c)
 }
 
 // A token is where it belongs and nowhere else; then also at another head.
-static void check_store(const rrt__kernels *k, size_t head_dim, rrt__kv_type type, double deviation)
+static void check_store(const rrt__kernels *k, size_t head_dim, rrt__kv_types type, double deviation)
 {
     for (size_t at = 0; at < PAGES * RRT__PAGE_TOKENS; at += 7) {
         cache c;
@@ -121,7 +139,7 @@ static void check_store_of_limits(const rrt__kernels *k)
     float x[COUNT];
     cache c;
     for (int i = 0; i < COUNT; i++) x[i] = cases[i].x;
-    make_cache(&c, COUNT, RRT__KV_TYPE_F16);
+    make_cache(&c, COUNT, all_types[0]);
     k->kv_store(c.views[0], 9, x, x);
     for (size_t i = 0; i < COUNT; i++) {
         assert_number(k, truth_key(&c.views[0], 9, i), cases[i].f16);
@@ -133,10 +151,10 @@ static void check_store_of_limits(const rrt__kernels *k)
 static void check_stores(const rrt__kernels *k)
 {
     for (int d = 0; d < HEAD_DIM_COUNT; d++)
-        for (int type = 0; type < RRT__KV_TYPE_COUNT; type++) {
-            check_store(k, head_dims[d], (rrt__kv_type)type, 1);
-            check_store(k, head_dims[d], (rrt__kv_type)type, 1e-6); // subnormal in f16
-            check_store(k, head_dims[d], (rrt__kv_type)type, 1e5);
+        for (int type = 0; type < TYPES; type++) {
+            check_store(k, head_dims[d], all_types[type], 1);
+            check_store(k, head_dims[d], all_types[type], 1e-6); // subnormal in f16
+            check_store(k, head_dims[d], all_types[type], 1e5);
         }
     check_store_of_limits(k);
 }
@@ -150,7 +168,7 @@ static void tokens_are_stored_where_they_belong(void **state)
 // --- attention
 // -----------------------------------------------------------------------------------------------------
 
-static void check_attention_to(const rrt__kernels *k, rrt__kv_type type, size_t first, size_t n_tokens,
+static void check_attention_to(const rrt__kernels *k, rrt__kv_types type, size_t first, size_t n_tokens,
                                size_t head_dim, double score_deviation, float cap)
 {
     float scale = 1 / sqrtf((float)head_dim);
@@ -176,8 +194,8 @@ static void check_attention_to(const rrt__kernels *k, rrt__kv_type type, size_t 
 static void check_attention_of(const rrt__kernels *k, size_t first, size_t n_tokens, size_t head_dim,
                                double score_deviation, float cap)
 {
-    for (int type = 0; type < RRT__KV_TYPE_COUNT; type++)
-        check_attention_to(k, (rrt__kv_type)type, first, n_tokens, head_dim, score_deviation, cap);
+    for (int type = 0; type < TYPES; type++)
+        check_attention_to(k, all_types[type], first, n_tokens, head_dim, score_deviation, cap);
 }
 
 static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_dim, double score_deviation)
@@ -185,9 +203,9 @@ static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_
     check_attention_of(k, 0, n_tokens, head_dim, score_deviation, 0);
 }
 
-// What is no number is seen, in f16 as in f32; what f16 has no room for does no harm. (A key of -infinity is
-// of a token that nobody looks at.)
-static void check_attention_to_limits(const rrt__kernels *k, rrt__kv_type type)
+// What is no number is seen in all types; what f16 has no room for does no harm. (A key of -infinity is of a
+// token that nobody looks at, but for q8_0.)
+static void check_attention_to_limits(const rrt__kernels *k, rrt__kv_types type)
 {
     const float one = 1, huge = 1e5f, bad[] = {NAN, INFINITY, -INFINITY};
     float out, scratch[RRT__PAGE_TOKENS];
@@ -204,15 +222,15 @@ static void check_attention_to_limits(const rrt__kernels *k, rrt__kv_type type)
                     : i == 4 ? &huge
                              : &one);
         k->attention(&out, &one, c.views[0], &seen, scratch);
-        assert_int_equal(isfinite(out) != 0, i == 3 || i == 4 || i == 2);
+        bool is_hidden = i == 2 && type.key != RRT__KV_TYPE_Q8_0;
+        assert_int_equal(isfinite(out) != 0, i == 3 || i == 4 || is_hidden);
         free_cache(&c);
     }
 }
 
 static void check_attentions(const rrt__kernels *k)
 {
-    check_attention_to_limits(k, RRT__KV_TYPE_F16);
-    check_attention_to_limits(k, RRT__KV_TYPE_F32);
+    for (int type = 0; type < TYPES; type++) check_attention_to_limits(k, all_types[type]);
     for (int d = 0; d < HEAD_DIM_COUNT; d++)
         for (size_t n = 1; n <= 40; n++) {
             check_attention(k, n, head_dims[d], 0); // an even mean
@@ -239,11 +257,11 @@ static void attention_over_pages_matches_its_formula(void **state)
 // --- the same bits from every table
 // -----------------------------------------------------------------------------------
 
-enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MAX_VALUES = 100000 };
+enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MAX_VALUES = 400000 };
 
 // What stands in pages, and what attention makes of it.
 static float *run_pages(const rrt__kernels *k, float *out, const float *query, size_t head_dim,
-                        rrt__kv_type type)
+                        rrt__kv_types type)
 {
     cache c;
     float scratch[SEEN + RRT__PAGE_TOKENS];
@@ -261,9 +279,9 @@ static float *run_pages(const rrt__kernels *k, float *out, const float *query, s
 static size_t run_all(const rrt__kernels *k, float *out)
 {
     float *query = make(100, 1, 0, 3), *at = out;
-    for (int type = 0; type < RRT__KV_TYPE_COUNT; type++)
+    for (int type = 0; type < TYPES; type++)
         for (size_t head_dim = 20; head_dim <= 100; head_dim += 20)
-            at = run_pages(k, at, query, head_dim, (rrt__kv_type)type);
+            at = run_pages(k, at, query, head_dim, all_types[type]);
     free(query);
     return (size_t)(at - out);
 }

@@ -239,7 +239,8 @@ static void open_batch(batch *b, const rrt_model *model, size_t rows)
     *b = (batch){.model = model};
     assert_ok(rrt__workspace_create(&b->workspace, model, rows, rows, 1, &err));
     for (int i = 0; i < 2; i++) {
-        rrt__sequence_init(&b->sequences[i], model, RRT__KV_TYPE_F16, model->shape.context);
+        rrt__sequence_init(&b->sequences[i], model, (rrt__kv_types){RRT__KV_TYPE_F16, RRT__KV_TYPE_F16},
+                           model->shape.context);
         assert_ok(rrt__sequence_reserve(&b->sequences[i], rows, &err));
     }
 }
@@ -295,9 +296,11 @@ static void two_loops_run_in_one_call_as_they_do_alone(void **state)
         rrt_model *model = build(original, &layouts[1]); // norms and LoRA per depth
         check_two_loops(model);
         rrt__sequence own, shared;
-        rrt__sequence_init(&own, model, RRT__KV_TYPE_F16, model->shape.context);
+        rrt__sequence_init(&own, model, (rrt__kv_types){RRT__KV_TYPE_F16, RRT__KV_TYPE_F16},
+                           model->shape.context);
         assert_ok(rrt__model_share_kv(model, &err));
-        rrt__sequence_init(&shared, model, RRT__KV_TYPE_F16, model->shape.context);
+        rrt__sequence_init(&shared, model, (rrt__kv_types){RRT__KV_TYPE_F16, RRT__KV_TYPE_F16},
+                           model->shape.context);
         assert_int_equal(own.page_bytes, 2 * shared.page_bytes);
         check_two_loops(model);
         assert_fails(RRT_STATUS_ARGUMENT, "reads the keys and values of depth 1",

@@ -76,6 +76,7 @@ static double truth_number(const unsigned char *from, size_t i, rrt__kv_type typ
 {
     uint16_t half;
     float single;
+    if (type == RRT__KV_TYPE_Q8_0) return ((const int8_t *)from)[i];
     if (type == RRT__KV_TYPE_F32) {
         memcpy(&single, from + i * sizeof single, sizeof single);
         return single;
@@ -88,16 +89,29 @@ static double truth_number(const unsigned char *from, size_t i, rrt__kv_type typ
     return sign ? -size : size;
 }
 
+// Scale i, which follows the numbers of a page's part.
+static double truth_scale(const unsigned char *from, size_t head_dim, size_t i, rrt__kv_type type)
+{
+    return type == RRT__KV_TYPE_Q8_0 ? truth_number(from + RRT__PAGE_TOKENS * head_dim, i, RRT__KV_TYPE_F16)
+                                     : 1;
+}
+
 static double truth_key(const rrt__kv_view *kv, size_t token, size_t d)
 {
     return truth_number(kv->pages[token / RRT__PAGE_TOKENS] + kv->key_offset,
-                        d * RRT__PAGE_TOKENS + token % RRT__PAGE_TOKENS, kv->type);
+                        d * RRT__PAGE_TOKENS + token % RRT__PAGE_TOKENS, kv->types.key) *
+           truth_scale(kv->pages[token / RRT__PAGE_TOKENS] + kv->key_offset, kv->head_dim,
+                       d / RRT__KV_BLOCK * RRT__PAGE_TOKENS + token % RRT__PAGE_TOKENS, kv->types.key);
 }
 
 static double truth_value(const rrt__kv_view *kv, size_t token, size_t d)
 {
     return truth_number(kv->pages[token / RRT__PAGE_TOKENS] + kv->value_offset,
-                        token % RRT__PAGE_TOKENS * kv->head_dim + d, kv->type);
+                        token % RRT__PAGE_TOKENS * kv->head_dim + d, kv->types.value) *
+           truth_scale(kv->pages[token / RRT__PAGE_TOKENS] + kv->value_offset, kv->head_dim,
+                       token % RRT__PAGE_TOKENS * rrt__kv_blocks(kv->types.value, kv->head_dim) +
+                           d / RRT__KV_BLOCK,
+                       kv->types.value);
 }
 
 static void truth_attention(float *out, const float *query, rrt__kv_view kv, const rrt__attention *a,

@@ -21,7 +21,7 @@ typedef struct rrt_eval_options {
     size_t context;    // tokens per window, at least 2; 0: 512, or the model's context if that is less
     size_t max_tokens; // max tokens of the text, without BOS; 0: all
     const rrt_progress *progress;
-    // Use keys and values as in decoding: "f16" or "f32", as in rrt_session_options. NULL: whole windows
+    // Use keys and values as in decoding: "f16", "q8_0" …, as in rrt_session_options. NULL: whole windows
     // without stored keys and values; with an exit rule, f16.
     const char *kv_type;
 } rrt_eval_options;

@@ -6,6 +6,7 @@
 
 typedef struct arguments {
     rrt__cli_model model;
+    rrt__cli_kv kv;
     const char *teacher_path, *batches;
     rrt__bench_serving serving;
     bool train, match, recompute, bf16;
@@ -207,7 +208,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
         {0, "recompute", NULL, RRT__OPTION_FLAG, &a->recompute, 0, 0,
          "less memory, slower: recompute activations in the backward pass"},
         RRT__OPTION_GROUP("Memory and weights"),
-        RRT__CLI_KV_TYPE(&serving->kv_type),
+        RRT__CLI_KV_ROWS(&a->kv, "f16"),
         RRT__CLI_WEIGHTS_ROWS(&a->model),
     };
     memcpy(out, options, sizeof options);
@@ -237,6 +238,7 @@ int rrt__cli_bench(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    RRT__GOTO(rrt__cli_kv_type(&a.kv, &a.serving.options.kv_type, &err));
     a.threads = common.threads;
     if (a.prompt == SIZE_MAX)
         a.prompt = a.serving.batching || a.serving.exits || a.serving.trace_path ? 16 : 512;

@@ -45,12 +45,23 @@ typedef struct rrt__cli_usage {
     bool no_json;   // there is no result that could be printed as an object
 } rrt__cli_usage;
 
-// The option of verbs that keep keys and values. value: const char **.
-#define RRT__CLI_KV_TYPE(value)                                                                              \
+// The types of keys and values, as asked for.
+typedef struct rrt__cli_kv {
+    const char *both, *key, *value;
+    char text[32]; // "KEYS/VALUES"
+} rrt__cli_kv;
+
+// The rows of verbs that keep keys and values, which fill it; usual: what they are without.
+#define RRT__CLI_KV_ROWS(kv, usual)                                                                          \
+    {0,           "kv-type", "TYPE", RRT__OPTION_STRING,                                                     \
+     &(kv)->both, 0,         0,      "store keys and values as f16, f32 or q8_0 (default: " usual ")"},      \
+        {0, "cache-type-k", "TYPE", RRT__OPTION_STRING, &(kv)->key, 0, 0, "the type of keys alone"},         \
     {                                                                                                        \
-        0, "kv-type", "TYPE", RRT__OPTION_STRING, value, 0, 0,                                               \
-            "store keys and values as f16 (default) or f32"                                                  \
+        0, "cache-type-v", "TYPE", RRT__OPTION_STRING, &(kv)->value, 0, 0, "the type of values alone"        \
     }
+
+// *type: the name of both types as the library takes it, or NULL. ARGUMENT for an unknown one.
+rrt_status rrt__cli_kv_type(rrt__cli_kv *kv, const char **type, rrt_error *err);
 
 // What --exit and --kv take, the same in all verbs.
 #define RRT__CLI_EXIT_RULES                                                                                  \

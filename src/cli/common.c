@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
+#include "pass/kv.h"
 #include "train/source.h"
 
 static void print_help(const rrt__cli_usage *usage, const rrt__option *options, int n_options)
@@ -82,6 +83,23 @@ int rrt__cli_finish(rrt_status status, const rrt_error *err)
     fputc('\n', stderr);
     if (status == RRT_STATUS_CANCELLED) rrt__cli_raise_caught();
     return status == RRT_STATUS_ARGUMENT ? 2 : 1;
+}
+
+rrt_status rrt__cli_kv_type(rrt__cli_kv *kv, const char **type, rrt_error *err)
+{
+    rrt__kv_types types;
+    const char *key = kv->key    ? kv->key
+                      : kv->both ? kv->both
+                                 : "f16",
+               *value = kv->value  ? kv->value
+                        : kv->both ? kv->both
+                                   : "f16";
+    *type = NULL;
+    if (!kv->both && !kv->key && !kv->value) return RRT_STATUS_OK;
+    bool is_one = !kv->key && !kv->value;
+    snprintf(kv->text, sizeof kv->text, "%.12s%s%.12s", key, is_one ? "" : "/", is_one ? "" : value);
+    *type = kv->text;
+    return rrt__kv_types_parse(&types, *type, err);
 }
 
 rrt_open_options rrt__cli_open_options(const rrt__cli_model *model)

@@ -66,8 +66,8 @@ done:
 
 enum { MAX_OPTIONS = 20, OF_KL = 2 }; // those of kl alone, in front, with their title
 
-static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, const char **teacher,
-                        const char **file, rrt_eval_options *eval)
+static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, rrt__cli_kv *kv,
+                        const char **teacher, const char **file, rrt_eval_options *eval)
 {
     const rrt__option options[] = {
         RRT__OPTION_GROUP("Comparison"),
@@ -82,8 +82,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, con
          "read only the first N tokens of the text"},
         RRT__OPTION_GROUP("How the model runs"),
         RRT__CLI_LOOPS_ROWS(which),
-        {0, "kv-type", "TYPE", RRT__OPTION_STRING, &eval->kv_type, 0, 0,
-         "keys and values as f16 or f32, as while decoding (default: windows run whole)"},
+        RRT__CLI_KV_ROWS(kv, "windows run whole, in f32"),
         RRT__CLI_WEIGHTS_ROWS(which),
     };
     memcpy(out, options, sizeof options);
@@ -94,10 +93,11 @@ static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, con
 static int run(int argc, char **argv, bool is_kl)
 {
     rrt__cli_model which = {0};
+    rrt__cli_kv kv = {0};
     const char *teacher_path = NULL, *file = NULL;
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
     rrt__option options[MAX_OPTIONS];
-    int n_options = list_options(options, &which, &teacher_path, &file, &eval);
+    int n_options = list_options(options, &which, &kv, &teacher_path, &file, &eval);
     const rrt__cli_usage usage = {
         .line =
             is_kl ? "rrt eval kl -m MODEL [MODEL…] --teacher MODEL -f FILE" : "rrt eval ppl -m MODEL -f FILE",
@@ -123,6 +123,7 @@ static int run(int argc, char **argv, bool is_kl)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, paths + 1, &err));
+    RRT__GOTO(rrt__cli_kv_type(&kv, &eval.kv_type, &err));
     eval.threads = common.threads;
     while (n_models < RRT_EVAL_KL_MODELS && paths[n_models]) n_models++;
     if (is_kl && !teacher_path) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--teacher MODEL is missing"));

@@ -71,6 +71,7 @@ static void print_text(const rrt_eval_exits_result *r, const char *rule)
 int rrt__cli_eval_exits(int argc, char **argv)
 {
     rrt__cli_model which = {0};
+    rrt__cli_kv kv = {0};
     const char *file = NULL;
     rrt_exit_options exits = {0};
     rrt_eval_options eval = {.progress = rrt__cli_progress()};
@@ -86,7 +87,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
         {0, "exit", "RULE:T", RRT__OPTION_STRING, &exits.rule, 0, 0, RRT__CLI_EXIT_RULES " or oracle"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0, RRT__CLI_KV_POLICIES},
         RRT__OPTION_GROUP("How the model runs"),
-        RRT__CLI_KV_TYPE(&eval.kv_type),
+        RRT__CLI_KV_ROWS(&kv, "f16"),
         RRT__CLI_LOOPS_ROWS(&which),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };
@@ -108,6 +109,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    RRT__GOTO(rrt__cli_kv_type(&kv, &eval.kv_type, &err));
     if ((exits.kv || eval.kv_type) && !exits.rule)
         RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT,
                             "--%s is for tokens that leave: --exit RULE is missing",

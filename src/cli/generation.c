@@ -35,7 +35,7 @@ void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a,
         RRT__OPTION_GROUP("Memory and weights"),
         {'c', "ctx", "N", RRT__OPTION_SIZE, &a->context, 1, 1 << 24,
          "room for N tokens (default: the model's context, or what fits in memory)"},
-        RRT__CLI_KV_TYPE(&a->kv_type),
+        RRT__CLI_KV_ROWS(&a->kv, "f16"),
         RRT__CLI_WEIGHTS_ROWS(model),
     };
     a->top_p = 1;
@@ -126,11 +126,12 @@ static rrt_status set_stops(rrt__generation *g, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-rrt_status rrt__generation_start(rrt__generation *g, const rrt__generation_arguments *a,
-                                 const rrt_model *model, int threads, rrt_error *err)
+rrt_status rrt__generation_start(rrt__generation *g, rrt__generation_arguments *a, const rrt_model *model,
+                                 int threads, rrt_error *err)
 {
     RRT__TRY(rrt_model_check_tokenizer(model, err));
     RRT__TRY(set_stops(g, err));
+    RRT__TRY(rrt__cli_kv_type(&a->kv, &a->kv_type, err));
     RRT__TRY(choose_context(g, a, model, err));
     g->tokenizer = rrt_model_tokenizer(model);
     g->ids = json_array();

@@ -26,11 +26,12 @@ typedef struct rrt__generation {
     rrt_error *err;
 } rrt__generation;
 
-enum { RRT__GENERATION_OPTIONS = 20 };
+enum { RRT__GENERATION_OPTIONS = 22 };
 
 // What the options are parsed into that is not in the request, or of another type there.
 typedef struct rrt__generation_arguments {
     double temperature, top_p, min_p;
+    rrt__cli_kv kv;
     const char *kv_type;
     size_t context; // 0: the model's, or what fits
 } rrt__generation_arguments;
@@ -42,7 +43,7 @@ void rrt__generation_options(rrt__option *options, rrt__generation_arguments *ar
 
 // After parsing: takes the arguments, opens an engine for one request at a time. FORMAT and the like if the
 // model has no tokenizer.
-rrt_status rrt__generation_start(rrt__generation *generation, const rrt__generation_arguments *arguments,
+rrt_status rrt__generation_start(rrt__generation *generation, rrt__generation_arguments *arguments,
                                  const rrt_model *model, int threads, rrt_error *err);
 
 // Appends to the history.

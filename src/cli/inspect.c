@@ -6,8 +6,8 @@
 // Bytes of keys and values that a token takes while the model decodes.
 static rrt_status measure_kv(size_t *bytes, const rrt_model *model, const char *kv_type, rrt_error *err)
 {
-    rrt__kv_type type;
-    RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
+    rrt__kv_types type;
+    RRT__TRY(rrt__kv_types_parse(&type, kv_type, err));
     *bytes = rrt__page_bytes(model, type) / RRT__PAGE_TOKENS;
     return RRT_STATUS_OK;
 }
@@ -101,9 +101,10 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
 
 int rrt__cli_inspect(int argc, char **argv)
 {
-    const char *kv_type = NULL;
+    rrt__cli_kv kv = {0};
+    const char *kv_type;
     rrt__cli_model which = {0};
-    const rrt__option options[] = {RRT__OPTION_GROUP("As it would run"), RRT__CLI_KV_TYPE(&kv_type),
+    const rrt__option options[] = {RRT__OPTION_GROUP("As it would run"), RRT__CLI_KV_ROWS(&kv, "f16"),
                                    RRT__CLI_LOOPS_ROWS(&which)};
     const rrt__cli_usage usage = {.line = "rrt inspect MODEL",
                                   .about = "Tells what is in a model: name, family, plan, shape, parameters, "
@@ -122,6 +123,7 @@ int rrt__cli_inspect(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, &path, &err));
+    RRT__GOTO(rrt__cli_kv_type(&kv, &kv_type, &err));
     which.path = path;
     RRT__GOTO(rrt__cli_open_deferred(&model, &which, &err));
     RRT__GOTO(measure_kv(&kv_bytes, model, kv_type, &err));

@@ -74,6 +74,7 @@ static rrt_status print_top(const rrt_session *session, size_t vocab, size_t top
 int rrt__cli_logits(int argc, char **argv)
 {
     rrt__cli_model which = {0};
+    rrt__cli_kv kv = {0};
     const char *tokens = NULL;
     rrt_session_options session_options = {0};
     size_t top = 10;
@@ -86,7 +87,7 @@ int rrt__cli_logits(int argc, char **argv)
         RRT__CLI_LOOPS_ROWS(&which),
         {0, "prefix-lm", NULL, RRT__OPTION_FLAG, &session_options.prefix_lm, 0, 0,
          "let the tokens attend to each other both ways (HRM-Text's prompts)"},
-        RRT__CLI_KV_TYPE(&session_options.kv_type),
+        RRT__CLI_KV_ROWS(&kv, "f16"),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {.line = "rrt logits -m MODEL --tokens 1,2,3",
@@ -106,6 +107,7 @@ int rrt__cli_logits(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    RRT__GOTO(rrt__cli_kv_type(&kv, &session_options.kv_type, &err));
     if (!tokens) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--tokens is missing"));
     RRT__GOTO(parse_ids(tokens, &ids, &count, &err));
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));

@@ -6,12 +6,12 @@
 #include <time.h>
 
 #include "cli/cli.h"
-#include "pass/kv.h"
 #include "serve/server.h"
 
 typedef struct arguments {
     rrt__cli_common common;
     rrt__cli_model model;
+    rrt__cli_kv kv;
     rrt__server_options server;
     rrt__arena arena; // of what comes from the environment
     const char *template_file;
@@ -45,7 +45,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
          "requests that run at a time (default 32)"},
         {0, "kv-tokens", "N", RRT__OPTION_SIZE, &s->engine.kv_tokens, 16, 1e9,
          "keys and values for N tokens of all requests (default 1024 for each)"},
-        RRT__CLI_KV_TYPE(&s->engine.kv_type),
+        RRT__CLI_KV_ROWS(&a->kv, "f16"),
         {0, "queue", "N", RRT__OPTION_SIZE, &s->max_waiting, 0, 1e6,
          "requests that may wait for a batch slot (default 256)"},
         {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0, RRT__CLI_EXIT_RULES " (default: no exits)"},
@@ -113,8 +113,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
     a->server.model = a->model.path;
     a->server.open = rrt__cli_open_options(&a->model);
     if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");
-    rrt__kv_type kv_type; // known to be one before the model is loaded
-    RRT__TRY(rrt__kv_type_parse(&kv_type, a->server.engine.kv_type, err));
+    RRT__TRY(rrt__cli_kv_type(&a->kv, &a->server.engine.kv_type, err));
     RRT__TRY(rrt__cli_read_template(&a->template_text, a->template_file, &a->server.chat_template, err));
     a->server.engine.threads = a->common.threads;
     if (!a->server.engine.kv_tokens) a->server.engine.kv_tokens = a->server.engine.requests * 1024;

@@ -177,6 +177,7 @@ static void print_table(const selection *s)
 int rrt__cli_eval_tasks(int argc, char **argv)
 {
     rrt__cli_model which = {0};
+    rrt__cli_kv kv = {0};
     const char *data = NULL, *list = NULL, *samples_path = NULL;
     bool force = false;
     samples out = {0};
@@ -195,7 +196,7 @@ int rrt__cli_eval_tasks(int argc, char **argv)
         {0, "force", NULL, RRT__OPTION_FLAG, &force, 0, 0, "replace the --samples FILE if it exists"},
         RRT__OPTION_GROUP("How the model runs"),
         RRT__CLI_LOOPS_ROWS(&which),
-        RRT__CLI_KV_TYPE(&ask.kv_type),
+        RRT__CLI_KV_ROWS(&kv, "f16"),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };
     const rrt__cli_usage usage = {
@@ -212,6 +213,7 @@ int rrt__cli_eval_tasks(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
+    RRT__GOTO(rrt__cli_kv_type(&kv, &ask.kv_type, &err));
     if (!data) RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT, "--data DIR is missing"));
     RRT__GOTO(select_tasks(&chosen, list, &err));
     if (samples_path) RRT__GOTO(check_samples(samples_path, force, &chosen, data, which.path, &err));

@@ -199,7 +199,7 @@ static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
 }
 
 // Number of windows decoded at once: many fill the GEMMs, but each needs keys and values.
-static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, const rrt__cut *cut)
+static size_t windows_at_once(const rrt_model *model, rrt__kv_types kv_type, const rrt__cut *cut)
 {
     size_t bytes = rrt__page_bytes(model, kv_type) * (cut->length / RRT__PAGE_TOKENS + 1);
     size_t max = max_kv_bytes / bytes < MAX_SEQUENCES ? max_kv_bytes / bytes : MAX_SEQUENCES;
@@ -208,7 +208,7 @@ static size_t windows_at_once(const rrt_model *model, rrt__kv_type kv_type, cons
 }
 
 rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_type kv_type,
+                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_types kv_type,
                                  const rrt_eval_options *options, rrt_error *err)
 {
     decoding d = {.rows = rows, .cut = cut};

@@ -148,13 +148,13 @@ rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t cou
     rrt__exit_rows rows = {0};
     rrt__exit_rule rule;
     rrt__kv_policy policy;
-    rrt__kv_type kv_type;
+    rrt__kv_types kv_type;
     rrt__cut cut;
     rrt_status status;
     if (!options) options = &defaults;
     *result = (rrt_eval_exits_result){.loops = model->plan.loops};
     RRT__GOTO(parse(model, exits, &rule, &policy, err));
-    RRT__GOTO(rrt__kv_type_parse(&kv_type, options->kv_type, err));
+    RRT__GOTO(rrt__kv_types_parse(&kv_type, options->kv_type, err));
     RRT__GOTO(rrt__cut_make(&cut, model, ids, count, options, err));
     RRT__GOTO(rrt__alloc(&result->exits, (size_t)result->loops, sizeof *result->exits, "results", err));
     RRT__GOTO(rrt__exit_rows_create(&rows, model, &cut, err));

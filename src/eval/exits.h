@@ -31,7 +31,7 @@ rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, 
 // at once. (Loop by loop would be wrong: the coda's attention reads an earlier token's own exit, which may
 // be deeper.)
 rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_type kv_type,
+                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_types kv_type,
                                  const rrt_eval_options *options, rrt_error *err);
 
 #endif

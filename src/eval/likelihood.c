@@ -197,7 +197,7 @@ static rrt_status run_batch(run *r, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static rrt_status open_run(run *r, int loops, rrt__kv_type kv_type, rrt_error *err)
+static rrt_status open_run(run *r, int loops, rrt__kv_types kv_type, rrt_error *err)
 {
     const rrt_model *model = r->model;
     size_t rows = STEP_ROWS, positions = 1;
@@ -228,7 +228,7 @@ static void close_run(run *r)
 }
 
 rrt_status rrt__likelihoods(const rrt_model *model, rrt__continuation *requests, size_t count, int threads,
-                            int loops, rrt__kv_type kv_type, const rrt_progress *progress, const char *stage,
+                            int loops, rrt__kv_types kv_type, const rrt_progress *progress, const char *stage,
                             rrt_error *err)
 {
     run r = {.model = model, .requests = requests, .n_requests = count, .threads = threads};

@@ -17,7 +17,7 @@ typedef struct rrt__continuation {
 // Keys and values have the type kv_type. NUMERIC if the model's output is not finite. Reports progress as
 // `stage`, in requests.
 rrt_status rrt__likelihoods(const rrt_model *model, rrt__continuation *requests, size_t count, int threads,
-                            int loops, rrt__kv_type kv_type, const rrt_progress *progress, const char *stage,
+                            int loops, rrt__kv_types kv_type, const rrt_progress *progress, const char *stage,
                             rrt_error *err);
 
 #endif

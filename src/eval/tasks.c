@@ -102,9 +102,9 @@ static rrt_status score_answers(const rrt_model *model, rrt__questions *q, const
 {
     rrt__continuation *requests = NULL;
     rrt__arena arena = {0};
-    rrt__kv_type kv_type;
+    rrt__kv_types kv_type;
     rrt_status status;
-    RRT__GOTO(rrt__kv_type_parse(&kv_type, options->kv_type, err));
+    RRT__GOTO(rrt__kv_types_parse(&kv_type, options->kv_type, err));
     RRT__GOTO(rrt__alloc(&requests, q->n_answers, sizeof *requests, "requests", err));
     RRT__GOTO(encode_all(requests, model, &arena, q, path, err));
     RRT__GOTO(rrt__likelihoods(model, requests, q->n_answers, options->threads, options->loops, kv_type,

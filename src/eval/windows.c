@@ -115,8 +115,8 @@ static void run_step(rrt__team team, void *argument)
 // Opens the sequences of windows that run with stored keys and values, as in decoding.
 static rrt_status open_sequences(run *r, lane *side, const char *kv_type, rrt_error *err)
 {
-    rrt__kv_type type;
-    RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
+    rrt__kv_types type;
+    RRT__TRY(rrt__kv_types_parse(&type, kv_type, err));
     RRT__TRY(rrt__alloc(&side->sequences, r->step_windows, sizeof *side->sequences, "sequences", err));
     for (size_t w = 0; w < r->step_windows; w++) {
         rrt__sequence_init(&side->sequences[w], side->model, type, r->cut.length);

@@ -25,8 +25,8 @@ typedef struct bench {
 static rrt_status open_bench(bench *b, size_t rows, size_t positions, rrt_error *err)
 {
     const rrt_model *model = b->model;
-    rrt__kv_type kv_type;
-    RRT__TRY(rrt__kv_type_parse(&kv_type, b->options->kv_type, err));
+    rrt__kv_types kv_type;
+    RRT__TRY(rrt__kv_types_parse(&kv_type, b->options->kv_type, err));
     if (positions > model->shape.context)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%zu tokens: the model can see %zu", positions,
                          model->shape.context);

@@ -83,8 +83,8 @@ static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loop
 rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *model, const char *kv_type,
                                       rrt_error *err)
 {
-    rrt__kv_type type;
-    RRT__TRY(rrt__kv_type_parse(&type, kv_type, err));
+    rrt__kv_types type;
+    RRT__TRY(rrt__kv_types_parse(&type, kv_type, err));
     size_t pages = rrt__memory_available() / 10 * 9 / rrt__page_bytes(model, type);
     bool all = pages >= pages_for(model->shape.context);
     *tokens = all ? model->shape.context : pages * RRT__PAGE_TOKENS;
@@ -92,7 +92,7 @@ rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *model, co
 }
 
 // Checked now: a page takes memory only at its first use, which may be hours later.
-static rrt_status check_memory(const rrt_engine *e, rrt__kv_type type, rrt_error *err)
+static rrt_status check_memory(const rrt_engine *e, rrt__kv_types type, rrt_error *err)
 {
     double free_bytes = (double)rrt__memory_available(),
            bytes = (double)pages_for(e->options.kv_tokens) * (double)rrt__page_bytes(e->model, type);
@@ -108,8 +108,8 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     const rrt_model *model = e->model;
     const rrt__plan *plan = &model->plan;
     int loops = rrt__plan_has_boundary(plan) ? plan->loops : 1;
-    rrt__kv_type kv_type;
-    RRT__TRY(rrt__kv_type_parse(&kv_type, e->options.kv_type, err));
+    rrt__kv_types kv_type;
+    RRT__TRY(rrt__kv_types_parse(&kv_type, e->options.kv_type, err));
     set_defaults(&e->options, model, loops);
     RRT__TRY(check_memory(e, kv_type, err));
     e->layers = (plan->n_depths - plan->prelude - plan->coda) / loops;

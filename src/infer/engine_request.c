@@ -61,7 +61,7 @@ static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt_
     return rrt__kv_policy_parse(&r->policy, spec->kv, model, err);
 }
 
-static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, rrt__kv_type kv_type,
+static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, rrt__kv_types kv_type,
                                rrt_error *err)
 {
     rrt_request *spec = &r->spec;
@@ -86,7 +86,7 @@ static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, r
     return RRT_STATUS_OK;
 }
 
-static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__kv_type kv_type,
+static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__kv_types kv_type,
                           rrt_error *err)
 {
     const rrt_request *spec = &r->spec;
@@ -100,8 +100,8 @@ static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__k
     return copy_request(r, model, kv_type, err);
 }
 
-rrt_status rrt__engine_request_create(rrt__engine_request **out, const rrt_model *model, rrt__kv_type kv_type,
-                                      const rrt_request *request, rrt_error *err)
+rrt_status rrt__engine_request_create(rrt__engine_request **out, const rrt_model *model,
+                                      rrt__kv_types kv_type, const rrt_request *request, rrt_error *err)
 {
     *out = NULL;
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a request", err));

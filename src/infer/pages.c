@@ -55,7 +55,7 @@ static void forget(rrt__pages *p, uint32_t i)
 
 // --- the interface
 
-rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_type type, size_t count,
+rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_types type, size_t count,
                              rrt_error *err)
 {
     *p = (rrt__pages){.count = count,

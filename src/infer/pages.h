@@ -18,7 +18,7 @@ typedef struct rrt__page {
 
 typedef struct rrt__pages {
     size_t count, n_free; // free: without holders
-    rrt__kv_type type;
+    rrt__kv_types type;
     size_t page_bytes;
     unsigned char *memory; // [count, page_bytes]; touched page by page
     rrt__page *page;
@@ -28,7 +28,7 @@ typedef struct rrt__pages {
     rrt__arena arena;
 } rrt__pages;
 
-rrt_status rrt__pages_create(rrt__pages *pages, const rrt_model *model, rrt__kv_type type, size_t count,
+rrt_status rrt__pages_create(rrt__pages *pages, const rrt_model *model, rrt__kv_types type, size_t count,
                              rrt_error *err);
 void rrt__pages_free(rrt__pages *pages);
 

@@ -24,9 +24,9 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
 {
     const rrt_session_options defaults = {0};
     if (!options) options = &defaults;
-    rrt__kv_type kv_type;
+    rrt__kv_types kv_type;
     *out = NULL;
-    RRT__TRY(rrt__kv_type_parse(&kv_type, options->kv_type, err));
+    RRT__TRY(rrt__kv_types_parse(&kv_type, options->kv_type, err));
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a session", err));
     rrt_session *session = *out;
     session->model = model;

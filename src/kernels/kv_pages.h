@@ -10,28 +10,49 @@ enum { RRT__PAGE_TOKENS = 16 }; // tokens per page
 
 // Type of the stored numbers. f16: rounded to nearest even. Values beyond its range become its largest
 // number, ±65,504, so that attention stays finite; infinity and NaN are kept, so that they are detected.
-typedef enum rrt__kv_type { RRT__KV_TYPE_F16, RRT__KV_TYPE_F32, RRT__KV_TYPE_COUNT } rrt__kv_type;
+// q8_0: blocks of 32 numbers of a head as 8-bit integers, each with an f16 scale; a block with infinity or NaN
+// gets the scale NaN.
+typedef enum rrt__kv_type {
+    RRT__KV_TYPE_F16,
+    RRT__KV_TYPE_F32,
+    RRT__KV_TYPE_Q8_0,
+    RRT__KV_TYPE_COUNT
+} rrt__kv_type;
+
+// Of keys and of values.
+typedef struct rrt__kv_types {
+    rrt__kv_type key, value;
+} rrt__kv_types;
+
+enum { RRT__KV_BLOCK = 32 };
 
 // One K/V head of a sequence at one depth. In page p, which holds tokens 16p … 16p+15, keys start at
 // pages[p] + key_offset as [head_dim, 16] (one vector lane per token) and values at pages[p] + value_offset
-// as [16, head_dim].
+// as [16, head_dim]. Scales of q8_0 follow the numbers: of keys [blocks, 16], of values [16, blocks].
 typedef struct rrt__kv_view {
     unsigned char *const *pages;
     size_t key_offset, value_offset; // in bytes
     size_t head_dim;
-    rrt__kv_type type;
+    rrt__kv_types types;
 } rrt__kv_view;
 
-// Bytes of a number.
+// Bytes of a number, scales aside.
 static inline size_t rrt__kv_size(rrt__kv_type type)
 {
-    return type == RRT__KV_TYPE_F16 ? sizeof(uint16_t) : sizeof(float);
+    return type == RRT__KV_TYPE_Q8_0 ? 1 : type == RRT__KV_TYPE_F16 ? sizeof(uint16_t) : sizeof(float);
 }
 
-// Bytes of a head's keys in a page, and of its values.
+// Scales of a token.
+static inline size_t rrt__kv_blocks(rrt__kv_type type, size_t head_dim)
+{
+    return type == RRT__KV_TYPE_Q8_0 ? (head_dim + RRT__KV_BLOCK - 1) / RRT__KV_BLOCK : 0;
+}
+
+// Bytes of a head's keys, or its values, in a page; a multiple of 4.
 static inline size_t rrt__kv_bytes(rrt__kv_type type, size_t head_dim)
 {
-    return head_dim * RRT__PAGE_TOKENS * rrt__kv_size(type);
+    return RRT__PAGE_TOKENS *
+           (head_dim * rrt__kv_size(type) + rrt__kv_blocks(type, head_dim) * sizeof(uint16_t));
 }
 
 // The tokens [first, end) that one query attends to. Scores are multiplied by scale and then, if cap is not

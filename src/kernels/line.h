@@ -40,6 +40,11 @@ RRT__INLINE rrt__line rrt__line_widen_bf16(const uint16_t *x)
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
+RRT__INLINE rrt__line rrt__line_widen_i8(const int8_t *x)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x)));
+}
+
 RRT__INLINE void rrt__line_store(float *out, rrt__line x)
 {
     _mm512_storeu_ps(out, x);
@@ -64,6 +69,12 @@ RRT__INLINE rrt__line rrt__line_scale(rrt__line x, float factor)
 RRT__INLINE rrt__line rrt__line_fma(float factor, rrt__line x, rrt__line sum)
 {
     return _mm512_fmadd_ps(_mm512_set1_ps(factor), x, sum);
+}
+
+// a · b + sum, lane by lane, fused
+RRT__INLINE rrt__line rrt__line_fma_lanes(rrt__line a, rrt__line b, rrt__line sum)
+{
+    return _mm512_fmadd_ps(a, b, sum);
 }
 
 #elif defined(__AVX2__)
@@ -99,6 +110,16 @@ RRT__INLINE rrt__line rrt__line_widen_bf16(const uint16_t *x)
     return (rrt__line){rrt__widen_bf16_half(x), rrt__widen_bf16_half(x + 8)};
 }
 
+RRT__INLINE __m256 rrt__widen_i8_half(const int8_t *x)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)x)));
+}
+
+RRT__INLINE rrt__line rrt__line_widen_i8(const int8_t *x)
+{
+    return (rrt__line){rrt__widen_i8_half(x), rrt__widen_i8_half(x + 8)};
+}
+
 RRT__INLINE void rrt__line_store(float *out, rrt__line x)
 {
     _mm256_storeu_ps(out, x.low);
@@ -127,6 +148,12 @@ RRT__INLINE rrt__line rrt__line_fma(float factor, rrt__line x, rrt__line sum)
 {
     __m256 f = _mm256_set1_ps(factor);
     return (rrt__line){_mm256_fmadd_ps(f, x.low, sum.low), _mm256_fmadd_ps(f, x.high, sum.high)};
+}
+
+// a · b + sum, lane by lane, fused
+RRT__INLINE rrt__line rrt__line_fma_lanes(rrt__line a, rrt__line b, rrt__line sum)
+{
+    return (rrt__line){_mm256_fmadd_ps(a.low, b.low, sum.low), _mm256_fmadd_ps(a.high, b.high, sum.high)};
 }
 
 #else
@@ -161,6 +188,13 @@ RRT__INLINE rrt__line rrt__line_widen_bf16(const uint16_t *x)
     return line;
 }
 
+RRT__INLINE rrt__line rrt__line_widen_i8(const int8_t *x)
+{
+    rrt__line line;
+    for (int i = 0; i < RRT__LINE; i++) line.at[i] = x[i];
+    return line;
+}
+
 RRT__INLINE void rrt__line_store(float *out, rrt__line x)
 {
     for (int i = 0; i < RRT__LINE; i++) out[i] = x.at[i];
@@ -187,6 +221,13 @@ RRT__INLINE rrt__line rrt__line_scale(rrt__line x, float factor)
 RRT__INLINE rrt__line rrt__line_fma(float factor, rrt__line x, rrt__line sum)
 {
     for (int i = 0; i < RRT__LINE; i++) sum.at[i] = fmaf(factor, x.at[i], sum.at[i]);
+    return sum;
+}
+
+// a · b + sum, lane by lane, fused
+RRT__INLINE rrt__line rrt__line_fma_lanes(rrt__line a, rrt__line b, rrt__line sum)
+{
+    for (int i = 0; i < RRT__LINE; i++) sum.at[i] = fmaf(a.at[i], b.at[i], sum.at[i]);
     return sum;
 }
 

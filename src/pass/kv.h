@@ -9,21 +9,21 @@
 typedef struct rrt__sequence {
     const rrt_model *model;
     const rrt__kernels *kernels;
-    rrt__kv_type type;
+    rrt__kv_types types;
     unsigned char **pages; // [n_pages], each [depths with keys of their own][kv_heads][keys, values]
     size_t n_pages, page_capacity;
     size_t page_bytes;
     size_t tokens; // max tokens: some models rotate long texts differently, from the first token on
 } rrt__sequence;
 
-// The type of this name; NULL: the default. ARGUMENT for an unknown name.
-rrt_status rrt__kv_type_parse(rrt__kv_type *type, const char *name, rrt_error *err);
+// The types of this name, "f16", "q8_0", or "KEYS/VALUES"; NULL: the default. ARGUMENT for an unknown name.
+rrt_status rrt__kv_types_parse(rrt__kv_types *types, const char *name, rrt_error *err);
 
 // Bytes of a page.
-size_t rrt__page_bytes(const rrt_model *model, rrt__kv_type type);
+size_t rrt__page_bytes(const rrt_model *model, rrt__kv_types types);
 
 // A new sequence of up to `tokens` tokens; allocates nothing yet. The model must outlive it.
-void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_type type, size_t tokens);
+void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_types types, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
 
 // Reserves pages for n_tokens tokens in total.
