@@ -144,7 +144,7 @@ def speed(options, batches):
     yield f"prompt of {PROMPT}", *medians(options, (lambda: peer.prefill(context), lambda: ours(options.ours, PROMPT, 0, 1)))
     peer.lib.llama_free(context)
     for b in batches:
-        context = peer.fastest(b, n, ways if b > 1 else ways[::2], lambda context: peer.generate(context, b, min(n, 32)))
+        context = peer.fastest(b, n, ways if b > 1 else ways[::2], lambda context: peer.generate(context, b, max(1, n // 4)))
         pair = lambda: peer.generate(context, b, n), lambda: ours(options.ours, 0, n, b)
         yield f"{b} stream{'s' * (b > 1)}", *medians(options, pair)
         peer.lib.llama_free(context)

@@ -5,9 +5,10 @@
     ouro                          FOLDER/ouro-chatllm-TYPE.bin in chatllm.cpp and FOLDER/ouro-TYPE.gguf in rrt: a prompt of 512, one stream
 
 2 threads each, in turns; medians and their ratio. Streams start from nothing. All loops run in all programs. chatllm.cpp (--chatllm, its
-program "main") runs in a new process each time and times itself, loading left out; with flash attention or not, what is faster in a first
-run. The last row is the weights that one stream of rrt reads in a second (the layers once for each loop, the head once), against what
-bench/read-memory.c reads, in turns too. For "others", --wait and llama.cpp see engine-against-llama.py, whose code this is.
+program "main") runs in a new process each time and times itself, loading left out; without flash attention, as is its default: with it
+(`-fa on`) it computes other logits. The last row is the weights that one stream of rrt reads in a second (the layers once for each loop,
+the head once) against what bench/read-memory.c reads, in turns too. For "others", --wait and llama.cpp see engine-against-llama.py, whose
+code this is. For ouro-as-nanbeige keys and values of 32 streams are 6.4 GB in llama.cpp.
 """
 import argparse
 import importlib
@@ -28,11 +29,11 @@ class Chatllm:
     def __init__(self, program, path, work):
         self.program, self.path, self.prompt = program, path, work / "prompt.txt"
 
-    def run(self, prompt, tokens, flash):
+    def run(self, prompt, tokens):
         """Tokens a second: of the prompt; of decoding so many tokens after it."""
         self.prompt.write_text(" the" * prompt)
         command = [self.program, "-m", self.path, "--prompt_file", self.prompt, "--format", "completion", "-n", str(engine.THREADS), "-t", "0",
-                   "-l", str(prompt + tokens + 16), "--max_new_tokens", str(tokens + 1), "--hide_banner", "-fa", "on" if flash else "off"]
+                   "-l", str(prompt + tokens + 16), "--max_new_tokens", str(tokens + 1), "--hide_banner"]
         out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode(errors="replace")
         timings = [(float(ms), int(n)) for ms, n in re.findall(r"timings: +(?:prompt )?eval time = +([\d.]+) ms / +(\d+) tokens", out)]
         if len(timings) != 2 or timings[1][1] != tokens:
@@ -42,13 +43,10 @@ class Chatllm:
 
 def speed_by_chatllm(options, work):
     peer, n = Chatllm(options.chatllm, options.peer, work), options.tokens
-    prefill = lambda flash: peer.run(engine.PROMPT, 0, flash)[0]
-    generate = lambda flash, tokens=n: peer.run(1, tokens, flash)[1]
-    flash = max((False, True), key=prefill)
-    yield f"prompt of {engine.PROMPT}", *engine.medians(options, (lambda: prefill(flash),
-                                                                 lambda: engine.ours(options.ours, engine.PROMPT, 0, 1)))
-    flash = max((False, True), key=lambda flash: generate(flash, min(n, 16)))
-    yield "1 stream", *engine.medians(options, (lambda: generate(flash), lambda: engine.ours(options.ours, 0, n, 1)))
+    prefill = lambda: peer.run(engine.PROMPT, 0)[0], lambda: engine.ours(options.ours, engine.PROMPT, 0, 1)
+    generate = lambda: peer.run(1, n)[1], lambda: engine.ours(options.ours, 0, n, 1)
+    yield f"prompt of {engine.PROMPT}", *engine.medians(options, prefill)
+    yield "1 stream", *engine.medians(options, generate)
 
 
 def bytes_per_token(path, loops):

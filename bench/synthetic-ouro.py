@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A Hugging Face folder of Ouro-1.4B's shape with random weights in bf16 (2.9 GB): bench/synthetic-ouro.py FOLDER --tokenizer FOLDER
 
-24 layers run four times, with norms after attention and MLP and a gate, under the names of the published files. The tokenizer is that of the
-second folder: SmolLM2's, as `rrt export smollm2-135m.gguf FOLDER --to hf` writes it, has Ouro's 49,152 tokens. The head gives its special tokens logits of about 0, so that no text ends by itself.
+24 layers run four times, with norms after attention and MLP and a gate, under the names of the published files. The tokenizer is that of
+the second folder: SmolLM2's, as `rrt export smollm2-135m.gguf FOLDER --to hf` writes it, has Ouro's 49,152 tokens. The head gives its
+special tokens logits of about 0, so that no text ends by itself.
 """
 import argparse
 import importlib
