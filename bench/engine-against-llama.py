@@ -57,6 +57,9 @@ class Others:
                 break
 
 
+OTHERS = Others()
+
+
 class Peer:
     """llama.cpp as llama-bench and llama-batched-bench run it: any tokens, no sampling."""
 
@@ -107,13 +110,16 @@ class Peer:
             self.decode(context, [(1000 + at + s, at, s, True) for s in range(streams)])
         return tokens * streams / (time.perf_counter() - start)
 
-    def fastest(self, contexts, run):
-        """The context in which run is fastest; the others are freed. It has been used then: its memory is there."""
-        best = max(contexts, key=run)
-        for context in contexts:
-            if context != best:
-                self.lib.llama_free(context)
-        return best
+    def fastest(self, streams, positions, ways, run):
+        """A context of that way (flash, unified) in which run is fastest. It has been used then: its memory is there. There is never more
+        than one: with many loops and streams, keys and values are larger than the weights."""
+        speeds = []
+        for way in [*ways, None]:
+            context = self.open(streams, positions, *(way or ways[speeds.index(max(speeds))]))
+            speeds.append(run(context))
+            if not way:
+                return context
+            self.lib.llama_free(context)
 
 
 def medians(options, pair):
@@ -134,12 +140,11 @@ def speed(options, batches):
     """Rows of (case, llama.cpp, rrt); the file is in llama.cpp's memory once."""
     peer, n = Peer(options.peer), options.tokens
     ways = [(flash, unified) for flash in (False, True) for unified in (False, True)]
-    context = peer.fastest([peer.open(1, PROMPT, *way) for way in ways[::2]], peer.prefill)
+    context = peer.fastest(1, PROMPT, ways[::2], peer.prefill)
     yield f"prompt of {PROMPT}", *medians(options, (lambda: peer.prefill(context), lambda: ours(options.ours, PROMPT, 0, 1)))
     peer.lib.llama_free(context)
     for b in batches:
-        contexts = [peer.open(b, n, *way) for way in (ways if b > 1 else ways[::2])]
-        context = peer.fastest(contexts, lambda context: peer.generate(context, b, min(n, 32)))
+        context = peer.fastest(b, n, ways if b > 1 else ways[::2], lambda context: peer.generate(context, b, max(1, n // 4)))
         pair = lambda: peer.generate(context, b, n), lambda: ours(options.ours, 0, n, b)
         yield f"{b} stream{'s' * (b > 1)}", *medians(options, pair)
         peer.lib.llama_free(context)
@@ -233,5 +238,5 @@ def main():
             "processor": processor(), "kernels": kernels(), "threads": THREADS, "rounds": options.rounds, "rows": rows})
 
 
-OTHERS = Others()
-main()
+if __name__ == "__main__":
+    main()
