@@ -326,8 +326,8 @@ static void pages_beyond_free_memory_are_refused(void **state)
     rrt_model_close(model);
 }
 
-// A token's bytes: keys and values of all depths. f16 is the default, and half of f32; a block of q8_0, here a
-// head, has a scale of two bytes.
+// A token's bytes: keys and values of all depths. f16 is the default, and half of f32; a block of q8_0, here
+// a head, has a scale of two bytes.
 static void bytes_of_a_token_are_those_of_its_types(void **state)
 {
     (void)state;

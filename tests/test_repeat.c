@@ -1,4 +1,5 @@
-// How often layers run, chosen when a model is opened: another number of loops, layers of a plain model again.
+// How often layers run, chosen when a model is opened: another number of loops, layers of a plain model
+// again.
 #include "looped.h"
 
 static rrt_model *open_with(const char *path, rrt_open_options options)

@@ -20,9 +20,9 @@ typedef struct rrt_session_options {
     size_t tokens; // max tokens; 0: the model's context. With some rope scalings (longrope, dynamic), models
                    // rotate texts beyond their original context differently from the first token on: this
                    // number decides.
-    // Type of stored keys and values: "f16", "f32" or "q8_0" (8-bit integers, a scale per 32 of a head), or two as
-    // "KEYS/VALUES"; NULL: f16. f16 rounds to nearest even, and clamps
-    // numbers beyond ±65,504; infinity and NaN are kept.
+    // Type of stored keys and values: "f16", "f32" or "q8_0" (8-bit integers, a scale per 32 of a head), or
+    // two as "KEYS/VALUES"; NULL: f16. f16 rounds to nearest even, and clamps numbers beyond ±65,504;
+    // infinity and NaN are kept.
     const char *kv_type;
     bool prefix_lm; // the tokens of the first append attend to each other both ways; later ones are causal
 } rrt_session_options;

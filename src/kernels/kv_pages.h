@@ -10,8 +10,8 @@ enum { RRT__PAGE_TOKENS = 16 }; // tokens per page
 
 // Type of the stored numbers. f16: rounded to nearest even. Values beyond its range become its largest
 // number, ±65,504, so that attention stays finite; infinity and NaN are kept, so that they are detected.
-// q8_0: blocks of 32 numbers of a head as 8-bit integers, each with an f16 scale; a block with infinity or NaN
-// gets the scale NaN.
+// q8_0: blocks of 32 numbers of a head as 8-bit integers, each with an f16 scale; a block with infinity or
+// NaN gets the scale NaN.
 typedef enum rrt__kv_type {
     RRT__KV_TYPE_F16,
     RRT__KV_TYPE_F32,
