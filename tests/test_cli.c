@@ -146,6 +146,7 @@ static void generate_gives_the_same_text_streamed_and_as_json(void **state)
     assert_int_equal(json_array_size(json_object_get(json, "exit_depths")), json_array_size(ids));
     assert_number(json, "mean_loops", 2, 0);
     assert_true(json_number_value(json_object_get(json, "tokens_per_s")) > 0);
+    assert_true(json_number_value(json_object_get(json, "prompt_tokens_per_s")) > 0);
     result *r = run("generate -m %s -p 'the cat' -n 6 -t 1", recursive); // the same text, streamed
     assert_int_equal(r->code, 0);
     assert_int_equal(r->out.length, strlen(text) + 1);

@@ -12,13 +12,14 @@ static rrt_status print_json(const rrt__generation *g, rrt_error *err)
     double loops = 0;
     for (size_t i = 0; i < g->n_tokens; i++)
         loops += (double)json_integer_value(json_array_get(g->exit_depths, i));
-    return rrt__cli_print_json(json_pack("{s:o, s:O, s:O, s:f, s:f, s:I, s:I, s:s}", "text",
-                                         rrt__json_text(g->text.text.data, g->text.text.length), "ids",
-                                         g->ids, "exit_depths", g->exit_depths, "mean_loops",
-                                         g->n_tokens ? loops / (double)g->n_tokens : 0.0, "tokens_per_s",
-                                         rrt__generation_speed(g), "accepted", (json_int_t)stats.accepted,
-                                         "drafted", (json_int_t)stats.drafted, "stop", g->stop),
-                               err);
+    return rrt__cli_print_json(
+        json_pack("{s:o, s:O, s:O, s:f, s:f, s:f, s:I, s:I, s:s}", "text",
+                  rrt__json_text(g->text.text.data, g->text.text.length), "ids", g->ids, "exit_depths",
+                  g->exit_depths, "mean_loops", g->n_tokens ? loops / (double)g->n_tokens : 0.0,
+                  "tokens_per_s", rrt__generation_speed(g), "prompt_tokens_per_s",
+                  rrt__generation_prompt_speed(g), "accepted", (json_int_t)stats.accepted, "drafted",
+                  (json_int_t)stats.drafted, "stop", g->stop),
+        err);
 }
 
 static rrt_status encode_prompt(rrt__generation *g, const char *text, size_t length, rrt_error *err)

@@ -59,7 +59,7 @@ rrt_status rrt__generation_add(rrt__generation *g, const int32_t *ids, size_t co
     return RRT_STATUS_OK;
 }
 
-static rrt_status take(rrt__generation *g, const rrt_token *token)
+static rrt_status take(rrt__generation *g, uint64_t request, const rrt_token *token)
 {
     char *bytes;
     size_t length;
@@ -70,7 +70,12 @@ static rrt_status take(rrt__generation *g, const rrt_token *token)
     json_array_append_new(g->ids, json_integer(token->id));
     json_array_append_new(g->exit_depths, json_integer(token->loops));
     g->last = rrt__now_seconds();
-    if (!g->n_tokens++) g->first = g->last;
+    if (!g->n_tokens++) {
+        rrt_request_stats stats;
+        rrt_engine_describe_request(g->engine, request, &stats);
+        g->first = g->last;
+        g->n_read = g->n_history - stats.cached_tokens;
+    }
     write_text(g, false);
     return rrt__generation_add(g, &token->id, 1, g->err);
 }
@@ -78,11 +83,10 @@ static rrt_status take(rrt__generation *g, const rrt_token *token)
 static int hear(void *user, uint64_t request, const rrt_token *token, rrt_finish finish)
 {
     rrt__generation *g = user;
-    (void)request;
     if (g->stop || g->status) return 1;
     if (token) {
         bool ends = !g->request.ignore_end && rrt_tokenizer_ends(g->tokenizer, token->id);
-        if (!ends) g->status = take(g, token);
+        if (!ends) g->status = take(g, request, token);
         if (g->text.is_stopped) g->stop = "stop";
         return g->status || g->stop;
     }
@@ -182,6 +186,7 @@ rrt_status rrt__generation_run(rrt__generation *g, rrt_error *err)
     g->status = RRT_STATUS_OK;
     request.prompt = g->history;
     request.prompt_tokens = g->n_history;
+    g->begun = rrt__now_seconds();
     RRT__TRY(rrt_engine_submit(g->engine, &request, &id, err));
     while (busy && !rrt__cli_caught_signal()) RRT__TRY(rrt_engine_step(g->engine, &busy, err));
     if (busy) {
@@ -196,4 +201,10 @@ double rrt__generation_speed(const rrt__generation *g)
 {
     double seconds = g->last - g->first;
     return g->n_tokens > 1 && seconds > 0 ? (double)(g->n_tokens - 1) / seconds : 0;
+}
+
+double rrt__generation_prompt_speed(const rrt__generation *g)
+{
+    double seconds = g->first - g->begun;
+    return g->n_tokens && seconds > 0 ? (double)g->n_read / seconds : 0;
 }

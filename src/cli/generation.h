@@ -19,6 +19,8 @@ typedef struct rrt__generation {
     json_t *ids, *exit_depths;
     size_t n_tokens;
     double first, last; // when these tokens were made, in seconds
+    double begun;       // when the run began
+    size_t n_read;      // tokens of the prompt that were run, and not found in pages
     // Why it ended: an "end" token, a "stop" string, the "length" asked for, the "context" full, or a
     // signal that "interrupted" it.
     const char *stop;
@@ -54,6 +56,8 @@ rrt_status rrt__generation_run(rrt__generation *generation, rrt_error *err);
 
 // Tokens per second of the run. The first one comes with the prompt, and is not counted.
 double rrt__generation_speed(const rrt__generation *generation);
+// Tokens per second of its prompt, up to the first token made; 0 if there is none.
+double rrt__generation_prompt_speed(const rrt__generation *generation);
 void rrt__generation_free(rrt__generation *generation);
 
 #endif
