@@ -136,6 +136,12 @@ bool rrt__path_is_empty_folder(const char *path)
     return !rrt__folder_each(path, refuse_entry, NULL, NULL);
 }
 
+bool rrt__path_ends_with(const char *path, const char *end)
+{
+    size_t length = strlen(path), end_length = strlen(end);
+    return length >= end_length && strcmp(path + length - end_length, end) == 0;
+}
+
 rrt_status rrt__path_join(char out[4096], const char *folder, const char *name, rrt_error *err)
 {
     int length = snprintf(out, 4096, "%s/%s", folder, name);

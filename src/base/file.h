@@ -33,6 +33,7 @@ typedef rrt_status rrt__folder_visit(void *user, const char *name, rrt_error *er
 rrt_status rrt__folder_each(const char *folder, rrt__folder_visit *visit, void *user, rrt_error *err);
 rrt_status rrt__folder_each_of(int folder, rrt__folder_visit *visit, void *user, rrt_error *err);
 
+bool rrt__path_ends_with(const char *path, const char *end);
 bool rrt__path_is_folder(const char *path);
 bool rrt__path_is_empty_folder(const char *path);
 

@@ -76,6 +76,16 @@ rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err)
     return status ? rrt__at(err, status, "%s", path) : RRT_STATUS_OK;
 }
 
+rrt_status rrt__json_read_object(json_t **out, const char *folder, const char *name, rrt_error *err)
+{
+    char path[4096];
+    *out = NULL;
+    RRT__TRY(rrt__path_join(path, folder, name, err));
+    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
+    RRT__TRY(rrt__json_read(out, path, err));
+    return json_is_object(*out) ? RRT_STATUS_OK : rrt__fail(err, RRT_STATUS_FORMAT, "%s is no object", name);
+}
+
 rrt_status rrt__json_write(const json_t *json, const char *path, rrt_error *err)
 {
     RRT__TRY(rrt__json_check_memory(err));

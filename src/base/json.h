@@ -12,6 +12,8 @@
 // Infinity, are accepted (json_numbers.h); using such a number fails. Free with json_decref.
 rrt_status rrt__json_parse(json_t **out, const char *text, size_t length, rrt_error *err);
 rrt_status rrt__json_read(json_t **out, const char *path, rrt_error *err);
+// *out = the object in a folder's file; NULL if there is no such file. FORMAT if it is no object.
+rrt_status rrt__json_read_object(json_t **out, const char *folder, const char *name, rrt_error *err);
 // MEMORY if any value that this thread created since the last such failure ran out of memory.
 rrt_status rrt__json_check_memory(rrt_error *err);
 // Checks that, too. Real numbers are written with all digits, and those of json_numbers.h as they were read.

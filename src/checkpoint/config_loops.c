@@ -95,20 +95,13 @@ rrt_status rrt__loops_from_json(rrt__config *config, int layers, const json_t *j
 
 // --- writing
 
-static bool has_lora(const rrt_model *model)
-{
-    for (int i = 0; i < model->plan.n_depths * RRT__MATRIX_COUNT; i++)
-        if (model->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank) return true;
-    return false;
-}
-
 bool rrt__loops_are_native(const rrt_model *model, const rrt__family *family)
 {
     const rrt__plan *plan = &model->plan;
     if (plan->sharing == RRT__SHARING_STACKS)
-        return family->has_stacks && model->norms == RRT__NORMS_TIED && !has_lora(model);
+        return family->has_stacks && model->norms == RRT__NORMS_TIED && !rrt__model_has_lora(model);
     return model->norms == RRT__NORMS_TIED && family->loops.key && rrt__plan_has_boundary(plan) &&
-           !plan->prelude && !plan->coda && !model->shares_kv && !has_lora(model) &&
+           !plan->prelude && !plan->coda && !model->shares_kv && !rrt__model_has_lora(model) &&
            (plan->norms_loops || family->loops.skip_key);
 }
 

@@ -87,12 +87,6 @@ static rrt_status load_one(void *user, const rrt__parameter *p, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t length = strlen(name), end_length = strlen(end);
-    return length >= end_length && strcmp(name + length - end_length, end) == 0;
-}
-
 // Tensors that do not affect the result: those that old versions of transformers stored with the weights, the
 // vision parts of a wrapper, and the rotation's divisors, which the configuration has read.
 static bool is_harmless(const loader *load, const char *name)
@@ -105,7 +99,7 @@ static bool is_harmless(const loader *load, const char *name)
     for (size_t i = 0; load->is_gguf && i < sizeof rotation / sizeof *rotation; i++)
         if (strcmp(name, rotation[i]) == 0) return true;
     for (size_t i = 0; !load->is_gguf && i < sizeof ends / sizeof *ends; i++)
-        if (ends_with(name, ends[i])) return true;
+        if (rrt__path_ends_with(name, ends[i])) return true;
     for (size_t i = 0; !load->is_gguf && i < sizeof begins / sizeof *begins; i++)
         if (strncmp(name, begins[i], strlen(begins[i])) == 0) return true;
     return false;

@@ -8,10 +8,8 @@ enum { DEFAULT_LOOPS = 2 };
 // A model that runs in loops can be relaxed, if each of its layers is the same in all of them.
 static rrt_status check_source(const rrt_model *source, rrt_error *err)
 {
-    bool has_lora = false, is_cycle = rrt__plan_has_boundary(&source->plan) && !source->shares_kv;
-    for (int i = 0; i < source->plan.n_depths * RRT__MATRIX_COUNT; i++)
-        has_lora = has_lora || source->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank;
-    if (source->norms == RRT__NORMS_TIED && !has_lora &&
+    bool is_cycle = rrt__plan_has_boundary(&source->plan) && !source->shares_kv;
+    if (source->norms == RRT__NORMS_TIED && !rrt__model_has_lora(source) &&
         (source->plan.sharing == RRT__SHARING_NONE || is_cycle))
         return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the source is converted already");

@@ -32,10 +32,11 @@ rrt_status rrt__export_unroll(const rrt__export *export, rrt_model **plain, rrt_
     return rrt__unroll(plain, model, depths, model->plan.n_depths, true, export->options->threads, err);
 }
 
+enum { MAX_DEPTHS = 512 }; // of llama.cpp
+
 // The family whose files hold a looped model; NULL: none.
 static const rrt__family *looped_family(const rrt__export *export)
 {
-    enum { MAX_DEPTHS = 512 }; // of llama.cpp
     const rrt_model *model = export->model;
     const rrt__family *family = model->family;
     bool is_llama = strcmp(family->name, "llama") == 0;
@@ -48,7 +49,8 @@ static rrt_status fail_looped(rrt_error *err)
     rrt_status status =
         rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                   "other programs loop only a llama, nanbeige or ouro that is one cycle of at most"
-                  " 512 layers, with tied norms and without LoRA, prelude and coda");
+                  " %d layers, with tied norms and without LoRA, prelude and coda",
+                  MAX_DEPTHS);
     return rrt__hint(err, status, "leave --looped out: the model is then unrolled");
 }
 

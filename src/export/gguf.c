@@ -106,23 +106,19 @@ static rrt_status declare_stacks(rrt__gguf_export *to, rrt_error *err)
     const rrt__plan *plan = &to->model->plan;
     RRT__TRY(rrt__gguf_set_size(to, "hrm.layers_per_stack", (size_t)rrt__plan_stack_layers(plan), err));
     RRT__TRY(rrt__gguf_set_size(to, "hrm.h_cycles", (size_t)plan->loops, err));
-    RRT__TRY(rrt__gguf_write_bool(&to->writer, "hrm_text.hrm.prefix_lm", to->model->prefix_lm, err));
+    RRT__TRY(rrt__gguf_set_flag(to, "hrm.prefix_lm", to->model->prefix_lm, err));
     RRT__TRY(rrt__gguf_set_size(to, "hrm.l_cycles", (size_t)rrt__plan_low_loops(plan), err));
-    return rrt__gguf_write_f32(&to->writer, "hrm_text.embedding_scale", rrt__model_embedding_scale(to->model),
-                               err);
+    return rrt__gguf_set_real(to, "embedding_scale", rrt__model_embedding_scale(to->model), err);
 }
 
 static rrt_status declare_loops(rrt__gguf_export *to, rrt_error *err)
 {
     const rrt_model *model = to->model;
-    char key[128];
     if (model->family->has_stacks) return declare_stacks(to, err);
     if (!model->family->loops.key) return RRT_STATUS_OK;
     RRT__TRY(rrt__gguf_set_size(to, "num_loops", (size_t)model->plan.loops, err));
-    snprintf(key, sizeof key, "%s.skip_loop_final_norm", model->family->gguf_name);
-    RRT__TRY(rrt__gguf_write_bool(&to->writer, key, !model->plan.norms_loops, err));
-    snprintf(key, sizeof key, "%s.early_exit_threshold", model->family->gguf_name);
-    return model->gates ? rrt__gguf_write_f32(&to->writer, key, (float)model->exit_threshold, err)
+    RRT__TRY(rrt__gguf_set_flag(to, "skip_loop_final_norm", !model->plan.norms_loops, err));
+    return model->gates ? rrt__gguf_set_real(to, "early_exit_threshold", model->exit_threshold, err)
                         : RRT_STATUS_OK;
 }
 

@@ -25,5 +25,7 @@ rrt_status rrt__gguf_declare_divisors(rrt__gguf_export *to, rrt_error *err);
 rrt_status rrt__gguf_write_divisors(rrt__gguf_export *to, rrt_error *err);
 
 rrt_status rrt__gguf_set_size(rrt__gguf_export *to, const char *name, size_t value, rrt_error *err);
+rrt_status rrt__gguf_set_flag(rrt__gguf_export *to, const char *name, bool value, rrt_error *err);
+rrt_status rrt__gguf_set_real(rrt__gguf_export *to, const char *name, double value, rrt_error *err);
 
 #endif

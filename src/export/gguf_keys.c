@@ -123,12 +123,24 @@ rrt_status rrt__gguf_set_size(rrt__gguf_export *to, const char *name, size_t val
     return rrt__gguf_write_u32(&to->writer, key, (uint32_t)value, err);
 }
 
-// 0: none.
-static rrt_status set_real(rrt__gguf_export *to, const char *name, double value, rrt_error *err)
+rrt_status rrt__gguf_set_flag(rrt__gguf_export *to, const char *name, bool value, rrt_error *err)
 {
     char key[128];
     snprintf(key, sizeof key, "%s.%s", to->model->family->gguf_name, name);
-    return value != 0 ? rrt__gguf_write_f32(&to->writer, key, (float)value, err) : RRT_STATUS_OK;
+    return rrt__gguf_write_bool(&to->writer, key, value, err);
+}
+
+rrt_status rrt__gguf_set_real(rrt__gguf_export *to, const char *name, double value, rrt_error *err)
+{
+    char key[128];
+    snprintf(key, sizeof key, "%s.%s", to->model->family->gguf_name, name);
+    return rrt__gguf_write_f32(&to->writer, key, (float)value, err);
+}
+
+// 0: none.
+static rrt_status set_real(rrt__gguf_export *to, const char *name, double value, rrt_error *err)
+{
+    return value != 0 ? rrt__gguf_set_real(to, name, value, err) : RRT_STATUS_OK;
 }
 
 static rrt_status set_string(rrt__gguf_export *to, const char *name, const char *value, rrt_error *err)
@@ -156,7 +168,6 @@ static rrt_status declare_scales(rrt__gguf_export *to, rrt_error *err)
 {
     const rrt__shape *s = &to->model->shape;
     const rrt__family *family = to->model->family;
-    char key[128];
     bool neox = family->norm == RRT__NORM_LAYER;
     RRT__TRY(set_real(to, neox ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
                       s->norm_epsilon, err));
@@ -168,9 +179,9 @@ static rrt_status declare_scales(rrt__gguf_export *to, rrt_error *err)
         RRT__TRY(set_real(to, "residual_scale", s->residual_scale, err));
         RRT__TRY(set_real(to, "logit_scale", s->logit_scale != 0 ? 1 / s->logit_scale : 1, err));
     }
-    if (!family->parallel_residual) return RRT_STATUS_OK;
-    snprintf(key, sizeof key, "%s.use_parallel_residual", to->model->family->gguf_name);
-    return rrt__gguf_write_bool(&to->writer, key, s->parallel_residual, err);
+    return family->parallel_residual
+               ? rrt__gguf_set_flag(to, "use_parallel_residual", s->parallel_residual, err)
+               : RRT_STATUS_OK;
 }
 
 // Declares the factor of cosine and sine, without the factor that readers derive from yarn themselves.

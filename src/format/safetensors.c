@@ -87,18 +87,13 @@ static rrt_status open_shards(rrt__safetensors *file, const char *folder, const 
     return RRT_STATUS_OK;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t length = strlen(name), end_length = strlen(end);
-    return length > end_length && strcmp(name + length - end_length, end) == 0;
-}
-
 // For the error message: weights in another format, the first in alphabetical order.
 static rrt_status find_other(void *user, const char *name, rrt_error *err)
 {
     (void)err;
     char *found = user; // [256]
-    bool is_other = ends_with(name, ".gguf") || ends_with(name, ".pth") || ends_with(name, ".bin");
+    bool is_other = rrt__path_ends_with(name, ".gguf") || rrt__path_ends_with(name, ".pth") ||
+                    rrt__path_ends_with(name, ".bin");
     if (is_other && (!found[0] || strcmp(name, found) < 0)) snprintf(found, 256, "%s", name);
     return RRT_STATUS_OK;
 }
@@ -110,7 +105,7 @@ static rrt_status fail_without_weights(const char *folder, rrt_error *err)
     rrt_status status = rrt__fail(
         err, RRT_STATUS_IO, "neither model.safetensors nor model.safetensors.index.json is here%s%.200s%s",
         found[0] ? ", but '" : "", found, found[0] ? "' is" : "");
-    if (ends_with(found, ".gguf"))
+    if (rrt__path_ends_with(found, ".gguf"))
         rrt__hint(err, status, "pass the .gguf file and not its folder");
     else if (found[0])
         rrt__hint(

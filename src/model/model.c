@@ -50,6 +50,13 @@ bool rrt__model_owns_vectors(const rrt_model *model)
     return model->norms != RRT__NORMS_TIED;
 }
 
+bool rrt__model_has_lora(const rrt_model *model)
+{
+    for (int i = 0; i < model->plan.n_depths * RRT__MATRIX_COUNT; i++)
+        if (model->depths[i / RRT__MATRIX_COUNT].lora[i % RRT__MATRIX_COUNT].rank) return true;
+    return false;
+}
+
 int rrt__model_first_depth(const rrt_model *model, int slot)
 {
     int depth = 0;

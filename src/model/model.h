@@ -147,6 +147,8 @@ rrt_status rrt__model_declare_lora(rrt_model *model, int depth, rrt__matrix matr
 // The same, with the LoRA's matrices allocated and zero.
 rrt_status rrt__model_add_lora(rrt_model *model, int depth, rrt__matrix matrix, size_t rank, rrt_error *err);
 
+bool rrt__model_has_lora(const rrt_model *model);
+
 // Allocates zero gates, which predict ½ for every state. UNSUPPORTED if the plan has no loop boundary.
 rrt_status rrt__model_add_gates(rrt_model *model, rrt_error *err);
 

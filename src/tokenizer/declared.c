@@ -15,17 +15,6 @@ static rrt_status fail_memory(rrt_error *err)
 
 // --- the older files ------------------------------------------------------------------------------------
 
-// *out = the file's object; NULL if there is no file.
-static rrt_status read_object(json_t **out, const char *folder, const char *name, rrt_error *err)
-{
-    char path[4096];
-    *out = NULL;
-    RRT__TRY(rrt__path_join(path, folder, name, err));
-    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
-    RRT__TRY(rrt__json_read(out, path, err));
-    return json_is_object(*out) ? RRT_STATUS_OK : rrt__fail(err, RRT_STATUS_FORMAT, "%s is no object", name);
-}
-
 // The text of a token: a string, or an object with the content; NULL if it is neither.
 static const char *text_of(const json_t *token)
 {
@@ -71,9 +60,9 @@ static rrt_status take_older_files(json_t *config, const char *folder, rrt_error
 {
     json_t *map = NULL, *added = NULL, *decoder = NULL;
     rrt_status status = RRT_STATUS_OK;
-    RRT__GOTO(read_object(&map, folder, "special_tokens_map.json", err));
+    RRT__GOTO(rrt__json_read_object(&map, folder, "special_tokens_map.json", err));
     if (map && json_object_update(config, map) != 0) RRT__GOTO(fail_memory(err));
-    RRT__GOTO(read_object(&added, folder, "added_tokens.json", err));
+    RRT__GOTO(rrt__json_read_object(&added, folder, "added_tokens.json", err));
     if (!added) goto done;
     decoder = make_decoder(added, config);
     if (!decoder || json_object_set(config, "added_tokens_decoder", decoder) != 0)

@@ -68,12 +68,6 @@ done:
     return status;
 }
 
-static bool ends_with(const char *path, const char *end)
-{
-    size_t length = strlen(path), end_length = strlen(end);
-    return length >= end_length && strcmp(path + length - end_length, end) == 0;
-}
-
 static const char *const files[] = {"tokenizer.json", "tokenizer.model"}; // the first that is there counts
 
 bool rrt__tokenizer_is_in(const char *folder)
@@ -104,7 +98,7 @@ rrt_status rrt_tokenizer_open(rrt_tokenizer **out, const char *path, rrt_error *
         path = base;
     }
     if (rrt__path_is_folder(path)) return open_folder(out, path, err);
-    bool is_json = ends_with(path, ".json");
-    return is_json || ends_with(path, ".model") ? open_file(out, path, NULL, is_json, err)
-                                                : open_gguf(out, path, err);
+    bool is_json = rrt__path_ends_with(path, ".json");
+    return is_json || rrt__path_ends_with(path, ".model") ? open_file(out, path, NULL, is_json, err)
+                                                          : open_gguf(out, path, err);
 }

@@ -15,21 +15,10 @@ static rrt_status find_ends(rrt_tokenizer *t, rrt_error *err)
     return rrt__json_is_absent(ids) ? RRT_STATUS_OK : rrt__tokenizer_end_at_listed(t, ids, err);
 }
 
-// *out = the file's object; NULL if there is no file.
-static rrt_status read_object(json_t **out, const char *folder, const char *name, rrt_error *err)
-{
-    char path[4096];
-    *out = NULL;
-    RRT__TRY(rrt__path_join(path, folder, name, err));
-    if (!rrt__path_exists(path)) return RRT_STATUS_OK;
-    RRT__TRY(rrt__json_read(out, path, err));
-    return json_is_object(*out) ? RRT_STATUS_OK : rrt__fail(err, RRT_STATUS_FORMAT, "%s is no object", name);
-}
-
 rrt_status rrt__tokenizer_read_token_ids(rrt_tokenizer *t, const char *folder, rrt_error *err)
 {
     json_t *config = NULL;
-    rrt_status status = read_object(&config, folder, "config.json", err);
+    rrt_status status = rrt__json_read_object(&config, folder, "config.json", err);
     if (status) goto done;
     // A multimodal model has the settings of its text part in an object.
     const json_t *inner = json_object_get(config, "text_config");
@@ -39,7 +28,7 @@ rrt_status rrt__tokenizer_read_token_ids(rrt_tokenizer *t, const char *folder, r
         if (!value && inner) value = json_object_get(inner, names[i]);
         if (value) json_object_set(t->token_ids, names[i], value);
     }
-    RRT__GOTO(read_object(&t->generation, folder, "generation_config.json", err));
+    RRT__GOTO(rrt__json_read_object(&t->generation, folder, "generation_config.json", err));
     RRT__GOTO(find_ends(t, err));
 done:
     json_decref(config);
