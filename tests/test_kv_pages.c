@@ -5,7 +5,10 @@
 // --- keys and values in pages
 // ------------------------------------------------------------------------------------------
 
-enum { PAGES = 3 };
+enum {
+    PAGES = 20, // more than two chunks
+    STORED = 3 * RRT__PAGE_TOKENS,
+};
 
 static const rrt__kv_types all_types[] = {{RRT__KV_TYPE_F16, RRT__KV_TYPE_F16},
                                           {RRT__KV_TYPE_F32, RRT__KV_TYPE_F32},
@@ -90,7 +93,7 @@ static size_t count_filled(const cache *c)
 {
     size_t count = 0;
     for (int h = 0; h < 2; h++)
-        for (size_t t = 0; t < PAGES * RRT__PAGE_TOKENS; t++)
+        for (size_t t = 0; t < STORED; t++)
             for (size_t d = 0; d < c->views[h].head_dim; d++)
                 count += !isnan(truth_key(&c->views[h], t, d)) + !isnan(truth_value(&c->views[h], t, d));
     return count;
@@ -99,7 +102,7 @@ static size_t count_filled(const cache *c)
 // A token is where it belongs and nowhere else; then also at another head.
 static void check_store(const rrt__kernels *k, size_t head_dim, rrt__kv_types type, double deviation)
 {
-    for (size_t at = 0; at < PAGES * RRT__PAGE_TOKENS; at += 7) {
+    for (size_t at = 0; at < STORED; at += 7) {
         cache c;
         float *key = make(head_dim, 21, 0, deviation), *value = make(head_dim, 22, 0, deviation);
         make_cache(&c, head_dim, type);
@@ -168,27 +171,47 @@ static void tokens_are_stored_where_they_belong(void **state)
 // --- attention
 // -----------------------------------------------------------------------------------------------------
 
+enum { MANY = 14 }; // queries: two tiles, and a part of one
+
+// Attention of some queries, chunk after chunk; or with each chunk alone, merged afterwards. out: [count,
+// head_dim]
+static void run_attention(const rrt__kernels *k, float *out, const rrt__query *queries, size_t count,
+                          const rrt__kv_view *kv, rrt__scoring scoring, bool merges)
+{
+    size_t head_dim = kv->head_dim;
+    float *values = make(MANY * head_dim, 14, 0, 0);
+    rrt__seen seen[MANY], alone[MANY];
+    memset(out, 0, count * head_dim * sizeof *out);
+    for (size_t i = 0; i < count; i++) seen[i] = (rrt__seen){0, 0, out + i * head_dim};
+    for (size_t chunk = 0; chunk * RRT__KV_CHUNK < PAGES * RRT__PAGE_TOKENS; chunk++) {
+        memset(values, 0, MANY * head_dim * sizeof *values);
+        for (size_t i = 0; i < count; i++) alone[i] = (rrt__seen){0, 0, values + i * head_dim};
+        k->attend(merges ? alone : seen, queries, count, *kv, &scoring, chunk);
+        for (size_t i = 0; merges && i < count; i++) k->merge_seen(&seen[i], &alone[i], head_dim);
+    }
+    for (size_t i = 0; i < count * head_dim; i++) out[i] *= 1.0f / seen[i / head_dim].total;
+    free(values);
+}
+
 static void check_attention_to(const rrt__kernels *k, rrt__kv_types type, size_t first, size_t n_tokens,
                                size_t head_dim, double score_deviation, float cap)
 {
-    float scale = 1 / sqrtf((float)head_dim);
+    const rrt__scoring scoring = {1 / sqrtf((float)head_dim), cap};
     cache c;
     make_cache(&c, head_dim, type);
     fill_cache(&c, k, n_tokens, score_deviation);
-    float *query = make(head_dim, 13, 0, 1), *got = make(head_dim, 14, 0, 1),
+    float *vector = make(head_dim, 13, 0, 1), *got = make(head_dim, 14, 0, 1),
           *expected = make(head_dim, 14, 0, 1);
-    size_t whole = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
-    float *scratch = make(whole, 15, 0, 1);
-    const rrt__attention seen = {first, n_tokens, scale, cap};
-    truth->attention(expected, query, c.views[0], &seen, scratch);
-    k->attention(got, query, c.views[0], &seen, scratch);
+    const rrt__query query = {vector, first, n_tokens};
+    truth_attention(expected, &query, &c.views[0], &scoring);
+    run_attention(k, got, &query, 1, &c.views[0], scoring, false);
     // A score of size s is known to about s · 2^-23 a few times over, and e^score no better. Values are of
     // order 3.
     assert_close(k, "attention", got, expected, head_dim, 1e-6, 2e-6 + 3e-6 * score_deviation);
     for (size_t d = 0; n_tokens == 1 && d < head_dim; d++)
         assert_near(got[d], truth_value(&c.views[0], 0, d), 1e-6 * fabs(got[d]));
     free_cache(&c);
-    free(query), free(got), free(expected), free(scratch);
+    free(vector), free(got), free(expected);
 }
 
 static void check_attention_of(const rrt__kernels *k, size_t first, size_t n_tokens, size_t head_dim,
@@ -208,8 +231,8 @@ static void check_attention(const rrt__kernels *k, size_t n_tokens, size_t head_
 static void check_attention_to_limits(const rrt__kernels *k, rrt__kv_types type)
 {
     const float one = 1, huge = 1e5f, bad[] = {NAN, INFINITY, -INFINITY};
-    float out, scratch[RRT__PAGE_TOKENS];
-    const rrt__attention seen = {0, 3, 1, 0};
+    const rrt__query query = {&one, 0, 3};
+    float out;
     for (int i = 0; i < 8; i++) {
         cache c;
         make_cache(&c, 1, type);
@@ -221,7 +244,7 @@ static void check_attention_to_limits(const rrt__kernels *k, rrt__kv_types type)
                     i > 4    ? &bad[i - 5]
                     : i == 4 ? &huge
                              : &one);
-        k->attention(&out, &one, c.views[0], &seen, scratch);
+        run_attention(k, &out, &query, 1, &c.views[0], (rrt__scoring){1, 0}, false);
         bool is_hidden = i == 2 && type.key != RRT__KV_TYPE_Q8_0;
         assert_int_equal(isfinite(out) != 0, i == 3 || i == 4 || is_hidden);
         free_cache(&c);
@@ -246,6 +269,48 @@ static void check_attentions(const rrt__kernels *k)
         check_attention_of(k, first, first + 1, 8, 1, 0);
         check_attention_of(k, first, 40, 33, 30, 50);
     }
+    for (size_t n = RRT__KV_CHUNK - 1; n <= PAGES * RRT__PAGE_TOKENS; n += 27) // several chunks
+        for (size_t first = 0; first < n; first += 59) {
+            check_attention_of(k, first, n, 64, 1, 0);
+            check_attention_of(k, first, n, 20, 30, 50);
+        }
+}
+
+// Queries get the same bits alone, beside any others, and with their chunks merged.
+static void check_queries_beside_each_other(const rrt__kernels *k)
+{
+    const size_t dims[] = {20, 64, 80};
+    const rrt__scoring scoring = {0.3f, 0};
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (int type = 0; type < TYPES; type++) {
+            size_t head_dim = dims[d];
+            cache c;
+            rrt__query queries[MANY];
+            float *vectors = make(MANY * head_dim, 1, 0, 3), *alone = make(MANY * head_dim, 1, 0, 0),
+                  *got = make(MANY * head_dim, 1, 0, 0);
+            make_cache(&c, head_dim, all_types[type]);
+            fill_cache(&c, k, PAGES * RRT__PAGE_TOKENS - 3, 1);
+            for (size_t i = 0; i < MANY; i++) {
+                size_t end = i < 7 ? 120 + 3 * i : PAGES * RRT__PAGE_TOKENS - 3 - i;
+                queries[i] = (rrt__query){vectors + i * head_dim, i % 3 == 2 ? end - 30 : 0, end};
+                run_attention(k, alone + i * head_dim, &queries[i], 1, &c.views[0], scoring, false);
+            }
+            for (size_t count = 1; count <= MANY; count++) {
+                run_attention(k, got, queries, count, &c.views[0], scoring, count % 2);
+                assert_same_bits(k, "queries side by side", got, alone, count * head_dim);
+                run_attention(k, got, queries + MANY - count, count, &c.views[0], scoring, count % 2 == 0);
+                assert_same_bits(k, "queries side by side", got, alone + (MANY - count) * head_dim,
+                                 count * head_dim);
+            }
+            free_cache(&c);
+            free(vectors), free(alone), free(got);
+        }
+}
+
+static void queries_do_not_depend_on_their_neighbours(void **state)
+{
+    (void)state;
+    each_variant(check_queries_beside_each_other);
 }
 
 static void attention_over_pages_matches_its_formula(void **state)
@@ -257,19 +322,18 @@ static void attention_over_pages_matches_its_formula(void **state)
 // --- the same bits from every table
 // -----------------------------------------------------------------------------------
 
-enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MAX_VALUES = 400000 };
+enum { SEEN = PAGES * RRT__PAGE_TOKENS - 3, MAX_VALUES = 2000000 };
 
 // What stands in pages, and what attention makes of it.
 static float *run_pages(const rrt__kernels *k, float *out, const float *query, size_t head_dim,
                         rrt__kv_types type)
 {
     cache c;
-    float scratch[SEEN + RRT__PAGE_TOKENS];
     make_cache(&c, head_dim, type);
     fill_cache(&c, k, SEEN, 1);
     for (int cap = 0; cap < 2; cap++, out += head_dim)
-        k->attention(out, query, c.views[0], &(rrt__attention){cap ? 5 : 0, SEEN, 0.2f, cap ? 3 : 0},
-                     scratch);
+        run_attention(k, out, &(rrt__query){query, cap ? 5 : 0, SEEN}, 1, &c.views[0],
+                      (rrt__scoring){0.2f, cap ? 3 : 0}, false);
     for (size_t p = 0; p < PAGES; p++, out += c.page_bytes / sizeof *out)
         memcpy(out, c.pages[p], c.page_bytes / sizeof *out * sizeof *out);
     free_cache(&c);
@@ -306,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_are_stored_where_they_belong),
         cmocka_unit_test(attention_over_pages_matches_its_formula),
+        cmocka_unit_test(queries_do_not_depend_on_their_neighbours),
         cmocka_unit_test(every_table_gives_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

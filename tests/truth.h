@@ -109,30 +109,29 @@ static double truth_value(const rrt__kv_view *kv, size_t token, size_t d)
     return truth_number(kv->pages[token / RRT__PAGE_TOKENS] + kv->value_offset,
                         token % RRT__PAGE_TOKENS * kv->head_dim + d, kv->types.value) *
            truth_scale(kv->pages[token / RRT__PAGE_TOKENS] + kv->value_offset, kv->head_dim,
-                       token % RRT__PAGE_TOKENS * rrt__kv_blocks(kv->types.value, kv->head_dim) +
-                           d / RRT__KV_BLOCK,
-                       kv->types.value);
+                       d / RRT__KV_BLOCK * RRT__PAGE_TOKENS + token % RRT__PAGE_TOKENS, kv->types.value);
 }
 
-static void truth_attention(float *out, const float *query, rrt__kv_view kv, const rrt__attention *a,
-                            float *scratch)
+// softmax(scores of the query · keysᵀ) · values
+static inline void truth_attention(float *out, const rrt__query *query, const rrt__kv_view *kv,
+                                   const rrt__scoring *scoring)
 {
-    double largest = -INFINITY, total = 0;
-    size_t first = a->first, end = a->end;
-    for (size_t t = first; t < end; t++) {
+    double largest = -INFINITY, total = 0, *scores = malloc(query->end * sizeof *scores);
+    for (size_t t = query->first; t < query->end; t++) {
         double score = 0;
-        for (size_t d = 0; d < kv.head_dim; d++) score += query[d] * truth_key(&kv, t, d);
-        score *= a->scale;
-        scratch[t] = (float)(a->cap != 0 ? a->cap * tanh(score / a->cap) : score);
-        if (scratch[t] > largest) largest = scratch[t];
+        for (size_t d = 0; d < kv->head_dim; d++) score += query->vector[d] * truth_key(kv, t, d);
+        score *= scoring->scale;
+        scores[t] = scoring->cap != 0 ? scoring->cap * tanh(score / scoring->cap) : score;
+        if (scores[t] > largest) largest = scores[t];
     }
-    for (size_t t = first; t < end; t++) total += exp(scratch[t] - largest);
-    for (size_t d = 0; d < kv.head_dim; d++) {
+    for (size_t t = query->first; t < query->end; t++) total += exp(scores[t] - largest);
+    for (size_t d = 0; d < kv->head_dim; d++) {
         double sum = 0;
-        for (size_t t = first; t < end; t++)
-            sum += exp(scratch[t] - largest) / total * truth_value(&kv, t, d);
+        for (size_t t = query->first; t < query->end; t++)
+            sum += exp(scores[t] - largest) / total * truth_value(kv, t, d);
         out[d] = (float)sum;
     }
+    free(scores);
 }
 
 static double truth_log_sum_exp(const float *x, size_t count)
@@ -189,7 +188,8 @@ static const rrt__kernels truth_kernels = {"truth",
                                            truth_softmax,
                                            rrt__kv_store_reference,
                                            rrt__kv_copy_reference,
-                                           truth_attention,
+                                           rrt__kv_attend_reference,
+                                           rrt__kv_merge_reference,
                                            truth_quantise,
                                            rrt__packed_multiply_reference,
                                            rrt__plain_multiply_reference,

@@ -54,7 +54,8 @@ typedef struct rrt__kernels {
     // Keys and values in pages.
     rrt__kv_store *kv_store;
     rrt__kv_copy *kv_copy;
-    rrt__kv_attend *attention;
+    rrt__kv_attend *attend;
+    rrt__kv_merge *merge_seen;
 
     // Quantises `count` values of one row in blocks of 32, the last one padded with zeros: a scale is the
     // block's max |x| / 127 (not finite if a value is not), quantised values are x / scale rounded to nearest

@@ -4,20 +4,12 @@
 
 #include "pass/project.h"
 
-static size_t segment_of_row(const rrt__block *b, size_t row)
-{
-    size_t s = 0;
-    while (row >= b->segments[s].end) s++;
-    return s;
-}
-
-static float scale_of(const rrt__shape *shape)
+float rrt__attend_scale(const rrt__shape *shape)
 {
     return shape->attention_scale != 0 ? (float)shape->attention_scale : 1.0f / sqrtf((float)shape->head_dim);
 }
 
-// Width of a depth's attention window in tokens; 0: no window.
-static size_t window_of(const rrt__pass *p, int depth)
+size_t rrt__attend_window(const rrt__pass *p, int depth)
 {
     return p->depths[depth].attention & RRT__ATTENTION_LOCAL ? p->model->shape.window : 0;
 }
@@ -62,7 +54,7 @@ static void rotate(const rrt__block *b, int depth, rrt__norm_place place, size_t
 static void store(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
     const rrt__shape *shape = &b->pass->model->shape;
-    int depth = b->segments[segment_of_row(b, row)].depth;
+    int depth = rrt__block_row_depth(b, row);
     if (b->pass->depths[depth].kv != depth) return;
     rrt__kv_rows kv = rrt__block_kv(b);
     size_t at = row * shape->kv_heads * shape->head_dim;
@@ -73,37 +65,9 @@ static void store(const rrt__block *b, const rrt__span *span, size_t position, s
 static void rotate_and_store(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
 {
     rrt__workspace *ws = b->pass->ws;
-    rotate(b, b->segments[segment_of_row(b, row)].depth, RRT__NORM_Q, row, ws->plain_q, ws->q,
+    rotate(b, rrt__block_row_depth(b, row), RRT__NORM_Q, row, ws->plain_q, ws->q,
            b->pass->model->shape.heads);
     store(b, span, position, row);
-}
-
-// This thread's share of a row's heads: idle threads help if there are fewer rows than threads.
-static void attend(const rrt__block *b, const rrt__span *span, size_t position, size_t row)
-{
-    const rrt__pass *p = b->pass;
-    const rrt__shape *shape = &p->model->shape;
-    size_t group = shape->heads / shape->kv_heads, nth = (size_t)p->team.nth;
-    int depth = b->segments[segment_of_row(b, row)].depth;
-    size_t window = window_of(p, depth), end = span->sees_ahead ? span->position + span->count : position + 1;
-    rrt__attention a = {window && end > window ? end - window : 0, end, scale_of(shape),
-                        (float)shape->attention_cap};
-    float *scores = p->ws->scores + (size_t)p->team.ith * p->ws->scores_stride;
-    for (size_t h = 0; h < shape->heads; h++) {
-        if ((row * shape->heads + h) % nth != (size_t)p->team.ith) continue;
-        size_t offset = (row * shape->heads + h) * shape->head_dim;
-        rrt__kv_view view = rrt__sequence_view(span->sequence, depth, h / group);
-        p->ws->kernels->attention(p->ws->attended + offset, p->ws->q + offset, view, &a, scores);
-    }
-}
-
-static void attend_pages(const rrt__block *b)
-{
-    const rrt__pass *p = b->pass;
-    size_t row = 0;
-    for (size_t s = 0; s < p->n_spans; s++)
-        for (size_t i = 0; i < p->spans[s].count; i++, row++)
-            if (p->spans[s].sequence) attend(b, &p->spans[s], p->spans[s].position + i, row);
 }
 
 rrt__causal rrt__attend_causal(const rrt__pass *p, int depth, size_t row, size_t tokens)
@@ -115,8 +79,8 @@ rrt__causal rrt__attend_causal(const rrt__pass *p, int depth, size_t row, size_t
                          .heads = shape->heads,
                          .kv_heads = shape->kv_heads,
                          .head_dim = shape->head_dim,
-                         .window = window_of(p, depth),
-                         .scale = scale_of(shape),
+                         .window = rrt__attend_window(p, depth),
+                         .scale = rrt__attend_scale(shape),
                          .cap = (float)shape->attention_cap,
                          .q = p->ws->q + row * shape->heads * shape->head_dim,
                          .k = kv.k + kv_at,
@@ -179,7 +143,7 @@ void rrt__attend_rotate(const rrt__block *b)
 
 void rrt__attend(const rrt__block *b)
 {
-    attend_pages(b);
+    rrt__attend_pages(b);
     attend_whole(b);
     rrt__team_barrier(b->pass->team);
 }

@@ -15,11 +15,23 @@ void rrt__attend_rotate(const rrt__block *block);
 // attended = attention of q over the keys and values.
 void rrt__attend(const rrt__block *block);
 
+// Its part over pages; others may read the result only after a barrier.
+void rrt__attend_pages(const rrt__block *block);
+
+// Room that it needs in rrt__workspace.chunk_seen.
+size_t rrt__attend_chunk_queries(const rrt__shape *shape, size_t rows, size_t positions, int n_threads);
+
 // Computes the keys and values of normed and stores them; the same steps as above without queries.
 void rrt__attend_store(const rrt__block *block);
 
 // Attention of a depth over a whole text whose first row is `row`.
 rrt__causal rrt__attend_causal(const rrt__pass *pass, int depth, size_t row, size_t tokens);
+
+// Factor of the scores.
+float rrt__attend_scale(const rrt__shape *shape);
+
+// Width of a depth's attention window in tokens; 0: no window.
+size_t rrt__attend_window(const rrt__pass *pass, int depth);
 
 // [rows, rotary]: cosines and sines for a depth's rotation; NULL for a NoPE layer.
 const float *rrt__attend_rotation(const rrt__pass *pass, int depth);

@@ -82,6 +82,13 @@ static inline const rrt__depth *rrt__block_depth(const rrt__block *b, size_t seg
     return &b->pass->depths[b->segments[segment].depth];
 }
 
+static inline int rrt__block_row_depth(const rrt__block *b, size_t row)
+{
+    size_t s = 0;
+    while (row >= b->segments[s].end) s++;
+    return b->segments[s].depth;
+}
+
 // The rows of a block's keys and values: the same for all segments, since they run at one slot.
 static inline rrt__kv_rows rrt__block_kv(const rrt__block *b)
 {

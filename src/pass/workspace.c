@@ -1,6 +1,7 @@
 #include "pass/workspace.h"
 
 #include "kernels/causal.h"
+#include "pass/attend.h"
 
 // The model, depths and rows that the buffers are for.
 typedef struct needs {
@@ -96,12 +97,11 @@ rrt_status rrt__workspace_create_for(rrt__workspace *ws, const rrt_model *model,
     const needs needed = {model, depths, rows};
     *ws = (rrt__workspace){.kernels = rrt__kernels_get(), .rows = rows};
     n_threads = rrt__team_threads(n_threads);
-    size_t paged = (positions + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
     bool q_norm = rrt__family_has_norm(model->family, RRT__NORM_Q);
     bool after = rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP),
          branches = after || s->residual_scale != 0;
-    size_t whole = rrt__causal_scratch(rows < positions ? rows : positions);
-    ws->scores_stride = paged > whole ? paged : whole;
+    ws->scores_stride = rrt__causal_scratch(rows < positions ? rows : positions);
+    size_t chunks = rrt__attend_chunk_queries(s, rows, positions, n_threads);
     bool has_stacks = model->plan.sharing == RRT__SHARING_STACKS,
          has_gate = rrt__family_has(model->family, RRT__MATRIX_ATTENTION_GATE);
     const struct {
@@ -127,8 +127,10 @@ rrt_status rrt__workspace_create_for(rrt__workspace *ws, const rrt_model *model,
                    {&ws->local_cos_sin, s->local_rope_base != 0 ? s->rotary : 0, rows},
                    {&ws->frequency, s->rotary / 2, 1 + (size_t)n_threads},
                    {&ws->local_frequency, s->local_rope_base != 0 ? s->rotary / 2 : 0, 1},
-                   {&ws->scores, ws->scores_stride, (size_t)n_threads}};
-    rrt_status status = RRT_STATUS_OK;
+                   {&ws->scores, ws->scores_stride, (size_t)n_threads},
+                   {&ws->chunk_values, s->head_dim, chunks}};
+    rrt_status status = rrt__arena_alloc(&ws->arena, &ws->chunk_seen, chunks, sizeof *ws->chunk_seen,
+                                         "the forward pass's buffers", err);
     for (size_t i = 0; !status && i < sizeof buffers / sizeof buffers[0]; i++)
         if (buffers[i].width)
             status = allocate(ws, buffers[i].buffer, buffers[i].rows, buffers[i].width, err);

@@ -33,8 +33,10 @@ typedef struct rrt__workspace {
     float *cos_sin, *local_cos_sin; // [rows, rotary]; the second if local layers differ
     float *frequency;       // [1 + threads, rotary / 2]: angle per position; the threads' for long texts
     float *local_frequency; // [rotary / 2]
-    float *scores;          // [threads, scores_stride]: attention's scratch
+    float *scores;          // [threads, scores_stride]: scratch of attention over whole texts
     size_t scores_stride;
+    rrt__seen *chunk_seen; // what queries see in the chunks that threads share
+    float *chunk_values;   // [as many, head_dim]
     rrt__arena arena;
 } rrt__workspace;
 

@@ -1,0 +1,185 @@
+// Attention of spans whose keys and values lie in pages. Queries of a span that share a K/V head form parts;
+// threads take parts, or, where there are too few, chunks of the keys of every part.
+#include <string.h>
+
+#include "pass/attend.h"
+
+enum {
+    LARGE = 48, // queries of a part: a chunk's keys and values stay in the cache meanwhile
+    SMALL = 6,
+    PARTS_PER_THREAD = 4, // at least, so that threads end at about the same time
+};
+
+// Queries [begin, end) of a span and K/V head: query i is of the span's row i / group.
+typedef struct part {
+    const rrt__block *block;
+    const rrt__span *span;
+    int depth;
+    size_t row; // the span's first
+    size_t kv_head, group, begin, end;
+    size_t first_chunk, end_chunk;
+    size_t index, units, slot; // of the parts before: how many, their chunks, their queries in each chunk
+} part;
+
+typedef void part_function(const part *part);
+
+static rrt__query query_of(const part *p, size_t i)
+{
+    const rrt__pass *pass = p->block->pass;
+    size_t window = rrt__attend_window(pass, p->depth), row = i / p->group,
+           seen = p->span->sees_ahead ? p->span->count : row + 1, end = p->span->position + seen,
+           head = (p->row + row) * pass->model->shape.heads + p->kv_head * p->group + i % p->group;
+    return (rrt__query){pass->ws->q + head * pass->model->shape.head_dim,
+                        window && end > window ? end - window : 0, end};
+}
+
+static void set_chunks(part *p)
+{
+    p->first_chunk = query_of(p, p->begin).first / RRT__KV_CHUNK;
+    p->end_chunk = (query_of(p, p->end - 1).end + RRT__KV_CHUNK - 1) / RRT__KV_CHUNK;
+}
+
+// Calls function for each part of up to `size` queries.
+static void each_part(const rrt__block *b, size_t size, part_function *function)
+{
+    const rrt__pass *pass = b->pass;
+    const rrt__shape *shape = &pass->model->shape;
+    part p = {.block = b, .group = shape->heads / shape->kv_heads};
+    for (size_t s = 0; s < pass->n_spans; p.row += pass->spans[s++].count) {
+        p.span = &pass->spans[s];
+        size_t count = p.span->sequence ? p.span->count * p.group : 0;
+        if (count) p.depth = rrt__block_row_depth(b, p.row);
+        for (p.kv_head = 0; p.kv_head < shape->kv_heads; p.kv_head++)
+            for (p.begin = 0; p.begin < count; p.begin = p.end) {
+                p.end = count - p.begin < size ? count : p.begin + size;
+                set_chunks(&p);
+                function(&p);
+                p.index++;
+                p.units += p.end_chunk - p.first_chunk;
+                p.slot += (p.end_chunk - p.first_chunk) * (p.end - p.begin);
+            }
+    }
+}
+
+// --- a part while it runs
+
+typedef struct open_part {
+    rrt__query queries[LARGE];
+    rrt__kv_view view;
+    rrt__scoring scoring;
+    size_t count, head_dim;
+} open_part;
+
+static open_part open(const part *p)
+{
+    const rrt__shape *shape = &p->block->pass->model->shape;
+    open_part o = {.view = rrt__sequence_view(p->span->sequence, p->depth, p->kv_head),
+                   .scoring = {rrt__attend_scale(shape), (float)shape->attention_cap},
+                   .count = p->end - p->begin,
+                   .head_dim = shape->head_dim};
+    for (size_t i = 0; i < o.count; i++) o.queries[i] = query_of(p, p->begin + i);
+    return o;
+}
+
+static rrt__seen nothing_seen(float *values, size_t head_dim)
+{
+    memset(values, 0, head_dim * sizeof *values);
+    return (rrt__seen){0, 0, values};
+}
+
+// What is seen goes where attention's result does.
+static void begin(const open_part *o, const part *p, rrt__seen *seen)
+{
+    const rrt__workspace *ws = p->block->pass->ws;
+    for (size_t i = 0; i < o->count; i++)
+        seen[i] = nothing_seen(ws->attended + (o->queries[i].vector - ws->q), o->head_dim);
+}
+
+static void finish(const open_part *o, const rrt__seen *seen)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        float scale = 1.0f / seen[i].total;
+        for (size_t d = 0; d < o->head_dim; d++) seen[i].values[d] *= scale;
+    }
+}
+
+static bool is_mine(const part *p, size_t index)
+{
+    rrt__team team = p->block->pass->team;
+    return index % (size_t)team.nth == (size_t)team.ith;
+}
+
+static void attend_part(const part *p)
+{
+    if (!is_mine(p, p->index)) return;
+    rrt__seen seen[LARGE];
+    const open_part o = open(p);
+    begin(&o, p, seen);
+    for (size_t chunk = p->first_chunk; chunk < p->end_chunk; chunk++)
+        p->block->pass->ws->kernels->attend(seen, o.queries, o.count, o.view, &o.scoring, chunk);
+    finish(&o, seen);
+}
+
+// --- chunks of a part by several threads
+
+static void attend_chunks(const part *p)
+{
+    const rrt__workspace *ws = p->block->pass->ws;
+    const open_part o = open(p);
+    for (size_t chunk = p->first_chunk, slot = p->slot; chunk < p->end_chunk; chunk++, slot += o.count) {
+        if (!is_mine(p, p->units + chunk - p->first_chunk)) continue;
+        for (size_t i = slot; i < slot + o.count; i++)
+            ws->chunk_seen[i] = nothing_seen(ws->chunk_values + i * o.head_dim, o.head_dim);
+        ws->kernels->attend(ws->chunk_seen + slot, o.queries, o.count, o.view, &o.scoring, chunk);
+    }
+}
+
+static void merge_chunks(const part *p)
+{
+    if (!is_mine(p, p->index)) return;
+    const rrt__workspace *ws = p->block->pass->ws;
+    rrt__seen seen[LARGE];
+    const open_part o = open(p);
+    begin(&o, p, seen);
+    for (size_t chunk = p->first_chunk, slot = p->slot; chunk < p->end_chunk; chunk++, slot += o.count)
+        for (size_t i = 0; i < o.count; i++)
+            ws->kernels->merge_seen(&seen[i], &ws->chunk_seen[slot + i], o.head_dim);
+    finish(&o, seen);
+}
+
+// --- all parts
+
+// Parts of up to `size` queries, and whether one has several chunks.
+static size_t count_parts(const rrt__block *b, size_t size, bool *any_long)
+{
+    const rrt__pass *pass = b->pass;
+    size_t parts = 0, group = pass->model->shape.heads / pass->model->shape.kv_heads;
+    for (size_t s = 0; s < pass->n_spans; s++) {
+        const rrt__span *span = &pass->spans[s];
+        if (!span->sequence) continue;
+        parts += pass->model->shape.kv_heads * ((span->count * group + size - 1) / size);
+        *any_long |= span->position + span->count > RRT__KV_CHUNK;
+    }
+    return parts;
+}
+
+void rrt__attend_pages(const rrt__block *b)
+{
+    bool any_long = false;
+    size_t enough = PARTS_PER_THREAD * (size_t)b->pass->team.nth;
+    if (count_parts(b, LARGE, &any_long) >= enough) {
+        each_part(b, LARGE, attend_part);
+    } else if (count_parts(b, SMALL, &any_long) >= enough || !any_long) {
+        each_part(b, SMALL, attend_part);
+    } else {
+        each_part(b, SMALL, attend_chunks);
+        rrt__team_barrier(b->pass->team);
+        each_part(b, SMALL, merge_chunks);
+    }
+}
+
+size_t rrt__attend_chunk_queries(const rrt__shape *shape, size_t rows, size_t positions, int n_threads)
+{
+    size_t few = SMALL * PARTS_PER_THREAD * (size_t)n_threads, all = rows * shape->heads;
+    return (few < all ? few : all) * (positions / RRT__KV_CHUNK + 1);
+}
