@@ -36,9 +36,10 @@ typedef struct rrt_bench_inference_options {
     size_t batch;  // sequences that are decoded together; 0: 1
     const rrt_progress *progress;
     const char *kv_type; // as in rrt_session_options
+    size_t depth;        // tokens that each sequence has read before; that takes no part in the times
 } rrt_bench_inference_options;
 
-// Prefill of a prompt of random tokens; greedy decoding from an empty context; all loops.
+// Prefill of a prompt of random tokens; greedy decoding; all loops.
 RRT_API rrt_status rrt_bench_prefill(const rrt_model *model, const rrt_bench_inference_options *options,
                                      rrt_bench_result *result, rrt_error *err);
 RRT_API rrt_status rrt_bench_decode(const rrt_model *model, const rrt_bench_inference_options *options,

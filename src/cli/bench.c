@@ -10,7 +10,7 @@ typedef struct arguments {
     const char *teacher_path, *batches;
     rrt__bench_serving serving;
     bool train, match, recompute, bf16;
-    size_t prompt, generated, context;
+    size_t prompt, generated, depth, context;
     int repeats, threads;
 } arguments;
 
@@ -64,23 +64,25 @@ static rrt_status bench_inference(arguments *a, const size_t *batches, int count
                                   rrt_error *err)
 {
     rrt_model *model;
-    char name[32];
+    char name[64], after[32] = "";
     rrt_bench_result result;
     rrt_bench_inference_options bench = {.threads = a->threads,
                                          .repeats = a->repeats,
                                          .tokens = a->prompt,
                                          .batch = 1,
                                          .progress = rrt__cli_progress(),
-                                         .kv_type = a->serving.options.kv_type};
+                                         .kv_type = a->serving.options.kv_type,
+                                         .depth = a->depth};
+    if (a->depth) snprintf(after, sizeof after, "@d%zu", a->depth);
     RRT__TRY(rrt__cli_open_model(&model, &a->model, a->threads, err));
     rrt_status status = RRT_STATUS_OK;
     if (a->prompt) {
-        snprintf(name, sizeof name, "pp%zu", a->prompt);
+        snprintf(name, sizeof name, "pp%zu%s", a->prompt, after);
         status = rrt_bench_prefill(model, &bench, &result, err);
         if (!status) add_row(rows, name, 1, model, &result);
     }
     bench.tokens = a->generated;
-    snprintf(name, sizeof name, "tg%zu", a->generated);
+    snprintf(name, sizeof name, "tg%zu%s", a->generated, after);
     for (int i = 0; !status && a->generated && i < count; i++) {
         bench.batch = batches[i];
         status = rrt_bench_decode(model, &bench, &result, err);
@@ -129,11 +131,11 @@ static void print_rows(const json_t *rows)
 {
     size_t i;
     const json_t *row;
-    printf("%-8s %6s %20s %12s\n", "test", "batch", "tokens/s", "peak memory");
+    printf("%-13s %6s %20s %12s\n", "test", "batch", "tokens/s", "peak memory");
     json_array_foreach(rows, i, row)
     {
         const json_t *rss = json_object_get(row, "peak_rss_bytes");
-        printf("%-8s %6d %12.1f ± %5.1f %12s\n", json_string_value(json_object_get(row, "test")),
+        printf("%-13s %6d %12.1f ± %5.1f %12s\n", json_string_value(json_object_get(row, "test")),
                (int)json_integer_value(json_object_get(row, "batch")),
                json_number_value(json_object_get(row, "tokens_per_s_mean")),
                json_number_value(json_object_get(row, "tokens_per_s_std")),
@@ -146,6 +148,9 @@ static rrt_status run(arguments *a, bool json, rrt_error *err)
     size_t batches[RRT__MAX_BATCHES];
     int count;
     bool is_serving = a->serving.batching || a->serving.exits || a->serving.trace_path || a->serving.html;
+    if (a->depth && (is_serving || a->train))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "--depth is of a prompt and of decoding, not of %s",
+                         a->train ? "--train" : "concurrent requests");
     RRT__TRY(parse_batches(a->batches   ? a->batches
                            : a->train   ? "4"
                            : is_serving ? "32"
@@ -176,6 +181,8 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
          "decode N tokens, with --batching N on average (default 128; 0: do not)"},
         {'b', "batch", "LIST", RRT__OPTION_STRING, &a->batches, 0, 0,
          "sequences at a time, e.g. 1,8,32 (default 1; --batching 32, --train 4)"},
+        {'d', "depth", "N", RRT__OPTION_SIZE, &a->depth, 0, 1 << 24,
+         "read N tokens before each, untimed (default 0)"},
         {'r', "repetitions", "N", RRT__OPTION_INT, &a->repeats, 1, 10000, "timed runs (default 5)"},
         RRT__OPTION_GROUP("Concurrent requests"),
         {0, "batching", "LIST", RRT__OPTION_STRING, &a->serving.batching, 0, 0,

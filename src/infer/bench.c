@@ -1,6 +1,8 @@
 // Speed of prefill and decoding: the forward pass as the server runs it, without sampling.
 #include "rrt/bench.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/progress.h"
 #include "base/rates.h"
@@ -18,13 +20,22 @@ typedef struct bench {
     rrt__span *spans;
     rrt__workspace workspace;
     rrt__team_fit fit;
-    int32_t *ids;  // [prompt] or [batch]
-    float *logits; // [batch, vocab]
+    size_t n_spans; // of the next pass
+    int32_t *ids;   // [depth + tokens + batch]; those of the next pass first
+    float *logits;  // [batch, vocab]
 } bench;
 
-static rrt_status open_bench(bench *b, size_t rows, size_t positions, rrt_error *err)
+// In a prefill the prompt's chunks, in decoding the depth's, or a row for each sequence.
+static size_t max_rows(const bench *b, size_t chunk)
+{
+    size_t rows = chunk < CHUNK_ROWS ? chunk : CHUNK_ROWS;
+    return rows > b->batch ? rows : b->batch;
+}
+
+static rrt_status open_bench(bench *b, size_t rows, rrt_error *err)
 {
     const rrt_model *model = b->model;
+    size_t positions = b->options->depth + b->options->tokens;
     rrt__kv_types kv_type;
     RRT__TRY(rrt__kv_types_parse(&kv_type, b->options->kv_type, err));
     if (positions > model->shape.context)
@@ -56,26 +67,43 @@ static void close_bench(bench *b)
 static void forward(rrt__team team, void *argument)
 {
     bench *b = argument;
-    const rrt__pass pass = rrt__pass_make(team, b->model, &b->workspace, b->spans, b->batch);
+    const rrt__pass pass = rrt__pass_make(team, b->model, &b->workspace, b->spans, b->n_spans);
     rrt__walk(&pass, b->ids, b->model->plan.loops);
-    rrt__forward_logits(&pass, pass.n_rows - b->batch, b->batch, b->logits);
+    rrt__forward_logits(&pass, pass.n_rows - b->n_spans, b->n_spans, b->logits);
 }
 
-static void prefill(bench *b)
+// The first sequence reads these tokens.
+static void read_tokens(bench *b, size_t begin, size_t end)
 {
-    size_t tokens = b->options->tokens;
     int32_t *ids = b->ids;
-    for (size_t at = 0; at < tokens; at += CHUNK_ROWS, b->ids += CHUNK_ROWS) {
-        b->spans[0] = (rrt__span){b->sequences, at, tokens - at < CHUNK_ROWS ? tokens - at : CHUNK_ROWS};
+    b->n_spans = 1;
+    for (size_t at = begin; at < end; at += CHUNK_ROWS) {
+        b->ids = ids + at;
+        b->spans[0] = (rrt__span){b->sequences, at, end - at < CHUNK_ROWS ? end - at : CHUNK_ROWS};
         rrt__team_run_fitting(&b->fit, b->options->threads, forward, b);
     }
     b->ids = ids;
 }
 
+// All sequences read the same tokens.
+static void read_depth(bench *b)
+{
+    read_tokens(b, 0, b->options->depth);
+    for (size_t i = 1; i < b->batch; i++)
+        for (size_t p = 0; p * RRT__PAGE_TOKENS < b->options->depth; p++)
+            memcpy(b->sequences[i].pages[p], b->sequences[0].pages[p], b->sequences[0].page_bytes);
+}
+
+static void prefill(bench *b)
+{
+    read_tokens(b, b->options->depth, b->options->depth + b->options->tokens);
+}
+
 static void decode(bench *b)
 {
-    size_t vocab = b->model->shape.vocab;
-    for (size_t at = 0; at < b->options->tokens; at++) {
+    size_t vocab = b->model->shape.vocab, begin = b->options->depth;
+    b->n_spans = b->batch;
+    for (size_t at = begin; at < begin + b->options->tokens; at++) {
         for (size_t i = 0; i < b->batch; i++) b->spans[i] = (rrt__span){&b->sequences[i], at, 1};
         rrt__team_run_fitting(&b->fit, b->options->threads, forward, b);
         for (size_t i = 0; i < b->batch; i++) b->ids[i] = rrt__argmax(b->logits + i * vocab, vocab);
@@ -87,6 +115,7 @@ static rrt_status run(bench *b, void (*work)(bench *b), rrt_bench_result *result
     int repeats = b->options->repeats > 0 ? b->options->repeats : 5;
     double tokens = (double)(b->options->tokens * b->batch);
     rrt__rates rates = {0};
+    read_depth(b);
     for (int i = 0; i <= repeats; i++) {
         double start = rrt__now_seconds();
         work(b);
@@ -104,8 +133,8 @@ rrt_status rrt_bench_prefill(const rrt_model *model, const rrt_bench_inference_o
                              rrt_bench_result *result, rrt_error *err)
 {
     bench b = {.model = model, .options = options, .batch = 1};
-    size_t tokens = options->tokens;
-    rrt_status status = open_bench(&b, tokens < CHUNK_ROWS ? tokens : CHUNK_ROWS, tokens, err);
+    rrt_status status = open_bench(
+        &b, max_rows(&b, options->tokens > options->depth ? options->tokens : options->depth), err);
     if (!status) status = run(&b, prefill, result, err);
     close_bench(&b);
     return status;
@@ -115,7 +144,7 @@ rrt_status rrt_bench_decode(const rrt_model *model, const rrt_bench_inference_op
                             rrt_bench_result *result, rrt_error *err)
 {
     bench b = {.model = model, .options = options, .batch = options->batch ? options->batch : 1};
-    rrt_status status = open_bench(&b, b.batch, options->tokens, err);
+    rrt_status status = open_bench(&b, max_rows(&b, options->depth), err);
     if (!status) status = run(&b, decode, result, err);
     close_bench(&b);
     return status;
