@@ -110,15 +110,7 @@ rrt_status rrt__alloc(void *out_pointer, size_t count, size_t size, const char *
     return RRT_STATUS_OK;
 }
 
-typedef struct rrt__arena_chunk {
-    struct rrt__arena_chunk *next;
-    size_t used, capacity;
-    _Alignas(ALIGNMENT) unsigned char bytes[];
-} rrt__arena_chunk;
-
-// Requests whole pages of 2 MiB for large memory: fewer page faults, and fewer TLB misses while reading
-// weights. The system may ignore it.
-static void use_huge_pages(void *memory, size_t bytes)
+void rrt__use_huge_pages(void *memory, size_t bytes)
 {
 #ifdef MADV_HUGEPAGE
     uintptr_t begin = ((uintptr_t)memory + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES,
@@ -128,6 +120,12 @@ static void use_huge_pages(void *memory, size_t bytes)
     (void)memory, (void)bytes;
 #endif
 }
+
+typedef struct rrt__arena_chunk {
+    struct rrt__arena_chunk *next;
+    size_t used, capacity;
+    _Alignas(ALIGNMENT) unsigned char bytes[];
+} rrt__arena_chunk;
 
 rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, size_t size, const char *what,
                            rrt_error *err)
@@ -141,7 +139,7 @@ rrt_status rrt__arena_room(rrt__arena *arena, void *out_pointer, size_t count, s
         size_t capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
         rrt__arena_chunk *fresh = rrt__malloc(sizeof *fresh + capacity);
         if (!fresh) return fail_memory(err, count, size, what);
-        use_huge_pages(fresh, sizeof *fresh + capacity);
+        rrt__use_huge_pages(fresh, sizeof *fresh + capacity);
         fresh->used = 0;
         fresh->capacity = capacity;
         // A big allocation must not retire a half-empty small chunk: its chunk is inserted after the

@@ -74,6 +74,7 @@ rrt_status rrt__pages_create(rrt__pages *p, const rrt_model *model, rrt__kv_type
     // Not zeroed: a page takes memory at its first use.
     if (!rrt__size_mul(count, p->page_bytes, &bytes) || !(p->memory = rrt__malloc(bytes)))
         RRT__GOTO(rrt__fail(err, RRT_STATUS_MEMORY, "no memory for %zu pages of keys and values", count));
+    rrt__use_huge_pages(p->memory, bytes);
     memset(p->bucket, 0xff, count * sizeof *p->bucket);
     for (uint32_t i = 0; i < count; i++) link_page(p, i);
 done:

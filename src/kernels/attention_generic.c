@@ -29,6 +29,7 @@ typedef struct tile {
     const rrt__query *queries;
     const rrt__kv_view *kv;
     size_t begin, first, end; // begin: of the chunk
+    size_t ahead;             // end of the tokens that are fetched in advance; 0: none
 } tile;
 
 // Lines of sums of each query that stay in registers, together with what is added to them.
@@ -65,34 +66,58 @@ RRT__INLINE const uint16_t *scales_of(const unsigned char *numbers, size_t head_
     return (const uint16_t *)(const void *)(numbers + PAGE * head_dim);
 }
 
+RRT__INLINE size_t bytes_of(rrt__kv_type type)
+{
+    return type == RRT__KV_TYPE_Q8_0 ? 1 : type == RRT__KV_TYPE_F16 ? 2 : 4;
+}
+
+// Pages are far apart, and no processor foresees the next one: while one is read, the same numbers of that one
+// chunk later are fetched. A page's own, if nothing follows.
+static const unsigned char *next_of(const tile *t, size_t page)
+{
+    return t->kv->pages[(page * PAGE + CHUNK < t->ahead ? page + CHUNK / PAGE : page)];
+}
+
+RRT__INLINE void fetch(const unsigned char *next, size_t first, rrt__kv_type type)
+{
+    __builtin_prefetch(next + first * bytes_of(type), 0, 2);
+}
+
 // --- scores
 
 // sums[q · pages + p] = Σ query q[d] · keys of page p[d,:] over d in [begin, end), one addition after another.
 SHAPED void score_block(rrt__line *restrict sums, const tile *t, const unsigned char *const *keys,
-                        size_t begin, size_t end, int queries, int pages, rrt__kv_type type)
+                        const unsigned char *const *next, size_t begin, size_t end, int queries, int pages,
+                        rrt__kv_type type)
 {
     rrt__line sum[TILE_LINES];
+    const float *vectors[QUERIES];
+#pragma GCC unroll 6
+    for (int q = 0; q < queries; q++) vectors[q] = t->queries[q].vector;
 #pragma GCC unroll 12
     for (int i = 0; i < queries * pages; i++) sum[i] = rrt__line_zero();
     for (size_t d = begin; d < end; d++) {
-        rrt__line key[TILE_LINES];
+        rrt__line key[TILE_LINES] = {0};
 #pragma GCC unroll 12
-        for (int p = 0; p < pages; p++) key[p] = load(keys[p], d * PAGE, type);
+        for (int p = 0; p < pages; p++) {
+            key[p] = load(keys[p], d * PAGE, type);
+            fetch(next[p], d * PAGE, type);
+        }
 #pragma GCC unroll 12
         for (int i = 0; i < queries * pages; i++)
-            sum[i] = rrt__line_fma(t->queries[i / pages].vector[d], key[i % pages], sum[i]);
+            sum[i] = rrt__line_fma(vectors[i / pages][d], key[i % pages], sum[i]);
     }
 #pragma GCC unroll 12
     for (int i = 0; i < queries * pages; i++) sums[i] = sum[i];
 }
 
 // The same over all d, with the scales of q8_0.
-SHAPED void score_all(rrt__line *restrict sums, const tile *t, const unsigned char *const *keys, int queries,
-                      int pages, rrt__kv_type type)
+SHAPED void score_all(rrt__line *restrict sums, const tile *t, const unsigned char *const *keys,
+                      const unsigned char *const *next, int queries, int pages, rrt__kv_type type)
 {
     size_t head_dim = t->kv->head_dim;
     if (type != RRT__KV_TYPE_Q8_0) {
-        score_block(sums, t, keys, 0, head_dim, queries, pages, type);
+        score_block(sums, t, keys, next, 0, head_dim, queries, pages, type);
         return;
     }
 #pragma GCC unroll 12
@@ -100,7 +125,7 @@ SHAPED void score_all(rrt__line *restrict sums, const tile *t, const unsigned ch
     for (size_t begin = 0, b = 0; begin < head_dim; begin += RRT__KV_BLOCK, b++) {
         size_t end = head_dim - begin < RRT__KV_BLOCK ? head_dim : begin + RRT__KV_BLOCK;
         rrt__line part[TILE_LINES];
-        score_block(part, t, keys, begin, end, queries, pages, type);
+        score_block(part, t, keys, next, begin, end, queries, pages, type);
 #pragma GCC unroll 12
         for (int i = 0; i < queries * pages; i++) {
             const uint16_t *scales = scales_of(keys[i % pages], head_dim) + b * PAGE;
@@ -112,11 +137,14 @@ SHAPED void score_all(rrt__line *restrict sums, const tile *t, const unsigned ch
 // The weights of pages [page, page + pages) become scale · query · keys.
 SHAPED void score_pages(tile *t, size_t page, float scale, int queries, int pages, rrt__kv_type type)
 {
-    const unsigned char *keys[TILE_LINES] = {0};
+    const unsigned char *keys[TILE_LINES] = {0}, *next[TILE_LINES] = {0};
     rrt__line sums[TILE_LINES];
 #pragma GCC unroll 12
-    for (int p = 0; p < pages; p++) keys[p] = t->kv->pages[page + (size_t)p] + t->kv->key_offset;
-    score_all(sums, t, keys, queries, pages, type);
+    for (int p = 0; p < pages; p++) {
+        keys[p] = t->kv->pages[page + (size_t)p] + t->kv->key_offset;
+        next[p] = next_of(t, page + (size_t)p) + t->kv->key_offset;
+    }
+    score_all(sums, t, keys, next, queries, pages, type);
 #pragma GCC unroll 12
     for (int i = 0; i < queries * pages; i++) {
         float *to = t->weights[i / pages] + (page + (size_t)(i % pages)) * PAGE - t->begin;
@@ -197,46 +225,63 @@ SHAPED void scale_weights(float (*restrict scaled)[PAGE], const tile *t, size_t 
     }
 }
 
-// Adds the values [column, column + 16 · lines), or, if part is not 0, `part` of them.
-SHAPED void sum_columns(const tile *t, rrt__seen *seen, size_t column, int queries, int lines, size_t part,
-                        rrt__kv_type type)
+// Values [column, column + 16 · lines) of some tokens; or, if part is not 0, `part` of them.
+typedef struct columns {
+    size_t column, part;
+    int lines;
+} columns;
+
+// Adds the tokens [begin, end) of a page.
+SHAPED void sum_page(rrt__line *restrict sums, const tile *t, columns c, size_t begin, size_t end,
+                     int queries, rrt__kv_type type)
 {
-    size_t head_dim = t->kv->head_dim;
-    rrt__line sum[TILE_LINES];
-#pragma GCC unroll 12
-    for (int i = 0; i < queries * lines; i++) sum[i] = rrt__line_zero();
-    for (size_t token = t->first; token < t->end;) {
-        const unsigned char *values = t->kv->pages[token / PAGE] + t->kv->value_offset;
-        size_t page = token / PAGE * PAGE, end = page + PAGE < t->end ? page + PAGE : t->end;
-        _Alignas(64) float scaled[TILE_LINES][PAGE];
-        if (type == RRT__KV_TYPE_Q8_0) scale_weights(scaled, t, page, column, queries, lines);
-        for (size_t at = token % PAGE * head_dim + column; token < end; token++, at += head_dim) {
-            rrt__line value[COLUMN_LINES];
+    const unsigned char *values = t->kv->pages[begin / PAGE] + t->kv->value_offset,
+                        *next = next_of(t, begin / PAGE) + t->kv->value_offset;
+    size_t page = begin / PAGE * PAGE, at = (begin - page) * t->kv->head_dim + c.column;
+    const float *weights = t->weights[0] + (page - t->begin);
+    _Alignas(64) float scaled[TILE_LINES][PAGE];
+    if (type == RRT__KV_TYPE_Q8_0) scale_weights(scaled, t, page, c.column, queries, c.lines);
+    for (size_t i = begin - page; i < end - page; i++, at += t->kv->head_dim) {
+        rrt__line value[COLUMN_LINES] = {0};
 #pragma GCC unroll 4
-            for (int l = 0; l < lines; l++)
-                value[l] =
-                    part ? load_part(values, at, part, type) : load(values, at + (size_t)l * PAGE, type);
-#pragma GCC unroll 12
-            for (int i = 0; i < queries * lines; i++) {
-                float weight = type == RRT__KV_TYPE_Q8_0 ? scaled[i][token % PAGE]
-                                                         : t->weights[i / lines][token - t->begin];
-                sum[i] = rrt__line_fma(weight, value[i % lines], sum[i]);
-            }
+        for (int l = 0; l < c.lines; l++) {
+            size_t first = at + (size_t)l * PAGE;
+            value[l] = c.part ? load_part(values, first, c.part, type) : load(values, first, type);
+            fetch(next, first, type);
         }
+#pragma GCC unroll 12
+        for (int s = 0; s < queries * c.lines; s++)
+            sums[s] = rrt__line_fma(type == RRT__KV_TYPE_Q8_0 ? scaled[s][i]
+                                                              : weights[s / c.lines * CHUNK + (int)i],
+                                    value[s % c.lines], sums[s]);
+    }
+}
+
+SHAPED void sum_columns(const tile *t, rrt__seen *seen, columns c, int queries, rrt__kv_type type)
+{
+    rrt__line sums[TILE_LINES];
+#pragma GCC unroll 12
+    for (int i = 0; i < queries * c.lines; i++) sums[i] = rrt__line_zero();
+    for (size_t begin = t->first, end; begin < t->end; begin = end) {
+        end = begin / PAGE * PAGE + PAGE;
+        end = end < t->end ? end : t->end;
+        sum_page(sums, t, c, begin, end, queries, type);
     }
 #pragma GCC unroll 12
-    for (int i = 0; i < queries * lines; i++)
-        add_values(seen[i / lines].values + column + (size_t)(i % lines) * PAGE, t->before[i / lines],
-                   t->now[i / lines], sum[i], part ? part : PAGE);
+    for (int i = 0; i < queries * c.lines; i++)
+        add_values(seen[i / c.lines].values + c.column + (size_t)(i % c.lines) * PAGE, t->before[i / c.lines],
+                   t->now[i / c.lines], sums[i], c.part ? c.part : PAGE);
 }
 
 SHAPED void sum_values(const tile *t, rrt__seen *seen, int queries, rrt__kv_type type)
 {
     const int fit = lines_beside(queries), lines = fit >= COLUMN_LINES ? COLUMN_LINES : fit >= 2 ? 2 : 1;
     size_t column = 0, head_dim = t->kv->head_dim, wide = (size_t)lines * PAGE;
-    for (; column + wide <= head_dim; column += wide) sum_columns(t, seen, column, queries, lines, 0, type);
-    for (; column + PAGE <= head_dim; column += PAGE) sum_columns(t, seen, column, queries, 1, 0, type);
-    if (column < head_dim) sum_columns(t, seen, column, queries, 1, head_dim - column, type);
+    for (; column + wide <= head_dim; column += wide)
+        sum_columns(t, seen, (columns){column, 0, lines}, queries, type);
+    for (; column + PAGE <= head_dim; column += PAGE)
+        sum_columns(t, seen, (columns){column, 0, 1}, queries, type);
+    if (column < head_dim) sum_columns(t, seen, (columns){column, head_dim - column, 1}, queries, type);
 }
 
 // --- tiles
@@ -296,6 +341,7 @@ void RRT__VARIANT_NAME(rrt__kv_attend_)(rrt__seen *seen, const rrt__query *queri
             t.first = queries[i].first < t.first ? queries[i].first : t.first;
             t.end = queries[i].end > t.end ? queries[i].end : t.end;
         }
+        t.ahead = q == 0 ? t.end : 0;
         t.first = t.first > t.begin ? t.first : t.begin;
         t.end = t.end < t.begin + CHUNK ? t.end : t.begin + CHUNK;
         if (t.first < t.end) attend_tile[n](&t, seen + q, scoring);

@@ -19,6 +19,7 @@ typedef struct part {
     size_t kv_head, group, begin, end;
     size_t first_chunk, end_chunk;
     size_t index, units, slot; // of the parts before: how many, their chunks, their queries in each chunk
+    rrt__share share;          // of all parts' chunks, this thread's
 } part;
 
 typedef void part_function(const part *part);
@@ -39,12 +40,12 @@ static void set_chunks(part *p)
     p->end_chunk = (query_of(p, p->end - 1).end + RRT__KV_CHUNK - 1) / RRT__KV_CHUNK;
 }
 
-// Calls function for each part of up to `size` queries.
-static void each_part(const rrt__block *b, size_t size, part_function *function)
+// Calls function, if there is one, for each part of up to `size` queries. Returns what follows the last.
+static part each_part(const rrt__block *b, size_t size, rrt__share share, part_function *function)
 {
     const rrt__pass *pass = b->pass;
     const rrt__shape *shape = &pass->model->shape;
-    part p = {.block = b, .group = shape->heads / shape->kv_heads};
+    part p = {.block = b, .group = shape->heads / shape->kv_heads, .share = share};
     for (size_t s = 0; s < pass->n_spans; p.row += pass->spans[s++].count) {
         p.span = &pass->spans[s];
         size_t count = p.span->sequence ? p.span->count * p.group : 0;
@@ -53,12 +54,13 @@ static void each_part(const rrt__block *b, size_t size, part_function *function)
             for (p.begin = 0; p.begin < count; p.begin = p.end) {
                 p.end = count - p.begin < size ? count : p.begin + size;
                 set_chunks(&p);
-                function(&p);
+                if (function) function(&p);
                 p.index++;
                 p.units += p.end_chunk - p.first_chunk;
                 p.slot += (p.end_chunk - p.first_chunk) * (p.end - p.begin);
             }
     }
+    return p;
 }
 
 // --- a part while it runs
@@ -103,15 +105,15 @@ static void finish(const open_part *o, const rrt__seen *seen)
     }
 }
 
-static bool is_mine(const part *p, size_t index)
+static bool is_mine(const part *p)
 {
     rrt__team team = p->block->pass->team;
-    return index % (size_t)team.nth == (size_t)team.ith;
+    return p->index % (size_t)team.nth == (size_t)team.ith;
 }
 
 static void attend_part(const part *p)
 {
-    if (!is_mine(p, p->index)) return;
+    if (!is_mine(p)) return;
     rrt__seen seen[LARGE];
     const open_part o = open(p);
     begin(&o, p, seen);
@@ -122,12 +124,14 @@ static void attend_part(const part *p)
 
 // --- chunks of a part by several threads
 
+// This thread's are one after another, so that each can fetch the next in advance.
 static void attend_chunks(const part *p)
 {
     const rrt__workspace *ws = p->block->pass->ws;
     const open_part o = open(p);
     for (size_t chunk = p->first_chunk, slot = p->slot; chunk < p->end_chunk; chunk++, slot += o.count) {
-        if (!is_mine(p, p->units + chunk - p->first_chunk)) continue;
+        size_t unit = p->units + chunk - p->first_chunk;
+        if (unit < p->share.begin || unit >= p->share.end) continue;
         for (size_t i = slot; i < slot + o.count; i++)
             ws->chunk_seen[i] = nothing_seen(ws->chunk_values + i * o.head_dim, o.head_dim);
         ws->kernels->attend(ws->chunk_seen + slot, o.queries, o.count, o.view, &o.scoring, chunk);
@@ -136,7 +140,7 @@ static void attend_chunks(const part *p)
 
 static void merge_chunks(const part *p)
 {
-    if (!is_mine(p, p->index)) return;
+    if (!is_mine(p)) return;
     const rrt__workspace *ws = p->block->pass->ws;
     rrt__seen seen[LARGE];
     const open_part o = open(p);
@@ -149,33 +153,22 @@ static void merge_chunks(const part *p)
 
 // --- all parts
 
-// Parts of up to `size` queries, and whether one has several chunks.
-static size_t count_parts(const rrt__block *b, size_t size, bool *any_long)
-{
-    const rrt__pass *pass = b->pass;
-    size_t parts = 0, group = pass->model->shape.heads / pass->model->shape.kv_heads;
-    for (size_t s = 0; s < pass->n_spans; s++) {
-        const rrt__span *span = &pass->spans[s];
-        if (!span->sequence) continue;
-        parts += pass->model->shape.kv_heads * ((span->count * group + size - 1) / size);
-        *any_long |= span->position + span->count > RRT__KV_CHUNK;
-    }
-    return parts;
-}
-
 void rrt__attend_pages(const rrt__block *b)
 {
-    bool any_long = false;
+    const rrt__share none = {0};
     size_t enough = PARTS_PER_THREAD * (size_t)b->pass->team.nth;
-    if (count_parts(b, LARGE, &any_long) >= enough) {
-        each_part(b, LARGE, attend_part);
-    } else if (count_parts(b, SMALL, &any_long) >= enough || !any_long) {
-        each_part(b, SMALL, attend_part);
-    } else {
-        each_part(b, SMALL, attend_chunks);
-        rrt__team_barrier(b->pass->team);
-        each_part(b, SMALL, merge_chunks);
+    if (each_part(b, LARGE, none, NULL).index >= enough) {
+        each_part(b, LARGE, none, attend_part);
+        return;
     }
+    const part all = each_part(b, SMALL, none, NULL);
+    if (all.index >= enough || all.units == all.index) {
+        each_part(b, SMALL, none, attend_part);
+        return;
+    }
+    each_part(b, SMALL, rrt__team_share(b->pass->team, all.units, 1), attend_chunks);
+    rrt__team_barrier(b->pass->team);
+    each_part(b, SMALL, none, merge_chunks);
 }
 
 size_t rrt__attend_chunk_queries(const rrt__shape *shape, size_t rows, size_t positions, int n_threads)

@@ -53,7 +53,7 @@ void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv
 
 void rrt__sequence_free(rrt__sequence *sequence)
 {
-    for (size_t i = 0; i < sequence->n_pages; i++) rrt__free(sequence->pages[i]);
+    rrt__arena_free(&sequence->arena);
     rrt__free(sequence->pages);
     sequence->pages = NULL;
     sequence->n_pages = sequence->page_capacity = 0;
@@ -61,13 +61,16 @@ void rrt__sequence_free(rrt__sequence *sequence)
 
 rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_error *err)
 {
-    size_t need = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS;
+    size_t need = (n_tokens + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS, begin = sequence->n_pages;
+    if (need <= begin) return RRT_STATUS_OK;
+    size_t longer = begin + begin / 4, pages = longer > need ? longer : need; // large pieces: huge pages
+    unsigned char *memory;
     RRT__TRY(
-        rrt__array_reserve(&sequence->pages, &sequence->page_capacity, need, sizeof *sequence->pages, err));
-    while (sequence->n_pages < need) {
-        RRT__TRY(rrt__alloc(&sequence->pages[sequence->n_pages], sequence->page_bytes, 1, "a K/V page", err));
-        sequence->n_pages++;
-    }
+        rrt__array_reserve(&sequence->pages, &sequence->page_capacity, pages, sizeof *sequence->pages, err));
+    RRT__TRY(
+        rrt__arena_room(&sequence->arena, &memory, pages - begin, sequence->page_bytes, "K/V pages", err));
+    for (size_t i = begin; i < pages; i++) sequence->pages[i] = memory + (i - begin) * sequence->page_bytes;
+    sequence->n_pages = pages;
     return RRT_STATUS_OK;
 }
 

@@ -12,6 +12,7 @@ typedef struct rrt__sequence {
     rrt__kv_types types;
     unsigned char **pages; // [n_pages], each [depths with keys of their own][kv_heads][keys, values]
     size_t n_pages, page_capacity;
+    rrt__arena arena; // of its own pages; those of an engine are the engine's
     size_t page_bytes;
     size_t tokens; // max tokens: some models rotate long texts differently, from the first token on
 } rrt__sequence;
@@ -26,7 +27,7 @@ size_t rrt__page_bytes(const rrt_model *model, rrt__kv_types types);
 void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_types types, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
 
-// Reserves pages for n_tokens tokens in total.
+// Reserves pages for n_tokens tokens in total, and some more while it grows. Memory is used at the first store.
 rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_error *err);
 
 // Stores one token's keys and values (each [kv_heads, head_dim]) at a position and depth.
