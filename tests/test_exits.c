@@ -406,7 +406,7 @@ static void impossible_rules_and_policies_are_refused(void **state)
     model->gates = NULL;
     assert_fails(RRT_STATUS_UNSUPPORTED, "rrt train MODEL --gates",
                  rrt__exit_rule_parse(&rule, "gate:0.5", model, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "propagate, copy, recompute or shared",
+    assert_fails(RRT_STATUS_ARGUMENT, "propagate, copy, recompute, shared or last",
                  rrt__kv_policy_parse(&policy, "keep", model, &err));
     assert_fails(RRT_STATUS_UNSUPPORTED, "--kv shared", rrt__kv_policy_parse(&policy, "shared", model, &err));
     assert_ok(rrt__model_share_kv(model, &err));

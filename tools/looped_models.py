@@ -1,5 +1,5 @@
 """Nanbeige and Ouro in PyTorch, written from their published structures: references for models that transformers
-lacks. One text at a time, whole, without a cache.
+lacks. One text at a time, whole, without a cache; or token after token, with what LastLoop keeps.
 
     model = Looped(config)              config: a dict, as in config.json
     states = model.states(ids)          [loops] of [tokens, hidden]: after each loop, through the final norm
@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 
-def rotate(x, base):
+def rotate(x, base, start=0):
     """Rotates the pairs (i, i + d/2) of x [heads, tokens, d] by position."""
     tokens, size = x.shape[-2:]
     frequencies = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
-    angles = torch.outer(torch.arange(tokens, dtype=torch.float64), frequencies)
+    angles = torch.outer(torch.arange(start, start + tokens, dtype=torch.float64), frequencies)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x[..., : size // 2], x[..., size // 2:]
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
@@ -40,14 +40,17 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(hidden, self.kv_heads * self.size, bias=False)
         self.o_proj = nn.Linear(self.heads * self.size, hidden, bias=False)
 
-    def forward(self, x):
+    def forward(self, x, past=()):
+        """past: (k, v) [kv_heads, 1, d] of each token before, where x is one token; `kept` is then its own."""
         tokens, groups = x.shape[0], self.heads // self.kv_heads
         q = self.q_proj(x).view(tokens, self.heads, self.size).transpose(0, 1)
         k, v = (p(x).view(tokens, self.kv_heads, self.size).transpose(0, 1) for p in (self.k_proj, self.v_proj))
-        q, k = rotate(q, self.base), rotate(k, self.base)
+        q, k = rotate(q, self.base, len(past)), rotate(k, self.base, len(past))
+        self.kept = k, v
+        k, v = (torch.cat([p[i] for p in past] + [self.kept[i]], 1) for i in (0, 1))
         k, v = (y.repeat_interleave(groups, 0) for y in (k, v))
         scores = q @ k.transpose(1, 2) / self.size**0.5
-        later = torch.ones(tokens, tokens, dtype=torch.bool).triu(1)
+        later = torch.ones(tokens, k.shape[1], dtype=torch.bool).triu(1 + len(past))
         out = scores.masked_fill(later, -torch.inf).softmax(-1) @ v
         return self.o_proj(out.transpose(0, 1).reshape(tokens, -1))
 
@@ -76,8 +79,8 @@ class Layer(nn.Module):
         if self.is_sandwich:
             self.input_layernorm_2, self.post_attention_layernorm_2 = norm(), norm()
 
-    def forward(self, x):
-        attended = self.self_attn(self.input_layernorm(x))
+    def forward(self, x, past=()):
+        attended = self.self_attn(self.input_layernorm(x), past)
         x = x + (self.input_layernorm_2(attended) if self.is_sandwich else attended)
         out = self.mlp(self.post_attention_layernorm(x))
         return x + (self.post_attention_layernorm_2(out) if self.is_sandwich else out)
@@ -118,6 +121,33 @@ class Looped(nn.Module):
 
     def gate(self, state):
         return self.model.early_exit_gate(state)
+
+
+class LastLoop:
+    """A text, token after token, where keys and values of all loops are kept for a block of `window` tokens (1: the
+    token alone); all loops read the last loop's of older blocks. A token that leaves early has those of the loop that
+    it left after in place of the later ones."""
+
+    def __init__(self, model, window):
+        self.model, self.window, self.tokens = model, window, []  # of each token: [loops][layers] of (k, v)
+
+    def append(self, token, leaves=lambda depth, state: False):
+        """→ the last state [1, hidden] that the token reached, and after how many loops"""
+        body, block = self.model.model, len(self.tokens) // self.window * self.window
+        x, kept = body.embed_tokens(torch.tensor([token])), []
+        for loop in range(self.model.loops):
+            kept.append([])
+            for i, layer in enumerate(body.layers):
+                past = [t[-1 if at < block else loop][i] for at, t in enumerate(self.tokens)]
+                x = layer(x, past)
+                kept[-1].append(layer.self_attn.kept)
+            state = body.norm(x)
+            if self.model.norms_loops:
+                x = state
+            if leaves(loop + 1, state):
+                break
+        self.tokens.append(kept + [kept[-1]] * (self.model.loops - len(kept)))
+        return state, len(kept)
 
 
 def exit_probabilities(chances):

@@ -3,12 +3,13 @@
 tests/test_looped.c compares with.
 
     tools/make-looped-golden.py       writes tests/data/models/NAME/{config.json, model.safetensors, golden.json,
-                                      gradients.safetensors}
+                                      gradients.safetensors}, and NAME-calm/{config.json, model.safetensors, last-loop.json}
 
 golden.json: logits of the last exit at every token; "loops": the logits of every exit; "gates": the chance to leave
 after each loop; "greedy": texts continued by the most likely token, all of it computed again for every token, with
 exits by the cumulative gate. gradients.safetensors: CE.NAME of the last exit's mean cross-entropy, GATES.NAME of the
-gate's alone. Needs torch and safetensors; computed in double from weights that are rounded to what is stored.
+gate's alone. last-loop.json: logits and texts where loops read the last loop's keys and values of older blocks of W
+tokens, by W; that makes a text as deep as it is long, so that rounding grows too much in the other models. Needs torch and safetensors; computed in double from weights that are rounded to what is stored.
 """
 import json
 import math
@@ -18,10 +19,11 @@ import shutil
 import torch
 from safetensors.torch import save_file
 
-from looped_models import Looped, exit_probabilities
+from looped_models import LastLoop, Looped, exit_probabilities
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "models"
 VOCAB, TOKENS, CONTINUED = 97, 12, 16
+LONG, ROWS, THRESHOLD = 40, [0, 1, 15, 16, 17, 31, 32, 39], 0.27
 
 # Keys as the published files have them.
 NANBEIGE = dict(
@@ -47,17 +49,18 @@ MODELS = {
 }
 
 
-def randomise(model, generator):
-    """Gains far from 1, a gate's bias far from 0, attention far from even."""
+def randomise(model, generator, calm=False):
+    """Gains far from 1, a gate's bias far from 0, attention far from even; or, calm, all less so."""
+    gain, spread, size = (1, 0.2, 0.7) if calm else (1.3, 0.4, 1.4)
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
             if "early_exit_gate" in name:
                 value = noise * 0.4 if p.dim() == 2 else noise * 0.1 - 0.8
             elif p.dim() == 1:
-                value = 1.3 * torch.exp(noise * 0.4)
+                value = gain * torch.exp(noise * spread)
             else:
-                value = noise * (0.5 if "embed" in name else 1.4 / math.sqrt(p.shape[1]))
+                value = noise * (0.5 if "embed" in name else size / math.sqrt(p.shape[1]))
             p.copy_(value.float())
 
 
@@ -77,6 +80,31 @@ def greedy(model, prompt, threshold):
     return dict(threshold=threshold, ids=ids[len(prompt):], depths=depths)
 
 
+def last_loop(model, window, seed):
+    """Logits at the tokens ROWS of a long prompt; a text after it, with exits at THRESHOLD by the gate if there is one."""
+    text, rows, ids, depths = LastLoop(model, window or 1), [], [], []
+    prompt = [(i * i * 3 + i * 5 + seed) % VOCAB for i in range(LONG)]
+    for i, token in enumerate(prompt):
+        state, depth = text.append(token)
+        if i in ROWS:
+            rows.append(model.head(state)[0])
+    chances = []
+
+    def leaves(depth, state):
+        if not hasattr(model.model, "early_exit_gate") or depth == model.loops:
+            return False
+        chances.append(torch.sigmoid(model.gate(state))[0])
+        return exit_probabilities(torch.stack(chances))[:-1].sum() >= THRESHOLD
+
+    for _ in range(CONTINUED):
+        ids.append(model.head(state)[0].argmax().item())
+        chances.clear()
+        state, depth = text.append(ids[-1], leaves)
+        depths.append(depth)
+    # A token's depth is that of the token before it, from whose state it was read.
+    return dict(window=window, prompt=prompt, rows=ROWS, logits=rounded(torch.stack(rows)), ids=ids, depths=[model.loops] + depths[:-1])
+
+
 def gradients(model, ids):
     states, targets = model.states(ids[:-1]), ids[1:]
     named = dict(model.named_parameters())
@@ -94,16 +122,21 @@ def gradients(model, ids):
     return golden, {n: g.float().contiguous() for n, g in found.items()}
 
 
-for seed, (name, config) in enumerate(MODELS.items()):
+def make(name, config, seed, calm=False):
+    """A new folder with the model, which then computes in double."""
     folder = DATA / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model = Looped(config)
-    randomise(model, torch.Generator().manual_seed(40 + seed))
+    randomise(model, torch.Generator().manual_seed(40 + seed), calm)
     save_file({n: p.detach().contiguous() for n, p in model.named_parameters()}, folder / "model.safetensors",
               metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    model.double()
+    return folder, model.double()
+
+
+for seed, (name, config) in enumerate(MODELS.items()):
+    folder, model = make(name, config, seed)
     ids = torch.tensor([(i * i * 7 + i * 13 + seed) % VOCAB for i in range(TOKENS)])
     with torch.no_grad():
         states = model.states(ids)
@@ -119,3 +152,9 @@ for seed, (name, config) in enumerate(MODELS.items()):
     (folder / "golden.json").write_text(json.dumps(golden | more, separators=(",", ":")) + "\n")
     if "greedy" in golden:
         print(name, [(g["threshold"], g["depths"]) for g in golden["greedy"]])
+for name in ("nanbeige", "ouro"):
+    folder, model = make(f"{name}-calm", MODELS[name], 60, calm=True)
+    with torch.no_grad():
+        last = [last_loop(model, window, 60) for window in (0, 16, 32, 64)]
+    (folder / "last-loop.json").write_text(json.dumps(last, separators=(",", ":")) + "\n")
+    print(folder.name, [(text["window"], text["depths"]) for text in last])

@@ -127,11 +127,12 @@ typedef struct rrt_engine_stats {
     uint64_t drafted, accepted;        // tokens proposed by few loops, and those that all loops confirmed
     uint64_t rows[RRT_MAX_LOOPS + 1];  // that ran each loop
     uint64_t exits[RRT_MAX_LOOPS + 1]; // generated tokens that left after each loop
-    uint64_t kv_filled[4];             // tokens whose deeper keys and values were computed, by policy
+    uint64_t kv_filled[5];             // tokens whose deeper keys and values were computed, by policy
     uint64_t refills;                  // tokens that entered while others were in deeper loops
     size_t running, waiting, occupancy[RRT_MAX_LOOPS + 1]; // rows of the last step, by loop
     size_t pages, pages_used;                              // used: by running requests
     size_t kv_bytes_per_token;                             // of keys and values, at all depths
+    size_t kv_bytes_of_windows;                            // of all slots, for a model opened with kv "last"
 } rrt_engine_stats;
 
 RRT_API void rrt_engine_describe(const rrt_engine *engine, rrt_engine_stats *stats);

@@ -29,6 +29,11 @@ typedef struct rrt_open_options {
     // norms of the second time by 0.2 (as convert's loop_gain). NULL: none. UNSUPPORTED if the model has
     // loops.
     const char *repeat;
+    // "last:W": a token's keys and values of all loops are kept for blocks of W tokens, a multiple of 16 or 0
+    // (the token alone); from older blocks every loop reads those of the last loop that a token ran. "last":
+    // W = 256. NULL: of every loop for all tokens. UNSUPPORTED for a plan without loop boundaries, and where
+    // loops share keys and values. For running only: no file says it.
+    const char *kv;
     int threads;                  // 0: one per core
     const rrt_progress *progress; // may be NULL
 } rrt_open_options;
@@ -63,7 +68,8 @@ typedef struct rrt_model_info {
     const char *family;  // "llama", "gpt_neox"
     const char *sharing; // "none", "cycle", "sequence"
     const char *norms;   // "tied", "per-depth", "folded"
-    const char *kv;      // "per-depth"; "shared": all loops read the first loop's keys and values
+    const char *kv;      // "per-depth"; "shared": all loops read the first loop's keys and values; "last"
+    size_t kv_window;    // if "last": W; 0 is the token alone
     int layers;          // total depths: prelude + loops * layers_per_block + coda
     int loops, layers_per_block, prelude, coda;
     int trained_loops; // loops of its files: another number if it was opened so

@@ -136,6 +136,28 @@ static rrt_status adapt(rrt_model **model, const char *folder, bool merges_lora,
     return RRT_STATUS_OK;
 }
 
+enum { KV_WINDOW = 256 };
+
+// "last", "last:64"
+static rrt_status set_kv(rrt_model *model, const char *text, rrt_error *err)
+{
+    char *end = NULL;
+    bool is_last = strncmp(text, "last", 4) == 0, has_window = is_last && text[4] == ':';
+    unsigned long window =
+        has_window && text[5] >= '0' && text[5] <= '9' ? strtoul(text + 5, &end, 10) : KV_WINDOW;
+    if (!is_last || (has_window ? !end || *end : text[4] != 0) || window % RRT__PAGE_TOKENS ||
+        window > INT32_MAX)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "the K/V policy '%s' is not known here: last, or last:W with a multiple of %d", text,
+                         RRT__PAGE_TOKENS);
+    if (!rrt__plan_has_boundary(&model->plan) || model->shares_kv)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "the K/V policy '%s' is for loops that each have their own: %s", text,
+                         model->shares_kv ? "the model's share those of the first" : "the plan has none");
+    model->kv_window = window ? window : 1;
+    return RRT_STATUS_OK;
+}
+
 static rrt_status set_loops(rrt_model **model, const rrt_open_options *options, rrt_error *err)
 {
     rrt_model *made;
@@ -203,6 +225,7 @@ static rrt_status open_deferred(rrt_model **out, const char *path, bool merges_l
         if (status) return give_up(out, options->loras[i], status, err);
     }
     status = set_loops(out, options, err);
+    if (!status && options->kv) status = set_kv(*out, options->kv, err);
     return status ? give_up_option(out, status) : RRT_STATUS_OK;
 }
 

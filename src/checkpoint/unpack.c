@@ -228,5 +228,7 @@ rrt_status rrt__model_to_f32(rrt_model *model, int threads, const rrt_progress *
 
 rrt_status rrt_model_unpack(rrt_model *model, rrt_error *err)
 {
+    if (model->kv_window)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED, "a model that was opened with kv last can only run");
     return rrt__model_to_f32(model, 0, NULL, err);
 }

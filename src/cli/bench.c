@@ -246,6 +246,7 @@ int rrt__cli_bench(int argc, char **argv)
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
     RRT__GOTO(rrt__cli_kv_type(&a.kv, &a.serving.options.kv_type, &err));
+    rrt__cli_take_kv(&a.model, &serving->kv);
     a.threads = common.threads;
     if (a.prompt == SIZE_MAX)
         a.prompt = a.serving.batching || a.serving.exits || a.serving.trace_path ? 16 : 512;

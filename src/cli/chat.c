@@ -244,6 +244,7 @@ int rrt__cli_chat(int argc, char **argv)
 
     RRT__GOTO(parse(&a, &c, argc, argv, &err));
     RRT__GOTO(rrt__lines_open(&c.lines, a.script, &err));
+    rrt__cli_take_kv(&a.model, &c.generation.request.kv);
     RRT__GOTO(rrt__cli_open_model(&model, &a.model, a.common.threads, &err));
     rrt_model_describe(model, &info);
     c.generation.request.prefix_lm = info.prefix_lm && !a.causal;

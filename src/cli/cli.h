@@ -67,7 +67,9 @@ rrt_status rrt__cli_kv_type(rrt__cli_kv *kv, const char **type, rrt_error *err);
 #define RRT__CLI_EXIT_RULES                                                                                  \
     "exit early by loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, "                         \
     "gate:P"
-#define RRT__CLI_KV_POLICIES "keys and values of loops not run: propagate, copy, recompute or shared"
+#define RRT__CLI_KV_POLICIES                                                                                 \
+    "keys and values of loops not run: propagate, copy, recompute or shared; or last:W, of all loops for "   \
+    "the newest W tokens alone"
 
 // Parses, or prints help and exits with 0. Fails with ARGUMENT on a usage error.
 rrt_status rrt__cli_parse(const rrt__cli_usage *usage, int argc, char **argv, rrt__cli_common *common,
@@ -105,7 +107,7 @@ void rrt__cli_raise_caught(void);
 
 // The model that a verb runs, and how it is read.
 typedef struct rrt__cli_model {
-    const char *path, *type, *repeat;
+    const char *path, *type, *repeat, *kv;
     int loops;
     rrt__list loras;
 } rrt__cli_model;
@@ -128,6 +130,12 @@ typedef struct rrt__cli_model {
     {                                                                                                        \
         0, "repeat", "A-BxN", RRT__OPTION_STRING, &(model)->repeat, 0, 0,                                    \
             "run layers A to B of a plain model N times; A-BxN:G scales later times by G"                    \
+    }
+// --kv of verbs that run all loops.
+#define RRT__CLI_KV_LAST_ROW(model)                                                                          \
+    {                                                                                                        \
+        0, "kv", "last:W", RRT__OPTION_STRING, &(model)->kv, 0, 0,                                           \
+            "keep keys and values of all loops for the newest W tokens, else the last loop's"                \
     }
 #define RRT__CLI_WEIGHTS_ROWS(model)                                                                         \
     {0,                                                                                                      \
@@ -167,6 +175,9 @@ rrt_status rrt__cli_open_deferred(rrt_model **out, rrt__cli_model *model, rrt_er
 rrt_status rrt__cli_open_f32(rrt_model **out, rrt__cli_model *model, rrt_error *err);
 
 // What rrt_model_open is to do with it, and the notice.
+// Takes a policy that is the whole model's, last, out of those of requests. Call before the model is opened.
+void rrt__cli_take_kv(rrt__cli_model *model, const char **policy);
+
 rrt_open_options rrt__cli_open_options(const rrt__cli_model *model);
 void rrt__cli_note_loops(const rrt_model_info *info);
 

@@ -108,7 +108,15 @@ rrt_open_options rrt__cli_open_options(const rrt__cli_model *model)
                               .loras = model->loras.items,
                               .n_loras = model->loras.count,
                               .loops = model->loops,
-                              .repeat = model->repeat};
+                              .repeat = model->repeat,
+                              .kv = model->kv};
+}
+
+void rrt__cli_take_kv(rrt__cli_model *model, const char **policy)
+{
+    if (!*policy || strncmp(*policy, "last", 4) != 0) return;
+    model->kv = *policy;
+    *policy = NULL;
 }
 
 void rrt__cli_note_loops(const rrt_model_info *info)

@@ -44,17 +44,18 @@ static rrt_status print_kl(const rrt_eval_kl_result *results, char **paths, int 
 }
 
 // Opens the models beside the first and compares all of them with the teacher.
-static rrt_status compare(rrt_model **models, char **paths, int count, const char *teacher_path, int loops,
-                          const int32_t *ids, size_t n_ids, const rrt_eval_options *eval, bool json,
-                          rrt_error *err)
+static rrt_status compare(rrt_model **models, char **paths, int count, const char *teacher_path,
+                          const rrt__cli_model *which, const int32_t *ids, size_t n_ids,
+                          const rrt_eval_options *eval, bool json, rrt_error *err)
 {
     rrt_eval_kl_result results[RRT_EVAL_KL_MODELS];
     rrt_model *teacher = NULL;
     rrt_status status;
     RRT__GOTO(rrt__cli_open_model(&teacher, &(rrt__cli_model){.path = teacher_path}, eval->threads, err));
     for (int i = 1; i < count; i++)
-        RRT__GOTO(rrt__cli_open_model(&models[i], &(rrt__cli_model){.path = paths[i], .loops = loops},
-                                      eval->threads, err));
+        RRT__GOTO(rrt__cli_open_model(
+            &models[i], &(rrt__cli_model){.path = paths[i], .loops = which->loops, .kv = which->kv},
+            eval->threads, err));
     RRT__GOTO(
         rrt_eval_kl_each((const rrt_model *const *)models, count, teacher, ids, n_ids, eval, results, err));
     RRT__GOTO(print_kl(results, paths, count, json, err));
@@ -82,6 +83,7 @@ static int list_options(rrt__option out[MAX_OPTIONS], rrt__cli_model *which, rrt
          "read only the first N tokens of the text"},
         RRT__OPTION_GROUP("How the model runs"),
         RRT__CLI_LOOPS_ROWS(which),
+        RRT__CLI_KV_LAST_ROW(which),
         RRT__CLI_KV_ROWS(kv, "windows run whole, in f32"),
         RRT__CLI_WEIGHTS_ROWS(which),
     };
@@ -131,8 +133,8 @@ static int run(int argc, char **argv, bool is_kl)
     RRT__GOTO(rrt__cli_open_model(&models[0], &which, common.threads, &err));
     RRT__GOTO(rrt__cli_read_ids(models[0], file, rrt__cli_min_tokens(models[0]), &ids, &count, &err));
     if (is_kl) {
-        RRT__GOTO(compare(models, paths, n_models, teacher_path, which.loops, ids, count, &eval, common.json,
-                          &err));
+        RRT__GOTO(
+            compare(models, paths, n_models, teacher_path, &which, ids, count, &eval, common.json, &err));
     } else {
         rrt_eval_ppl_result result;
         RRT__GOTO(rrt_eval_ppl(models[0], ids, count, &eval, &result, &err));

@@ -115,6 +115,7 @@ int rrt__cli_eval_exits(int argc, char **argv)
                             "--%s is for tokens that leave: --exit RULE is missing",
                             exits.kv ? "kv" : "kv-type"));
     eval.threads = common.threads;
+    rrt__cli_take_kv(&which, &exits.kv);
     RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
     RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_min_tokens(model), &ids, &count, &err));
     RRT__GOTO(rrt_eval_exits(model, ids, count, &eval, &exits, &result, &err));

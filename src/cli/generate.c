@@ -100,6 +100,7 @@ int rrt__cli_generate(int argc, char **argv)
     rrt_status status;
 
     RRT__GOTO(parse(&a, &g, argc, argv, &err));
+    rrt__cli_take_kv(&a.model, &g.request.kv);
     RRT__GOTO(rrt__cli_open_model(&model, &a.model, a.common.threads, &err));
     RRT__GOTO(rrt__generation_start(&g, &a.generation, model, a.common.threads, &err));
     RRT__GOTO(a.file ? read_prompt(&g, a.file, &err) : encode_prompt(&g, a.prompt, strlen(a.prompt), &err));

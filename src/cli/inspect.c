@@ -105,7 +105,7 @@ int rrt__cli_inspect(int argc, char **argv)
     const char *kv_type;
     rrt__cli_model which = {0};
     const rrt__option options[] = {RRT__OPTION_GROUP("As it would run"), RRT__CLI_KV_ROWS(&kv, "f16"),
-                                   RRT__CLI_LOOPS_ROWS(&which)};
+                                   RRT__CLI_KV_LAST_ROW(&which), RRT__CLI_LOOPS_ROWS(&which)};
     const rrt__cli_usage usage = {.line = "rrt inspect MODEL",
                                   .about = "Tells what is in a model: name, family, plan, shape, parameters, "
                                            "tokenizer, types, memory. Reads no weights.",

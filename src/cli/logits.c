@@ -87,6 +87,7 @@ int rrt__cli_logits(int argc, char **argv)
         RRT__CLI_LOOPS_ROWS(&which),
         {0, "prefix-lm", NULL, RRT__OPTION_FLAG, &session_options.prefix_lm, 0, 0,
          "let the tokens attend to each other both ways (HRM-Text's prompts)"},
+        RRT__CLI_KV_LAST_ROW(&which),
         RRT__CLI_KV_ROWS(&kv, "f16"),
         RRT__CLI_WEIGHTS_ROWS(&which),
     };

@@ -110,6 +110,7 @@ static rrt_status parse(arguments *a, int argc, char **argv, rrt_error *err)
         .n_options = n_options,
         .no_json = true};
     RRT__TRY(rrt__cli_parse(&usage, count + argc - 1, all, &a->common, NULL, err));
+    rrt__cli_take_kv(&a->model, &a->server.kv);
     a->server.model = a->model.path;
     a->server.open = rrt__cli_open_options(&a->model);
     if (!a->server.model) return rrt__fail(err, RRT_STATUS_ARGUMENT, "-m MODEL is missing");

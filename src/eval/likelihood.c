@@ -209,6 +209,9 @@ static rrt_status open_run(run *r, int loops, rrt__kv_types kv_type, rrt_error *
         request->is_greedy = true;
     }
     for (size_t i = 0; i < STEP_GROUPS; i++) rrt__sequence_init(&r->groups[i].sequence, model, kv_type, 0);
+    if (model->kv_window)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "tasks need the keys and values of every loop: the model was opened with kv last");
     r->loops = loops ? loops : model->plan.loops;
     RRT__TRY(rrt__plan_check_loops(&model->plan, r->loops, err));
     RRT__TRY(rrt__workspace_create(&r->workspace, model, rows, positions, r->threads, err));

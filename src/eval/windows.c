@@ -64,6 +64,7 @@ typedef struct lane {
     rrt__sequence *sequences; // [step_windows], if keys and values are stored; else NULL
     rrt__span *spans;
     float *logits; // [LOGIT_ROWS, vocab]
+    float *states; // [step_windows · length, hidden], of a model with a K/V window; else NULL
     int loops;
 } lane;
 
@@ -102,13 +103,31 @@ static void score_window(run *r, rrt__team team, size_t window)
     }
 }
 
+// A model with a K/V window runs a block of it after another.
+static void run_lane(const run *r, rrt__team team, lane *side)
+{
+    const rrt__pass pass = pass_of(r, team, side);
+    size_t length = r->cut.length, all = r->n_windows * length, width = side->model->shape.hidden;
+    if (!side->states) {
+        rrt__walk(&pass, r->ids, side->loops);
+        return;
+    }
+    for (size_t row = 0, count; row < all; row += count) {
+        count = rrt__kv_window_rows(side->model, row % length, length - row % length);
+        const rrt__span span = {side->spans[row / length].sequence, row % length, count};
+        const rrt__pass block = rrt__pass_over(&pass, &span, 1);
+        rrt__walk(&block, r->ids + row, side->loops);
+        rrt__team_copy_share(team, side->states + row * width, side->workspace.hidden, count, width);
+        rrt__team_barrier(team);
+    }
+    rrt__team_copy_share(team, side->workspace.hidden, side->states, all, width);
+    rrt__team_barrier(team);
+}
+
 static void run_step(rrt__team team, void *argument)
 {
     run *r = argument;
-    for (int m = 0; m < r->n_lanes; m++) {
-        const rrt__pass pass = pass_of(r, team, &r->lanes[m]);
-        rrt__walk(&pass, r->ids, r->lanes[m].loops);
-    }
+    for (int m = 0; m < r->n_lanes; m++) run_lane(r, team, &r->lanes[m]);
     for (size_t w = 0; w < r->n_windows; w++) score_window(r, team, w);
 }
 
@@ -120,6 +139,7 @@ static rrt_status open_sequences(run *r, lane *side, const char *kv_type, rrt_er
     RRT__TRY(rrt__alloc(&side->sequences, r->step_windows, sizeof *side->sequences, "sequences", err));
     for (size_t w = 0; w < r->step_windows; w++) {
         rrt__sequence_init(&side->sequences[w], side->model, type, r->cut.length);
+        side->sequences[w].loops = side->loops;
         RRT__TRY(rrt__sequence_reserve(&side->sequences[w], r->cut.length, err));
         side->spans[w].sequence = &side->sequences[w];
     }
@@ -137,7 +157,10 @@ static rrt_status open_lane(run *r, lane *side, const rrt_model *model, int loop
     RRT__TRY(rrt__alloc(&side->spans, r->step_windows, sizeof *side->spans, "spans", err));
     RRT__TRY(rrt__alloc(&side->logits, LOGIT_ROWS, model->shape.vocab * sizeof(float), "logits", err));
     for (size_t w = 0; w < r->step_windows; w++) side->spans[w] = (rrt__span){.count = length};
-    return kv_type ? open_sequences(r, side, kv_type, err) : RRT_STATUS_OK;
+    if (!model->kv_window) return kv_type ? open_sequences(r, side, kv_type, err) : RRT_STATUS_OK;
+    RRT__TRY(rrt__alloc(&side->states, r->step_windows * length, model->shape.hidden * sizeof(float),
+                        "hidden states", err));
+    return open_sequences(r, side, kv_type ? kv_type : "f32", err);
 }
 
 static void close_lane(const run *r, lane *side)
@@ -146,6 +169,7 @@ static void close_lane(const run *r, lane *side)
     rrt__free(side->sequences);
     rrt__free(side->spans);
     rrt__free(side->logits);
+    rrt__free(side->states);
     rrt__workspace_free(&side->workspace);
 }
 

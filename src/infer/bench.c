@@ -77,9 +77,10 @@ static void read_tokens(bench *b, size_t begin, size_t end)
 {
     int32_t *ids = b->ids;
     b->n_spans = 1;
-    for (size_t at = begin; at < end; at += CHUNK_ROWS) {
+    for (size_t at = begin, rows; at < end; at += rows) {
+        rows = rrt__kv_window_rows(b->model, at, end - at < CHUNK_ROWS ? end - at : CHUNK_ROWS);
         b->ids = ids + at;
-        b->spans[0] = (rrt__span){b->sequences, at, end - at < CHUNK_ROWS ? end - at : CHUNK_ROWS};
+        b->spans[0] = (rrt__span){b->sequences, at, rows};
         rrt__team_run_fitting(&b->fit, b->options->threads, forward, b);
     }
     b->ids = ids;
@@ -92,6 +93,10 @@ static void read_depth(bench *b)
     for (size_t i = 1; i < b->batch; i++)
         for (size_t p = 0; p * RRT__PAGE_TOKENS < b->options->depth; p++)
             memcpy(b->sequences[i].pages[p], b->sequences[0].pages[p], b->sequences[0].page_bytes);
+    if (b->model->kv_window)
+        for (size_t i = 1; i < b->batch; i++)
+            memcpy(b->sequences[i].recent[0], b->sequences[0].recent[0],
+                   rrt__recent_bytes(b->model, b->sequences[0].types));
 }
 
 static void prefill(bench *b)

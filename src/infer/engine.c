@@ -95,7 +95,8 @@ rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *model, co
 static rrt_status check_memory(const rrt_engine *e, rrt__kv_types type, rrt_error *err)
 {
     double free_bytes = (double)rrt__memory_available(),
-           bytes = (double)pages_for(e->options.kv_tokens) * (double)rrt__page_bytes(e->model, type);
+           bytes = (double)pages_for(e->options.kv_tokens) * (double)rrt__page_bytes(e->model, type) +
+                   (double)e->options.requests * (double)rrt__recent_bytes(e->model, type);
     if (bytes <= free_bytes) return RRT_STATUS_OK;
     rrt_status status = rrt__fail(err, RRT_STATUS_MEMORY,
                                   "keys and values of %zu tokens take %.2f GB of memory, %.2f GB are free",
@@ -117,6 +118,9 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // unpredictable keys
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
                                   loops, err));
+    e->schedule.window = model->kv_window;
+    RRT__TRY(rrt__arena_room(&e->arena, &e->recent, e->options.requests, rrt__recent_bytes(model, kv_type),
+                             "keys and values", err));
     RRT__TRY(rrt__pages_create(&e->pages, model, kv_type, pages_for(e->options.kv_tokens), err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->running, e->options.requests, sizeof(void *), "slots", err));
     return create_step(e, e->options.rows, err);
@@ -191,13 +195,27 @@ static void take_first(rrt_engine *e)
     e->stats.waiting--;
 }
 
+// The block of a K/V window that a request begins in runs as a whole: pages have the last loop's keys and
+// values only.
+static size_t unshare_window(rrt_engine *e, rrt__engine_request *r, uint64_t key)
+{
+    size_t pages = (e->schedule.window + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS;
+    if (pages < 2) return r->n_keyed * RRT__PAGE_TOKENS;
+    r->n_keyed -= r->n_keyed % pages;
+    rrt__pages_release(&e->pages, &r->sequence, r->n_keyed);
+    r->key = key;
+    for (size_t i = 0; i < r->n_keyed; i++) r->key = rrt__pages_key(r->key, r->ids + i * RRT__PAGE_TOKENS);
+    return r->n_keyed * RRT__PAGE_TOKENS;
+}
+
 // Shares pages that already hold the beginning of the prompt. The last token always runs: its logits
 // are needed.
 static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
 {
     const rrt__rope *rope = &e->model->shape.rope;
     int64_t kind[] = {r->loops, (int64_t)rrt__rope_length_class(rope, r->sequence.tokens)};
-    r->key = rrt__hash(e->key, kind, sizeof kind);
+    const uint64_t key = rrt__hash(e->key, kind, sizeof kind);
+    r->key = key;
     if (r->spec.prefix_lm) r->is_exact = false; // its pages depend on the whole prompt
     if (e->options.no_prefix_reuse || r->spec.wants_prompt_logprobs || r->spec.prefix_lm) return 0;
     while ((r->n_keyed + 1) * RRT__PAGE_TOKENS < r->spec.prompt_tokens) {
@@ -206,7 +224,7 @@ static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
         r->key = rrt__pages_key(r->key, tokens);
         r->n_keyed++;
     }
-    return r->n_keyed * RRT__PAGE_TOKENS;
+    return unshare_window(e, r, key);
 }
 
 // In order of arrival: a request begins at the latest when all before it have ended.
@@ -217,7 +235,12 @@ static void admit(rrt_engine *e)
         rrt__engine_request *r = e->first;
         take_first(e);
         size_t cached = share_pages(e, r);
-        e->running[rrt__schedule_begin(&e->schedule, r->spec.prompt_tokens, cached, r->spec.prefix_lm)] = r;
+        size_t slot = rrt__schedule_begin(&e->schedule, r->spec.prompt_tokens, cached, r->spec.prefix_lm);
+        e->running[slot] = r;
+        if (e->model->kv_window)
+            rrt__sequence_set_recent(&r->sequence,
+                                     e->recent + slot * rrt__recent_bytes(e->model, e->pages.type), 0,
+                                     r->n_reserved);
         r->stats.cached_tokens = cached;
         e->n_reserved += r->n_reserved;
         e->stats.running++;
@@ -303,6 +326,7 @@ void rrt_engine_describe(const rrt_engine *e, rrt_engine_stats *stats)
     stats->pages = e->pages.count;
     stats->pages_used = e->pages.count - e->pages.n_free;
     stats->kv_bytes_per_token = e->pages.page_bytes / RRT__PAGE_TOKENS;
+    stats->kv_bytes_of_windows = e->options.requests * rrt__recent_bytes(e->model, e->pages.type);
 }
 
 void rrt_engine_describe_request(const rrt_engine *e, uint64_t id, rrt_request_stats *stats)

@@ -62,8 +62,9 @@ typedef struct rrt__row_batch {
 struct rrt_engine {
     const rrt_model *model;
     rrt_engine_options options;
-    int layers;      // per loop
-    bool is_kv_tied; // all loops compute the same keys and values from the same state
+    int layers;            // per loop
+    unsigned char *recent; // [requests, rrt__recent_bytes]: of a model with a K/V window
+    bool is_kv_tied;       // all loops compute the same keys and values from the same state
     rrt__pages pages;
     size_t n_reserved;
     rrt__schedule schedule;

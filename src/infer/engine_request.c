@@ -34,6 +34,9 @@ static rrt_status check_draft(const rrt__engine_request *r, const rrt_model *mod
     if (spec->draft_tokens < 1 || spec->draft_tokens > RRT__MAX_DRAFTS)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d tokens to draft: 1 to %d is possible",
                          spec->draft_tokens, RRT__MAX_DRAFTS);
+    if (model->kv_window)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "drafts need the keys and values of every loop: the model was opened with kv last");
     if (r->has_rule || spec->exit_trace)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
                          "drafts are verified by all loops: there can be no exit rule");
@@ -73,6 +76,10 @@ static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, r
     r->n_accepted = spec->prompt_tokens;
     r->is_exact = true;
     rrt__sequence_init(&r->sequence, model, kv_type, all);
+    r->sequence.loops = r->loops;
+    if (model->kv_window)
+        RRT__TRY(rrt__arena_alloc(&r->arena, &r->sequence.recent, r->n_reserved, sizeof *r->sequence.recent,
+                                  what, err));
     RRT__TRY(
         rrt__arena_alloc(&r->arena, &r->sequence.pages, r->n_reserved, sizeof *r->sequence.pages, what, err));
     RRT__TRY(rrt__arena_alloc(&r->arena, &r->ids, all, sizeof *r->ids, what, err));
@@ -95,6 +102,9 @@ static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__k
     if (spec->top_logprobs < 0 || spec->top_logprobs > RRT__MAX_TOP)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "top_logprobs %d: 0 to %d is possible", spec->top_logprobs,
                          RRT__MAX_TOP);
+    if (spec->prefix_lm && model->kv_window)
+        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                         "a prompt that attends both ways runs at once: the model was opened with kv last");
     RRT__TRY(set_loops(r, model, err));
     RRT__TRY(check_draft(r, model, err));
     return copy_request(r, model, kv_type, err);

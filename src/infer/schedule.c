@@ -59,6 +59,13 @@ static void enter(rrt__schedule *s, size_t slot, size_t count)
     p->entered += count;
 }
 
+static bool is_in_flight(const rrt__schedule *s, size_t slot)
+{
+    for (size_t i = 0; i < s->n_chunks; i++)
+        if (s->chunks[i].slot == slot) return true;
+    return false;
+}
+
 // The oldest slot with tokens that can enter, of its prompt or generated since; n_slots: none.
 static size_t oldest(const rrt__schedule *s, bool of_prompt)
 {
@@ -67,6 +74,7 @@ static size_t oldest(const rrt__schedule *s, bool of_prompt)
         const rrt__batch_slot *p = &s->slots[i];
         if (!p->is_taken || p->delay || p->entered == p->known || (p->entered < p->prompt) != of_prompt)
             continue;
+        if (s->window && is_in_flight(s, i)) continue;
         if (found == s->n_slots || p->age < s->slots[found].age) found = i;
     }
     return found;
@@ -111,8 +119,11 @@ void rrt__schedule_fill(rrt__schedule *s)
     while (may_enter && left && (slot = oldest(s, true)) < s->n_slots) {
         size_t count = s->slots[slot].prompt - s->slots[slot].entered;
         if (count > left && s->slots[slot].is_whole) break; // its turn comes
-        enter(s, slot, count < left ? count : left);
-        left -= count < left ? count : left;
+        count = count < left ? count : left;
+        if (s->window && count > s->window - s->slots[slot].entered % s->window)
+            count = s->window - s->slots[slot].entered % s->window;
+        enter(s, slot, count);
+        left -= count;
     }
     s->is_gathering = false;
     sort(s);

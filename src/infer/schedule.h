@@ -36,6 +36,9 @@ typedef struct rrt__schedule {
     rrt_batching batching;
     size_t rows; // max per step
     int loops;
+    size_t
+        window; // a chunk lies within a block of so many tokens, and begins when those before have left the
+                // loops; 0: no such rule
     rrt__batch_slot *slots;
     size_t n_slots, n_taken;
     rrt__chunk *chunks; // in the order of a step's rows: by loop, slot and position; held ones last

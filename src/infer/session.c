@@ -35,7 +35,11 @@ rrt_status rrt_session_open(rrt_session **out, const rrt_model *model, const rrt
     rrt__sequence_init(&session->sequence, model, kv_type,
                        options->tokens ? options->tokens : model->shape.context);
     session->loops = options->loops ? options->loops : model->plan.loops;
+    session->sequence.loops = session->loops;
     rrt_status status = rrt__plan_check_loops(&model->plan, session->loops, err);
+    if (!status && session->prefix_lm && model->kv_window)
+        status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                           "text that attends both ways runs at once: the model was opened with kv last");
     if (!status) status = rrt__alloc(&session->logits, model->shape.vocab, sizeof(float), "logits", err);
     if (status) {
         rrt_session_close(session);
@@ -145,6 +149,7 @@ rrt_status rrt_session_append(rrt_session *session, const int32_t *ids, size_t c
     if (count) RRT__TRY(reserve(session, max_rows, begin + count, err));
     for (size_t done = 0; done < count;) {
         size_t rows = count - done < max_rows ? count - done : max_rows;
+        rows = rrt__kv_window_rows(session->model, begin + done, rows);
         const rrt__span span = {&session->sequence, begin + done, rows, is_prefix};
         step s = {session, ids + done, span, done + rows == count};
         rrt__team_run_fitting(&session->fit, session->threads, run_step, &s);

@@ -66,7 +66,7 @@ static void copy_kv(rrt__team team, rrt_engine *e)
     for (size_t i = (size_t)team.ith; i < e->n_exits; i += (size_t)team.nth) {
         const rrt__chunk *c = &e->schedule.chunks[e->exits[i]];
         rrt__engine_request *r = rrt__chunk_request(e, c);
-        int from = r->policy == RRT__KV_COPY ? c->loop : c->loop + 1;
+        int from = rrt__kv_policy_copies(r->policy) ? c->loop : c->loop + 1;
         if (r->policy == RRT__KV_PROPAGATE && !e->is_kv_tied) continue;
         for (int loop = from + 1; loop <= r->loops; loop++)
             for (int d = rrt__plan_loop(plan, loop).begin; d < rrt__plan_loop(plan, loop).end; d++)

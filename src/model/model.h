@@ -82,9 +82,10 @@ struct rrt_model {
     rrt__plan plan;
     rrt__norms_mode norms;
     rrt__matrices matrices;
-    bool shares_kv;         // all loops read the first loop's keys and values (rrt__depth.kv)
-    rrt__slot *slots;       // [plan.n_slots]
-    rrt__depth *depths;     // [plan.n_depths]
+    bool shares_kv;     // all loops read the first loop's keys and values (rrt__depth.kv)
+    size_t kv_window;   // tokens of a block whose keys and values of every loop are kept (kv.h); 0: of all
+    rrt__slot *slots;   // [plan.n_slots]
+    rrt__depth *depths; // [plan.n_depths]
     rrt__linear *embedding; // [vocab, hidden]
     rrt__linear *head;      // [vocab, hidden]; the embedding if the head is tied
     rrt__norm final_norm;

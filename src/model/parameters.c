@@ -214,7 +214,10 @@ void rrt_model_describe(const rrt_model *model, rrt_model_info *info)
         .family = model->family->name,
         .sharing = rrt__sharing_name(plan->sharing),
         .norms = rrt__norms_name(model->norms),
-        .kv = model->shares_kv ? "shared" : "per-depth",
+        .kv = model->kv_window   ? "last"
+              : model->shares_kv ? "shared"
+                                 : "per-depth",
+        .kv_window = model->kv_window > 1 ? model->kv_window : 0,
         .layers = plan->n_depths,
         .loops = plan->loops,
         .trained_loops = model->trained_loops ? model->trained_loops : plan->loops,

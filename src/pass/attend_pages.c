@@ -17,7 +17,8 @@ typedef struct part {
     int depth;
     size_t row; // the span's first
     size_t kv_head, group, begin, end;
-    size_t first_chunk, end_chunk;
+    size_t recent;                  // tokens before this one have only the last loop's keys and values
+    rrt__share chunks, last_chunks; // of the tokens from there on, and of those before
     size_t index, units, slot; // of the parts before: how many, their chunks, their queries in each chunk
     rrt__share share;          // of all parts' chunks, this thread's
 } part;
@@ -34,10 +35,23 @@ static rrt__query query_of(const part *p, size_t i)
                         window && end > window ? end - window : 0, end};
 }
 
+static rrt__share chunks_of(size_t first, size_t end)
+{
+    if (first >= end) return (rrt__share){0, 0};
+    return (rrt__share){first / RRT__KV_CHUNK, (end + RRT__KV_CHUNK - 1) / RRT__KV_CHUNK};
+}
+
 static void set_chunks(part *p)
 {
-    p->first_chunk = query_of(p, p->begin).first / RRT__KV_CHUNK;
-    p->end_chunk = (query_of(p, p->end - 1).end + RRT__KV_CHUNK - 1) / RRT__KV_CHUNK;
+    size_t first = query_of(p, p->begin).first, end = query_of(p, p->end - 1).end;
+    p->recent = rrt__sequence_recent(p->span->sequence, p->depth, p->span->position);
+    p->chunks = chunks_of(first > p->recent ? first : p->recent, end);
+    p->last_chunks = chunks_of(first, p->recent);
+}
+
+static size_t count_chunks(const part *p)
+{
+    return p->last_chunks.end - p->last_chunks.begin + p->chunks.end - p->chunks.begin;
 }
 
 // Calls function, if there is one, for each part of up to `size` queries. Returns what follows the last.
@@ -56,8 +70,8 @@ static part each_part(const rrt__block *b, size_t size, rrt__share share, part_f
                 set_chunks(&p);
                 if (function) function(&p);
                 p.index++;
-                p.units += p.end_chunk - p.first_chunk;
-                p.slot += (p.end_chunk - p.first_chunk) * (p.end - p.begin);
+                p.units += count_chunks(&p);
+                p.slot += count_chunks(&p) * (p.end - p.begin);
             }
     }
     return p;
@@ -66,10 +80,10 @@ static part each_part(const rrt__block *b, size_t size, rrt__share share, part_f
 // --- a part while it runs
 
 typedef struct open_part {
-    rrt__query queries[LARGE];
-    rrt__kv_view view;
+    rrt__query queries[LARGE], last_queries[LARGE];
+    rrt__kv_view view, last_view;
     rrt__scoring scoring;
-    size_t count, head_dim;
+    size_t count, head_dim, n_chunks;
 } open_part;
 
 static open_part open(const part *p)
@@ -78,9 +92,27 @@ static open_part open(const part *p)
     open_part o = {.view = rrt__sequence_view(p->span->sequence, p->depth, p->kv_head),
                    .scoring = {rrt__attend_scale(shape), (float)shape->attention_cap},
                    .count = p->end - p->begin,
-                   .head_dim = shape->head_dim};
-    for (size_t i = 0; i < o.count; i++) o.queries[i] = query_of(p, p->begin + i);
+                   .head_dim = shape->head_dim,
+                   .n_chunks = count_chunks(p)};
+    if (p->recent) o.last_view = rrt__sequence_last_view(p->span->sequence, p->depth, p->kv_head);
+    for (size_t i = 0; i < o.count; i++) {
+        o.last_queries[i] = o.queries[i] = query_of(p, p->begin + i);
+        o.last_queries[i].end = p->recent;
+        if (o.queries[i].first < p->recent) o.queries[i].first = p->recent;
+    }
     return o;
+}
+
+// Chunk `at` of the part: those of the last loop's keys and values come first.
+static void attend(const open_part *o, const part *p, size_t at, rrt__seen *seen)
+{
+    const rrt__kernels *kernels = p->block->pass->ws->kernels;
+    size_t n_last = p->last_chunks.end - p->last_chunks.begin;
+    if (at < n_last)
+        kernels->attend(seen, o->last_queries, o->count, o->last_view, &o->scoring,
+                        p->last_chunks.begin + at);
+    else
+        kernels->attend(seen, o->queries, o->count, o->view, &o->scoring, p->chunks.begin + at - n_last);
 }
 
 static rrt__seen nothing_seen(float *values, size_t head_dim)
@@ -117,8 +149,7 @@ static void attend_part(const part *p)
     rrt__seen seen[LARGE];
     const open_part o = open(p);
     begin(&o, p, seen);
-    for (size_t chunk = p->first_chunk; chunk < p->end_chunk; chunk++)
-        p->block->pass->ws->kernels->attend(seen, o.queries, o.count, o.view, &o.scoring, chunk);
+    for (size_t at = 0; at < o.n_chunks; at++) attend(&o, p, at, seen);
     finish(&o, seen);
 }
 
@@ -129,12 +160,11 @@ static void attend_chunks(const part *p)
 {
     const rrt__workspace *ws = p->block->pass->ws;
     const open_part o = open(p);
-    for (size_t chunk = p->first_chunk, slot = p->slot; chunk < p->end_chunk; chunk++, slot += o.count) {
-        size_t unit = p->units + chunk - p->first_chunk;
-        if (unit < p->share.begin || unit >= p->share.end) continue;
+    for (size_t at = 0, slot = p->slot; at < o.n_chunks; at++, slot += o.count) {
+        if (p->units + at < p->share.begin || p->units + at >= p->share.end) continue;
         for (size_t i = slot; i < slot + o.count; i++)
             ws->chunk_seen[i] = nothing_seen(ws->chunk_values + i * o.head_dim, o.head_dim);
-        ws->kernels->attend(ws->chunk_seen + slot, o.queries, o.count, o.view, &o.scoring, chunk);
+        attend(&o, p, at, ws->chunk_seen + slot);
     }
 }
 
@@ -145,7 +175,7 @@ static void merge_chunks(const part *p)
     rrt__seen seen[LARGE];
     const open_part o = open(p);
     begin(&o, p, seen);
-    for (size_t chunk = p->first_chunk, slot = p->slot; chunk < p->end_chunk; chunk++, slot += o.count)
+    for (size_t at = 0, slot = p->slot; at < o.n_chunks; at++, slot += o.count)
         for (size_t i = 0; i < o.count; i++)
             ws->kernels->merge_seen(&seen[i], &ws->chunk_seen[slot + i], o.head_dim);
     finish(&o, seen);
@@ -174,5 +204,5 @@ void rrt__attend_pages(const rrt__block *b)
 size_t rrt__attend_chunk_queries(const rrt__shape *shape, size_t rows, size_t positions, int n_threads)
 {
     size_t few = SMALL * PARTS_PER_THREAD * (size_t)n_threads, all = rows * shape->heads;
-    return (few < all ? few : all) * (positions / RRT__KV_CHUNK + 1);
+    return (few < all ? few : all) * (positions / RRT__KV_CHUNK + 2); // one is of two kinds with a K/V window
 }

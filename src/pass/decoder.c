@@ -60,7 +60,7 @@ static void freeze(const step *s, int depth)
     rrt__decoder *d = s->decoder;
     rrt__share share = rrt__team_share(s->pass.team, s->pass.n_rows, 1);
     for (size_t r = share.begin; r < share.end; r++)
-        if (d->left[r] && d->policy == RRT__KV_COPY)
+        if (d->left[r] && rrt__kv_policy_copies(d->policy))
             rrt__sequence_copy(s->pass.spans[r].sequence, s->pass.spans[r].position, depth,
                                depth - d->model->plan.layers_per_block);
     restore(s, d->entered);

@@ -190,22 +190,29 @@ bool rrt__exit_leaves(const rrt__exit_rule *rule, const rrt_model *model, rrt__e
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
                                 rrt_error *err)
 {
-    static const char *const names[] = {"propagate", "copy", "recompute", "shared"};
+    static const char *const names[] = {"propagate", "copy", "recompute", "shared", "last"};
+    enum { COUNT = sizeof names / sizeof *names };
     int i = 0;
-    *policy = model->shares_kv ? RRT__KV_SHARED : RRT__KV_PROPAGATE;
+    *policy = model->kv_window ? RRT__KV_LAST : model->shares_kv ? RRT__KV_SHARED : RRT__KV_PROPAGATE;
     if (!text) return RRT_STATUS_OK;
-    while (i < 4 && strcmp(text, names[i]) != 0) i++;
-    if (i == 4)
+    while (i < COUNT && strcmp(text, names[i]) != 0) i++;
+    if (i == COUNT)
         return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "the K/V policy '%s' is not known: propagate, copy, recompute or shared", text);
-    *policy = (rrt__kv_policy)i;
-    if (*policy == RRT__KV_RECOMPUTE || (*policy == RRT__KV_SHARED) == model->shares_kv) return RRT_STATUS_OK;
-    return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                     model->shares_kv
-                         ? "the K/V policy '%s' is for loops with keys and values of their own: the "
-                           "model's share those of the first"
-                         : "the K/V policy '%s' is for a model that was trained with --kv shared",
-                     text);
+                         "the K/V policy '%s' is not known: propagate, copy, recompute, shared or last",
+                         text);
+    bool fits = *policy == RRT__KV_PROPAGATE ? i < RRT__KV_SHARED : i == (int)*policy;
+    if (fits || (i == RRT__KV_RECOMPUTE && model->shares_kv)) {
+        *policy = (rrt__kv_policy)i;
+        return RRT_STATUS_OK;
+    }
+    return rrt__fail(
+        err, RRT_STATUS_UNSUPPORTED,
+        model->kv_window    ? "the K/V policy '%s' is not of this model: it was opened with last"
+        : model->shares_kv  ? "the K/V policy '%s' is for loops with keys and values of their own: the "
+                              "model's share those of the first"
+        : i == RRT__KV_LAST ? "the K/V policy '%s' is of all requests: open the model with it"
+                            : "the K/V policy '%s' is for a model that was trained with --kv shared",
+        text);
 }
 
 int rrt__gate_count(const rrt_model *model, int loops)

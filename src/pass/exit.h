@@ -78,10 +78,16 @@ typedef enum rrt__kv_policy {
     RRT__KV_COPY,      // from the same slot in the last loop that it ran
     RRT__KV_RECOMPUTE, // as if it had run them: later tokens see no difference
     RRT__KV_SHARED,    // none: the model's loops share those of the first
+    RRT__KV_LAST,      // as copy, in a model that keeps the last loop's (rrt_model.kv_window)
 } rrt__kv_policy;
 
-// NULL: propagate, or shared where the model's loops share keys and values. ARGUMENT for an unknown policy;
-// UNSUPPORTED for shared if the model's loops do not share, and for propagate and copy if they do.
+static inline bool rrt__kv_policy_copies(rrt__kv_policy policy)
+{
+    return policy == RRT__KV_COPY || policy == RRT__KV_LAST;
+}
+
+// NULL: propagate, or shared or last where the model's loops keep their keys and values so. ARGUMENT for an
+// unknown policy; UNSUPPORTED for one that needs them kept in another way.
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
                                 rrt_error *err);
 

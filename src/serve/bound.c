@@ -43,7 +43,7 @@ void rrt__bound_memory(rrt__server *server)
     rrt_engine_describe(server->engine, &stats);
     size_t tokens = o->engine.kv_tokens + o->engine.requests * 16;
     size_t model = measure() + SPARE_BYTES;
-    size_t kv = tokens * (stats.kv_bytes_per_token + KV_TOKEN_BYTES);
+    size_t kv = tokens * (stats.kv_bytes_per_token + KV_TOKEN_BYTES) + stats.kv_bytes_of_windows;
     size_t reading = (o->max_body_bytes + SHORT_BODY_BYTES) * TREE_BYTES_PER_BYTE;
     size_t connections = o->max_connections * CONNECTION_BYTES;
     snprintf(server->memory, sizeof server->memory,
