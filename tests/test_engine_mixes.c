@@ -3,13 +3,24 @@
 // says how many (default 60): `make mixes` runs ten thousand under AddressSanitizer.
 #include "engines.h"
 
-enum { MAX_REQUESTS = 24, VARIANTS = 3, PROMPTS = 4 };
+enum { MAX_REQUESTS = 24, VARIANTS = 3, PROMPTS = 4, MODELS = 6, TYPES = 4 };
 
 static const layout layouts[VARIANTS] = {{3, 2, 1, 1}, {2, 2, 0, 0}, {3, 1, 0, 2}};
 static const char *const rules[] = {NULL,        "loops:1",   "loops:2", "confidence:0.05",
                                     "unchanged", "state:0.6", "gate:0.5"};
 static const char *const policies[] = {"propagate", "copy", "recompute"};
 enum { RULES = 7, POLICIES = 3 };
+
+static const char *const kv_types[TYPES] = {"f16", "f32", "q8_0", "f16/q8_0"};
+
+// Beside the layouts: loops that share keys and values, and that read the last one's of older tokens.
+static rrt_model *build_model(int i)
+{
+    static const size_t windows[MODELS] = {0, 0, 0, 0, 1, 32};
+    rrt_model *model = build_packed(&layouts[i % VARIANTS], i == 1, i == VARIANTS);
+    model->kv_window = windows[i];
+    return model;
+}
 
 static uint64_t stream, counter;
 
@@ -37,7 +48,7 @@ static rrt_request draw_request(asked *a, const rrt_model *model)
                      .max_tokens = draw(24),
                      .ignore_end = draw(2) != 0,
                      .sampling = {.temperature = (float)draw(2), .seed = draw(3)},
-                     .kv = model->shares_kv ? NULL : policies[draw(POLICIES)],
+                     .kv = model->shares_kv || model->kv_window ? NULL : policies[draw(POLICIES)],
                      .wants_prompt_logprobs = draw(6) == 0};
     if (draw(6) == 0) r.loops = 1 + (int)draw((size_t)loops);
     switch (draw(4)) {
@@ -46,7 +57,7 @@ static rrt_request draw_request(asked *a, const rrt_model *model)
         if (r.exit && draw(3) == 0) r.min_loops = r.loops ? 1 : 1 + (int)draw((size_t)loops);
         break;
     case 1:
-        if (r.loops) break;
+        if (r.loops || model->kv_window) break;
         r.draft_loops = 1 + (int)draw((size_t)loops - 1);
         r.draft_tokens = 1 + (int)draw(16);
         break;
@@ -121,12 +132,11 @@ static void random_mixes_answer_every_request_as_if_alone(void **state)
 {
     (void)state;
     size_t mixes = getenv("RRT_MIXES") ? strtoul(getenv("RRT_MIXES"), NULL, 10) : 60;
-    rrt_model *models[VARIANTS + 1];
-    rrt_engine *alone[VARIANTS + 1][2];
-    static const char *const kv_types[2] = {"f16", "f32"};
-    for (int i = 0; i <= VARIANTS; i++) {
-        models[i] = build_packed(&layouts[i % VARIANTS], i == 1, i == VARIANTS);
-        for (int t = 0; t < 2; t++)
+    rrt_model *models[MODELS];
+    rrt_engine *alone[MODELS][TYPES];
+    for (int i = 0; i < MODELS; i++) {
+        models[i] = build_model(i);
+        for (int t = 0; t < TYPES; t++)
             alone[i][t] = open_engine(
                 models[i], (rrt_engine_options){
                                .threads = 1, .requests = 1, .no_prefix_reuse = 1, .kv_type = kv_types[t]});
@@ -135,11 +145,11 @@ static void random_mixes_answer_every_request_as_if_alone(void **state)
     for (size_t i = 0; i < PROMPTS; i++) prompts[i][40] = (int32_t)i;
     for (stream = 0; stream < mixes; stream++) {
         counter = 0;
-        size_t variant = draw(VARIANTS + 1), type = draw(2);
+        size_t variant = draw(MODELS), type = draw(TYPES);
         run_mix(models[variant], kv_types[type], alone[variant][type], draw(4) == 0);
     }
-    for (int i = 0; i <= VARIANTS; i++) {
-        for (int t = 0; t < 2; t++) rrt_engine_close(alone[i][t]);
+    for (int i = 0; i < MODELS; i++) {
+        for (int t = 0; t < TYPES; t++) rrt_engine_close(alone[i][t]);
         rrt_model_close(models[i]);
     }
 }
