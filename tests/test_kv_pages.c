@@ -6,7 +6,7 @@
 // ------------------------------------------------------------------------------------------
 
 enum {
-    PAGES = 20, // more than two chunks
+    PAGES = 20, // more than two splits
     STORED = 3 * RRT__PAGE_TOKENS,
 };
 
@@ -173,7 +173,7 @@ static void tokens_are_stored_where_they_belong(void **state)
 
 enum { MANY = 14 }; // queries: two tiles, and a part of one
 
-// Attention of some queries, chunk after chunk; or with each chunk alone, merged afterwards. out: [count,
+// Attention of some queries, split after split; or with each split alone, merged afterwards. out: [count,
 // head_dim]
 static void run_attention(const rrt__kernels *k, float *out, const rrt__query *queries, size_t count,
                           const rrt__kv_view *kv, rrt__scoring scoring, bool merges)
@@ -183,10 +183,10 @@ static void run_attention(const rrt__kernels *k, float *out, const rrt__query *q
     rrt__seen seen[MANY], alone[MANY];
     memset(out, 0, count * head_dim * sizeof *out);
     for (size_t i = 0; i < count; i++) seen[i] = (rrt__seen){0, 0, out + i * head_dim};
-    for (size_t chunk = 0; chunk * RRT__KV_CHUNK < PAGES * RRT__PAGE_TOKENS; chunk++) {
+    for (size_t split = 0; split * RRT__KV_SPLIT < PAGES * RRT__PAGE_TOKENS; split++) {
         memset(values, 0, MANY * head_dim * sizeof *values);
         for (size_t i = 0; i < count; i++) alone[i] = (rrt__seen){0, 0, values + i * head_dim};
-        k->attend(merges ? alone : seen, queries, count, *kv, &scoring, chunk);
+        k->attend(merges ? alone : seen, queries, count, *kv, &scoring, split);
         for (size_t i = 0; merges && i < count; i++) k->merge_seen(&seen[i], &alone[i], head_dim);
     }
     for (size_t i = 0; i < count * head_dim; i++) out[i] *= 1.0f / seen[i / head_dim].total;
@@ -269,14 +269,14 @@ static void check_attentions(const rrt__kernels *k)
         check_attention_of(k, first, first + 1, 8, 1, 0);
         check_attention_of(k, first, 40, 33, 30, 50);
     }
-    for (size_t n = RRT__KV_CHUNK - 1; n <= PAGES * RRT__PAGE_TOKENS; n += 27) // several chunks
+    for (size_t n = RRT__KV_SPLIT - 1; n <= PAGES * RRT__PAGE_TOKENS; n += 27) // several splits
         for (size_t first = 0; first < n; first += 59) {
             check_attention_of(k, first, n, 64, 1, 0);
             check_attention_of(k, first, n, 20, 30, 50);
         }
 }
 
-// Queries get the same bits alone, beside any others, and with their chunks merged.
+// Queries get the same bits alone, beside any others, and with their splits merged.
 static void check_queries_beside_each_other(const rrt__kernels *k)
 {
     const size_t dims[] = {20, 64, 80};

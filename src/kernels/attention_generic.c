@@ -8,7 +8,7 @@
 
 enum {
     PAGE = RRT__PAGE_TOKENS, // one line
-    CHUNK = RRT__KV_CHUNK,
+    SPLIT = RRT__KV_SPLIT,
     QUERIES = 6,      // of a tile: they read keys and values together
     TILE_LINES = 12,  // lines of sums, at most
     COLUMN_LINES = 4, // lines of values side by side, at most
@@ -22,13 +22,13 @@ enum {
 #define SHAPED static __attribute__((noinline))
 #endif
 
-// Up to QUERIES queries, and the tokens of a chunk that any of them attends to.
+// Up to QUERIES queries, and the tokens of a split that any of them attends to.
 typedef struct tile {
-    _Alignas(64) float weights[QUERIES][CHUNK]; // scores, then e^(score - largest); 0: not attended to
-    float before[QUERIES], now[QUERIES];        // factors of what was seen before and of this chunk
+    _Alignas(64) float weights[QUERIES][SPLIT]; // scores, then e^(score - largest); 0: not attended to
+    float before[QUERIES], now[QUERIES];        // factors of what was seen before and of this split
     const rrt__query *queries;
     const rrt__kv_view *kv;
-    size_t begin, first, end; // begin: of the chunk
+    size_t begin, first, end; // begin: of the split
     size_t ahead;             // end of the tokens that are fetched in advance; 0: none
 } tile;
 
@@ -72,10 +72,10 @@ RRT__INLINE size_t bytes_of(rrt__kv_type type)
 }
 
 // Pages are far apart, and no processor foresees the next one: while one is read, the same numbers of that one
-// chunk later are fetched. A page's own, if nothing follows.
+// split later are fetched. A page's own, if nothing follows.
 static const unsigned char *next_of(const tile *t, size_t page)
 {
-    return t->kv->pages[(page * PAGE + CHUNK < t->ahead ? page + CHUNK / PAGE : page)];
+    return t->kv->pages[(page * PAGE + SPLIT < t->ahead ? page + SPLIT / PAGE : page)];
 }
 
 RRT__INLINE void fetch(const unsigned char *next, size_t first, rrt__kv_type type)
@@ -163,7 +163,7 @@ SHAPED void score(tile *t, float scale, int queries, rrt__kv_type type)
 
 // --- weights
 
-// Adds a chunk's scores. The factors that put what was seen before, and the chunk, in relation to the largest
+// Adds a split's scores. The factors that put what was seen before, and the split, in relation to the largest
 // of both.
 static void join(rrt__seen *seen, float largest, float total, float *before, float *now)
 {
@@ -252,7 +252,7 @@ SHAPED void sum_page(rrt__line *restrict sums, const tile *t, columns c, size_t 
 #pragma GCC unroll 12
         for (int s = 0; s < queries * c.lines; s++)
             sums[s] = rrt__line_fma(type == RRT__KV_TYPE_Q8_0 ? scaled[s][i]
-                                                              : weights[s / c.lines * CHUNK + (int)i],
+                                                              : weights[s / c.lines * SPLIT + (int)i],
                                     value[s % c.lines], sums[s]);
     }
 }
@@ -330,29 +330,29 @@ static void (*const attend_tile[QUERIES + 1])(tile *, rrt__seen *, const rrt__sc
     NULL, attend_1, attend_2, attend_3, attend_4, attend_5, attend_6};
 
 void RRT__VARIANT_NAME(rrt__kv_attend_)(rrt__seen *seen, const rrt__query *queries, size_t count,
-                                        rrt__kv_view kv, const rrt__scoring *scoring, size_t chunk)
+                                        rrt__kv_view kv, const rrt__scoring *scoring, size_t split)
 {
-    tile t = {.kv = &kv, .begin = chunk * CHUNK};
+    tile t = {.kv = &kv, .begin = split * SPLIT};
     for (size_t q = 0, n; q < count; q += n) {
         n = count - q < QUERIES ? count - q : QUERIES;
         t.queries = queries + q;
-        t.first = t.begin + CHUNK, t.end = t.begin;
+        t.first = t.begin + SPLIT, t.end = t.begin;
         for (size_t i = q; i < q + n; i++) {
             t.first = queries[i].first < t.first ? queries[i].first : t.first;
             t.end = queries[i].end > t.end ? queries[i].end : t.end;
         }
         t.ahead = q == 0 ? t.end : 0;
         t.first = t.first > t.begin ? t.first : t.begin;
-        t.end = t.end < t.begin + CHUNK ? t.end : t.begin + CHUNK;
+        t.end = t.end < t.begin + SPLIT ? t.end : t.begin + SPLIT;
         if (t.first < t.end) attend_tile[n](&t, seen + q, scoring);
     }
 }
 
-void RRT__VARIANT_NAME(rrt__kv_merge_)(rrt__seen *seen, const rrt__seen *of_chunk, size_t head_dim)
+void RRT__VARIANT_NAME(rrt__kv_merge_)(rrt__seen *seen, const rrt__seen *of_split, size_t head_dim)
 {
     float before, now;
-    if (of_chunk->total == 0) return;
-    join(seen, of_chunk->largest, of_chunk->total, &before, &now);
+    if (of_split->total == 0) return;
+    join(seen, of_split->largest, of_split->total, &before, &now);
     for (size_t d = 0; d < head_dim; d++)
-        seen->values[d] = fmaf(before, seen->values[d], now * of_chunk->values[d]);
+        seen->values[d] = fmaf(before, seen->values[d], now * of_split->values[d]);
 }

@@ -18,9 +18,6 @@ void rrt__attend(const rrt__block *block);
 // Its part over pages; others may read the result only after a barrier.
 void rrt__attend_pages(const rrt__block *block);
 
-// Room that it needs in rrt__workspace.chunk_seen.
-size_t rrt__attend_chunk_queries(const rrt__shape *shape, size_t rows, size_t positions, int n_threads);
-
 // Computes the keys and values of normed and stores them; the same steps as above without queries.
 void rrt__attend_store(const rrt__block *block);
 

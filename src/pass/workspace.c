@@ -1,7 +1,6 @@
 #include "pass/workspace.h"
 
 #include "kernels/causal.h"
-#include "pass/attend.h"
 
 // The model, depths and rows that the buffers are for.
 typedef struct needs {
@@ -81,6 +80,13 @@ rrt_status rrt__kv_rows_create(rrt__arena *arena, rrt__kv_rows **out, const rrt_
     return RRT_STATUS_OK;
 }
 
+// The queries of all splits that threads may share.
+static size_t split_queries(const rrt__shape *shape, size_t rows, size_t positions, int n_threads)
+{
+    size_t few = RRT__PART_QUERIES * RRT__PARTS_PER_THREAD * (size_t)n_threads, all = rows * shape->heads;
+    return (few < all ? few : all) * (positions / RRT__KV_SPLIT + 2); // one split twice with a K/V window
+}
+
 rrt_status rrt__workspace_create(rrt__workspace *ws, const rrt_model *model, size_t rows, size_t positions,
                                  int n_threads, rrt_error *err)
 {
@@ -101,7 +107,7 @@ rrt_status rrt__workspace_create_for(rrt__workspace *ws, const rrt_model *model,
     bool after = rrt__family_has_norm(model->family, RRT__NORM_AFTER_MLP),
          branches = after || s->residual_scale != 0;
     ws->scores_stride = rrt__causal_scratch(rows < positions ? rows : positions);
-    size_t chunks = rrt__attend_chunk_queries(s, rows, positions, n_threads);
+    size_t splits = split_queries(s, rows, positions, n_threads);
     bool has_stacks = model->plan.sharing == RRT__SHARING_STACKS,
          has_gate = rrt__family_has(model->family, RRT__MATRIX_ATTENTION_GATE);
     const struct {
@@ -128,8 +134,8 @@ rrt_status rrt__workspace_create_for(rrt__workspace *ws, const rrt_model *model,
                    {&ws->frequency, s->rotary / 2, 1 + (size_t)n_threads},
                    {&ws->local_frequency, s->local_rope_base != 0 ? s->rotary / 2 : 0, 1},
                    {&ws->scores, ws->scores_stride, (size_t)n_threads},
-                   {&ws->chunk_values, s->head_dim, chunks}};
-    rrt_status status = rrt__arena_alloc(&ws->arena, &ws->chunk_seen, chunks, sizeof *ws->chunk_seen,
+                   {&ws->split_values, s->head_dim, splits}};
+    rrt_status status = rrt__arena_alloc(&ws->arena, &ws->split_seen, splits, sizeof *ws->split_seen,
                                          "the forward pass's buffers", err);
     for (size_t i = 0; !status && i < sizeof buffers / sizeof buffers[0]; i++)
         if (buffers[i].width)

@@ -9,6 +9,10 @@ typedef struct rrt__kv_rows {
     float *k, *v; // [rows, kv_heads·head_dim]
 } rrt__kv_rows;
 
+// Attention takes so many queries for a part, and divides parts into splits where there are fewer parts for each
+// thread: it would wait for the last one.
+enum { RRT__PART_QUERIES = 6, RRT__PARTS_PER_THREAD = 4 };
+
 // Buffers for up to `rows` rows, reused from block to block. After a block has run they hold its inner
 // values, which are the inputs of its linear layers: what calibration and the backward pass read.
 typedef struct rrt__workspace {
@@ -35,8 +39,8 @@ typedef struct rrt__workspace {
     float *local_frequency; // [rotary / 2]
     float *scores;          // [threads, scores_stride]: scratch of attention over whole texts
     size_t scores_stride;
-    rrt__seen *chunk_seen; // what queries see in the chunks that threads share
-    float *chunk_values;   // [as many, head_dim]
+    rrt__seen *split_seen; // what queries see in the splits of a sequence
+    float *split_values;   // [as many, head_dim]
     rrt__arena arena;
 } rrt__workspace;
 
