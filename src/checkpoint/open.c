@@ -152,8 +152,9 @@ static rrt_status set_kv(rrt_model *model, const char *text, rrt_error *err)
                          RRT__PAGE_TOKENS);
     if (!rrt__plan_has_boundary(&model->plan) || model->shares_kv)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "the K/V policy '%s' is for loops that each have their own: %s", text,
-                         model->shares_kv ? "the model's share those of the first" : "the plan has none");
+                         "the K/V policy '%s' is for loops with keys and values of their own: %s", text,
+                         model->shares_kv ? "the model's share those of the first"
+                                          : "the model has no loop boundary");
     model->kv_window = window ? window : 1;
     return RRT_STATUS_OK;
 }

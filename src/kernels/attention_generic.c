@@ -32,11 +32,12 @@ typedef struct tile {
     size_t ahead;             // end of the tokens that are fetched in advance; 0: none
 } tile;
 
-// Lines of sums of each query that stay in registers, together with what is added to them.
+// Lines of sums of each query that stay in registers, together with what is added to them. They divide the pages
+// of a split.
 RRT__INLINE int lines_beside(int queries)
 {
 #if defined(__AVX512F__)
-    return TILE_LINES / queries;
+    return queries == 1 ? 8 : queries <= 3 ? 4 : 2;
 #else
     return queries == 1 ? 4 : queries == 2 ? 2 : 1;
 #endif
@@ -66,21 +67,16 @@ RRT__INLINE const uint16_t *scales_of(const unsigned char *numbers, size_t head_
     return (const uint16_t *)(const void *)(numbers + PAGE * head_dim);
 }
 
-RRT__INLINE size_t bytes_of(rrt__kv_type type)
-{
-    return type == RRT__KV_TYPE_Q8_0 ? 1 : type == RRT__KV_TYPE_F16 ? 2 : 4;
-}
-
 // Pages are far apart, and no processor foresees the next one: while one is read, the same numbers of that one
 // split later are fetched. A page's own, if nothing follows.
 static const unsigned char *next_of(const tile *t, size_t page)
 {
-    return t->kv->pages[(page * PAGE + SPLIT < t->ahead ? page + SPLIT / PAGE : page)];
+    return t->kv->pages[page * PAGE + SPLIT < t->ahead ? page + SPLIT / PAGE : page];
 }
 
 RRT__INLINE void fetch(const unsigned char *next, size_t first, rrt__kv_type type)
 {
-    __builtin_prefetch(next + first * bytes_of(type), 0, 2);
+    __builtin_prefetch(next + first * rrt__kv_size(type), 0, 2);
 }
 
 // --- scores
@@ -275,7 +271,7 @@ SHAPED void sum_columns(const tile *t, rrt__seen *seen, columns c, int queries, 
 
 SHAPED void sum_values(const tile *t, rrt__seen *seen, int queries, rrt__kv_type type)
 {
-    const int fit = lines_beside(queries), lines = fit >= COLUMN_LINES ? COLUMN_LINES : fit >= 2 ? 2 : 1;
+    const int fit = lines_beside(queries), lines = fit < COLUMN_LINES ? fit : COLUMN_LINES;
     size_t column = 0, head_dim = t->kv->head_dim, wide = (size_t)lines * PAGE;
     for (; column + wide <= head_dim; column += wide)
         sum_columns(t, seen, (columns){column, 0, lines}, queries, type);
