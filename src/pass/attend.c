@@ -121,16 +121,19 @@ static rrt__block with_own_kv(const rrt__block *b)
 
 void rrt__attend_project(const rrt__block *b)
 {
+    static const rrt__matrix all[] = {RRT__MATRIX_Q, RRT__MATRIX_K, RRT__MATRIX_V,
+                                      RRT__MATRIX_ATTENTION_GATE};
     rrt__workspace *ws = b->pass->ws;
     const float *x = ws->normed[RRT__NORM_ATTENTION];
     rrt__kv_rows kv = rrt__block_kv(b);
     float *q = ws->plain_q ? ws->plain_q : ws->q, *k = ws->plain_k ? ws->plain_k : kv.k;
     rrt__block own = with_own_kv(b);
     if (own.n_segments == b->n_segments) {
-        rrt__project_share(b, RRT__MATRIX_Q, 3, x, (float *[]){q, k, kv.v}, 0);
+        rrt__project_share(b, all, ws->attention_gate ? 4 : 3, x, (float *[]){q, k, kv.v, ws->attention_gate},
+                           0);
     } else {
-        rrt__project_share(b, RRT__MATRIX_Q, 1, x, &q, 0);
-        if (own.n_segments) rrt__project_share(&own, RRT__MATRIX_K, 2, x, (float *[]){k, kv.v}, 0);
+        rrt__project_share(b, all, 1, x, &q, 0);
+        if (own.n_segments) rrt__project_share(&own, all + 1, 2, x, (float *[]){k, kv.v}, 0);
     }
     rrt__team_barrier(b->pass->team);
 }
@@ -153,7 +156,8 @@ void rrt__attend_store(const rrt__block *b)
     rrt__workspace *ws = b->pass->ws;
     rrt__kv_rows kv = rrt__block_kv(b);
     float *k = ws->plain_k ? ws->plain_k : kv.k;
-    rrt__project_share(b, RRT__MATRIX_K, 2, ws->normed[RRT__NORM_ATTENTION], (float *[]){k, kv.v}, 0);
+    rrt__project_share(b, (rrt__matrix[]){RRT__MATRIX_K, RRT__MATRIX_V}, 2, ws->normed[RRT__NORM_ATTENTION],
+                       (float *[]){k, kv.v}, 0);
     rrt__team_barrier(b->pass->team);
     each_row(b, store);
     rrt__team_barrier(b->pass->team);

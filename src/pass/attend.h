@@ -6,7 +6,7 @@
 #include "kernels/causal.h"
 #include "pass/pass.h"
 
-// q, k, v = W·normed; k is not yet rotated.
+// q, k, v and the gate, if there is one, = W·normed; k is not yet rotated.
 void rrt__attend_project(const rrt__block *block);
 
 // Rotates q and k, and stores keys and values where a span has a sequence.

@@ -118,7 +118,7 @@ static void add_branch(const rrt__block *b, rrt__matrix m, const float *x, rrt__
     bool has_norm = rrt__family_has_norm(p->model->family, after);
     float scale = rrt__model_residual_scale(p->model);
     bool is_plain = !has_norm && scale == 1;
-    rrt__project_share(b, m, 1, x, is_plain ? &ws->hidden : &ws->branch[input], is_plain);
+    rrt__project_share(b, &m, 1, x, is_plain ? &ws->hidden : &ws->branch[input], is_plain);
     rrt__team_barrier(p->team);
     for (size_t s = 0; s < b->n_segments && !is_plain; s++) {
         const rrt__segment *segment = &b->segments[s];
@@ -138,9 +138,10 @@ static void project_gate_and_up(const rrt__block *b)
     rrt__workspace *ws = b->pass->ws;
     const float *x = ws->normed[RRT__NORM_MLP];
     if (rrt__family_is_gated(b->pass->model->family))
-        rrt__project_share(b, RRT__MATRIX_GATE, 2, x, (float *[]){ws->gate, ws->up}, 0);
+        rrt__project_share(b, (rrt__matrix[]){RRT__MATRIX_GATE, RRT__MATRIX_UP}, 2, x,
+                           (float *[]){ws->gate, ws->up}, 0);
     else
-        rrt__project_share(b, RRT__MATRIX_UP, 1, x, &ws->up, 0);
+        rrt__project_share(b, (rrt__matrix[]){RRT__MATRIX_UP}, 1, x, &ws->up, 0);
     rrt__team_barrier(b->pass->team);
 }
 
@@ -168,9 +169,6 @@ static void gate_attention(const rrt__block *b)
     const rrt__pass *p = b->pass;
     rrt__workspace *ws = p->ws;
     if (!ws->attention_gate) return;
-    rrt__project_share(b, RRT__MATRIX_ATTENTION_GATE, 1, ws->normed[RRT__NORM_ATTENTION], &ws->attention_gate,
-                       0);
-    rrt__team_barrier(p->team);
     size_t width = p->model->shape.heads * p->model->shape.head_dim;
     rrt__share share = rrt__team_share(p->team, b->n_rows * width, RRT__GEMM_GRAIN);
     ws->kernels->sigmoid_mul(ws->attended + share.begin, ws->attention_gate + share.begin,

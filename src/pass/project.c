@@ -57,13 +57,13 @@ static size_t rows_of(const rrt__block *b, size_t segment)
 }
 
 // Whether some of the `count` matrices from `first` on, or their LoRAs, read quantised values of x.
-static bool reads_quantised(const rrt__block *b, rrt__matrix first, int count)
+static bool reads_quantised(const rrt__block *b, const rrt__matrix *matrices, int count)
 {
     bool any = false;
-    for (int m = (int)first; m < (int)first + count; m++) {
-        any |= rrt__storage_is_packed(b->slot->matrix[m].storage);
+    for (int i = 0; i < count; i++) {
+        any |= rrt__storage_is_packed(b->slot->matrix[matrices[i]].storage);
         for (size_t s = 0; s < b->n_segments; s++)
-            any |= rrt__storage_is_packed(lora_of(b, s, (rrt__matrix)m)->a.storage);
+            any |= rrt__storage_is_packed(lora_of(b, s, matrices[i])->a.storage);
     }
     return any;
 }
@@ -132,28 +132,29 @@ static void add_bias(const rrt__block *b, rrt__matrix m, float *y)
     }
 }
 
-void rrt__project_share(const rrt__block *b, rrt__matrix first, int count, const float *x, float *const *y,
-                        int accumulate)
+void rrt__project_share(const rrt__block *b, const rrt__matrix *matrices, int count, const float *x,
+                        float *const *y, int accumulate)
 {
     bool any_lora = false, any_bias = false, any_quantised = false;
     operand rows = {.x = x};
-    if (reads_quantised(b, first, count)) {
-        rows.quantised = quantise(b->pass, b->pass->ws->quantised, x, b->n_rows, b->slot->matrix[first].in);
+    if (reads_quantised(b, matrices, count)) {
+        rows.quantised =
+            quantise(b->pass, b->pass->ws->quantised, x, b->n_rows, b->slot->matrix[matrices[0]].in);
         rrt__team_barrier(b->pass->team);
     }
     for (int i = 0; i < count; i++) {
-        any_lora |= reduce(b, first + (rrt__matrix)i, rows);
-        any_bias |= b->pass->model->shape.has_bias[first + (rrt__matrix)i];
+        any_lora |= reduce(b, matrices[i], rows);
+        any_bias |= b->pass->model->shape.has_bias[matrices[i]];
     }
     for (int i = 0; i < count; i++)
-        multiply(b->pass, y[i], rows, &b->slot->matrix[first + (rrt__matrix)i], b->n_rows, accumulate);
+        multiply(b->pass, y[i], rows, &b->slot->matrix[matrices[i]], b->n_rows, accumulate);
     if (any_lora) rrt__team_barrier(b->pass->team);
-    for (int i = 0; i < count && any_lora; i++) any_quantised |= quantise_low_rank(b, first + (rrt__matrix)i);
+    for (int i = 0; i < count && any_lora; i++) any_quantised |= quantise_low_rank(b, matrices[i]);
     if (any_quantised) rrt__team_barrier(b->pass->team);
-    for (int i = 0; i < count && any_lora; i++) expand(b, first + (rrt__matrix)i, y[i]);
+    for (int i = 0; i < count && any_lora; i++) expand(b, matrices[i], y[i]);
     if (any_bias) rrt__team_barrier(b->pass->team);
     for (int i = 0; i < count; i++)
-        if (b->pass->model->shape.has_bias[first + (rrt__matrix)i]) add_bias(b, first + (rrt__matrix)i, y[i]);
+        if (b->pass->model->shape.has_bias[matrices[i]]) add_bias(b, matrices[i], y[i]);
 }
 
 void rrt__project_head_share(const rrt__pass *p, const rrt__linear *head, const float *x, size_t rows,

@@ -4,9 +4,9 @@
 
 #include "pass/pass.h"
 
-// Applies `count` matrices, starting at `first`, that read the same x: y[i] = W·x + bias + B·(A·x) (paper eq.
+// Applies `count` matrices that read the same x: y[i] = W·x + bias + B·(A·x) (paper eq.
 // 3), or += for the residual.
-void rrt__project_share(const rrt__block *block, rrt__matrix first, int count, const float *x,
+void rrt__project_share(const rrt__block *block, const rrt__matrix *matrices, int count, const float *x,
                         float *const *y, int accumulate);
 
 // logits[rows, head->out] = head · x.
