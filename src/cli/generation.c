@@ -53,6 +53,7 @@ static void write_text(rrt__generation *g, bool is_over)
 
 rrt_status rrt__generation_add(rrt__generation *g, const int32_t *ids, size_t count, rrt_error *err)
 {
+    if (!count) return RRT_STATUS_OK; // the arrays may be NULL
     RRT__TRY(rrt__array_reserve(&g->history, &g->capacity, g->n_history + count, sizeof *ids, err));
     memcpy(g->history + g->n_history, ids, count * sizeof *ids);
     g->n_history += count;
