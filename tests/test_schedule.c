@@ -138,12 +138,43 @@ static void nobody_starves(void **state)
     rrt__schedule_free(&s);
 }
 
+// With a K/V window two prompts run side by side, each a block after another.
+static void a_block_of_a_window_waits_for_the_one_before(void **state)
+{
+    (void)state;
+    enum { WINDOW = 16, PROMPT = 50, CACHED = 32 };
+    rrt_error err = {0};
+    rrt__schedule s;
+    assert_ok(rrt__schedule_create(&s, RRT_BATCHING_DEPTH, 20, 2, LOOPS, &err));
+    s.window = WINDOW;
+    rrt__schedule_begin(&s, PROMPT, 0, false);
+    rrt__schedule_begin(&s, PROMPT, CACHED, false);
+    size_t done[2] = {0, CACHED};
+    while (done[0] < PROMPT || done[1] < PROMPT) {
+        rrt__schedule_fill(&s);
+        assert_true(s.n_running > 0);
+        bool seen[2] = {false};
+        for (size_t i = 0; i < s.n_chunks; i++) {
+            rrt__chunk *c = &s.chunks[i];
+            assert_false(seen[c->slot]);
+            seen[c->slot] = true;
+            assert_int_equal(c->position, done[c->slot]);
+            assert_int_equal(c->position / WINDOW, (c->position + c->count - 1) / WINDOW);
+            c->leaves = c->loop == LOOPS;
+            if (c->leaves) done[c->slot] += c->count;
+        }
+        rrt__schedule_advance(&s);
+    }
+    rrt__schedule_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figure_3_takes_the_papers_steps),
         cmocka_unit_test(tokens_enter_before_prompts_and_older_requests_first),
         cmocka_unit_test(nobody_starves),
+        cmocka_unit_test(a_block_of_a_window_waits_for_the_one_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
