@@ -36,6 +36,7 @@ static rrt_status render(const learning *l, size_t count, bool asks, rrt__render
 
 static bool begins_with(const rrt__string *text, const rrt__string *start)
 {
+    if (!start->length) return true; // an empty string has no bytes to point at
     return text->length >= start->length && memcmp(text->data, start->data, start->length) == 0;
 }
 
