@@ -1,5 +1,6 @@
-// Loops that read the last loop's keys and values of older blocks (--kv last:W): logits and texts against PyTorch
-// (tools/looped_models.py, LastLoop), the same bits in chunks of any size, in batches, and after a shared prefix.
+// Loops that read the last loop's keys and values of older blocks (--kv last:W): logits and texts against
+// PyTorch (tools/looped_models.py, LastLoop), the same bits in chunks of any size, in batches, and after a
+// shared prefix.
 #include "engines.h"
 #include "looped.h"
 #include "rrt/eval.h"

@@ -15,8 +15,8 @@ void rrt__free(void *memory);
 void rrt__give_back(void);         // returns freed memory to the system, after something large
 void rrt__give_back_at_once(void); // from now on at once, for a megabyte or more
 
-// Requests whole pages of 2 MiB for large memory: fewer page faults, and fewer TLB misses while reading weights
-// or keys and values. The system may ignore it.
+// Requests whole pages of 2 MiB for large memory: fewer page faults, and fewer TLB misses while reading
+// weights or keys and values. The system may ignore it.
 void rrt__use_huge_pages(void *memory, size_t bytes);
 
 // Bytes that can be allocated without swapping; SIZE_MAX if the system does not say.

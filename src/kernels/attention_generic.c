@@ -1,5 +1,5 @@
-// Attention over keys and values in pages, without unpacking them. Compiled once per instruction set, with the
-// same bits, like generic.c.
+// Attention over keys and values in pages, without unpacking them. Compiled once per instruction set, with
+// the same bits, like generic.c.
 #include <stdbool.h>
 
 #include "kernels/kv_pages.h"
@@ -32,8 +32,8 @@ typedef struct tile {
     size_t ahead;             // end of the tokens that are fetched in advance; 0: none
 } tile;
 
-// Lines of sums of each query that stay in registers, together with what is added to them. They divide the pages
-// of a split.
+// Lines of sums of each query that stay in registers, together with what is added to them. They divide the
+// pages of a split.
 RRT__INLINE int lines_beside(int queries)
 {
 #if defined(__AVX512F__)
@@ -67,8 +67,8 @@ RRT__INLINE const uint16_t *scales_of(const unsigned char *numbers, size_t head_
     return (const uint16_t *)(const void *)(numbers + PAGE * head_dim);
 }
 
-// Pages are far apart, and no processor foresees the next one: while one is read, the same numbers of that one
-// split later are fetched. A page's own, if nothing follows.
+// Pages are far apart, and no processor foresees the next one: while one is read, the same numbers of that
+// one split later are fetched. A page's own, if nothing follows.
 static const unsigned char *next_of(const tile *t, size_t page)
 {
     return t->kv->pages[page * PAGE + SPLIT < t->ahead ? page + SPLIT / PAGE : page];
@@ -81,7 +81,8 @@ RRT__INLINE void fetch(const unsigned char *next, size_t first, rrt__kv_type typ
 
 // --- scores
 
-// sums[q · pages + p] = Σ query q[d] · keys of page p[d,:] over d in [begin, end), one addition after another.
+// sums[q · pages + p] = Σ query q[d] · keys of page p[d,:] over d in [begin, end), one addition after
+// another.
 SHAPED void score_block(rrt__line *restrict sums, const tile *t, const unsigned char *const *keys,
                         const unsigned char *const *next, size_t begin, size_t end, int queries, int pages,
                         rrt__kv_type type)

@@ -61,8 +61,9 @@ typedef void rrt__kv_store(rrt__kv_view kv, size_t position, const float *key, c
 // Copies the key and value at a position from one view to another of the same shape and type.
 typedef void rrt__kv_copy(rrt__kv_view to, rrt__kv_view from, size_t position);
 
-// Attention goes through the tokens in splits of this many, from multiples of it on. What a query gets depends on its own
-// tokens alone, bit for bit: not on the queries beside it, and not on the thread that handles a split.
+// Attention goes through the tokens in splits of this many, from multiples of it on. What a query gets
+// depends on its own tokens alone, bit for bit: not on the queries beside it, and not on the thread that
+// handles a split.
 enum { RRT__KV_SPLIT = 128 };
 
 // Scores are multiplied by scale and then, if cap is not 0, become cap · tanh(score / cap).
@@ -83,8 +84,9 @@ typedef struct rrt__seen {
     float *values; // [head_dim]
 } rrt__seen;
 
-// Adds what each query attends to in a split: the tokens [split · RRT__KV_SPLIT, (split + 1) · RRT__KV_SPLIT).
-// Queries beside each other read their keys and values at once, and best see about the same tokens.
+// Adds what each query attends to in a split: the tokens [split · RRT__KV_SPLIT, (split + 1) ·
+// RRT__KV_SPLIT). Queries beside each other read their keys and values at once, and best see about the same
+// tokens.
 typedef void rrt__kv_attend(rrt__seen *seen, const rrt__query *queries, size_t count, rrt__kv_view kv,
                             const rrt__scoring *scoring, size_t split);
 

@@ -2,10 +2,10 @@
 // is the unit of allocation: a sequence's pages are reserved before a step, which then allocates nothing.
 //
 // With a window of W tokens (rrt_model.kv_window), pages hold the loops' last keys and values only, those of
-// the last loop that a token ran; earlier loops keep theirs in memory that the next W tokens overwrite. A token
-// at position p reads, in its loop, that loop's keys and values of the tokens from W · ⌊p / W⌋ on, and the last
-// ones of those before. So a step's rows of a sequence lie within one such block of W, and those before have
-// run all their loops.
+// the last loop that a token ran; earlier loops keep theirs in memory that the next W tokens overwrite. A
+// token at position p reads, in its loop, that loop's keys and values of the tokens from W · ⌊p / W⌋ on, and
+// the last ones of those before. So a step's rows of a sequence lie within one such block of W, and those
+// before have run all their loops.
 #ifndef RRT__KV_H
 #define RRT__KV_H
 
@@ -41,7 +41,8 @@ size_t rrt__kv_window_rows(const rrt_model *model, size_t position, size_t count
 void rrt__sequence_init(rrt__sequence *sequence, const rrt_model *model, rrt__kv_types types, size_t tokens);
 void rrt__sequence_free(rrt__sequence *sequence);
 
-// Reserves pages for n_tokens tokens in total, and some more while it grows. Memory is used at the first store.
+// Reserves pages for n_tokens tokens in total, and some more while it grows. Memory is used at the first
+// store.
 rrt_status rrt__sequence_reserve(rrt__sequence *sequence, size_t n_tokens, rrt_error *err);
 
 // Uses this memory of rrt__recent_bytes for pages [begin, end) of the window.

@@ -9,8 +9,8 @@ typedef struct rrt__kv_rows {
     float *k, *v; // [rows, kv_heads·head_dim]
 } rrt__kv_rows;
 
-// Attention takes so many queries for a part, and divides parts into splits where there are fewer parts for each
-// thread: it would wait for the last one.
+// Attention takes so many queries for a part, and divides parts into splits where there are fewer parts for
+// each thread: it would wait for the last one.
 enum { RRT__PART_QUERIES = 6, RRT__PARTS_PER_THREAD = 4 };
 
 // Buffers for up to `rows` rows, reused from block to block. After a block has run they hold its inner
