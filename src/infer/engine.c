@@ -197,15 +197,14 @@ static void take_first(rrt_engine *e)
 
 // The block of a K/V window that a request begins in runs as a whole: pages have the last loop's keys and
 // values only.
-static size_t unshare_window(rrt_engine *e, rrt__engine_request *r, uint64_t key)
+static void unshare_window(rrt_engine *e, rrt__engine_request *r, uint64_t key)
 {
-    size_t pages = (e->schedule.window + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS;
-    if (pages < 2) return r->n_keyed * RRT__PAGE_TOKENS;
+    size_t pages = pages_for(e->schedule.window);
+    if (pages < 2) return;
     r->n_keyed -= r->n_keyed % pages;
     rrt__pages_release(&e->pages, &r->sequence, r->n_keyed);
     r->key = key;
     for (size_t i = 0; i < r->n_keyed; i++) r->key = rrt__pages_key(r->key, r->ids + i * RRT__PAGE_TOKENS);
-    return r->n_keyed * RRT__PAGE_TOKENS;
 }
 
 // Shares pages that already hold the beginning of the prompt. The last token always runs: its logits
@@ -224,7 +223,8 @@ static size_t share_pages(rrt_engine *e, rrt__engine_request *r)
         r->key = rrt__pages_key(r->key, tokens);
         r->n_keyed++;
     }
-    return unshare_window(e, r, key);
+    unshare_window(e, r, key);
+    return r->n_keyed * RRT__PAGE_TOKENS;
 }
 
 // In order of arrival: a request begins at the latest when all before it have ended.

@@ -186,7 +186,8 @@ static void recursion(printer *p, const rrt_engine_stats *e, int loops)
            (double)e->accepted);
     head(p, "kv_fill_tokens_total", "counter",
          "Tokens whose deeper keys and values were made after they left.");
-    for (int i = 0; i < 5; i++) labelled(p, "kv_fill_tokens_total", "policy", policies[i], e->kv_filled[i]);
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        labelled(p, "kv_fill_tokens_total", "policy", policies[i], e->kv_filled[i]);
 }
 
 static void label_model(printer *p, const char *name)
