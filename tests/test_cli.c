@@ -255,6 +255,19 @@ static void eval_exits_measures_each_loop_and_rule(void **state)
     assert_number(json, "ppl", json_number_value(json_object_get(first, "ppl")), 1e-3);
     assert_int_equal(json_array_size(json_object_get(json, "calibrated")), 3);
     json_decref(json);
+    json = run_json("eval exits -m %s -f text --ctx 32 --max-tokens 100 --exit margin:0.1 --trace rule.txt "
+                    "--oracle-trace oracle.txt",
+                    recursive);
+    json_decref(json);
+    json = run_json("bench -m %s --batching depth --exit-trace rule.txt -b 2 -r 1", recursive);
+    const json_t *exits = json_object_get(json_array_get(json_object_get(json, "rows"), 0), "exits");
+    long generated = 0;
+    for (size_t i = 0; i < json_array_size(exits); i++)
+        generated += json_integer_value(json_array_get(exits, i));
+    assert_int_equal(generated, 8 * 31); // a window a request
+    json_decref(json);
+    assert_error(1, "oracle.txt: ", "eval exits -m %s -f text --ctx 32 --oracle-trace oracle.txt", recursive);
+    assert_error(2, "--save is for", "eval exits -m %s -f text --ctx 32 --save", recursive);
     result *r = run("eval exits -m %s -f text --ctx 32 --max-tokens 100 --exit state:0.5 -t 1", recursive);
     assert_int_equal(r->code, 0);
     assert_non_null(strstr(r->out.data, "left by rule"));

@@ -33,10 +33,10 @@ static void expect(heard *h, const rrt_model *model, const rrt_request *r, const
     rrt__sequence sequence;
     alone a;
     *h = (heard){.finish = RRT_FINISH_LENGTH};
-    if (rule_text) assert_ok(rrt__exit_rule_parse(&rule, rule_text, model, &err));
-    assert_ok(rrt__kv_policy_parse(&policy, r->kv, model, &err));
-    assert_ok(rrt__decoder_create(&a.decoder, model, &rule, policy, 1, 64, 1, &err));
     assert_ok(rrt__kv_types_parse(&types, kv_type, &err));
+    assert_ok(rrt__kv_policy_parse(&policy, r->kv, model, &err));
+    if (rule_text) assert_ok(rrt__exit_rule_parse(&rule, rule_text, model, policy, types, &err));
+    assert_ok(rrt__decoder_create(&a.decoder, model, &rule, policy, 1, 64, 1, &err));
     rrt__sequence_init(&sequence, model, types, model->shape.context);
     assert_ok(rrt__sequence_reserve(&sequence, 64, &err));
     for (size_t i = 0; i < r->prompt_tokens + r->max_tokens - 1; i++) {

@@ -150,9 +150,12 @@ static void a_decimal_comma_changes_no_number(void **state)
     rrt_error err = {0};
     rrt_model *model = open_golden("neox");
     rrt__exit_rule rule;
-    assert_fails(RRT_STATUS_UNSUPPORTED, "", rrt__exit_rule_parse(&rule, "confidence:0.5", model, &err));
-    assert_fails(RRT_STATUS_ARGUMENT, "from 0 to 1",
-                 rrt__exit_rule_parse(&rule, "confidence:0,5", model, &err));
+    assert_fails(
+        RRT_STATUS_UNSUPPORTED, "",
+        rrt__exit_rule_parse(&rule, "confidence:0.5", model, RRT__KV_PROPAGATE, (rrt__kv_types){0}, &err));
+    assert_fails(
+        RRT_STATUS_ARGUMENT, "from 0 to 1",
+        rrt__exit_rule_parse(&rule, "confidence:0,5", model, RRT__KV_PROPAGATE, (rrt__kv_types){0}, &err));
     rrt_model_close(model);
 
     json_t *json = json_pack("{s:f}", "x", 0.5), *back;

@@ -57,9 +57,12 @@ typedef struct rrt_bench_requests_options {
     uint64_t seed;                        // of lengths and prompts
     int loops, draft_loops, draft_tokens; // as in rrt_request, like the next two
     const char *exit, *kv;
-    const char *kv_type;        // as in rrt_session_options
-    const unsigned char *trace; // [trace_tokens] exits, used by the tokens in turn; NULL: none
-    size_t trace_tokens;
+    const char *kv_type; // as in rrt_session_options
+    // Requests of a trace, used in turn: the exits of each one's tokens, request by request, and how many
+    // tokens each has, which then is its length: [trace_requests]. NULL: none.
+    const unsigned char *trace;
+    const size_t *trace_lengths;
+    size_t trace_requests;
     bool measures_agreement; // afterwards run all texts again, through all loops
     const rrt_progress *progress;
 } rrt_bench_requests_options;

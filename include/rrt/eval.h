@@ -66,8 +66,23 @@ typedef struct rrt_eval_exit {
 // the K/V policy.
 typedef struct rrt_eval_exits_point {
     double threshold, agreement, mean_loops, ppl;
-    double agreement_bound; // lower bound of the agreement with 95 % confidence (Wilson, one-sided)
 } rrt_eval_exits_point;
+
+// A calibrated threshold: the one with the most exits, of those tried, that keeps the wanted agreement with
+// 95 % confidence. Each one tried is decoded, with the K/V policy and types that were asked for, on the first
+// half of the windows, at most 32.
+typedef struct rrt_eval_exits_promise {
+    double wanted;             // agreement with the model that runs all loops: 0.9, 0.95, 0.99
+    double threshold;          // NaN: with none
+    double agreement;          // on these windows
+    double agreement_bound;    // its lower bound with 95 % confidence, for text of this kind: windows are
+                               // independent, their tokens need not be
+    double mean_loops, ppl;    // on these windows
+    double held_out_agreement; // on as many windows behind them; NaN: there are none
+    double free_agreement;     // of the tokens that the model generates from the first half of each window
+                               // on; NaN: windows are too short
+    uint64_t tokens, held_out_tokens, free_tokens;
+} rrt_eval_exits_promise;
 
 enum { RRT_EVAL_EXITS_POINTS = 21, RRT_EVAL_EXITS_WANTED = 3 };
 
@@ -75,13 +90,18 @@ typedef struct rrt_eval_exits_result {
     int loops;
     rrt_eval_exit *exits;                 // [loops]
     double mean_loops, oracle_mean_loops; // per token
-    double ppl, agreement; // by the rule: perplexity, and agreement with the model that runs all loops
-    uint64_t tokens;       // scored
-    int n_points;          // 0 if the rule has no threshold
+    // By the rule: perplexity; agreement with the model that runs all loops, its lower bound with 95 %
+    // confidence, and, of at most 32 windows, what it is where the model runs freely from their middle on
+    // (NaN: not measured).
+    double ppl, agreement, agreement_bound, free_agreement;
+    uint64_t tokens; // scored
+    // [tokens], window by window of tokens_per_window: the loops that each ran by the rule, and would run by
+    // the oracle.
+    int *left, *oracle_left;
+    size_t tokens_per_window;
+    int n_points; // 0 if the rule has no threshold
     rrt_eval_exits_point points[RRT_EVAL_EXITS_POINTS];
-    // The threshold with the most exits whose bound is at least 90, 95, 99 %; NaN if there is none. Only
-    // with points.
-    rrt_eval_exits_point calibrated[RRT_EVAL_EXITS_WANTED];
+    rrt_eval_exits_promise calibrated[RRT_EVAL_EXITS_WANTED]; // only with points
 } rrt_eval_exits_result;
 
 // Measures the model's exits, and where tokens exit by a rule. The rule's tokens are decoded one by one, as
@@ -93,6 +113,15 @@ RRT_API rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, si
                                   const rrt_eval_options *options, const rrt_exit_options *exits,
                                   rrt_eval_exits_result *result, rrt_error *err);
 RRT_API void rrt_eval_exits_free(rrt_eval_exits_result *result);
+
+// Stores the calibrated thresholds beside the model at path, which `model` was opened from, for the exit rule
+// "agreement:95%": in a folder as exits.json, beside a file as NAME.exits.json. Thresholds of other rules, K/V
+// policies and types stay there, but not those of other weights. exits and kv_type are those of
+// rrt_eval_exits. UNSUPPORTED if the model is not as its files have it (another type or number of loops, an
+// adapter), ARGUMENT if the rule has no threshold.
+RRT_API rrt_status rrt_exit_thresholds_save(const char *path, const rrt_model *model,
+                                            const rrt_exit_options *exits, const char *kv_type,
+                                            const rrt_eval_exits_result *result, rrt_error *err);
 
 // --- zero-shot tasks by the rules of EleutherAI's lm-evaluation-harness, sample by sample
 //

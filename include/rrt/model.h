@@ -111,7 +111,9 @@ typedef struct rrt_exit_options {
     // this probability) · margin:P (at least this much more than the second) · entropy:H (at most H nats) ·
     // unchanged (the most likely token is that of the loop before) · state:D (the last loop changed the
     // hidden state by at most the fraction D) · gate:P (the model's gate predicts agreement with the last
-    // loop; rrt/train.h) · oracle (the last loop does agree: for analysis, as in the paper's App. K)
+    // loop; rrt/train.h) · oracle (the last loop does agree: for analysis, as in the paper's App. K) ·
+    // agreement:P (the cheapest rule calibrated for these keys and values whose tokens agree with those of
+    // all loops in the share P or more, "95%" or "0.95": rrt_exit_thresholds_save)
     const char *rule;
     // Keys and values of a token in loops that it did not run. propagate: computed from the hidden state at
     // its exit · copy: those of the same slot in the last loop that it ran · recompute: as if it had run

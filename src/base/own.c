@@ -15,7 +15,7 @@ static const char *const file_names[] = {
     // a model
     "config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json",
     "model-#####-of-#####.safetensors", "modeling_rrt.py", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json",
+    "special_tokens_map.json", "exits.json",
     // an adapter
     "adapter_config.json", "adapter_model.safetensors",
     // a teacher logits cache, and text as ids

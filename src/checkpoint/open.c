@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/exit_thresholds.h"
 #include "checkpoint/quantize.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
@@ -174,7 +175,8 @@ static rrt_status set_loops(rrt_model **model, const rrt_open_options *options, 
 
 static rrt_status open_plain(rrt_model **out, const char *path, rrt_error *err)
 {
-    return rrt__path_is_folder(path) ? open_base(out, path, err) : open_gguf(out, path, err);
+    RRT__TRY(rrt__path_is_folder(path) ? open_base(out, path, err) : open_gguf(out, path, err));
+    return rrt__exit_thresholds_load(*out, path, err);
 }
 
 static rrt_status open_adapter(rrt_model **out, const char *folder, bool merges_lora, rrt_error *err)
@@ -245,6 +247,10 @@ rrt_status rrt_model_open(rrt_model **out, const char *path, const rrt_open_opti
     if (!options) options = &no_options;
     if (options->type) RRT__TRY(rrt__quantized_parse(&quantized, options->type, err));
     RRT__TRY(open_deferred(out, path, false, options, err));
+    if (options->type) { // other weights than the thresholds were calibrated for
+        (*out)->is_requantized = true;
+        (*out)->n_calibrated = 0;
+    }
     rrt_status status = rrt__model_take_in(*out, quantized, options, err);
     return status ? give_up(out, path, status, err) : RRT_STATUS_OK;
 }

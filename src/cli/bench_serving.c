@@ -78,10 +78,9 @@ static rrt_status run_cell(cell *c, const table *t, const rrt__bench_serving *se
     o.concurrency = c->batch;
     o.exit = c->exit[0] ? c->exit : NULL;
     o.measures_agreement = is_last && o.exit;
-    if (way == RRT_BATCHING_DEPTH || way == RRT_BATCHING_SEQUENCE_EXIT) {
-        o.trace = t->trace.exits;
-        o.trace_tokens = t->trace.tokens;
-    }
+    o.trace = t->trace.exits;
+    o.trace_lengths = t->trace.lengths;
+    o.trace_requests = t->trace.requests;
     RRT__TRY(rrt_bench_requests(model, &o, &c->result, err));
     rrt__rates_add(&c->rates, (double)c->result.tokens / c->result.seconds);
     return RRT_STATUS_OK;

@@ -66,7 +66,7 @@ rrt_status rrt__cli_kv_type(rrt__cli_kv *kv, const char **type, rrt_error *err);
 // What --exit and --kv take, the same in all verbs.
 #define RRT__CLI_EXIT_RULES                                                                                  \
     "exit early by loops:N, confidence:P, margin:P, entropy:H, unchanged, state:D, "                         \
-    "gate:P"
+    "gate:P, agreement:P"
 #define RRT__CLI_KV_POLICIES                                                                                 \
     "keys and values of loops not run: propagate, copy, recompute or shared; or last:W, of all loops for "   \
     "the newest W tokens alone"

@@ -1,7 +1,9 @@
 #include "cli/exit_trace.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/destination.h"
 #include "base/file.h"
 
 static rrt_status fail_at(rrt_error *err, size_t line, const char *what)
@@ -47,4 +49,23 @@ void rrt__exit_trace_free(rrt__exit_trace *t)
 {
     rrt__free(t->exits);
     rrt__free(t->lengths);
+}
+
+rrt_status rrt__exit_trace_write(const char *path, const int *loops, size_t count, size_t per_line,
+                                 bool overwrite, rrt_error *err)
+{
+    rrt__destination destination = {0};
+    rrt__string text = {0};
+    rrt_status status = RRT_STATUS_OK;
+    for (size_t i = 0; !status && i < count; i++) {
+        char number[16];
+        int length = snprintf(number, sizeof number, "%d%c", loops[i], (i + 1) % per_line ? ' ' : '\n');
+        status = rrt__string_append(&text, number, (size_t)length, err);
+    }
+    if (!status) status = rrt__destination_open(&destination, path, RRT__DESTINATION_FILE, overwrite, err);
+    if (!status) status = rrt__file_write(destination.temporary, text.data, text.length, err);
+    if (!status) status = rrt__destination_commit(&destination, err);
+    rrt__destination_discard(&destination);
+    rrt__string_free(&text);
+    return status;
 }

@@ -14,4 +14,8 @@ typedef struct rrt__exit_trace {
 rrt_status rrt__exit_trace_read(rrt__exit_trace *trace, const char *path, rrt_error *err);
 void rrt__exit_trace_free(rrt__exit_trace *trace);
 
+// Writes `count` numbers of loops, so many in a line.
+rrt_status rrt__exit_trace_write(const char *path, const int *loops, size_t count, size_t per_line,
+                                 bool overwrite, rrt_error *err);
+
 #endif

@@ -2,10 +2,8 @@
 
 #include "base/progress.h"
 #include "eval/exits.h"
-#include "pass/decoder.h"
 
-enum { STEP_ROWS = 512, LOGIT_ROWS = 64, MAX_SEQUENCES = 32 };
-static const size_t max_kv_bytes = (size_t)1 << 30; // of the windows decoded at once
+enum { STEP_ROWS = 512, LOGIT_ROWS = 64 };
 
 rrt_status rrt__exit_rows_create(rrt__exit_rows *r, const rrt_model *model, const rrt__cut *cut,
                                  rrt_error *err)
@@ -30,7 +28,7 @@ void rrt__exit_rows_free(rrt__exit_rows *r)
     *r = (rrt__exit_rows){0};
 }
 
-static double loss_of(const float *logits, size_t vocab, int32_t target)
+double rrt__exit_loss(const float *logits, size_t vocab, int32_t target)
 {
     return rrt__kernels_get()->log_sum_exp(logits, vocab) - (double)logits[target];
 }
@@ -42,6 +40,7 @@ typedef struct measuring {
     const rrt_model *model;
     const rrt__cut *cut;
     rrt__exit_kind kind;
+    int first_exit;
     rrt__workspace workspace;
     rrt__span *spans;
     int32_t *ids;            // [windows, length]
@@ -66,7 +65,7 @@ static void measure_rows(const rrt__pass *pass, measuring *m, int n, size_t wind
     rrt__share share = rrt__team_share(pass->team, count, 1);
     for (size_t i = share.begin; i < share.end; i++) {
         const float *logits = m->logits + i * shape->vocab;
-        loss[i] = loss_of(logits, shape->vocab, m->ids[row + i + 1]);
+        loss[i] = rrt__exit_loss(logits, shape->vocab, m->ids[row + i + 1]);
         best[i] = (int32_t)rrt__argmax(logits, shape->vocab);
         if (n == m->rows->loops || !rrt__exit_has_threshold(m->kind)) continue;
         rrt__exit_view view = rrt__exit_look(m->model, n, m->boundary, m->before, row + i, logits);
@@ -90,6 +89,7 @@ static void measure_step(rrt__team team, void *argument)
         rrt__team_copy_share(team, m->before, m->workspace.hidden, rows, width);
         rrt__team_barrier(team);
         rrt__walk_range(&pass, rrt__plan_loop(plan, n));
+        if (n < m->first_exit) continue;
         rrt__team_copy_share(team, m->boundary, m->workspace.hidden, rows, width);
         rrt__team_barrier(team);
         rrt__walk_range(&pass, rrt__plan_coda(plan));
@@ -115,10 +115,12 @@ static rrt_status open_measuring(measuring *m, size_t windows, int threads, rrt_
     return rrt__arena_alloc(&m->arena, &m->logits, LOGIT_ROWS, shape->vocab * sizeof(float), "logits", err);
 }
 
-rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                  const rrt__exit_rule *rule, const rrt_eval_options *options, rrt_error *err)
+rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt__exit_run *run, rrt__exit_kind kind,
+                                  int first, rrt_error *err)
 {
-    measuring m = {.rows = rows, .model = model, .cut = cut, .kind = rule->kind};
+    const rrt__cut *cut = run->cut;
+    const rrt_eval_options *options = run->options;
+    measuring m = {.rows = rows, .model = run->model, .cut = cut, .kind = kind, .first_exit = first};
     size_t at_once = cut->length < STEP_ROWS ? STEP_ROWS / cut->length : 1;
     rrt_status status = open_measuring(&m, at_once, options->threads, err);
     for (m.first = 0; !status && m.first < cut->n_windows; m.first += m.n_windows) {
@@ -130,101 +132,5 @@ rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, 
     }
     rrt__workspace_free(&m.workspace);
     rrt__arena_free(&m.arena);
-    return status;
-}
-
-// --- the rule
-
-typedef struct decoding {
-    rrt__exit_rows *rows;
-    const rrt__cut *cut;
-    rrt__decoder decoder;
-    rrt__sequence *sequences;
-    rrt__span *spans;
-    int32_t *ids;            // [windows, length]
-    int32_t *token, *last;   // [windows]: at this position
-    size_t first, n_windows; // of this step
-    size_t at;               // position
-    rrt__arena arena;
-} decoding;
-
-static size_t row_of(const decoding *d, size_t window)
-{
-    return (d->first + window) * (d->cut->length - 1) + d->at;
-}
-
-static void decode_step(rrt__team team, void *argument)
-{
-    decoding *d = argument;
-    size_t vocab = d->decoder.model->shape.vocab;
-    rrt__decoder_step(team, &d->decoder, d->spans, d->n_windows, d->token, d->last);
-    rrt__share share = rrt__team_share(team, d->n_windows, 1);
-    for (size_t w = share.begin; w < share.end; w++) {
-        const float *logits = d->decoder.logits + w * vocab;
-        size_t row = row_of(d, w);
-        d->rows->left[row] = d->decoder.left[w];
-        d->rows->rule_best[row] = (int32_t)rrt__argmax(logits, vocab);
-        d->rows->rule_loss[row] = loss_of(logits, vocab, d->ids[w * d->cut->length + d->at + 1]);
-    }
-}
-
-static rrt_status decode_windows(decoding *d, const rrt_eval_options *options, rrt_error *err)
-{
-    size_t length = d->cut->length, all = d->cut->n_windows * (length - 1);
-    const int32_t *last = d->rows->best + (size_t)(d->rows->loops - 1) * d->rows->count;
-    for (size_t w = 0; w < d->n_windows; w++) {
-        rrt__cut_window(d->cut, d->first + w, d->ids + w * length);
-        RRT__TRY(rrt__sequence_reserve(&d->sequences[w], length - 1, err));
-    }
-    for (d->at = 0; d->at < length - 1; d->at++) {
-        for (size_t w = 0; w < d->n_windows; w++) {
-            d->spans[w] = (rrt__span){&d->sequences[w], d->at, 1};
-            d->token[w] = d->ids[w * length + d->at];
-            d->last[w] = last[row_of(d, w)];
-        }
-        rrt__team_run(options->threads, decode_step, d);
-        size_t done = d->first * (length - 1) + d->n_windows * (d->at + 1);
-        RRT__TRY(rrt__progress_report(options->progress, "decode", (double)done, (double)all, err));
-    }
-    return RRT_STATUS_OK;
-}
-
-static rrt_status open_decoding(decoding *d, size_t windows, rrt_error *err)
-{
-    RRT__TRY(rrt__arena_alloc(&d->arena, &d->sequences, windows, sizeof *d->sequences, "sequences", err));
-    RRT__TRY(rrt__arena_alloc(&d->arena, &d->spans, windows, sizeof *d->spans, "spans", err));
-    RRT__TRY(rrt__arena_alloc(&d->arena, &d->token, windows, sizeof *d->token, "ids", err));
-    RRT__TRY(rrt__arena_alloc(&d->arena, &d->last, windows, sizeof *d->last, "ids", err));
-    return rrt__arena_alloc(&d->arena, &d->ids, windows, d->cut->length * sizeof *d->ids, "window ids", err);
-}
-
-// Number of windows decoded at once: many fill the GEMMs, but each needs keys and values.
-static size_t windows_at_once(const rrt_model *model, rrt__kv_types kv_type, const rrt__cut *cut)
-{
-    size_t bytes = rrt__page_bytes(model, kv_type) * (cut->length / RRT__PAGE_TOKENS + 1);
-    size_t max = max_kv_bytes / bytes < MAX_SEQUENCES ? max_kv_bytes / bytes : MAX_SEQUENCES;
-    max = max > 0 ? max : 1;
-    return cut->n_windows < max ? cut->n_windows : max;
-}
-
-rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_types kv_type,
-                                 const rrt_eval_options *options, rrt_error *err)
-{
-    decoding d = {.rows = rows, .cut = cut};
-    size_t at_once = windows_at_once(model, kv_type, cut);
-    rrt_status status;
-    RRT__GOTO(
-        rrt__decoder_create(&d.decoder, model, rule, policy, at_once, cut->length, options->threads, err));
-    RRT__GOTO(open_decoding(&d, at_once, err));
-    for (size_t w = 0; w < at_once; w++) rrt__sequence_init(&d.sequences[w], model, kv_type, cut->length - 1);
-    for (d.first = 0; d.first < cut->n_windows; d.first += d.n_windows) {
-        d.n_windows = cut->n_windows - d.first < at_once ? cut->n_windows - d.first : at_once;
-        RRT__GOTO(decode_windows(&d, options, err));
-    }
-done:
-    for (size_t w = 0; d.sequences && w < at_once; w++) rrt__sequence_free(&d.sequences[w]);
-    rrt__decoder_free(&d.decoder);
-    rrt__arena_free(&d.arena);
     return status;
 }

@@ -4,9 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SWEEP = 20, FINE = 400 }; // quantiles of the scores that are tried as thresholds
-
-static const double wanted_agreement[RRT_EVAL_EXITS_WANTED] = {0.9, 0.95, 0.99};
+enum { SWEEP = 20, FREE_WINDOWS = 32 }; // quantiles of the scores; windows that run freely
 
 static bool agrees(const rrt__exit_rows *r, size_t row, int32_t best)
 {
@@ -45,40 +43,19 @@ static rrt_status summarize_exits(const rrt__exit_rows *r, rrt_eval_exits_result
     return RRT_STATUS_OK;
 }
 
-static void summarize_rule(const rrt__exit_rows *r, rrt_eval_exits_result *result)
+// The rule's results, of all windows; where its tokens left.
+static void keep_rule(const rrt__exit_rows *r, const rrt__cut *cut, rrt_eval_exits_result *result)
 {
-    double loss = 0;
-    for (size_t row = 0; row < r->count; row++) {
-        loss += r->rule_loss[row] / (double)r->count;
-        result->agreement += agrees(r, row, r->rule_best[row]) / (double)r->count;
-    }
-    result->ppl = exp(loss);
+    rrt__exit_summary summary = rrt__exit_summarize(r, cut, 0, cut->n_windows, 1.645);
+    result->agreement = summary.agreement;
+    result->agreement_bound = summary.bound;
+    result->ppl = summary.ppl;
     result->tokens = r->count;
-}
-
-// Lower confidence bound of a share measured on `count` draws.
-static double lower_bound(double share, size_t count)
-{
-    double n = (double)count, z = 1.6449, middle = share + z * z / (2 * n);
-    return (middle - z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n);
-}
-
-// The result of a limit: each token as if all tokens exited where it does.
-static rrt_eval_exits_point try_limit(const rrt__exit_rows *r, rrt__exit_kind kind, double limit)
-{
-    rrt_eval_exits_point point = {.threshold = rrt__exit_threshold(kind, limit)};
-    double loss = 0;
+    result->tokens_per_window = cut->length - 1;
     for (size_t row = 0; row < r->count; row++) {
-        int n = 1;
-        while (n < r->loops && r->score[(size_t)(n - 1) * r->count + row] < limit) n++;
-        size_t at = (size_t)(n - 1) * r->count + row;
-        point.mean_loops += n / (double)r->count;
-        point.agreement += agrees(r, row, r->best[at]) / (double)r->count;
-        loss += r->loss[at] / (double)r->count;
+        result->left[row] = r->left[row];
+        result->oracle_left[row] = oracle_loops(r, row);
     }
-    point.ppl = exp(loss);
-    point.agreement_bound = lower_bound(point.agreement, r->count);
-    return point;
 }
 
 static int rising(const void *a, const void *b)
@@ -87,24 +64,8 @@ static int rising(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Loosens the limit, from the strictest on, while enough tokens agree.
-static void calibrate(const rrt__exit_rows *r, rrt__exit_kind kind, const double *sorted, size_t count,
-                      rrt_eval_exits_result *result)
-{
-    bool over[RRT_EVAL_EXITS_WANTED] = {false};
-    for (int w = 0; w < RRT_EVAL_EXITS_WANTED; w++)
-        result->calibrated[w] = (rrt_eval_exits_point){NAN, 1, r->loops, result->exits[r->loops - 1].ppl, 1};
-    for (int q = FINE; q >= 0; q--) {
-        rrt_eval_exits_point point = try_limit(r, kind, sorted[(count - 1) * (size_t)q / FINE]);
-        for (int w = 0; w < RRT_EVAL_EXITS_WANTED; w++) {
-            over[w] |= point.agreement_bound < wanted_agreement[w];
-            if (!over[w]) result->calibrated[w] = point;
-        }
-    }
-}
-
-static rrt_status sweep(const rrt__exit_rows *r, rrt__exit_kind kind, rrt_eval_exits_result *result,
-                        rrt_error *err)
+static rrt_status sweep(rrt__exit_rows *r, const rrt__cut *cut, rrt__exit_kind kind,
+                        rrt_eval_exits_result *result, rrt_error *err)
 {
     size_t count = (size_t)(r->loops - 1) * r->count;
     double *sorted, previous = NAN;
@@ -113,10 +74,13 @@ static rrt_status sweep(const rrt__exit_rows *r, rrt__exit_kind kind, rrt_eval_e
     qsort(sorted, count, sizeof *sorted, rising);
     for (int q = 0; q <= SWEEP; q++) {
         double limit = sorted[(count - 1) * (size_t)q / SWEEP];
-        if (limit != previous) result->points[result->n_points++] = try_limit(r, kind, limit);
+        if (limit == previous) continue;
+        rrt__exit_rows_estimate(r, cut, limit, 0, cut->n_windows);
+        rrt__exit_summary summary = rrt__exit_summarize(r, cut, 0, cut->n_windows, 0);
+        result->points[result->n_points++] = (rrt_eval_exits_point){
+            rrt__exit_threshold(kind, limit), summary.agreement, summary.mean_loops, summary.ppl};
         previous = limit;
     }
-    calibrate(r, kind, sorted, count, result);
     rrt__free(sorted);
     return RRT_STATUS_OK;
 }
@@ -132,12 +96,30 @@ static void keep_all(rrt__exit_rows *r)
     }
 }
 
-static rrt_status parse(const rrt_model *model, const rrt_exit_options *exits, rrt__exit_rule *rule,
-                        rrt__kv_policy *policy, rrt_error *err)
+static rrt_status parse(const rrt_model *model, const rrt_exit_options *exits, rrt__kv_types kv_type,
+                        rrt__exit_rule *rule, rrt__kv_policy *policy, rrt_error *err)
 {
     *rule = (rrt__exit_rule){RRT__EXIT_LOOPS, model->plan.loops};
-    if (exits && exits->rule) RRT__TRY(rrt__exit_rule_parse(rule, exits->rule, model, err));
-    return rrt__kv_policy_parse(policy, exits ? exits->kv : NULL, model, err);
+    RRT__TRY(rrt__kv_policy_parse(policy, exits ? exits->kv : NULL, model, err));
+    if (!exits || !exits->rule) return RRT_STATUS_OK;
+    return rrt__exit_rule_parse(rule, exits->rule, model, *policy, kv_type, err);
+}
+
+// By the rule that was asked for: teacher-forced, then free.
+static rrt_status run_rule(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
+                           rrt_eval_exits_result *result, rrt_error *err)
+{
+    size_t windows = run->cut->n_windows < FREE_WINDOWS ? run->cut->n_windows : FREE_WINDOWS, agreed, count;
+    keep_all(rows);
+    result->free_agreement = NAN;
+    bool all_stay = rule->kind == RRT__EXIT_LOOPS && rule->limit >= rows->loops;
+    if (!all_stay) RRT__TRY(rrt__exit_rows_decode(rows, run, rule, 0, run->cut->n_windows, err));
+    RRT__TRY(summarize_exits(rows, result, err));
+    keep_rule(rows, run->cut, result);
+    if (all_stay || rule->kind == RRT__EXIT_ORACLE) return RRT_STATUS_OK;
+    RRT__TRY(rrt__exit_rows_generate(rows, run, rule, 0, windows, &agreed, &count, err));
+    if (count) result->free_agreement = (double)agreed / (double)count;
+    return RRT_STATUS_OK;
 }
 
 rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t count,
@@ -147,25 +129,23 @@ rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t cou
     const rrt_eval_options defaults = {0};
     rrt__exit_rows rows = {0};
     rrt__exit_rule rule;
-    rrt__kv_policy policy;
-    rrt__kv_types kv_type;
     rrt__cut cut;
+    rrt__exit_run run = {.model = model, .cut = &cut, .options = options ? options : &defaults};
     rrt_status status;
-    if (!options) options = &defaults;
     *result = (rrt_eval_exits_result){.loops = model->plan.loops};
-    RRT__GOTO(parse(model, exits, &rule, &policy, err));
-    RRT__GOTO(rrt__kv_types_parse(&kv_type, options->kv_type, err));
-    RRT__GOTO(rrt__cut_make(&cut, model, ids, count, options, err));
-    RRT__GOTO(rrt__alloc(&result->exits, (size_t)result->loops, sizeof *result->exits, "results", err));
+    RRT__GOTO(rrt__kv_types_parse(&run.kv_type, run.options->kv_type, err));
+    RRT__GOTO(parse(model, exits, run.kv_type, &rule, &run.policy, err));
+    RRT__GOTO(rrt__cut_make(&cut, model, ids, count, run.options, err));
     RRT__GOTO(rrt__exit_rows_create(&rows, model, &cut, err));
-    RRT__GOTO(rrt__exit_rows_measure(&rows, model, &cut, &rule, options, err));
-    keep_all(&rows);
-    bool all_stay = rule.kind == RRT__EXIT_LOOPS && rule.limit >= model->plan.loops;
-    if (!all_stay) RRT__GOTO(rrt__exit_rows_decode(&rows, model, &cut, &rule, policy, kv_type, options, err));
-    RRT__GOTO(summarize_exits(&rows, result, err));
-    summarize_rule(&rows, result);
-    if (rrt__exit_has_threshold(rule.kind) && rule.kind != RRT__EXIT_LOOPS)
-        RRT__GOTO(sweep(&rows, rule.kind, result, err));
+    RRT__GOTO(rrt__alloc(&result->exits, (size_t)result->loops, sizeof *result->exits, "results", err));
+    RRT__GOTO(rrt__alloc(&result->left, rows.count, sizeof *result->left, "results", err));
+    RRT__GOTO(rrt__alloc(&result->oracle_left, rows.count, sizeof *result->left, "results", err));
+    RRT__GOTO(rrt__exit_rows_measure(&rows, &run, rule.kind, 1, err));
+    RRT__GOTO(run_rule(&rows, &run, &rule, result, err));
+    if (rrt__exit_has_threshold(rule.kind) && rule.kind != RRT__EXIT_LOOPS) {
+        RRT__GOTO(sweep(&rows, &cut, rule.kind, result, err));
+        RRT__GOTO(rrt__exit_calibrate(&rows, &run, rule.kind, result, err));
+    }
 done:
     rrt__exit_rows_free(&rows);
     if (status) rrt_eval_exits_free(result);
@@ -175,5 +155,7 @@ done:
 void rrt_eval_exits_free(rrt_eval_exits_result *result)
 {
     rrt__free(result->exits);
+    rrt__free(result->left);
+    rrt__free(result->oracle_left);
     *result = (rrt_eval_exits_result){0};
 }

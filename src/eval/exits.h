@@ -5,6 +5,15 @@
 #include "eval/windows.h"
 #include "pass/exit.h"
 
+// How exits are measured.
+typedef struct rrt__exit_run {
+    const rrt_model *model;
+    const rrt__cut *cut;
+    const rrt_eval_options *options;
+    rrt__kv_policy policy;
+    rrt__kv_types kv_type;
+} rrt__exit_run;
+
 // [exit, row]: rows are the scored tokens of all windows, in order.
 typedef struct rrt__exit_rows {
     size_t count;
@@ -22,16 +31,42 @@ rrt_status rrt__exit_rows_create(rrt__exit_rows *rows, const rrt_model *model, c
                                  rrt_error *err);
 void rrt__exit_rows_free(rrt__exit_rows *rows);
 
-// Sets loss, best and score: whole windows, loop by loop.
-rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                  const rrt__exit_rule *rule, const rrt_eval_options *options,
-                                  rrt_error *err);
+// -ln p of the next token, by a row of logits.
+double rrt__exit_loss(const float *logits, size_t vocab, int32_t target);
 
-// Sets the rule's results, after rrt__exit_rows_measure: token by token, as in serving, for many windows
-// at once. (Loop by loop would be wrong: the coda's attention reads an earlier token's own exit, which may
-// be deeper.)
-rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt_model *model, const rrt__cut *cut,
-                                 const rrt__exit_rule *rule, rrt__kv_policy policy, rrt__kv_types kv_type,
-                                 const rrt_eval_options *options, rrt_error *err);
+// Sets loss, best and score of the exits from loop `first` on: whole windows, loop by loop.
+rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt__exit_run *run, rrt__exit_kind kind,
+                                  int first, rrt_error *err);
+
+// Sets the rule's results of windows [begin, end), after rrt__exit_rows_measure: token by token, as in
+// serving, for many windows at once. (Loop by loop would be wrong: the coda's attention reads an earlier
+// token's own exit, which may be deeper.)
+rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
+                                 size_t begin, size_t end, rrt_error *err);
+
+// Running freely: the first half of each window is a prompt, which runs all loops; the model goes on from
+// there, greedily, with exits by the rule. *agreed of *count generated tokens are those that all loops find
+// most likely after the same text. Destroys the rule's results of these windows.
+rrt_status rrt__exit_rows_generate(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
+                                   size_t begin, size_t end, size_t *agreed, size_t *count, rrt_error *err);
+
+// What a rule does to the rows of windows [begin, end).
+typedef struct rrt__exit_summary {
+    double agreement, bound, mean_loops, ppl;
+} rrt__exit_summary;
+
+// bound: the lower one of the agreement, `deviations` standard errors below: the smaller one of Wilson's, for
+// independent tokens, and Student's over the windows, whose tokens may be alike.
+rrt__exit_summary rrt__exit_summarize(const rrt__exit_rows *rows, const rrt__cut *cut, size_t begin,
+                                      size_t end, double deviations);
+
+// Sets the rule's results of windows [begin, end) as if all tokens exited where each one does, whatever the
+// policy: an estimate, from measured scores.
+void rrt__exit_rows_estimate(rrt__exit_rows *rows, const rrt__cut *cut, double limit, size_t begin,
+                             size_t end);
+
+// Sets result->calibrated, after rrt__exit_rows_measure with this kind. Destroys the rule's results.
+rrt_status rrt__exit_calibrate(rrt__exit_rows *rows, const rrt__exit_run *run, rrt__exit_kind kind,
+                               rrt_eval_exits_result *result, rrt_error *err);
 
 #endif

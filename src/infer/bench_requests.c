@@ -14,10 +14,10 @@ typedef struct serving {
     const rrt_model *model;
     rrt_bench_requests_options options;
     rrt_bench_requests_result *result;
-    int32_t **ids;        // [requests][prompt + max_tokens]: prompt, then generated tokens
-    size_t *n_generated;  // [requests]
-    size_t *lengths;      // [requests]
-    unsigned char *trace; // [max_tokens]: of the request being submitted
+    int32_t **ids;                // [requests][prompt + max_tokens]: prompt, then generated tokens
+    size_t *n_generated;          // [requests]
+    size_t *lengths;              // [requests]
+    const unsigned char **traces; // [requests]: exits of its tokens, or NULL
     uint64_t agreed, judged, loops;
     size_t sample_every, sampled; // steps
     bool failed;                  // a request failed: its logits were not finite
@@ -31,6 +31,8 @@ static void set_defaults(rrt_bench_requests_options *o)
     if (!o->prompt) o->prompt = 16;
     if (!o->mean_tokens) o->mean_tokens = 128;
     if (!o->max_tokens) o->max_tokens = 4 * o->mean_tokens;
+    for (size_t i = 0; i < o->trace_requests; i++)
+        if (i == 0 || o->trace_lengths[i] > o->max_tokens) o->max_tokens = o->trace_lengths[i];
 }
 
 // Geometric: every token is the last with the same probability.
@@ -39,6 +41,22 @@ static size_t draw_length(const rrt_bench_requests_options *o, size_t request)
     double u = rrt__random_uniform(o->seed, 1, request);
     double length = 1 + floor(log1p(-u) / log1p(-1 / (double)o->mean_tokens));
     return length < (double)o->max_tokens ? (size_t)length : o->max_tokens;
+}
+
+// Lengths and exits of the requests.
+static void plan_requests(serving *c)
+{
+    rrt_bench_requests_options *o = &c->options;
+    const unsigned char *exits = o->trace;
+    for (size_t i = 0, line = 0; i < o->requests; i++, line++) {
+        if (o->trace && line == o->trace_requests) {
+            line = 0;
+            exits = o->trace;
+        }
+        c->lengths[i] = o->trace ? o->trace_lengths[line] : draw_length(o, i);
+        c->traces[i] = exits;
+        if (o->trace) exits += c->lengths[i];
+    }
 }
 
 static rrt_status open_serving(serving *c, rrt_error *err)
@@ -53,10 +71,10 @@ static rrt_status open_serving(serving *c, rrt_error *err)
     RRT__TRY(
         rrt__arena_alloc(&c->arena, &c->n_generated, o->requests, sizeof *c->n_generated, "requests", err));
     RRT__TRY(rrt__arena_alloc(&c->arena, &c->lengths, o->requests, sizeof *c->lengths, "requests", err));
-    RRT__TRY(rrt__arena_alloc(&c->arena, &c->trace, o->max_tokens, 1, "requests", err));
+    RRT__TRY(rrt__arena_alloc(&c->arena, &c->traces, o->requests, sizeof *c->traces, "requests", err));
+    plan_requests(c);
     for (size_t i = 0; i < o->requests; i++) {
         RRT__TRY(rrt__arena_alloc(&c->arena, &c->ids[i], room, sizeof **c->ids, "requests", err));
-        c->lengths[i] = draw_length(o, i);
         for (size_t t = 0; t < o->prompt; t++)
             c->ids[i][t] = (int32_t)(rrt__random_bits(o->seed, 2 + i, t) % c->model->shape.vocab);
     }
@@ -114,9 +132,7 @@ static rrt_status submit(serving *c, rrt_engine *engine, listener *listeners, rr
             r.kv = o->kv;
             r.draft_loops = o->draft_loops;
             r.draft_tokens = o->draft_tokens;
-            for (size_t t = 0; o->trace && t < r.max_tokens; t++)
-                c->trace[t] = o->trace[(i * o->max_tokens + t) % o->trace_tokens];
-            r.exit_trace = o->trace ? c->trace : NULL;
+            r.exit_trace = c->traces[i];
         }
         RRT__TRY(rrt_engine_submit(engine, &r, &id, err));
     }

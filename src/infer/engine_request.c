@@ -43,7 +43,8 @@ static rrt_status check_draft(const rrt__engine_request *r, const rrt_model *mod
     return RRT_STATUS_OK;
 }
 
-static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt_error *err)
+static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt__kv_types kv_type,
+                            rrt_error *err)
 {
     const rrt_request *spec = &r->spec;
     short depths[RRT__MAX_DEPTHS];
@@ -57,11 +58,12 @@ static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt_
                          r->loops);
     bool is_free = !spec->exit && !spec->exit_trace && !spec->draft_loops;
     r->has_rule = spec->exit || (is_free && rrt__exit_rule_of_model(&r->rule, model));
-    if (spec->exit) RRT__TRY(rrt__exit_rule_parse(&r->rule, spec->exit, model, err));
+    RRT__TRY(rrt__kv_policy_parse(&r->policy, spec->kv, model, err));
+    if (spec->exit) RRT__TRY(rrt__exit_rule_parse(&r->rule, spec->exit, model, r->policy, kv_type, err));
     if (r->has_rule && r->rule.kind == RRT__EXIT_ORACLE)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "the exit rule 'oracle' needs to know the last loop: it is for eval exits");
-    return rrt__kv_policy_parse(&r->policy, spec->kv, model, err);
+    return RRT_STATUS_OK;
 }
 
 static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, rrt__kv_types kv_type,
@@ -105,7 +107,7 @@ static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__k
     if (spec->prefix_lm && model->kv_window)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "a prompt that attends both ways runs at once: the model was opened with kv last");
-    RRT__TRY(set_loops(r, model, err));
+    RRT__TRY(set_loops(r, model, kv_type, err));
     RRT__TRY(check_draft(r, model, err));
     return copy_request(r, model, kv_type, err);
 }

@@ -76,6 +76,14 @@ typedef struct rrt__gate {
 // linear layers that follow, and are 1; biases are per depth.
 typedef enum rrt__norms_mode { RRT__NORMS_TIED, RRT__NORMS_PER_DEPTH, RRT__NORMS_FOLDED } rrt__norms_mode;
 
+// A threshold of an exit rule with which tokens agree with the model that runs all loops, for one way to keep
+// keys and values (checkpoint/exit_thresholds.h).
+typedef struct rrt__calibrated_exit {
+    char rule[16], kv[16], kv_type[16]; // "margin", "propagate" or "last:256", "f16/q8_0"
+    int loops;
+    double threshold, agreement, mean_loops;
+} rrt__calibrated_exit;
+
 struct rrt_model {
     const rrt__family *family;
     rrt__shape shape;
@@ -94,6 +102,10 @@ struct rrt_model {
     int trained_loops;     // if it was opened with another number of loops: that of its files; else 0
     bool prefix_lm;        // it was trained with prompts whose tokens attend both ways
     double exit_threshold; // of a cumulative gate, for tokens without an exit rule; from 1 on: never
+    rrt__calibrated_exit *calibrated;
+    size_t n_calibrated;
+    bool has_stale_thresholds; // there are some, but of other weights
+    bool is_requantized;       // its matrices were quantised while reading
     rrt_tokenizer *tokenizer;
     rrt_error no_tokenizer; // why tokenizer is NULL if the model's could not be used
     rrt__arena arena;

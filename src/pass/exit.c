@@ -1,100 +1,8 @@
 #include "pass/exit.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/locale.h"
 #include "kernels/kernels.h"
-
-// Syntax of the rules. A falling rule's score is minus its measure: every rule leaves above its limit.
-static const struct {
-    const char *name;
-    bool has_threshold, falls, reads_logits;
-    double min, max; // of the threshold
-} kinds[RRT__EXIT_KIND_COUNT] = {
-    [RRT__EXIT_LOOPS] = {"loops", true, false, false, 1, RRT__MAX_DEPTHS},
-    [RRT__EXIT_CONFIDENCE] = {"confidence", true, false, true, 0, 1},
-    [RRT__EXIT_MARGIN] = {"margin", true, false, true, 0, 1},
-    [RRT__EXIT_ENTROPY] = {"entropy", true, true, true, 0, 100},
-    [RRT__EXIT_UNCHANGED] = {"unchanged", false, false, true, 0, 0},
-    [RRT__EXIT_STATE] = {"state", true, true, false, 0, 1e6},
-    [RRT__EXIT_GATE] = {"gate", true, false, false, 0, 1},
-    [RRT__EXIT_ORACLE] = {"oracle", false, false, true, 0, 0},
-};
-
-static rrt_status fail_unknown(const char *text, rrt_error *err)
-{
-    return rrt__fail(
-        err, RRT_STATUS_ARGUMENT,
-        "the exit rule '%s' is not known: loops:N, confidence:P, margin:P, entropy:H, unchanged, "
-        "state:D, gate:P or oracle",
-        text);
-}
-
-static rrt_status check_rule(const rrt__exit_rule *rule, const rrt_model *model, rrt_error *err)
-{
-    if (rule->kind == RRT__EXIT_LOOPS) return rrt__plan_check_loops(&model->plan, (int)rule->limit, err);
-    if (!rrt__plan_has_boundary(&model->plan))
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "no token can leave early: the plan (sharing: %s, %d loops) has no loop boundary",
-                         rrt__sharing_name(model->plan.sharing), model->plan.loops);
-    if (rule->kind == RRT__EXIT_GATE && !model->gates) {
-        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED, "the model has no gates to leave by");
-        return rrt__hint(err, status, "rrt train MODEL --gates trains them");
-    }
-    return RRT_STATUS_OK;
-}
-
-rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,
-                                rrt_error *err)
-{
-    size_t length = strcspn(text, ":");
-    int kind = 0;
-    while (kind < RRT__EXIT_KIND_COUNT &&
-           (strlen(kinds[kind].name) != length || strncmp(text, kinds[kind].name, length) != 0))
-        kind++;
-    if (kind == RRT__EXIT_KIND_COUNT) return fail_unknown(text, err);
-    *rule = (rrt__exit_rule){(rrt__exit_kind)kind, 1};
-    if (!kinds[kind].has_threshold)
-        return text[length] ? fail_unknown(text, err) : check_rule(rule, model, err);
-    char *end = NULL;
-    double value = text[length] ? rrt__read_real(text + length + 1, &end) : 0;
-    bool is_number = end && end != text + length + 1 && !*end;
-    if (!is_number || !(value >= kinds[kind].min && value <= kinds[kind].max) ||
-        (kind == RRT__EXIT_LOOPS && value != floor(value)))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' needs a%s number from %g to %g: %s:…",
-                         text, kind == RRT__EXIT_LOOPS ? " whole" : "", kinds[kind].min, kinds[kind].max,
-                         kinds[kind].name);
-    rule->limit = rrt__exit_threshold(rule->kind, value);
-    return check_rule(rule, model, err);
-}
-
-bool rrt__exit_rule_of_model(rrt__exit_rule *rule, const rrt_model *model)
-{
-    *rule = (rrt__exit_rule){RRT__EXIT_GATE, model->exit_threshold};
-    return model->gates && rrt__family_has_cumulative_gate(model->family) && model->exit_threshold < 1;
-}
-
-double rrt__exit_threshold(rrt__exit_kind kind, double score)
-{
-    return kinds[kind].falls ? -score : score;
-}
-
-const char *rrt__exit_name(rrt__exit_kind kind)
-{
-    return kinds[kind].name;
-}
-
-bool rrt__exit_has_threshold(rrt__exit_kind kind)
-{
-    return kinds[kind].has_threshold;
-}
-
-bool rrt__exit_reads_logits(rrt__exit_kind kind)
-{
-    return kinds[kind].reads_logits;
-}
 
 // The most likely token's probability minus the second's.
 static double margin(const float *logits, size_t vocab, size_t best, double total)
@@ -174,45 +82,18 @@ double rrt__exit_score(rrt__exit_kind kind, const rrt_model *model, rrt__exit_st
                        const rrt__exit_view *view)
 {
     int32_t best = view->best;
-    if (best < 0 && kinds[kind].reads_logits) best = (int32_t)rrt__argmax(view->logits, model->shape.vocab);
+    if (best < 0 && rrt__exit_reads_logits(kind))
+        best = (int32_t)rrt__argmax(view->logits, model->shape.vocab);
     double value = measure(kind, model, state, best, view);
     state->best = best;
-    if (isnan(value)) return -INFINITY; // NaN never leaves
-    return kinds[kind].falls ? -value : value;
+    if (isnan(value)) return -INFINITY;      // NaN never leaves
+    return rrt__exit_threshold(kind, value); // turned round where less is better
 }
 
 bool rrt__exit_leaves(const rrt__exit_rule *rule, const rrt_model *model, rrt__exit_state *state,
                       const rrt__exit_view *view)
 {
     return rrt__exit_score(rule->kind, model, state, view) >= rule->limit;
-}
-
-rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
-                                rrt_error *err)
-{
-    static const char *const names[] = {"propagate", "copy", "recompute", "shared", "last"};
-    enum { COUNT = sizeof names / sizeof *names };
-    int i = 0;
-    *policy = model->kv_window ? RRT__KV_LAST : model->shares_kv ? RRT__KV_SHARED : RRT__KV_PROPAGATE;
-    if (!text) return RRT_STATUS_OK;
-    while (i < COUNT && strcmp(text, names[i]) != 0) i++;
-    if (i == COUNT)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT,
-                         "the K/V policy '%s' is not known: propagate, copy, recompute, shared or last",
-                         text);
-    bool fits = *policy == RRT__KV_PROPAGATE ? i < RRT__KV_SHARED : i == (int)*policy;
-    if (fits || (i == RRT__KV_RECOMPUTE && model->shares_kv)) {
-        *policy = (rrt__kv_policy)i;
-        return RRT_STATUS_OK;
-    }
-    return rrt__fail(
-        err, RRT_STATUS_UNSUPPORTED,
-        model->kv_window    ? "the K/V policy '%s' is not of this model: it was opened with last"
-        : model->shares_kv  ? "the K/V policy '%s' is for loops with keys and values of their own: the "
-                              "model's share those of the first"
-        : i == RRT__KV_LAST ? "the K/V policy '%s' is of all requests: open the model with it"
-                            : "the K/V policy '%s' is for a model that was trained with --kv shared",
-        text);
 }
 
 int rrt__gate_count(const rrt_model *model, int loops)

@@ -6,6 +6,7 @@
 #define RRT__EXIT_H
 
 #include "model/model.h"
+#include "pass/kv.h"
 
 typedef enum rrt__exit_kind {
     RRT__EXIT_LOOPS,      // after n loops
@@ -24,11 +25,6 @@ typedef struct rrt__exit_rule {
     rrt__exit_kind kind;
     double limit; // a token leaves if its score is at least this
 } rrt__exit_rule;
-
-// Parses "loops:2", "confidence:0.9", "unchanged" … ARGUMENT if the text is not a rule; UNSUPPORTED if the
-// model cannot follow it (it has no loop boundary, or no gates).
-rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,
-                                rrt_error *err);
 
 // The rule of the model's files, for a token without another; false: none.
 bool rrt__exit_rule_of_model(rrt__exit_rule *rule, const rrt_model *model);
@@ -79,6 +75,7 @@ typedef enum rrt__kv_policy {
     RRT__KV_RECOMPUTE, // as if it had run them: later tokens see no difference
     RRT__KV_SHARED,    // none: the model's loops share those of the first
     RRT__KV_LAST,      // as copy, in a model that keeps the last loop's (rrt_model.kv_window)
+    RRT__KV_POLICY_COUNT
 } rrt__kv_policy;
 
 static inline bool rrt__kv_policy_copies(rrt__kv_policy policy)
@@ -90,6 +87,17 @@ static inline bool rrt__kv_policy_copies(rrt__kv_policy policy)
 // unknown policy; UNSUPPORTED for one that needs them kept in another way.
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
                                 rrt_error *err);
+
+// Parses "loops:2", "confidence:0.9", "unchanged" …, and "agreement:95%": of the model's calibrated thresholds
+// for these keys and values that keep this agreement or more, the one with the fewest loops. ARGUMENT if the
+// text is not a rule; UNSUPPORTED if the model cannot follow it (it has no loop boundary, no gates, no such
+// threshold).
+rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,
+                                rrt__kv_policy policy, rrt__kv_types types, rrt_error *err);
+
+// How keys and values are kept, as rrt__calibrated_exit has it: "propagate", "f16/f16".
+void rrt__kv_describe(char kv[16], char kv_type[16], const rrt_model *model, rrt__kv_policy policy,
+                      rrt__kv_types types);
 
 // The gate's logit for one hidden state h [hidden] after loop n: weight · x + bias, where x = gain · h /
 // rms(h). A cumulative gate's gain is the final norm's, and the logit's sigmoid is the probability to leave

@@ -9,9 +9,15 @@ static int without_kv(const rrt_model *model)
     return one ? (model->plan.loops - 1) * model->plan.layers_per_block : 0;
 }
 
+static const char *const names[RRT__KV_TYPE_COUNT] = {"f16", "f32", "q8_0"};
+
+const char *rrt__kv_type_name(rrt__kv_type type)
+{
+    return names[type];
+}
+
 static bool find_type(rrt__kv_type *type, const char *name, size_t length)
 {
-    static const char *const names[RRT__KV_TYPE_COUNT] = {"f16", "f32", "q8_0"};
     for (int i = 0; i < RRT__KV_TYPE_COUNT; i++) {
         if (strlen(names[i]) != length || strncmp(name, names[i], length) != 0) continue;
         *type = (rrt__kv_type)i;

@@ -27,6 +27,7 @@ typedef struct rrt__sequence {
 
 // The types of this name, "f16", "q8_0", or "KEYS/VALUES"; NULL: the default. ARGUMENT for an unknown name.
 rrt_status rrt__kv_types_parse(rrt__kv_types *types, const char *name, rrt_error *err);
+const char *rrt__kv_type_name(rrt__kv_type type);
 
 // Bytes of a page.
 size_t rrt__page_bytes(const rrt_model *model, rrt__kv_types types);
