@@ -8,8 +8,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "pass/exit.h"
-#include "rrt/eval.h"
 
 enum { MAX_THRESHOLDS = 256, SAMPLE = 64 };
 
@@ -97,42 +95,19 @@ rrt_status rrt__exit_thresholds_load(rrt_model *model, const char *path, rrt_err
     return rrt__hint(err, status, "remove it, and calibrate again: rrt eval exits … --save");
 }
 
-// --- saving
+// --- writing
 
-typedef struct saving {
-    const char *rule; // its name
-    char kv[16], kv_type[16];
-    const rrt_eval_exits_result *result;
-} saving;
-
-static bool is_replaced(const rrt__calibrated_exit *old, const saving *s)
+static bool is_replaced(const rrt__calibrated_exit *old, const rrt__calibrated_exit *by)
 {
-    return strcmp(old->rule, s->rule) == 0 && strcmp(old->kv, s->kv) == 0 &&
-           strcmp(old->kv_type, s->kv_type) == 0 && old->loops == s->result->loops;
+    return strcmp(old->rule, by->rule) == 0 && strcmp(old->kv, by->kv) == 0 &&
+           strcmp(old->kv_type, by->kv_type) == 0 && old->loops == by->loops;
 }
 
-static json_t *to_json(const rrt_model *stored, const saving *s)
+static void append(json_t *list, const rrt__calibrated_exit *c)
 {
-    char fingerprint[17];
-    json_t *list = json_array();
-    for (size_t i = 0; i < stored->n_calibrated; i++) {
-        const rrt__calibrated_exit *c = &stored->calibrated[i];
-        if (is_replaced(c, s)) continue;
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:f}", "rule", c->rule, "kv", c->kv,
-                                        "kv_type", c->kv_type, "loops", c->loops, "threshold", c->threshold,
-                                        "agreement", c->agreement, "mean_loops", c->mean_loops));
-    }
-    for (int w = 0; w < RRT_EVAL_EXITS_WANTED; w++) {
-        const rrt_eval_exits_promise *p = &s->result->calibrated[w];
-        if (isnan(p->threshold)) continue;
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:f}", "rule", s->rule, "kv", s->kv,
-                                        "kv_type", s->kv_type, "loops", s->result->loops, "threshold",
-                                        p->threshold, "agreement", p->wanted, "mean_loops", p->mean_loops));
-    }
-    set_fingerprint(fingerprint, stored);
-    return json_pack("{s:s, s:o}", "weights", fingerprint, "thresholds", list);
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:f}", "rule", c->rule, "kv", c->kv,
+                                          "kv_type", c->kv_type, "loops", c->loops, "threshold", c->threshold,
+                                          "agreement", c->agreement, "mean_loops", c->mean_loops));
 }
 
 static rrt_status write(const json_t *json, const char *file, rrt_error *err)
@@ -145,30 +120,19 @@ static rrt_status write(const json_t *json, const char *file, rrt_error *err)
     return status;
 }
 
-rrt_status rrt_exit_thresholds_save(const char *path, const rrt_model *model, const rrt_exit_options *exits,
-                                    const char *kv_type, const rrt_eval_exits_result *result, rrt_error *err)
+rrt_status rrt__exit_thresholds_write(const char *path, const rrt__calibrated_exit *replaced,
+                                      const rrt__calibrated_exit *added, size_t count, rrt_error *err)
 {
-    saving s = {.result = result};
-    rrt__kv_policy policy;
-    rrt__kv_types types;
-    rrt__exit_rule rule;
     rrt_model *stored;
-    char file[4096];
-    if (model->base || model->is_requantized)
-        return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
-                         "thresholds are saved for a model as its files have it: without another number of "
-                         "loops, another type, or adapters");
-    if (!result->n_points)
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' has no threshold to save",
-                         exits->rule);
-    RRT__TRY(rrt__kv_policy_parse(&policy, exits->kv, model, err));
-    RRT__TRY(rrt__kv_types_parse(&types, kv_type, err));
-    RRT__TRY(rrt__exit_rule_parse(&rule, exits->rule, model, policy, types, err));
-    s.rule = rrt__exit_name(rule.kind);
-    rrt__kv_describe(s.kv, s.kv_type, model, policy, types);
+    char file[4096], fingerprint[17];
     RRT__TRY(find_file(file, path, err));
     RRT__TRY(rrt_model_open_deferred(&stored, path, NULL, err));
-    json_t *json = to_json(stored, &s);
+    json_t *list = json_array();
+    for (size_t i = 0; i < stored->n_calibrated; i++)
+        if (!is_replaced(&stored->calibrated[i], replaced)) append(list, &stored->calibrated[i]);
+    for (size_t i = 0; i < count; i++) append(list, &added[i]);
+    set_fingerprint(fingerprint, stored);
+    json_t *json = json_pack("{s:s, s:o}", "weights", fingerprint, "thresholds", list);
     rrt_status status = write(json, file, err);
     json_decref(json);
     rrt_model_close(stored);

@@ -51,7 +51,7 @@ static void decode_step(rrt__team team, void *argument)
         d->rows->left[row] = d->decoder.left[w];
         d->rows->rule_best[row] = (int32_t)rrt__argmax(logits, vocab);
         if (is_generating(d) && d->at + 1 >= d->prompt) *next = d->rows->rule_best[row];
-        d->rows->rule_loss[row] = rrt__exit_loss(logits, vocab, *next);
+        d->rows->rule_loss[row] = rrt__next_token_loss(logits, vocab, *next);
     }
 }
 

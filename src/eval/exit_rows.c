@@ -28,7 +28,7 @@ void rrt__exit_rows_free(rrt__exit_rows *r)
     *r = (rrt__exit_rows){0};
 }
 
-double rrt__exit_loss(const float *logits, size_t vocab, int32_t target)
+double rrt__next_token_loss(const float *logits, size_t vocab, int32_t target)
 {
     return rrt__kernels_get()->log_sum_exp(logits, vocab) - (double)logits[target];
 }
@@ -65,7 +65,7 @@ static void measure_rows(const rrt__pass *pass, measuring *m, int n, size_t wind
     rrt__share share = rrt__team_share(pass->team, count, 1);
     for (size_t i = share.begin; i < share.end; i++) {
         const float *logits = m->logits + i * shape->vocab;
-        loss[i] = rrt__exit_loss(logits, shape->vocab, m->ids[row + i + 1]);
+        loss[i] = rrt__next_token_loss(logits, shape->vocab, m->ids[row + i + 1]);
         best[i] = (int32_t)rrt__argmax(logits, shape->vocab);
         if (n == m->rows->loops || !rrt__exit_has_threshold(m->kind)) continue;
         rrt__exit_view view = rrt__exit_look(m->model, n, m->boundary, m->before, row + i, logits);

@@ -32,7 +32,7 @@ rrt_status rrt__exit_rows_create(rrt__exit_rows *rows, const rrt_model *model, c
 void rrt__exit_rows_free(rrt__exit_rows *rows);
 
 // -ln p of the next token, by a row of logits.
-double rrt__exit_loss(const float *logits, size_t vocab, int32_t target);
+double rrt__next_token_loss(const float *logits, size_t vocab, int32_t target);
 
 // Sets loss, best and score of the exits from loop `first` on: whole windows, loop by loop.
 rrt_status rrt__exit_rows_measure(rrt__exit_rows *rows, const rrt__exit_run *run, rrt__exit_kind kind,
