@@ -75,6 +75,13 @@ typedef struct rrt_bench_requests_result {
     double mean_loops;
     double agreement; // share of tokens that all loops would choose, too; NaN: not measured
     rrt_engine_stats stats;
+    // If all tokens had run all loops, the same work would have taken so many times what it took with these
+    // exits, counted in weights: prelude, coda and head once, loops, coda and head at boundaries, and keys and
+    // values of loops left out. 1 without exits.
+    double bound;
+    // Steps of exactly `concurrency` rows, and their time: what a full step costs.
+    uint64_t full_steps;
+    double full_seconds;
     // Rows per loop over the run, each sample the mean of some steps.
     struct {
         double seconds; // end of the last of these steps

@@ -121,6 +121,17 @@ RRT_API rrt_status rrt_engine_step(rrt_engine *engine, bool *busy, rrt_error *er
 
 enum { RRT_MAX_LOOPS = 64 }; // that statistics distinguish
 
+// What a step's time goes to.
+typedef enum rrt_engine_part {
+    RRT_ENGINE_PRELUDE,  // with the embedding
+    RRT_ENGINE_LOOPS,    // the block; keys and values that propagate computes run beside the next step's rows
+    RRT_ENGINE_BOUNDARY, // exit rules; coda and head where they only say that a token stays
+    RRT_ENGINE_HEAD,     // coda and head of tokens that leave, and sampling
+    RRT_ENGINE_KV,       // copies of keys and values, for loops that did not run
+    RRT_ENGINE_REST,     // scheduling, callbacks
+    RRT_ENGINE_PARTS
+} rrt_engine_part;
+
 // Counters since the engine was opened, and its current state.
 typedef struct rrt_engine_stats {
     uint64_t steps, prompt_tokens, generated_tokens, cached_tokens; // cached: prompt tokens found in pages
@@ -128,7 +139,9 @@ typedef struct rrt_engine_stats {
     uint64_t rows[RRT_MAX_LOOPS + 1];  // that ran each loop
     uint64_t exits[RRT_MAX_LOOPS + 1]; // generated tokens that left after each loop
     uint64_t kv_filled[5];             // tokens whose deeper keys and values were computed, by policy
-    uint64_t refills;                  // tokens that entered while others were in deeper loops
+    uint64_t boundary_rows;            // rows that ran coda and head, and stayed
+    double seconds[RRT_ENGINE_PARTS];
+    uint64_t refills; // tokens that entered while others were in deeper loops
     size_t running, waiting, occupancy[RRT_MAX_LOOPS + 1]; // rows of the last step, by loop
     size_t pages, pages_used;                              // used: by running requests
     size_t kv_bytes_per_token;                             // of keys and values, at all depths

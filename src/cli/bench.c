@@ -105,26 +105,52 @@ static rrt_status bench_serving(arguments *a, const size_t *batches, int count, 
     return status;
 }
 
+static double number_of(const json_t *row, const char *key)
+{
+    return json_number_value(json_object_get(row, key));
+}
+
+// Nothing for null.
+static void print_factor(const json_t *row, const char *key)
+{
+    if (json_is_number(json_object_get(row, key)))
+        printf(" %8.2f", number_of(row, key));
+    else
+        printf(" %8s", "");
+}
+
 static void print_serving(const json_t *rows)
 {
+    static const char *const parts[] = {"prelude", "loops", "boundary", "head", "kv", "rest"};
     size_t i;
     const json_t *row;
-    printf("%-13s %-18s %6s %20s %10s %9s\n", "batching", "exit", "batch", "tokens/s", "mean loops",
-           "agreement");
+    printf("%-13s %-16s %5s %19s %6s %9s %8s %8s %8s   %% of the time: %s\n", "batching", "exit", "batch",
+           "tokens/s", "loops", "agreement", "gain", "bound", "full",
+           "prelude, loops, boundary, head, K/V, rest");
     json_array_foreach(rows, i, row)
     {
         const char *exit = json_string_value(json_object_get(row, "exit"));
-        const json_t *agreement = json_object_get(row, "agreement");
-        printf("%-13s %-18s %6d %12.1f ± %5.1f %10.2f ", json_string_value(json_object_get(row, "batching")),
+        const json_t *agreement = json_object_get(row, "agreement"),
+                     *seconds = json_object_get(row, "seconds");
+        double total = 0;
+        printf("%-13s %-16s %5d %11.1f ± %5.1f %6.2f ", json_string_value(json_object_get(row, "batching")),
                exit ? exit : "", (int)json_integer_value(json_object_get(row, "batch")),
-               json_number_value(json_object_get(row, "tokens_per_s_mean")),
-               json_number_value(json_object_get(row, "tokens_per_s_std")),
-               json_number_value(json_object_get(row, "mean_loops")));
+               number_of(row, "tokens_per_s_mean"), number_of(row, "tokens_per_s_std"),
+               number_of(row, "mean_loops"));
         if (json_is_number(agreement))
-            printf("%8.1f%%\n", 100 * json_number_value(agreement));
+            printf("%8.1f%%", 100 * json_number_value(agreement));
         else
-            putchar('\n');
+            printf("%9s", "");
+        print_factor(row, "gain");
+        print_factor(row, "bound");
+        print_factor(row, "occupancy");
+        for (int p = 0; p < 6; p++) total += number_of(seconds, parts[p]);
+        for (int p = 0; p < 6; p++)
+            printf("%s %.1f", p ? "," : "  ", 100 * number_of(seconds, parts[p]) / total);
+        putchar('\n');
     }
+    printf("gain: over 'sequence', at most the bound; full: share of what steps without an empty row would "
+           "give\n");
 }
 
 static void print_rows(const json_t *rows)

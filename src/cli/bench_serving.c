@@ -1,4 +1,5 @@
 // rrt bench --batching: many requests at a time.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +120,44 @@ static json_t *step_times(const rrt_bench_requests_result *r)
     return list;
 }
 
+// Where the time went.
+static json_t *parts(const double seconds[RRT_ENGINE_PARTS])
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "prelude", seconds[RRT_ENGINE_PRELUDE], "loops",
+                     seconds[RRT_ENGINE_LOOPS], "boundary", seconds[RRT_ENGINE_BOUNDARY], "head",
+                     seconds[RRT_ENGINE_HEAD], "kv", seconds[RRT_ENGINE_KV], "rest",
+                     seconds[RRT_ENGINE_REST]);
+}
+
+// tokens/s if every step were full, at what a full step cost.
+static double full_rate(const cell *c)
+{
+    const rrt_bench_requests_result *r = &c->result;
+    return (double)c->batch * (double)r->full_steps / r->full_seconds / r->mean_loops;
+}
+
+// Against the cell of the same batch with another way of batching: its tokens/s; NaN: it was not run.
+static double rate_of(const table *t, const cell *c, const char *way)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->cells[i].batch == c->batch && strcmp(t->cells[i].way, way) == 0)
+            return rrt__rates_mean(&t->cells[i].rates);
+    return NAN;
+}
+
+// The gain from exits, beside its bound, and beside what full steps would give.
+static void add_bounds(json_t *row, const table *t, const cell *c)
+{
+    double rate = rrt__rates_mean(&c->rates), gain = rate / rate_of(t, c, "sequence");
+    json_object_set_new(row, "bound", json_real(c->result.bound));
+    json_object_set_new(row, "gain", rrt__cli_number(gain));
+    json_object_set_new(row, "share_of_bound", rrt__cli_number(gain / c->result.bound));
+    json_object_set_new(row, "occupancy", rrt__cli_number(rate / full_rate(c)));
+    json_object_set_new(row, "gain_over_static", rrt__cli_number(rate / rate_of(t, c, "static")));
+    json_object_set_new(row, "limit_over_static", rrt__cli_number(full_rate(c) / rate_of(t, c, "static")));
+    json_object_set_new(row, "seconds", parts(c->result.stats.seconds));
+}
+
 static json_t *row_of(const cell *c, int loops)
 {
     const rrt_bench_requests_result *r = &c->result;
@@ -163,7 +202,11 @@ rrt_status rrt__bench_serving_run(rrt__bench_serving *serving, const rrt_model *
     }
     for (int i = 0; !status && i < n_batches; i++) status = add_cells(&t, serving, batches[i], err);
     if (!status) status = run_all(&t, serving, model, repeats, err);
-    for (size_t i = 0; !status && i < t.count; i++) json_array_append_new(rows, row_of(&t.cells[i], loops));
+    for (size_t i = 0; !status && i < t.count; i++) {
+        json_t *row = row_of(&t.cells[i], loops);
+        add_bounds(row, &t, &t.cells[i]);
+        json_array_append_new(rows, row);
+    }
     if (!status && serving->html)
         status =
             rrt__page_write(serving->html, rrt__page_bench, rrt__page_bench_bytes, rows, serving->force, err);

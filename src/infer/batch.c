@@ -11,7 +11,7 @@ static void clear(rrt__row_batch *b)
 static void add(rrt__row_batch *b, rrt__sequence *sequence, size_t position, size_t count, size_t source)
 {
     for (size_t i = 0; i < count; i++) b->source[b->n_rows++] = source + i;
-    b->spans[b->n_spans++] = (rrt__span){sequence, position, count, false};
+    b->spans[b->n_spans++] = (rrt__span){.sequence = sequence, .position = position, .count = count};
 }
 
 // The last `count` rows start at this depth.
@@ -32,6 +32,24 @@ static void move(rrt_engine *e, rrt__chunk *c, size_t row)
 {
     e->exit_states[row] = c->loop > 1 ? e->last_exit_states[c->row] : rrt__exit_entered;
     c->row = row;
+}
+
+// Rows that only store the keys and values of loops that tokens left out; of one loop where all are the same.
+static void add_left_tokens(rrt_engine *e)
+{
+    rrt__row_batch *b = &e->block;
+    for (int loop = 2; loop <= e->schedule.loops; loop++) {
+        size_t before = b->n_rows;
+        for (size_t i = 0; i < e->n_left; i++) {
+            const rrt__left_token *t = &e->left[i];
+            bool wanted = e->is_kv_tied ? loop == t->loop + 1 : loop > t->loop;
+            if (!t->request || !wanted || loop > t->request->loops) continue;
+            add(b, &t->request->sequence, t->position, 1, e->schedule.rows + i);
+            b->spans[b->n_spans - 1].only_stores = true;
+        }
+        if (b->n_rows > before)
+            b->segments[b->n_segments++] = (rrt__segment){first_depth(e, loop), before, b->n_rows};
+    }
 }
 
 void rrt__batch_block(rrt_engine *e)
@@ -60,11 +78,13 @@ void rrt__batch_block(rrt_engine *e)
         e->stats.occupancy[rrt__counted_loop(c->loop)] += c->count;
         e->stats.rows[rrt__counted_loop(c->loop)] += c->count;
     }
-    e->n_states = b->n_rows;
-    for (size_t i = s->n_running; i < s->n_chunks; i++) { // held: only their states are kept
-        rrt__chunk *c = &s->chunks[i];
-        b->source[e->n_states] = c->row;
-        move(e, c, e->n_states++);
+    e->n_active = b->n_rows;
+    add_left_tokens(e);
+    e->n_held = s->n_chunks - s->n_running;
+    for (size_t i = 0; i < e->n_held; i++) { // only their states are kept
+        rrt__chunk *c = &s->chunks[s->n_running + i];
+        b->source[b->n_rows + i] = c->row;
+        move(e, c, e->n_active + i);
     }
 }
 
@@ -84,25 +104,4 @@ void rrt__batch_coda(rrt_engine *e)
         if (count) add(&e->coda, &r->sequence, c->position, count, c->row);
     }
     if (e->coda.n_rows) add_to_segment(&e->coda, rrt__plan_coda(&e->model->plan).begin, e->coda.n_rows);
-}
-
-void rrt__batch_fill(rrt_engine *e)
-{
-    rrt__row_batch *b = &e->fill;
-    int loops = e->schedule.loops;
-    size_t begin = e->n_filled, max_exits = e->schedule.rows / (size_t)loops;
-    clear(b);
-    while (e->n_filled < e->n_exits && e->n_filled - begin < max_exits) e->n_filled++;
-    for (int loop = 2; loop <= loops; loop++) {
-        size_t count = b->n_rows;
-        for (size_t i = begin; i < e->n_filled; i++) {
-            const rrt__chunk *c = &e->schedule.chunks[e->exits[i]];
-            rrt__engine_request *r = rrt__chunk_request(e, c);
-            bool wanted = e->is_kv_tied ? loop == c->loop + 1 : loop > c->loop;
-            if (r->policy == RRT__KV_PROPAGATE && wanted && loop <= r->loops)
-                add(b, &r->sequence, c->position, 1, c->row);
-        }
-        count = b->n_rows - count;
-        if (count) add_to_segment(b, first_depth(e, loop), count);
-    }
 }

@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "base/rates.h"
 #include "base/rng.h"
+#include "infer/bench_bound.h"
 #include "pass/forward.h"
 #include "rrt/bench.h"
 
@@ -167,6 +168,10 @@ static void add_step(serving *c, const rrt_engine_stats *stats, double seconds)
     size_t rows = 0, size = 0;
     for (int l = 0; l <= RRT_MAX_LOOPS; l++) rows += stats->occupancy[l];
     while (size + 1 < RRT_BENCH_SIZES && rows >> (size + 1)) size++;
+    if (rows == c->options.concurrency) {
+        c->result->full_steps++;
+        c->result->full_seconds += seconds;
+    }
     c->result->sizes[size].steps++;
     c->result->sizes[size].rows += rows;
     c->result->sizes[size].seconds += seconds;
@@ -191,6 +196,9 @@ static rrt_status run(serving *c, rrt_engine *engine, rrt_error *err)
     c->result->seconds = before - start;
     c->result->tokens = stats.generated_tokens;
     c->result->stats = stats;
+    rrt__kv_policy policy;
+    RRT__TRY(rrt__kv_policy_parse(&policy, c->options.kv, c->model, err));
+    c->result->bound = rrt__bench_bound(c->model, &stats, policy, engine->is_kv_tied);
     return RRT_STATUS_OK;
 }
 

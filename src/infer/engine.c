@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "infer/engine_inside.h"
 #include "infer/engine_request.h"
@@ -18,14 +19,15 @@ static bool is_same_norm(const rrt__norm *a, const rrt__norm *b)
     return a->gain == b->gain && a->bias == b->bias;
 }
 
-// Whether each layer of the block computes the same keys and values in all loops: no LoRA on k and v, and
-// tied vectors before them.
+// Whether each layer of the block computes the same keys and values in all loops from the second on, which are
+// those that an exit leaves out: no LoRA on k and v, and tied vectors before them.
 static bool is_kv_tied(const rrt_model *model, int layers, int loops)
 {
     static const rrt__norm_place norms[] = {RRT__NORM_ATTENTION, RRT__NORM_K};
     static const rrt__matrix matrices[] = {RRT__MATRIX_K, RRT__MATRIX_V};
-    for (int i = model->plan.prelude; i < model->plan.prelude + layers * loops; i++) {
-        const rrt__depth *first = &model->depths[model->plan.prelude + (i - model->plan.prelude) % layers];
+    int begin = model->plan.prelude + layers;
+    for (int i = begin; i < begin + layers * (loops - 1); i++) {
+        const rrt__depth *first = &model->depths[begin + (i - begin) % layers];
         const rrt__depth *depth = &model->depths[i];
         for (int k = 0; k < 2; k++)
             if (depth->lora[matrices[k]].rank || depth->bias[matrices[k]] != first->bias[matrices[k]] ||
@@ -48,34 +50,35 @@ static rrt_status create_step(rrt_engine *e, size_t rows, rrt_error *err)
 {
     const rrt__shape *shape = &e->model->shape;
     size_t hidden = shape->hidden * sizeof(float), vocab = shape->vocab;
+    // Beside the rows of a step: keys and values of loops that tokens of the last step left out.
+    size_t requests = e->options.requests, left = requests * (e->is_kv_tied ? 1 : (size_t)e->schedule.loops);
     size_t threads = (size_t)e->options.threads, logit_rows = rows < RRT__LOGIT_ROWS ? rows : RRT__LOGIT_ROWS;
     const char *what = "a step's rows";
-    RRT__TRY(rrt__workspace_create(&e->workspace, e->model, rows, shape->context, e->options.threads, err));
-    RRT__TRY(rrt__arena_alloc(&e->arena, &e->states, rows, hidden, what, err));
+    RRT__TRY(
+        rrt__workspace_create(&e->workspace, e->model, rows + left, shape->context, e->options.threads, err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->states, rows + requests, hidden, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->before, rows, hidden, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->exit_states, rows, sizeof *e->exit_states, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->last_exit_states, rows, sizeof *e->exit_states, what, err));
-    RRT__TRY(create_batch(e, &e->block, rows, err));
+    RRT__TRY(create_batch(e, &e->block, rows + left, err));
     RRT__TRY(create_batch(e, &e->coda, rows, err));
-    RRT__TRY(create_batch(e, &e->fill, rows, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->entering, rows, sizeof *e->entering, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->logits_rows, rows, sizeof *e->logits_rows, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->tops, rows, RRT__MAX_TOP * sizeof *e->tops, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->exits, rows, sizeof *e->exits, what, err));
+    RRT__TRY(rrt__arena_alloc(&e->arena, &e->left, requests, sizeof *e->left, what, err));
     RRT__TRY(rrt__arena_alloc(&e->arena, &e->logits, logit_rows, vocab * sizeof(float), "logits", err));
     return rrt__arena_alloc(&e->arena, &e->candidates, threads, vocab * sizeof *e->candidates, "samplers",
                             err);
 }
 
 // Replaces zeros by defaults.
-static void set_defaults(rrt_engine_options *o, const rrt_model *model, int loops)
+static void set_defaults(rrt_engine_options *o, const rrt_model *model)
 {
-    size_t min_rows = (size_t)loops;
     o->threads = rrt__team_threads(o->threads);
     if (!o->requests) o->requests = DEFAULT_REQUESTS;
     if (!o->rows) o->rows = o->requests + (model->prefix_lm ? model->shape.context : PROMPT_ROWS);
     if (o->rows < o->requests) o->rows = o->requests;
-    if (o->rows < min_rows) o->rows = min_rows; // the deeper keys and values of one token must fit
     size_t longest = model->shape.context < TOKENS_PER_REQUEST ? model->shape.context : TOKENS_PER_REQUEST;
     if (!o->kv_tokens) o->kv_tokens = o->requests * longest;
 }
@@ -111,7 +114,7 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     int loops = rrt__plan_has_boundary(plan) ? plan->loops : 1;
     rrt__kv_types kv_type;
     RRT__TRY(rrt__kv_types_parse(&kv_type, e->options.kv_type, err));
-    set_defaults(&e->options, model, loops);
+    set_defaults(&e->options, model);
     RRT__TRY(check_memory(e, kv_type, err));
     e->layers = (plan->n_depths - plan->prelude - plan->coda) / loops;
     e->is_kv_tied = is_kv_tied(model, e->layers, loops);
@@ -271,6 +274,8 @@ static void end(rrt_engine *e, size_t slot)
 {
     rrt__engine_request *r = e->running[slot];
     rrt__schedule_end(&e->schedule, slot);
+    for (size_t i = 0; i < e->n_left; i++)
+        if (e->left[i].request == r) e->left[i].request = NULL;
     rrt__pages_release(&e->pages, &r->sequence, 0);
     e->n_reserved -= r->n_reserved;
     e->stats.running--;
@@ -298,9 +303,17 @@ void rrt_engine_cancel(rrt_engine *e, uint64_t id)
     rrt__engine_request_free(r);
 }
 
+void rrt__engine_lap(rrt_engine *e, rrt_engine_part part)
+{
+    double now = rrt__now_seconds();
+    e->stats.seconds[part] += now - e->lap;
+    e->lap = now;
+}
+
 rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
 {
     (void)err;
+    e->lap = rrt__now_seconds();
     admit(e);
     rrt__schedule_fill(&e->schedule);
     if (e->schedule.n_running) {
@@ -316,6 +329,7 @@ rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
         if (e->running[i]->finish) end(e, i);
     }
     *busy = e->first || e->stats.running;
+    rrt__engine_lap(e, RRT_ENGINE_REST);
     return RRT_STATUS_OK;
 }
 

@@ -59,6 +59,14 @@ typedef struct rrt__row_batch {
     size_t *source; // per row: index of its state
 } rrt__row_batch;
 
+// A token that left after a loop in the last step. Its keys and values of deeper loops are computed beside the
+// next step's rows, which read the same weights: the request's next token needs them from its second loop on.
+typedef struct rrt__left_token {
+    rrt__engine_request *request; // NULL: it has ended
+    size_t position;
+    int loop;
+} rrt__left_token;
+
 struct rrt_engine {
     const rrt_model *model;
     rrt_engine_options options;
@@ -75,21 +83,26 @@ struct rrt_engine {
 
     // The current step.
     rrt__workspace workspace;
-    size_t n_states;        // rows of all chunks
-    float *states, *before; // [rows, hidden]: at each row's boundary, and before its current loop
+    size_t n_active, n_held; // rows that run, and that wait
+    // [rows + requests, hidden]: at each row's boundary; from `rows` on, of the tokens that left
+    float *states;
+    float *before; // [rows, hidden]: before each row's current loop
     rrt__exit_state *exit_states,
         *last_exit_states; // [rows]: of this step, by a chunk's first row; of the last step
-    rrt__row_batch block, coda, fill;
+    rrt__row_batch block, coda;
     size_t n_entering; // number of entering spans, which come first in block
     int32_t *entering; // ids of their rows
     rrt__logits_row *logits_rows;
     size_t n_logits_rows;
     rrt_token_logprob *tops; // [rows, RRT__MAX_TOP]
-    size_t *exits;           // chunks that left early and still need the keys and values of deeper loops
-    size_t n_exits, n_filled;
+    size_t *exits;           // chunks that left early and whose deeper keys and values are copies
+    size_t n_exits;
+    rrt__left_token *left; // [requests]
+    size_t n_left;
     float *logits;              // [RRT__LOGIT_ROWS, vocab]
     rrt__candidate *candidates; // [threads, vocab]
     rrt__team_fit fit;
+    double lap; // when the current part of the step began
     rrt__arena arena;
 };
 
@@ -104,6 +117,11 @@ static inline int rrt__counted_loop(int loop)
     return loop < RRT_MAX_LOOPS ? loop : RRT_MAX_LOOPS;
 }
 
+// --- engine.c
+
+// Counts the time since the last lap, or the step's begin, as this part's. For one thread.
+void rrt__engine_lap(rrt_engine *engine, rrt_engine_part part);
+
 // --- batch.c: called by one thread before each part of the step
 
 // The chunks that the schedule lets run, in its order.
@@ -111,9 +129,6 @@ void rrt__batch_block(rrt_engine *engine);
 
 // The rows that run the coda: first those that need logits, then those that need only keys and values.
 void rrt__batch_coda(rrt_engine *engine);
-
-// Deeper loops of as many exits as fit.
-void rrt__batch_fill(rrt_engine *engine);
 
 // --- leave.c
 

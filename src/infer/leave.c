@@ -1,4 +1,6 @@
 // Decides which tokens leave the loops, and when: max loops, an exit rule, a replayed trace, drafts.
+#include <string.h>
+
 #include "infer/engine_inside.h"
 
 typedef enum fate {
@@ -73,6 +75,15 @@ static void add_logits_rows(rrt_engine *e, size_t chunk, bool is_exit)
     }
 }
 
+// For the keys and values that the next step computes of it.
+static void keep_state(rrt_engine *e, const rrt__chunk *c)
+{
+    size_t width = e->model->shape.hidden;
+    memcpy(e->states + (e->schedule.rows + e->n_left) * width, e->states + c->row * width,
+           width * sizeof *e->states);
+    e->left[e->n_left++] = (rrt__left_token){rrt__chunk_request(e, c), c->position, c->loop};
+}
+
 // A token leaves before its last loop: prepares the keys and values of the deeper loops by the policy.
 static void leave_early(rrt_engine *e, size_t chunk)
 {
@@ -89,12 +100,13 @@ static void leave_early(rrt_engine *e, size_t chunk)
     }
     c->leaves = true;
     r->is_exact = false;
-    if (r->policy != RRT__KV_SHARED) e->exits[e->n_exits++] = chunk;
+    if (rrt__kv_policy_copies(r->policy)) e->exits[e->n_exits++] = chunk;
+    if (r->policy == RRT__KV_PROPAGATE) keep_state(e, c);
 }
 
 void rrt__leave_by_states(rrt_engine *e)
 {
-    e->n_logits_rows = e->n_exits = e->n_filled = 0;
+    e->n_logits_rows = e->n_exits = e->n_left = 0;
     for (size_t i = 0; i < e->schedule.n_running; i++) {
         rrt__chunk *c = &e->schedule.chunks[i];
         const rrt__engine_request *r = rrt__chunk_request(e, c);

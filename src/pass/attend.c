@@ -150,15 +150,3 @@ void rrt__attend(const rrt__block *b)
     attend_whole(b);
     rrt__team_barrier(b->pass->team);
 }
-
-void rrt__attend_store(const rrt__block *b)
-{
-    rrt__workspace *ws = b->pass->ws;
-    rrt__kv_rows kv = rrt__block_kv(b);
-    float *k = ws->plain_k ? ws->plain_k : kv.k;
-    rrt__project_share(b, (rrt__matrix[]){RRT__MATRIX_K, RRT__MATRIX_V}, 2, ws->normed[RRT__NORM_ATTENTION],
-                       (float *[]){k, kv.v}, 0);
-    rrt__team_barrier(b->pass->team);
-    each_row(b, store);
-    rrt__team_barrier(b->pass->team);
-}

@@ -18,9 +18,6 @@ void rrt__attend(const rrt__block *block);
 // Its part over pages; others may read the result only after a barrier.
 void rrt__attend_pages(const rrt__block *block);
 
-// Computes the keys and values of normed and stores them; the same steps as above without queries.
-void rrt__attend_store(const rrt__block *block);
-
 // Attention of a depth over a whole text whose first row is `row`.
 rrt__causal rrt__attend_causal(const rrt__pass *pass, int depth, size_t row, size_t tokens);
 

@@ -58,7 +58,7 @@ static part each_part(const rrt__block *b, size_t size, rrt__share share, part_f
     part p = {.block = b, .group = shape->heads / shape->kv_heads, .share = share};
     for (size_t s = 0; s < pass->n_spans; p.row += pass->spans[s++].count) {
         p.span = &pass->spans[s];
-        size_t count = p.span->sequence ? p.span->count * p.group : 0;
+        size_t count = p.span->sequence && !p.span->only_stores ? p.span->count * p.group : 0;
         if (count) p.depth = rrt__block_row_depth(b, p.row);
         for (p.kv_head = 0; p.kv_head < shape->kv_heads; p.kv_head++)
             for (p.begin = 0; p.begin < count; p.begin = p.end) {

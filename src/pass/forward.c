@@ -85,6 +85,15 @@ static rrt__block open_block(const rrt__pass *p, const rrt__segment *segments, s
     return (rrt__block){p, segments, n_segments, p->n_rows, p->depths[segments[0].depth].slot};
 }
 
+// Without the rows that only store keys and values.
+static rrt__block open_active_block(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
+{
+    rrt__block b = open_block(p, segments, n_segments);
+    while (b.n_segments && segments[b.n_segments - 1].begin >= p->n_active) b.n_segments--;
+    b.n_rows = p->n_active;
+    return b;
+}
+
 static void norm_share(const rrt__block *b, rrt__norm_place place)
 {
     rrt__workspace *ws = b->pass->ws;
@@ -188,14 +197,14 @@ void rrt__forward_attention_input(const rrt__pass *p, const rrt__segment *segmen
 
 void rrt__forward_attention(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
-    const rrt__block b = open_block(p, segments, n_segments);
+    const rrt__block b = open_active_block(p, segments, n_segments);
     rrt__forward_attention_input(p, segments, n_segments);
     add_branch(&b, RRT__MATRIX_O, p->ws->attended, RRT__NORM_ATTENTION, RRT__NORM_AFTER_ATTENTION);
 }
 
 void rrt__forward_mlp_input(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
-    const rrt__block b = open_block(p, segments, n_segments);
+    const rrt__block b = open_active_block(p, segments, n_segments);
     norm_mlp(&b);
     project_gate_and_up(&b);
     activate(&b);
@@ -203,7 +212,7 @@ void rrt__forward_mlp_input(const rrt__pass *p, const rrt__segment *segments, si
 
 void rrt__forward_mlp(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
 {
-    const rrt__block b = open_block(p, segments, n_segments);
+    const rrt__block b = open_active_block(p, segments, n_segments);
     rrt__forward_mlp_input(p, segments, n_segments);
     add_branch(&b, RRT__MATRIX_DOWN, p->ws->activated, RRT__NORM_MLP, RRT__NORM_AFTER_MLP);
 }
@@ -212,14 +221,6 @@ void rrt__forward_block(const rrt__pass *p, const rrt__segment *segments, size_t
 {
     rrt__forward_attention(p, segments, n_segments);
     rrt__forward_mlp(p, segments, n_segments);
-}
-
-void rrt__forward_kv(const rrt__pass *p, const rrt__segment *segments, size_t n_segments)
-{
-    const rrt__block b = open_block(p, segments, n_segments);
-    norm_share(&b, RRT__NORM_ATTENTION);
-    rrt__team_barrier(p->team);
-    rrt__attend_store(&b);
 }
 
 // --- after the last block

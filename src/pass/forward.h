@@ -22,9 +22,6 @@ rrt__block_function rrt__forward_block;
 // residual both norms), then the MLP.
 rrt__block_function rrt__forward_attention, rrt__forward_mlp;
 
-// Only stores the keys and values of a block for the hidden rows, which do not change (exit.h, propagate).
-rrt__block_function rrt__forward_kv;
-
 // Attention up to the input of o, the MLP up to the input of down; the hidden state does not change.
 rrt__block_function rrt__forward_attention_input, rrt__forward_mlp_input;
 

@@ -22,6 +22,9 @@ typedef struct rrt__span {
     size_t position;         // of the first row
     size_t count;            // rows
     bool sees_ahead;         // the rows attend to all of the span, and not only to those before them
+    bool
+        only_stores; // only stores keys and values, and its rows do not change (exit.h, propagate); after all
+                     // spans that run
 } rrt__span;
 
 // Rows [begin, end) that run at one depth. All segments of a block use the same slot.
@@ -37,6 +40,7 @@ typedef struct rrt__pass {
     rrt__workspace *ws;
     const rrt__span *spans;
     size_t n_spans, n_rows;
+    size_t n_active;        // rows of the spans that run
     rrt__products products; // BY_ROW unless the caller sets another kind
 } rrt__pass;
 
@@ -45,6 +49,12 @@ static inline size_t rrt__spans_rows(const rrt__span *spans, size_t n_spans)
     size_t rows = 0;
     for (size_t i = 0; i < n_spans; i++) rows += spans[i].count;
     return rows;
+}
+
+static inline size_t rrt__spans_active(const rrt__span *spans, size_t n_spans)
+{
+    while (n_spans && spans[n_spans - 1].only_stores) n_spans--;
+    return rrt__spans_rows(spans, n_spans);
 }
 
 static inline rrt__pass rrt__pass_make(rrt__team team, const rrt_model *model, rrt__workspace *workspace,
@@ -56,7 +66,8 @@ static inline rrt__pass rrt__pass_make(rrt__team team, const rrt_model *model, r
                        .ws = workspace,
                        .spans = spans,
                        .n_spans = n_spans,
-                       .n_rows = rrt__spans_rows(spans, n_spans)};
+                       .n_rows = rrt__spans_rows(spans, n_spans),
+                       .n_active = rrt__spans_active(spans, n_spans)};
 }
 
 // The same pass over other rows.
@@ -66,6 +77,7 @@ static inline rrt__pass rrt__pass_over(const rrt__pass *pass, const rrt__span *s
     other.spans = spans;
     other.n_spans = n_spans;
     other.n_rows = rrt__spans_rows(spans, n_spans);
+    other.n_active = rrt__spans_active(spans, n_spans);
     return other;
 }
 
