@@ -238,6 +238,17 @@ static void a_model_without_loops_matches_the_session(void **state)
     run_many(expected, model, (rrt_engine_options){.threads = 1, .requests = 1}, (rrt_request){0});
     run_many(got, model, (rrt_engine_options){.requests = 7, .rows = 8}, (rrt_request){0});
     assert_same_many(got, expected);
+    // In two halves, with drafts by the first layers and without.
+    for (int layers = 1; layers < model->plan.n_depths; layers++)
+        for (int drafts = 0; drafts < 3; drafts++) {
+            run_many(
+                got, model,
+                (rrt_engine_options){
+                    .threads = 1 + layers % 2, .requests = 7, .rows = drafts ? 0 : 8, .draft_layers = layers},
+                (rrt_request){.draft_loops = drafts > 0, .draft_tokens = 3 * drafts});
+            assert_same_many(got, expected);
+            assert_int_equal(got[MANY - 1].stats.drafted > 0, drafts > 0);
+        }
     rrt_session *session; // and the session that evaluation uses agrees
     int32_t prompt[PROMPT];
     fill_prompt(prompt, PROMPT, 5, model);
@@ -461,7 +472,14 @@ static void impossible_requests_are_refused(void **state)
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.draft_loops = 1, r.draft_tokens = 2);
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.exit = "unchanged");
     assert_refused(RRT_STATUS_UNSUPPORTED, "boundary", other, r.loops = 2);
-    rrt_engine *none;
+    rrt_engine *none, *halves = open_engine(plain, (rrt_engine_options){.draft_layers = 1});
+    assert_refused(RRT_STATUS_ARGUMENT, "no exit trace", halves, r.exit_trace = (unsigned char[64]){1});
+    assert_refused(RRT_STATUS_ARGUMENT, "1 to 1", halves, r.draft_loops = 2, r.draft_tokens = 2);
+    rrt_engine_close(halves);
+    assert_fails(RRT_STATUS_UNSUPPORTED, "draft_loops",
+                 rrt_engine_open(&none, model, &(rrt_engine_options){.draft_layers = 1}, &err));
+    assert_fails(RRT_STATUS_ARGUMENT, "layers to draft: 1 to",
+                 rrt_engine_open(&none, plain, &(rrt_engine_options){.draft_layers = 100}, &err));
     assert_fails(RRT_STATUS_ARGUMENT, "'f8' are not known: f16, f32 or q8_0",
                  rrt_engine_open(&none, model, &(rrt_engine_options){.kv_type = "f8"}, &err));
     assert_null(none);

@@ -38,7 +38,10 @@ typedef struct rrt_engine_options {
     size_t max_waiting; // length of the queue; 0: no limit
     rrt_batching batching;
     bool no_prefix_reuse; // run every prompt from the start
-    const char *kv_type;  // as in rrt_session_options
+    // An ordinary model runs in two steps, as if it had two loops: its first so many layers, and the others. So
+    // requests can have draft_loops = 1: the first layers draft (LayerSkip's early exit). 0: in one
+    int draft_layers;
+    const char *kv_type; // as in rrt_session_options
 } rrt_engine_options;
 
 // The max number of tokens whose keys and values of kv_type fit into nine tenths of the free memory, at most
@@ -47,7 +50,8 @@ RRT_API rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *m
                                               rrt_error *err);
 
 // The model must outlive the engine. options NULL: all zero. ARGUMENT if no request could run with these
-// sizes, or for an unknown kv_type; MEMORY if keys and values exceed the free memory. Free with
+// sizes, or for an unknown kv_type or impossible draft_layers, UNSUPPORTED for draft_layers of a model that has
+// loop boundaries; MEMORY if keys and values exceed the free memory. Free with
 // rrt_engine_close, which ends all requests without callbacks.
 RRT_API rrt_status rrt_engine_open(rrt_engine **out, const rrt_model *model,
                                    const rrt_engine_options *options, rrt_error *err);
@@ -99,7 +103,8 @@ typedef struct rrt_request {
     const char *exit; // exit rule of generated tokens ("gate:0.9", "confidence:0.8" …); NULL: none. The
                       // prompt runs all loops
     const char *kv;   // "propagate", "copy", "recompute", "shared"; NULL: the model's default
-    int draft_loops;  // self-speculation: this many loops draft tokens, all loops verify them; 0: none
+    int draft_loops;  // self-speculation: this many loops draft tokens, all loops verify them; 0: none. 1 for
+                      // an engine with draft_layers
     int draft_tokens; // drafts at a time, 1 to 16
     const unsigned char *exit_trace; // [max_tokens], 1 … loops: exits that override the rule; NULL: none
     rrt_request_callback *callback;

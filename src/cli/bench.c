@@ -169,11 +169,18 @@ static void print_rows(const json_t *rows)
     }
 }
 
+// Whether concurrent requests are to be timed.
+static bool is_serving_asked(const arguments *a)
+{
+    const rrt__bench_serving *s = &a->serving;
+    return s->batching || s->exits || s->trace_path || s->html || s->options.draft_loops;
+}
+
 static rrt_status run(arguments *a, bool json, rrt_error *err)
 {
     size_t batches[RRT__MAX_BATCHES];
     int count;
-    bool is_serving = a->serving.batching || a->serving.exits || a->serving.trace_path || a->serving.html;
+    bool is_serving = is_serving_asked(a);
     if (a->depth && (is_serving || a->train))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "--depth is of a prompt and of decoding, not of %s",
                          a->train ? "--train" : "concurrent requests");
@@ -221,6 +228,8 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
         RRT__CLI_LOOPS_ROWS(&a->model),
         {0, "draft-loops", "N", RRT__OPTION_INT, &serving->draft_loops, 1, 1024,
          "N loops draft tokens, all loops verify them"},
+        {0, "draft-layers", "N", RRT__OPTION_INT, &serving->draft_layers, 1, 1024,
+         "the first N layers of a model without loops draft tokens, all verify them"},
         {0, "draft-tokens", "N", RRT__OPTION_INT, &serving->draft_tokens, 1, 16,
          "tokens per draft (default 4)"},
         {0, "requests", "N", RRT__OPTION_SIZE, &serving->requests, 1, 1 << 20,
@@ -274,8 +283,8 @@ int rrt__cli_bench(int argc, char **argv)
     RRT__GOTO(rrt__cli_kv_type(&a.kv, &a.serving.options.kv_type, &err));
     rrt__cli_take_kv(&a.model, &serving->kv);
     a.threads = common.threads;
-    if (a.prompt == SIZE_MAX)
-        a.prompt = a.serving.batching || a.serving.exits || a.serving.trace_path ? 16 : 512;
+    if (a.prompt == SIZE_MAX) a.prompt = is_serving_asked(&a) ? 16 : 512;
+    if (serving->draft_layers) serving->draft_loops = 1; // the engine's first half
     if (serving->draft_loops && !serving->draft_tokens) serving->draft_tokens = 4;
     RRT__GOTO(run(&a, common.json, &err));
 done:

@@ -31,6 +31,8 @@ void rrt__generation_options(rrt__option *options, rrt__generation_arguments *a,
         {0, "kv", "POLICY", RRT__OPTION_STRING, &r->kv, 0, 0, RRT__CLI_KV_POLICIES},
         {0, "draft-loops", "N", RRT__OPTION_INT, &r->draft_loops, 1, 1024,
          "N loops draft tokens, all loops verify them (same text, faster)"},
+        {0, "draft-layers", "N", RRT__OPTION_INT, &a->draft_layers, 1, 1024,
+         "the first N layers of a model without loops draft tokens, all verify them"},
         {0, "draft-tokens", "N", RRT__OPTION_INT, &r->draft_tokens, 1, 16, "tokens per draft (default 4)"},
         RRT__OPTION_GROUP("Memory and weights"),
         {'c', "ctx", "N", RRT__OPTION_SIZE, &a->context, 1, 1 << 24,
@@ -146,11 +148,13 @@ rrt_status rrt__generation_start(rrt__generation *g, rrt__generation_arguments *
     g->request.sampling.min_p = (float)a->min_p;
     g->request.callback = hear;
     g->request.user = g;
+    if (a->draft_layers) g->request.draft_loops = 1; // the engine's first half
     if (g->request.draft_loops && !g->request.draft_tokens) g->request.draft_tokens = 4;
     const rrt_engine_options options = {.threads = threads,
                                         .requests = 1,
                                         .kv_tokens = g->context,
                                         .kv_type = a->kv_type,
+                                        .draft_layers = a->draft_layers,
                                         .rows = g->request.prefix_lm ? g->context : 0};
     return rrt_engine_open(&g->engine, model, &options, err);
 }

@@ -28,13 +28,14 @@ typedef struct rrt__generation {
     rrt_error *err;
 } rrt__generation;
 
-enum { RRT__GENERATION_OPTIONS = 22 };
+enum { RRT__GENERATION_OPTIONS = 23 };
 
 // What the options are parsed into that is not in the request, or of another type there.
 typedef struct rrt__generation_arguments {
     double temperature, top_p, min_p;
     rrt__cli_kv kv;
     const char *kv_type;
+    int draft_layers;
     size_t context; // 0: the model's, or what fits
 } rrt__generation_arguments;
 

@@ -22,11 +22,6 @@ static void add_to_segment(rrt__row_batch *b, int depth, size_t count)
     b->segments[b->n_segments - 1].end = b->n_rows;
 }
 
-static int first_depth(const rrt_engine *e, int loop)
-{
-    return rrt__plan_prelude(&e->model->plan).end + (loop - 1) * e->layers;
-}
-
 // Sets the row of a chunk's states.
 static void move(rrt_engine *e, rrt__chunk *c, size_t row)
 {
@@ -48,7 +43,7 @@ static void add_left_tokens(rrt_engine *e)
             b->spans[b->n_spans - 1].only_stores = true;
         }
         if (b->n_rows > before)
-            b->segments[b->n_segments++] = (rrt__segment){first_depth(e, loop), before, b->n_rows};
+            b->segments[b->n_segments++] = (rrt__segment){rrt__engine_loop(e, loop).begin, before, b->n_rows};
     }
 }
 
@@ -73,7 +68,7 @@ void rrt__batch_block(rrt_engine *e)
         }
         add(b, &r->sequence, c->position, c->count, c->row);
         b->spans[b->n_spans - 1].sees_ahead = r->spec.prefix_lm && c->position < r->spec.prompt_tokens;
-        add_to_segment(b, first_depth(e, c->loop), c->count);
+        add_to_segment(b, rrt__engine_loop(e, c->loop).begin, c->count);
         move(e, c, b->n_rows - c->count);
         e->stats.occupancy[rrt__counted_loop(c->loop)] += c->count;
         e->stats.rows[rrt__counted_loop(c->loop)] += c->count;
@@ -97,11 +92,11 @@ void rrt__batch_coda(rrt_engine *e)
         const rrt__chunk *c = &s->chunks[a->chunk];
         add(&e->coda, &a->request->sequence, a->position, 1, c->row + (a->position - c->position));
     }
-    for (size_t i = 0; i < s->n_running && e->model->plan.coda; i++) {
+    for (size_t i = 0; i < s->n_running && e->coda_depths.begin < e->coda_depths.end; i++) {
         const rrt__chunk *c = &s->chunks[i];
         rrt__engine_request *r = rrt__chunk_request(e, c);
         size_t count = c->loop == r->loops ? rrt__chunk_first_logits(r, c) - c->position : 0;
         if (count) add(&e->coda, &r->sequence, c->position, count, c->row);
     }
-    if (e->coda.n_rows) add_to_segment(&e->coda, rrt__plan_coda(&e->model->plan).begin, e->coda.n_rows);
+    if (e->coda.n_rows) add_to_segment(&e->coda, e->coda_depths.begin, e->coda.n_rows);
 }

@@ -39,6 +39,7 @@ double rrt__bench_bound(const rrt_model *model, const rrt_engine_stats *stats, r
                         bool is_kv_tied)
 {
     const rrt__plan *plan = &model->plan;
+    if (!rrt__plan_has_boundary(plan)) return 1;
     int loops = plan->loops < RRT_MAX_LOOPS ? plan->loops : RRT_MAX_LOOPS;
     rrt__depth_range prelude = rrt__plan_prelude(plan), coda = rrt__plan_coda(plan);
     double head = (double)model->head->out * (double)model->head->in + of_depths(model, coda.begin, coda.end),

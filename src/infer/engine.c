@@ -107,20 +107,45 @@ static rrt_status check_memory(const rrt_engine *e, rrt__kv_types type, rrt_erro
     return rrt__hint(err, status, "give them less room (kv_tokens; --ctx, or --kv-tokens of serve)");
 }
 
+static rrt_status check_draft_layers(const rrt_engine *e, rrt_error *err)
+{
+    const rrt_model *model = e->model;
+    int layers = e->options.draft_layers;
+    if (!layers) return RRT_STATUS_OK;
+    if (rrt__plan_has_boundary(&model->plan) || model->low_start) {
+        rrt_status status = rrt__fail(err, RRT_STATUS_UNSUPPORTED,
+                                      "%d layers to draft: that is for models without loops", layers);
+        return rrt__hint(err, status, "loops can draft: draft_loops (--draft-loops)");
+    }
+    if (layers < 0 || layers >= model->plan.n_depths)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "%d layers to draft: 1 to %d is possible", layers,
+                         model->plan.n_depths - 1);
+    return RRT_STATUS_OK;
+}
+
+static void set_loops(rrt_engine *e)
+{
+    const rrt__plan *plan = &e->model->plan;
+    bool halves = e->options.draft_layers;
+    e->prelude_depths = halves ? (rrt__depth_range){0, 0} : rrt__plan_prelude(plan);
+    e->coda_depths = halves ? (rrt__depth_range){plan->n_depths, plan->n_depths} : rrt__plan_coda(plan);
+    e->loops = halves ? 2 : rrt__plan_has_boundary(plan) ? plan->loops : 1;
+    e->layers = (e->coda_depths.begin - e->prelude_depths.end) / e->loops;
+    e->is_kv_tied = is_kv_tied(e->model, e->layers, e->loops);
+}
+
 static rrt_status open_engine(rrt_engine *e, rrt_error *err)
 {
     const rrt_model *model = e->model;
-    const rrt__plan *plan = &model->plan;
-    int loops = rrt__plan_has_boundary(plan) ? plan->loops : 1;
     rrt__kv_types kv_type;
+    RRT__TRY(check_draft_layers(e, err));
     RRT__TRY(rrt__kv_types_parse(&kv_type, e->options.kv_type, err));
     set_defaults(&e->options, model);
     RRT__TRY(check_memory(e, kv_type, err));
-    e->layers = (plan->n_depths - plan->prelude - plan->coda) / loops;
-    e->is_kv_tied = is_kv_tied(model, e->layers, loops);
+    set_loops(e);
     if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // unpredictable keys
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
-                                  loops, err));
+                                  e->loops, err));
     e->schedule.window = model->kv_window;
     RRT__TRY(rrt__arena_room(&e->arena, &e->recent, e->options.requests, rrt__recent_bytes(model, kv_type),
                              "keys and values", err));
@@ -164,7 +189,7 @@ rrt_status rrt_engine_submit(rrt_engine *e, const rrt_request *request, uint64_t
 {
     rrt__engine_request *queued;
     *id = 0;
-    RRT__TRY(rrt__engine_request_create(&queued, e->model, e->pages.type, request, err));
+    RRT__TRY(rrt__engine_request_create(&queued, e, request, err));
     if (queued->n_reserved > e->pages.count) {
         rrt_status status =
             rrt__fail(err, RRT_STATUS_ARGUMENT,

@@ -70,7 +70,9 @@ typedef struct rrt__left_token {
 struct rrt_engine {
     const rrt_model *model;
     rrt_engine_options options;
-    int layers;            // per loop
+    rrt__depth_range prelude_depths, coda_depths;
+    int loops;             // of a token: those of the model that end in a boundary
+    int layers;            // per loop, unless the options have draft_layers
     unsigned char *recent; // [requests, rrt__recent_bytes]: of a model with a K/V window
     bool is_kv_tied;       // all loops compute the same keys and values from the same state
     rrt__pages pages;
@@ -105,6 +107,16 @@ struct rrt_engine {
     double lap; // when the current part of the step began
     rrt__arena arena;
 };
+
+// The depths of a loop, from 1.
+static inline rrt__depth_range rrt__engine_loop(const rrt_engine *e, int n)
+{
+    int split = e->options.draft_layers;
+    if (split)
+        return n == 1 ? (rrt__depth_range){0, split} : (rrt__depth_range){split, e->model->plan.n_depths};
+    return (rrt__depth_range){e->prelude_depths.end + (n - 1) * e->layers,
+                              e->prelude_depths.end + n * e->layers};
+}
 
 static inline rrt__engine_request *rrt__chunk_request(const rrt_engine *engine, const rrt__chunk *chunk)
 {

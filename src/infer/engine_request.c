@@ -20,11 +20,15 @@ static rrt_status check_prompt(const rrt_model *model, const rrt_request *spec, 
     return RRT_STATUS_OK;
 }
 
-static rrt_status check_draft(const rrt__engine_request *r, const rrt_model *model, rrt_error *err)
+static rrt_status check_draft(const rrt__engine_request *r, const rrt_engine *e, rrt_error *err)
 {
     const rrt_request *spec = &r->spec;
+    const rrt_model *model = e->model;
+    if (spec->exit_trace && e->options.draft_layers)
+        return rrt__fail(err, RRT_STATUS_ARGUMENT,
+                         "drafts are verified by all layers: there can be no exit trace");
     if (!spec->draft_loops) return RRT_STATUS_OK;
-    if (!rrt__plan_has_boundary(&model->plan))
+    if (e->loops == 1)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "no loops can draft: the plan (sharing: %s, %d loops) has no loop boundary",
                          rrt__sharing_name(model->plan.sharing), model->plan.loops);
@@ -43,15 +47,16 @@ static rrt_status check_draft(const rrt__engine_request *r, const rrt_model *mod
     return RRT_STATUS_OK;
 }
 
-static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt__kv_types kv_type,
-                            rrt_error *err)
+static rrt_status set_loops(rrt__engine_request *r, const rrt_engine *e, rrt_error *err)
 {
     const rrt_request *spec = &r->spec;
+    const rrt_model *model = e->model;
     short depths[RRT__MAX_DEPTHS];
-    int count, loops = rrt__plan_has_boundary(&model->plan) ? model->plan.loops : 1;
+    int count;
     if (spec->loops && spec->loops != model->plan.loops)
         RRT__TRY(rrt__plan_depths(&model->plan, spec->loops, depths, &count, err));
-    r->loops = spec->loops && spec->loops < loops ? spec->loops : loops;
+    bool has_fewer = spec->loops && spec->loops < e->loops && !e->options.draft_layers;
+    r->loops = has_fewer ? spec->loops : e->loops;
     r->min_loops = spec->min_loops;
     if (spec->min_loops < 0 || spec->min_loops > r->loops)
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "min_loops %d: 0 to %d is possible", spec->min_loops,
@@ -59,7 +64,8 @@ static rrt_status set_loops(rrt__engine_request *r, const rrt_model *model, rrt_
     bool is_free = !spec->exit && !spec->exit_trace && !spec->draft_loops;
     r->has_rule = spec->exit || (is_free && rrt__exit_rule_of_model(&r->rule, model));
     RRT__TRY(rrt__kv_policy_parse(&r->policy, spec->kv, model, err));
-    if (spec->exit) RRT__TRY(rrt__exit_rule_parse(&r->rule, spec->exit, model, r->policy, kv_type, err));
+    if (spec->exit)
+        RRT__TRY(rrt__exit_rule_parse(&r->rule, spec->exit, model, r->policy, e->pages.type, err));
     if (r->has_rule && r->rule.kind == RRT__EXIT_ORACLE)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "the exit rule 'oracle' needs to know the last loop: it is for eval exits");
@@ -95,10 +101,10 @@ static rrt_status copy_request(rrt__engine_request *r, const rrt_model *model, r
     return RRT_STATUS_OK;
 }
 
-static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__kv_types kv_type,
-                          rrt_error *err)
+static rrt_status fill_in(rrt__engine_request *r, const rrt_engine *e, rrt_error *err)
 {
     const rrt_request *spec = &r->spec;
+    const rrt_model *model = e->model;
     RRT__TRY(check_prompt(model, spec, err));
     RRT__TRY(rrt__check_sampling(&spec->sampling, model->shape.vocab, err));
     if (spec->top_logprobs < 0 || spec->top_logprobs > RRT__MAX_TOP)
@@ -107,18 +113,18 @@ static rrt_status fill_in(rrt__engine_request *r, const rrt_model *model, rrt__k
     if (spec->prefix_lm && model->kv_window)
         return rrt__fail(err, RRT_STATUS_UNSUPPORTED,
                          "a prompt that attends both ways runs at once: the model was opened with kv last");
-    RRT__TRY(set_loops(r, model, kv_type, err));
-    RRT__TRY(check_draft(r, model, err));
-    return copy_request(r, model, kv_type, err);
+    RRT__TRY(set_loops(r, e, err));
+    RRT__TRY(check_draft(r, e, err));
+    return copy_request(r, model, e->pages.type, err);
 }
 
-rrt_status rrt__engine_request_create(rrt__engine_request **out, const rrt_model *model,
-                                      rrt__kv_types kv_type, const rrt_request *request, rrt_error *err)
+rrt_status rrt__engine_request_create(rrt__engine_request **out, const rrt_engine *engine,
+                                      const rrt_request *request, rrt_error *err)
 {
     *out = NULL;
     RRT__TRY(rrt__alloc(out, 1, sizeof **out, "a request", err));
     (*out)->spec = *request;
-    rrt_status status = fill_in(*out, model, kv_type, err);
+    rrt_status status = fill_in(*out, engine, err);
     if (!status) return RRT_STATUS_OK;
     rrt__engine_request_free(*out);
     *out = NULL;

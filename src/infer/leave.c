@@ -95,7 +95,7 @@ static void leave_early(rrt_engine *e, size_t chunk)
         c->leaves = false;
         // The next token reads the coda's keys and values of the last loop, so it must not run the
         // coda earlier.
-        if (e->model->plan.coda) e->schedule.slots[c->slot].delay = r->loops - c->loop;
+        if (e->coda_depths.begin < e->coda_depths.end) e->schedule.slots[c->slot].delay = r->loops - c->loop;
         return;
     }
     c->leaves = true;

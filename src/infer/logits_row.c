@@ -57,7 +57,13 @@ static void report(rrt__engine_request *r, const rrt_token *token)
     r->is_silent = true;
 }
 
-static void report_prompt(const rrt__logits_row *row)
+// Of the model: an engine may count parts of it as loops.
+static int loops_run(const rrt_engine *e, const rrt__logits_row *row)
+{
+    return e->options.draft_layers ? 1 : row->loop;
+}
+
+static void report_prompt(const rrt_engine *e, const rrt__logits_row *row)
 {
     rrt__engine_request *r = row->request;
     if (row->position == 0) report(r, &(rrt_token){.id = r->ids[0], .is_prompt = 1, .logprob = NAN});
@@ -65,7 +71,7 @@ static void report_prompt(const rrt__logits_row *row)
     report(r, &(rrt_token){.id = r->ids[row->position + 1],
                            .index = row->position + 1,
                            .is_prompt = 1,
-                           .loops = row->loop,
+                           .loops = loops_run(e, row),
                            .logprob = row->logprob,
                            .top = row->top,
                            .n_top = row->n_top});
@@ -100,7 +106,7 @@ static void report_token(rrt_engine *e, const rrt__logits_row *row)
     count_token(e, row);
     report(r, &(rrt_token){.id = row->chosen,
                            .index = row->position + 1,
-                           .loops = row->loop,
+                           .loops = loops_run(e, row),
                            .logprob = row->logprob,
                            .top = row->top,
                            .n_top = row->n_top});
@@ -139,7 +145,7 @@ void rrt__logits_rows_report(rrt_engine *e)
             r->finish = RRT_FINISH_ERROR;
             continue;
         }
-        if (r->spec.wants_prompt_logprobs && row->position < r->spec.prompt_tokens) report_prompt(row);
+        if (r->spec.wants_prompt_logprobs && row->position < r->spec.prompt_tokens) report_prompt(e, row);
         if (r->finish || is_of_prompt(row)) continue;
         if (r->spec.max_tokens == 0) {
             r->finish = RRT_FINISH_LENGTH;

@@ -24,9 +24,8 @@ static rrt__pass pass_of(rrt__team team, rrt_engine *e, const rrt__row_batch *b)
 // Keys and values of all loops after `from` become those of `from`.
 static void copy_loops(const rrt_engine *e, rrt__engine_request *r, size_t position, int from)
 {
-    const rrt__plan *plan = &e->model->plan;
     for (int loop = from + 1; loop <= r->loops; loop++)
-        for (int d = rrt__plan_loop(plan, loop).begin; d < rrt__plan_loop(plan, loop).end; d++)
+        for (int d = rrt__engine_loop(e, loop).begin; d < rrt__engine_loop(e, loop).end; d++)
             rrt__sequence_copy(&r->sequence, position, d, d - (loop - from) * e->layers);
 }
 
@@ -48,7 +47,7 @@ static void run_loop(rrt__team team, rrt_engine *e)
     rrt__team_barrier(team); // the embedding splits the rows differently
     if (first) {
         rrt__forward_embed(&entering, e->entering);
-        rrt__walk_range(&entering, rrt__plan_prelude(&e->model->plan));
+        rrt__walk_range(&entering, e->prelude_depths);
     }
     lap(team, e, RRT_ENGINE_PRELUDE);
     rrt__team_copy_share(team, e->before, ws->hidden, e->n_active, width);
@@ -59,6 +58,31 @@ static void run_loop(rrt__team team, rrt_engine *e)
     rrt__team_copy_share(team, e->states + e->n_active * width, ws->hidden + b->n_rows * width, e->n_held,
                          width);
     copy_left_tokens(team, e);
+    rrt__team_barrier(team);
+}
+
+// The same where the two loops are different layers: first the rows that enter, then the others.
+static void run_halves(rrt__team team, rrt_engine *e)
+{
+    rrt__workspace *ws = &e->workspace;
+    const rrt__row_batch *b = &e->block;
+    const rrt__pass pass = pass_of(team, e, b), entering = rrt__pass_over(&pass, b->spans, e->n_entering),
+                    others = rrt__pass_over(&pass, b->spans + e->n_entering, b->n_spans - e->n_entering);
+    size_t width = e->model->shape.hidden, first = entering.n_rows, all = b->n_rows + e->n_held;
+    gather_share(team, e, e->before + first * width, b->source + first, all - first);
+    if (first) {
+        rrt__forward_embed(&entering, e->entering);
+        rrt__walk_range(&entering, rrt__engine_loop(e, 1));
+        rrt__team_copy_share(team, e->before, ws->hidden, first, width);
+    }
+    rrt__team_barrier(team);
+    rrt__team_copy_share(team, ws->hidden, e->before + first * width, others.n_rows, width);
+    rrt__forward_rotations_share(&others);
+    rrt__team_barrier(team);
+    if (others.n_rows) rrt__walk_range(&others, rrt__engine_loop(e, 2));
+    rrt__team_copy_share(team, e->before + first * width, ws->hidden, others.n_rows, width);
+    rrt__team_barrier(team);
+    rrt__team_copy_share(team, e->states, e->before, all, width);
     rrt__team_barrier(team);
 }
 
@@ -73,7 +97,8 @@ static void run_coda(rrt__team team, rrt_engine *e)
     rrt__forward_rotations_share(&pass);
     rrt__team_barrier(team);
     if (b->n_rows)
-        rrt__walk_segments(&pass, b->segments, b->n_segments, e->model->plan.coda, rrt__forward_block);
+        rrt__walk_segments(&pass, b->segments, b->n_segments, e->coda_depths.end - e->coda_depths.begin,
+                           rrt__forward_block);
     for (size_t at = 0; at < e->n_logits_rows; at += RRT__LOGIT_ROWS) {
         size_t count = e->n_logits_rows - at < RRT__LOGIT_ROWS ? e->n_logits_rows - at : RRT__LOGIT_ROWS;
         rrt__forward_logits(&pass, at, count, e->logits);
@@ -109,7 +134,7 @@ void rrt__engine_run(rrt__team team, void *engine)
 {
     rrt_engine *e = engine;
     lap(team, e, RRT_ENGINE_REST);
-    run_loop(team, e);
+    (e->options.draft_layers ? run_halves : run_loop)(team, e);
     lap(team, e, RRT_ENGINE_LOOPS);
     if (team.ith == 0) {
         rrt__leave_by_states(e);

@@ -87,7 +87,7 @@ static json_t *recursion(rrt__choice *c)
     json_t *json = json_pack("{s:o}", "exit_depths", depths_json(c));
     if (!c->is_over) return json;
     json_object_set_new(json, "mean_depth", mean_depth(c));
-    if (!c->completion->parameters.draft_loops) return json;
+    if (!c->completion->parameters.draft_loops && !c->stats.drafted) return json;
     json_object_set_new(json, "drafted", json_integer((json_int_t)c->stats.drafted));
     json_object_set_new(json, "accepted", json_integer((json_int_t)c->stats.accepted));
     return json;

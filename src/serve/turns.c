@@ -5,10 +5,13 @@
 // otherwise a client that always reconnects would always be first.
 #include "serve/server_inside.h"
 
+enum { DRAFT_TOKENS = 4 }; // of a server whose engine drafts by layers
+
 static rrt_request request_of(const rrt__choice *c)
 {
     const rrt__parameters *p = &c->completion->parameters;
     const rrt__server *server = c->completion->server;
+    bool drafts = server->options.engine.draft_layers && !p->draft_loops;
     bool wants = p->logprobs != RRT__NO_LOGPROBS;
     return (rrt_request){
         .prompt = c->prompt,
@@ -24,8 +27,8 @@ static rrt_request request_of(const rrt__choice *c)
         .min_loops = p->min_loops,
         .exit = p->exit[0] ? p->exit : server->options.exit,
         .kv = p->kv[0] ? p->kv : server->options.kv,
-        .draft_loops = p->draft_loops,
-        .draft_tokens = p->draft_tokens,
+        .draft_loops = drafts ? 1 : p->draft_loops,
+        .draft_tokens = drafts ? DRAFT_TOKENS : p->draft_tokens,
     };
 }
 
