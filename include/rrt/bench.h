@@ -101,14 +101,20 @@ typedef struct rrt_bench_requests_result {
 RRT_API rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
                                       rrt_bench_requests_result *result, rrt_error *err);
 
-// The same without a model: simulates batching on a machine with given step times (paper App. K).
+// What so many rows take, [count] of {rows, ms} with rising rows: linear between, constant outside. None is 0.
+typedef struct rrt_step_times {
+    const double (*ms)[2];
+    size_t count;
+} rrt_step_times;
+
+// The same without a model: simulates batching on a machine with given times (paper App. K).
 typedef struct rrt_simulation {
     rrt_batching batching;
     int loops;
     size_t rows; // max per step: requests that run at a time
-    const double (
-        *step_ms)[2]; // [n_step_ms], by rows: {rows, ms of a step}; linear between, constant outside
-    size_t n_step_ms;
+    // One loop of a step's rows; of those that enter, prelude and embedding; of those that leave, coda and head.
+    // The paper counts the blocks alone.
+    rrt_step_times block, embedding, head;
     const size_t *lengths; // [requests]: tokens of each; all wait from the start
     size_t requests;
     const unsigned char *exits; // the loop after which each token exits, request by request

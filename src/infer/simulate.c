@@ -11,13 +11,14 @@ typedef struct simulation {
     rrt__arena arena;
 } simulation;
 
-static double step_ms(const rrt_simulation *s, double rows)
+static double ms_of(const rrt_step_times *times, double rows)
 {
     size_t i = 0;
-    while (i < s->n_step_ms && s->step_ms[i][0] < rows) i++;
-    if (i == 0) return s->step_ms[0][1];
-    if (i == s->n_step_ms) return s->step_ms[i - 1][1];
-    const double *a = s->step_ms[i - 1], *b = s->step_ms[i];
+    if (!times->count || rows == 0) return 0;
+    while (i < times->count && times->ms[i][0] < rows) i++;
+    if (i == 0) return times->ms[0][1];
+    if (i == times->count) return times->ms[i - 1][1];
+    const double *a = times->ms[i - 1], *b = times->ms[i];
     return a[1] + (b[1] - a[1]) * (rows - a[0]) / (b[0] - a[0]);
 }
 
@@ -33,9 +34,12 @@ static int exit_of(const simulation *s, size_t slot)
 static void run_step(simulation *s, rrt_simulation_result *result)
 {
     rrt__schedule *schedule = &s->schedule;
+    size_t entering = 0, leaving = 0;
     for (size_t i = 0; i < schedule->n_chunks; i++) {
         rrt__chunk *c = &schedule->chunks[i];
         c->leaves = c->loop == exit_of(s, c->slot);
+        entering += c->loop == 1;
+        leaving += c->leaves;
     }
     for (size_t i = 0; i < schedule->n_chunks; i++) {
         const rrt__chunk *c = &schedule->chunks[i];
@@ -46,7 +50,10 @@ static void run_step(simulation *s, rrt_simulation_result *result)
     }
     result->steps++;
     result->rows += schedule->n_chunks;
-    result->seconds += step_ms(s->asked, (double)schedule->n_chunks) / 1000;
+    result->seconds +=
+        (ms_of(&s->asked->embedding, (double)entering) + ms_of(&s->asked->block, (double)schedule->n_chunks) +
+         ms_of(&s->asked->head, (double)leaving)) /
+        1000;
     rrt__schedule_advance(schedule);
     for (size_t p = 0; p < schedule->n_slots; p++)
         if (schedule->slots[p].is_taken && s->generated[p] == s->asked->lengths[s->request[p]])
