@@ -83,6 +83,8 @@ static inline bool rrt__kv_policy_copies(rrt__kv_policy policy)
     return policy == RRT__KV_COPY || policy == RRT__KV_LAST;
 }
 
+const char *rrt__kv_policy_name(rrt__kv_policy policy);
+
 // NULL: propagate, or shared or last where the model's loops keep their keys and values so. ARGUMENT for an
 // unknown policy; UNSUPPORTED for one that needs them kept in another way.
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,

@@ -146,6 +146,11 @@ bool rrt__exit_reads_logits(rrt__exit_kind kind)
 static const char *const policies[RRT__KV_POLICY_COUNT] = {"propagate", "copy", "recompute", "shared",
                                                            "last"};
 
+const char *rrt__kv_policy_name(rrt__kv_policy policy)
+{
+    return policies[policy];
+}
+
 void rrt__kv_describe(char kv[16], char kv_type[16], const rrt_model *model, rrt__kv_policy policy,
                       rrt__kv_types types)
 {

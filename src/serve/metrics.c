@@ -1,3 +1,4 @@
+#include "pass/exit.h"
 #include "serve/metrics.h"
 
 #include <inttypes.h>
@@ -174,7 +175,6 @@ static void requests(printer *p, const rrt__metrics *m)
 
 static void recursion(printer *p, const rrt_engine_stats *e, int loops)
 {
-    static const char *const policies[] = {"propagate", "copy", "recompute", "shared", "last"};
     exit_depth(p, e, loops);
     by_depth(p, "loop_steps_total", "counter", "Rows that ran each loop.", loops, e->rows, NULL);
     by_depth(p, "batch_occupancy", "gauge", "Rows of the last step in each loop.", loops, NULL, e->occupancy);
@@ -186,8 +186,8 @@ static void recursion(printer *p, const rrt_engine_stats *e, int loops)
            (double)e->accepted);
     head(p, "kv_fill_tokens_total", "counter",
          "Tokens whose deeper keys and values were made after they left.");
-    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
-        labelled(p, "kv_fill_tokens_total", "policy", policies[i], e->kv_filled[i]);
+    for (int i = 0; i < RRT__KV_POLICY_COUNT; i++)
+        labelled(p, "kv_fill_tokens_total", "policy", rrt__kv_policy_name((rrt__kv_policy)i), e->kv_filled[i]);
 }
 
 static void label_model(printer *p, const char *name)
