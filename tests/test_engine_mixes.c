@@ -96,6 +96,7 @@ static void run_mix(const rrt_model *model, const char *kv_type, rrt_engine *alo
                                                 .kv_tokens = 96 + 16 * draw(30),
                                                 .max_waiting = draw(3) ? 0 : 1 + draw(6),
                                                 .batching = (rrt_batching)(draw(2) ? 0 : draw(2)),
+                                                .coda_steps = (int)draw(4),
                                                 .kv_type = kv_type,
                                                 .no_prefix_reuse = draw(3) == 0});
     bool busy = true;

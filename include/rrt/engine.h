@@ -37,6 +37,9 @@ typedef struct rrt_engine_options {
     size_t kv_tokens;   // capacity of keys and values, in pages of 16; 0: requests × 1,024
     size_t max_waiting; // length of the queue; 0: no limit
     rrt_batching batching;
+    // With batching by depth, rows that need coda and head wait up to so many steps - 1 for others, while any row
+    // runs: 1 is never. 0: chosen by the model's weights; more than 1 where coda and head are most of them
+    int coda_steps;
     bool no_prefix_reuse; // run every prompt from the start
     // An ordinary model runs in two steps, as if it had two loops: its first so many layers, and the others. So
     // requests can have draft_loops = 1: the first layers draft (LayerSkip's early exit). 0: in one

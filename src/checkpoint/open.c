@@ -156,7 +156,8 @@ static rrt_status set_kv(rrt_model *model, const char *text, rrt_error *err)
                          "the K/V policy '%s' is for loops with keys and values of their own: %s", text,
                          model->shares_kv ? "the model's share those of the first"
                                           : "the model has no loop boundary");
-    model->kv_window = window ? window : 1;
+    size_t most = (model->shape.context + RRT__PAGE_TOKENS - 1) / RRT__PAGE_TOKENS * RRT__PAGE_TOKENS;
+    model->kv_window = window == 0 ? 1 : window < most ? window : most;
     return RRT_STATUS_OK;
 }
 

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "pass/kv.h"
@@ -31,6 +32,30 @@ static json_t *types_json(const rrt_model_type *types, size_t count, bool wants_
     return json;
 }
 
+// Those that --exit agreement:P chooses from.
+static json_t *thresholds_json(const rrt_model *model)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < model->n_calibrated; i++) {
+        const rrt__calibrated_exit *c = &model->calibrated[i];
+        json_array_append_new(list,
+                              json_pack("{s:f, s:s, s:f, s:s, s:s, s:i, s:f}", "agreement", c->agreement,
+                                        "rule", c->rule, "threshold", c->threshold, "kv", c->kv, "kv_type",
+                                        c->kv_type, "loops", c->loops, "mean_loops", c->mean_loops));
+    }
+    return list;
+}
+
+static void print_thresholds(const rrt_model *model)
+{
+    for (size_t i = 0; i < model->n_calibrated; i++) {
+        const rrt__calibrated_exit *c = &model->calibrated[i];
+        printf("%-12s--exit agreement:%g%% is %s:%g with K/V %s %s: %.2f of %d loops\n", i ? "" : "exits",
+               100 * c->agreement, c->rule, c->threshold, c->kv, c->kv_type, c->mean_loops, c->loops);
+    }
+    if (model->has_stale_thresholds) printf("exits       the stored thresholds are of other weights\n");
+}
+
 static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, size_t kv_bytes, rrt_error *err)
 {
     json_t *plan =
@@ -54,6 +79,9 @@ static rrt_status print_json(const rrt_model *model, const rrt_model_info *i, si
                         types_json(types, rrt_model_resident_types(model, types), true));
     json_object_set_new(plan, "tokenizer", json_string(tokenizer_text(model, i)));
     json_object_set_new(plan, "chat_template", json_boolean(i->has_chat_template));
+    if (strcmp(i->kv, "last") == 0)
+        json_object_set_new(plan, "kv_window", json_integer((json_int_t)i->kv_window));
+    json_object_set_new(plan, "exit_thresholds", thresholds_json(model));
     json_object_set_new(plan, "kv_bytes_per_token", json_integer((json_int_t)kv_bytes));
     json_object_set_new(plan, "file_bytes", json_integer((json_int_t)i->file_bytes));
     return rrt__cli_print_json(plan, err);
@@ -89,6 +117,7 @@ static void print_text(const rrt_model *model, const rrt_model_info *i, size_t k
     if (i->params_gate)
         printf("gates       after each loop but the last; used %s\n",
                i->exit_threshold < 1 ? "unless another exit rule is given" : "where --exit gate:P is given");
+    print_thresholds(model);
     printf("tokenizer   %s; chat template: %s\n", tokenizer_text(model, i),
            i->has_chat_template ? "yes" : "no");
     rrt_model_type types[RRT_MODEL_TYPES];

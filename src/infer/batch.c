@@ -25,7 +25,8 @@ static void add_to_segment(rrt__row_batch *b, int depth, size_t count)
 // Sets the row of a chunk's states.
 static void move(rrt_engine *e, rrt__chunk *c, size_t row)
 {
-    e->exit_states[row] = c->loop > 1 ? e->last_exit_states[c->row] : rrt__exit_entered;
+    bool enters = c->loop == 1 && !c->waits;
+    e->exit_states[row] = enters ? rrt__exit_entered : e->last_exit_states[c->row];
     c->row = row;
 }
 
@@ -75,11 +76,12 @@ void rrt__batch_block(rrt_engine *e)
     }
     e->n_active = b->n_rows;
     add_left_tokens(e);
-    e->n_held = s->n_chunks - s->n_running;
-    for (size_t i = 0; i < e->n_held; i++) { // only their states are kept
-        rrt__chunk *c = &s->chunks[s->n_running + i];
-        b->source[b->n_rows + i] = c->row;
-        move(e, c, e->n_active + i);
+    e->n_held = 0;
+    for (size_t i = s->n_running; i < s->n_chunks; i++) { // only their states are kept
+        rrt__chunk *c = &s->chunks[i];
+        for (size_t k = 0; k < c->count; k++) b->source[b->n_rows + e->n_held + k] = c->row + k;
+        move(e, c, e->n_active + e->n_held);
+        e->n_held += c->count;
     }
 }
 
@@ -92,10 +94,10 @@ void rrt__batch_coda(rrt_engine *e)
         const rrt__chunk *c = &s->chunks[a->chunk];
         add(&e->coda, &a->request->sequence, a->position, 1, c->row + (a->position - c->position));
     }
-    for (size_t i = 0; i < s->n_running && e->coda_depths.begin < e->coda_depths.end; i++) {
+    for (size_t i = 0; i < s->n_chunks && e->coda_depths.begin < e->coda_depths.end; i++) {
         const rrt__chunk *c = &s->chunks[i];
         rrt__engine_request *r = rrt__chunk_request(e, c);
-        size_t count = c->loop == r->loops ? rrt__chunk_first_logits(r, c) - c->position : 0;
+        size_t count = c->leaves && c->loop == r->loops ? rrt__chunk_first_logits(r, c) - c->position : 0;
         if (count) add(&e->coda, &r->sequence, c->position, count, c->row);
     }
     if (e->coda.n_rows) add_to_segment(&e->coda, e->coda_depths.begin, e->coda.n_rows);

@@ -7,7 +7,7 @@
 #include "base/progress.h"
 #include "base/rates.h"
 #include "base/rng.h"
-#include "infer/bench_bound.h"
+#include "infer/work.h"
 #include "pass/forward.h"
 #include "rrt/bench.h"
 
@@ -198,7 +198,7 @@ static rrt_status run(serving *c, rrt_engine *engine, rrt_error *err)
     c->result->stats = stats;
     rrt__kv_policy policy;
     RRT__TRY(rrt__kv_policy_parse(&policy, c->options.kv, c->model, err));
-    c->result->bound = rrt__bench_bound(c->model, &stats, policy, engine->is_kv_tied);
+    c->result->bound = rrt__work_saved(c->model, &stats, policy, engine->is_kv_tied);
     return RRT_STATUS_OK;
 }
 

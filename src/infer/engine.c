@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "infer/engine_inside.h"
 #include "infer/engine_request.h"
+#include "infer/work.h"
 
 enum { DEFAULT_REQUESTS = 32, PROMPT_ROWS = 128, TOKENS_PER_REQUEST = 1024 };
 
@@ -134,6 +135,24 @@ static void set_loops(rrt_engine *e)
     e->is_kv_tied = is_kv_tied(e->model, e->layers, e->loops);
 }
 
+// What a token costs where weights are read for however few rows, in weights: a step that runs coda and head (and
+// the prelude of those that then enter) every s steps reads them as many times less often, but tokens that run
+// d loops wait (s - 1) / 2 steps. Half of the loops is taken for d.
+static int choose_coda_steps(const rrt_engine *e)
+{
+    rrt__model_weights w = rrt__model_weights_of(e->model);
+    double d = (1 + e->loops) / 2.0, best = d * (w.loop + w.prelude + w.head);
+    int steps = 1;
+    if (e->options.batching != RRT_BATCHING_DEPTH || e->options.draft_layers) return 1;
+    for (int s = 2; s <= e->loops; s++) {
+        double cost = (d + (s - 1) / 2.0) * (w.loop + (w.prelude + w.head) / s);
+        if (cost > 0.9 * best) continue; // not worth the wait
+        best = cost;
+        steps = s;
+    }
+    return steps;
+}
+
 static rrt_status open_engine(rrt_engine *e, rrt_error *err)
 {
     const rrt_model *model = e->model;
@@ -143,6 +162,8 @@ static rrt_status open_engine(rrt_engine *e, rrt_error *err)
     set_defaults(&e->options, model);
     RRT__TRY(check_memory(e, kv_type, err));
     set_loops(e);
+    if (!e->options.coda_steps) e->options.coda_steps = choose_coda_steps(e);
+    if (e->options.batching != RRT_BATCHING_DEPTH) e->options.coda_steps = 1;
     if (getentropy(&e->key, sizeof e->key)) e->key = (uint64_t)(uintptr_t)e; // unpredictable keys
     RRT__TRY(rrt__schedule_create(&e->schedule, e->options.batching, e->options.rows, e->options.requests,
                                   e->loops, err));
@@ -341,7 +362,7 @@ rrt_status rrt_engine_step(rrt_engine *e, bool *busy, rrt_error *err)
     e->lap = rrt__now_seconds();
     admit(e);
     rrt__schedule_fill(&e->schedule);
-    if (e->schedule.n_running) {
+    if (e->schedule.n_chunks) {
         rrt__batch_block(e);
         rrt__team_run_fitting(&e->fit, e->options.threads, rrt__engine_run, e);
         rrt__logits_rows_report(e);

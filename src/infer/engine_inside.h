@@ -104,7 +104,8 @@ struct rrt_engine {
     float *logits;              // [RRT__LOGIT_ROWS, vocab]
     rrt__candidate *candidates; // [threads, vocab]
     rrt__team_fit fit;
-    double lap; // when the current part of the step began
+    int waited_steps; // since coda and head could have run
+    double lap;       // when the current part of the step began
     rrt__arena arena;
 };
 

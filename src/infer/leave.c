@@ -104,19 +104,52 @@ static void leave_early(rrt_engine *e, size_t chunk)
     if (r->policy == RRT__KV_PROPAGATE) keep_state(e, c);
 }
 
+// Whether coda and head run in this step. They read their weights for however few rows, so that where they are
+// much of the model it pays to let rows wait for others (engine.c: choose_coda_steps).
+static bool runs_coda(rrt_engine *e)
+{
+    const rrt__schedule *s = &e->schedule;
+    bool any_goes_on = false, any_waits = false;
+    for (size_t i = 0; i < s->n_chunks; i++) {
+        any_goes_on |= i < s->n_running && !s->chunks[i].waits;
+        any_waits |= s->chunks[i].waits;
+    }
+    if (!any_waits) return false;
+    bool waits = any_goes_on && e->waited_steps + 1 < e->options.coda_steps;
+    e->waited_steps = waits ? e->waited_steps + 1 : 0;
+    return !waits;
+}
+
+// Whether a chunk that has just run a loop goes on, or needs coda and head.
+static void look_at(rrt_engine *e, rrt__chunk *c)
+{
+    const rrt__engine_request *r = rrt__chunk_request(e, c);
+    fate now = fate_of(e, r, c);
+    c->leaves = false;
+    c->waits = now == LEAVES ? RRT__WAIT_TO_LEAVE : now == IS_ASKED ? RRT__WAIT_TO_BE_ASKED : RRT__WAIT_NONE;
+    if (now == GOES_ON && r->spec.draft_loops && c->loop == r->spec.draft_loops) release_drafts(e, c->slot);
+}
+
+static void stop_waiting(rrt_engine *e, size_t chunk)
+{
+    rrt__chunk *c = &e->schedule.chunks[chunk];
+    if (!c->waits) return;
+    c->leaves = c->waits == RRT__WAIT_TO_LEAVE;
+    c->waits = RRT__WAIT_NONE;
+    c->waited = chunk >= e->schedule.n_running;
+    add_logits_rows(e, chunk, c->leaves);
+    if (c->leaves && c->loop < rrt__chunk_request(e, c)->loops) leave_early(e, chunk);
+}
+
 void rrt__leave_by_states(rrt_engine *e)
 {
+    rrt__schedule *s = &e->schedule;
     e->n_logits_rows = e->n_exits = e->n_left = 0;
-    for (size_t i = 0; i < e->schedule.n_running; i++) {
-        rrt__chunk *c = &e->schedule.chunks[i];
-        const rrt__engine_request *r = rrt__chunk_request(e, c);
-        fate now = fate_of(e, r, c);
-        c->leaves = now == LEAVES;
-        if (now != GOES_ON) add_logits_rows(e, i, now == LEAVES);
-        if (now == LEAVES && c->loop < r->loops) leave_early(e, i);
-        if (now == GOES_ON && r->spec.draft_loops && c->loop == r->spec.draft_loops)
-            release_drafts(e, c->slot);
-    }
+    for (size_t i = 0; i < s->n_running; i++) look_at(e, &s->chunks[i]);
+    if (!runs_coda(e)) return;
+    // Those that have waited come first: of a request they are the earlier tokens, which are reported in order.
+    for (size_t i = s->n_running; i < s->n_chunks; i++) stop_waiting(e, i);
+    for (size_t i = 0; i < s->n_running; i++) stop_waiting(e, i);
 }
 
 // The draft is known but not accepted; the chunk that proposed it is held until the drafts go on.

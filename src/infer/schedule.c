@@ -47,11 +47,16 @@ static size_t rows_in_flight(const rrt__schedule *s)
     return rows;
 }
 
+static bool runs(const rrt__chunk *chunk)
+{
+    return !chunk->is_held && !chunk->waits;
+}
+
 static void enter(rrt__schedule *s, size_t slot, size_t count)
 {
     rrt__batch_slot *p = &s->slots[slot];
     for (size_t i = 0; i < s->n_chunks; i++)
-        if (s->chunks[i].loop > 1 && !s->chunks[i].is_held) {
+        if (s->chunks[i].loop > 1 && runs(&s->chunks[i])) {
             s->refills++;
             break;
         }
@@ -82,7 +87,7 @@ static size_t oldest(const rrt__schedule *s, bool of_prompt)
 
 static bool comes_before(const rrt__chunk *a, const rrt__chunk *b)
 {
-    if (a->is_held != b->is_held) return b->is_held;
+    if (runs(a) != runs(b)) return runs(a);
     if (a->loop != b->loop) return a->loop < b->loop;
     if (a->slot != b->slot) return a->slot < b->slot;
     return a->position < b->position;
@@ -97,14 +102,14 @@ static void sort(rrt__schedule *s)
         size_t at = i;
         for (; at > 0 && comes_before(&chunk, &s->chunks[at - 1]); at--) s->chunks[at] = s->chunks[at - 1];
         s->chunks[at] = chunk;
-        s->n_running += !chunk.is_held;
+        s->n_running += runs(&chunk);
     }
 }
 
 static bool any_running(const rrt__schedule *s)
 {
     for (size_t i = 0; i < s->n_chunks; i++)
-        if (!s->chunks[i].is_held) return true;
+        if (runs(&s->chunks[i])) return true;
     return false;
 }
 
@@ -175,7 +180,11 @@ static bool is_of_another(const rrt__chunk *chunk, size_t slot)
 
 void rrt__schedule_advance(rrt__schedule *s)
 {
-    for (size_t i = 0; i < s->n_running; i++) s->chunks[i].loop++;
+    for (size_t i = 0; i < s->n_chunks; i++) {
+        rrt__chunk *c = &s->chunks[i];
+        if ((i < s->n_running && !c->waits) || c->waited) c->loop++;
+        c->waited = false;
+    }
     keep_chunks(s, stays, 0);
     for (size_t i = 0; i < s->n_slots; i++)
         if (s->slots[i].delay) s->slots[i].delay--;

@@ -12,12 +12,17 @@
 #include "base/memory.h"
 #include "rrt/engine.h"
 
+// At a boundary, waiting for others with which to run coda and head.
+typedef enum rrt__wait { RRT__WAIT_NONE, RRT__WAIT_TO_LEAVE, RRT__WAIT_TO_BE_ASKED } rrt__wait;
+
 typedef struct rrt__chunk {
     size_t slot;
     size_t position, count; // rows: consecutive tokens of the request
     size_t row;             // for the engine: index of its first row
     int loop;               // runs in this step, from 1
     bool is_held;           // has run the draft loops and waits for more drafts to join it
+    rrt__wait waits;        // after this loop
+    bool waited;            // until this step: goes on, or leaves
     bool has_left;          // its token has left; it runs on for the keys and values of deeper loops
     bool leaves;            // at the end of this step
 } rrt__chunk;
@@ -43,7 +48,7 @@ typedef struct rrt__schedule {
     size_t n_slots, n_taken;
     rrt__chunk *chunks; // in the order of a step's rows: by loop, slot and position; held ones last
     size_t n_chunks;
-    size_t n_running;  // chunks that are not held
+    size_t n_running;  // chunks that are neither held nor waiting
     bool is_gathering; // static batching: the batch has not begun
     uint64_t next_age;
     uint64_t refills; // chunks that entered while others were in deeper loops

@@ -53,7 +53,7 @@ static void run_loop(rrt__team team, rrt_engine *e)
     rrt__team_copy_share(team, e->before, ws->hidden, e->n_active, width);
     rrt__forward_rotations_share(&pass);
     rrt__team_barrier(team);
-    rrt__walk_segments(&pass, b->segments, b->n_segments, e->layers, rrt__forward_block);
+    if (b->n_rows) rrt__walk_segments(&pass, b->segments, b->n_segments, e->layers, rrt__forward_block);
     rrt__team_copy_share(team, e->states, ws->hidden, e->n_active, width);
     rrt__team_copy_share(team, e->states + e->n_active * width, ws->hidden + b->n_rows * width, e->n_held,
                          width);

@@ -1,9 +1,10 @@
-#include "pass/exit.h"
 #include "serve/metrics.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "pass/exit.h"
 
 const char *const rrt__outcome_names[RRT__OUTCOMES] = {"stop", "length", "abort", "error"};
 

@@ -1,6 +1,5 @@
-// The most that early exits can gain, from what the model itself costs: weights that a token is multiplied
-// with. Attention, norms and sampling are left out: they are small at short contexts.
-#include "infer/bench_bound.h"
+// Attention, norms and sampling are left out: they are small at short contexts.
+#include "infer/work.h"
 
 static double of_matrix(const rrt_model *model, int depth, rrt__matrix matrix)
 {
@@ -25,6 +24,15 @@ static double of_kv(const rrt_model *model, int begin, int end)
     return weights;
 }
 
+rrt__model_weights rrt__model_weights_of(const rrt_model *model)
+{
+    rrt__depth_range prelude = rrt__plan_prelude(&model->plan), coda = rrt__plan_coda(&model->plan);
+    return (rrt__model_weights){.prelude = of_depths(model, prelude.begin, prelude.end),
+                                .loop = of_depths(model, prelude.end, coda.begin) / model->plan.loops,
+                                .head = of_depths(model, coda.begin, coda.end) +
+                                        (double)model->head->out * (double)model->head->in};
+}
+
 // Per token that left early, and loop that it did not run.
 static double skipped_weights(const rrt_model *model, rrt__kv_policy policy, bool is_kv_tied, double early,
                               double skipped, double loop)
@@ -35,8 +43,8 @@ static double skipped_weights(const rrt_model *model, rrt__kv_policy policy, boo
     return of_kv(model, second.begin, second.end) * (is_kv_tied ? early : skipped);
 }
 
-double rrt__bench_bound(const rrt_model *model, const rrt_engine_stats *stats, rrt__kv_policy policy,
-                        bool is_kv_tied)
+double rrt__work_saved(const rrt_model *model, const rrt_engine_stats *stats, rrt__kv_policy policy,
+                       bool is_kv_tied)
 {
     const rrt__plan *plan = &model->plan;
     if (!rrt__plan_has_boundary(plan)) return 1;
