@@ -232,6 +232,8 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
          "the first N layers of a model without loops draft tokens, all verify them"},
         {0, "draft-tokens", "N", RRT__OPTION_INT, &serving->draft_tokens, 1, 16,
          "tokens per draft (default 4)"},
+        {0, "coda-steps", "N", RRT__OPTION_INT, &serving->coda_steps, 1, 1024,
+         "let rows wait up to N - 1 steps, to run coda and head together (default: by the model's weights)"},
         {0, "requests", "N", RRT__OPTION_SIZE, &serving->requests, 1, 1 << 20,
          "requests in all (default 4 for each that runs at a time)"},
         {0, "seed", "S", RRT__OPTION_SEED, &serving->seed, 0, 0,

@@ -50,6 +50,8 @@ static int list_options(rrt__option out[MAX_OPTIONS], arguments *a)
          "requests that may wait for a batch slot (default 256)"},
         {0, "exit", "RULE:T", RRT__OPTION_STRING, &s->exit, 0, 0, RRT__CLI_EXIT_RULES " (default: no exits)"},
         {0, "kv", "POLICY", RRT__OPTION_STRING, &s->kv, 0, 0, RRT__CLI_KV_POLICIES " (default: the model's)"},
+        {0, "coda-steps", "N", RRT__OPTION_INT, &s->engine.coda_steps, 1, 1024,
+         "let rows wait up to N - 1 steps, to run coda and head together (default: by the model's weights)"},
         {0, "draft-layers", "N", RRT__OPTION_INT, &s->engine.draft_layers, 1, 1024,
          "the first N layers of a model without loops draft tokens, 4 at a time, all verify them"},
         RRT__CLI_LOOPS_ROWS(&a->model),

@@ -212,6 +212,7 @@ static rrt_status run_engine(serving *c, rrt_request_callback *callback, rrt_err
                                         .kv_tokens = o->concurrency * (o->prompt + o->max_tokens + 16),
                                         .batching = callback == judge ? RRT_BATCHING_DEPTH : o->batching,
                                         .no_prefix_reuse = 1,
+                                        .coda_steps = o->coda_steps,
                                         .draft_layers = callback == judge ? 0 : o->draft_layers,
                                         .kv_type = o->kv_type};
     RRT__TRY(rrt__alloc(&listeners, o->requests, sizeof *listeners, "requests", err));
