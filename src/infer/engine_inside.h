@@ -130,6 +130,11 @@ static inline int rrt__counted_loop(int loop)
     return loop < RRT_MAX_LOOPS ? loop : RRT_MAX_LOOPS;
 }
 
+// --- engine_plan.c
+
+// Sets the depths of loops, prelude and coda. Fails as rrt_engine_open does for draft_layers.
+rrt_status rrt__engine_plan(rrt_engine *engine, rrt_error *err);
+
 // --- engine.c
 
 // Counts the time since the last lap, or the step's begin, as this part's. For one thread.

@@ -105,7 +105,7 @@ static void leave_early(rrt_engine *e, size_t chunk)
 }
 
 // Whether coda and head run in this step. They read their weights for however few rows, so that where they are
-// much of the model it pays to let rows wait for others (engine.c: choose_coda_steps).
+// much of the model it pays to let rows wait for others (engine_plan.c: choose_coda_steps).
 static bool runs_coda(rrt_engine *e)
 {
     const rrt__schedule *s = &e->schedule;
