@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Agreement promised and agreement kept: bench/exit-promises.py MODEL CALIBRATION.txt OTHER.txt [--max-tokens N] [--ctx 256]
 
-For each rule, K/V policy and type: `rrt eval exits` calibrates on the first text; the threshold that it found for 95 % (and 90, 99) runs on
-the other text, decoded with the same keys and values.
+For each rule, K/V policy and type: `rrt eval exits` calibrates on the first text; the threshold that it found for 90, 95 and 99 % runs on the
+other text, decoded with the same keys and values.
 """
 import argparse
 import importlib
@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--rules", default="margin:0.5,confidence:0.5")
     parser.add_argument("--kv", default="propagate,copy,recompute,last:32")
     parser.add_argument("--types", default="f16,q8_0")
+    parser.add_argument("--promises", default="0.9,0.95,0.99")
     parser.add_argument("--max-tokens", default="16384")
     parser.add_argument("--ctx", default="256")
     options = parser.parse_args()
@@ -35,6 +36,8 @@ def main():
         for kv in options.kv.split(","):
             for kv_type in options.types.split(","):
                 for promise in evaluate(options, options.calibration, rule, kv, kv_type)["calibrated"]:
+                    if f"{promise['wanted']:g}" not in options.promises.split(","):
+                        continue
                     name = f"| {rule.split(':')[0]}, {kv} {kv_type} | {promise['wanted']:.0%}"
                     if promise["threshold"] is None:
                         print(f"{name} | none | | | | | |", flush=True)
