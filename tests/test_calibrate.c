@@ -1,5 +1,5 @@
-// Calibrated exit thresholds: what they promise is what the rule then does, on the same windows, on those behind
-// them and where the engine runs freely; and they are kept with the weights that they hold for.
+// Calibrated exit thresholds: what they promise is what the rule then does, on the same windows, on those
+// behind them and where the engine runs freely; and they are kept with the weights that they hold for.
 #include "engines.h"
 #include "pass/exit.h"
 #include "rrt/eval.h"

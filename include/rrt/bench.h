@@ -77,8 +77,8 @@ typedef struct rrt_bench_requests_result {
     double agreement; // share of tokens that all loops would choose, too; NaN: not measured
     rrt_engine_stats stats;
     // If all tokens had run all loops, the same work would have taken so many times what it took with these
-    // exits, counted in weights: prelude, coda and head once, loops, coda and head at boundaries, and keys and
-    // values of loops left out. 1 without exits.
+    // exits, counted in weights: prelude, coda and head once, loops, coda and head at boundaries, and keys
+    // and values of loops left out. 1 without exits.
     double bound;
     // Steps of exactly `concurrency` rows, and their time: what a full step costs.
     uint64_t full_steps;
@@ -101,7 +101,8 @@ typedef struct rrt_bench_requests_result {
 RRT_API rrt_status rrt_bench_requests(const rrt_model *model, const rrt_bench_requests_options *options,
                                       rrt_bench_requests_result *result, rrt_error *err);
 
-// What so many rows take, [count] of {rows, ms} with rising rows: linear between, constant outside. None is 0.
+// What so many rows take, [count] of {rows, ms} with rising rows: linear between, constant outside. None is
+// 0.
 typedef struct rrt_step_times {
     const double (*ms)[2];
     size_t count;
@@ -112,8 +113,8 @@ typedef struct rrt_simulation {
     rrt_batching batching;
     int loops;
     size_t rows; // max per step: requests that run at a time
-    // One loop of a step's rows; of those that enter, prelude and embedding; of those that leave, coda and head.
-    // The paper counts the blocks alone.
+    // One loop of a step's rows; of those that enter, prelude and embedding; of those that leave, coda and
+    // head. The paper counts the blocks alone.
     rrt_step_times block, embedding, head;
     const size_t *lengths; // [requests]: tokens of each; all wait from the start
     size_t requests;

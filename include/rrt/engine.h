@@ -37,12 +37,13 @@ typedef struct rrt_engine_options {
     size_t kv_tokens;   // capacity of keys and values, in pages of 16; 0: requests × 1,024
     size_t max_waiting; // length of the queue; 0: no limit
     rrt_batching batching;
-    // With batching by depth, rows that need coda and head wait up to so many steps - 1 for others, while any row
-    // runs: 1 is never. 0: chosen by the model's weights; more than 1 where coda and head are most of them
+    // With batching by depth, rows that need coda and head wait up to so many steps - 1 for others, while any
+    // row runs: 1 is never. 0: chosen by the model's weights; more than 1 where coda and head are most of
+    // them
     int coda_steps;
     bool no_prefix_reuse; // run every prompt from the start
-    // An ordinary model runs in two steps, as if it had two loops: its first so many layers, and the others. So
-    // requests can have draft_loops = 1: the first layers draft (LayerSkip's early exit). 0: in one
+    // An ordinary model runs in two steps, as if it had two loops: its first so many layers, and the others.
+    // So requests can have draft_loops = 1: the first layers draft (LayerSkip's early exit). 0: in one
     int draft_layers;
     const char *kv_type; // as in rrt_session_options
 } rrt_engine_options;
@@ -53,9 +54,9 @@ RRT_API rrt_status rrt_engine_tokens_that_fit(size_t *tokens, const rrt_model *m
                                               rrt_error *err);
 
 // The model must outlive the engine. options NULL: all zero. ARGUMENT if no request could run with these
-// sizes, or for an unknown kv_type or impossible draft_layers, UNSUPPORTED for draft_layers of a model that has
-// loop boundaries; MEMORY if keys and values exceed the free memory. Free with
-// rrt_engine_close, which ends all requests without callbacks.
+// sizes, or for an unknown kv_type or impossible draft_layers, UNSUPPORTED for draft_layers of a model that
+// has loop boundaries; MEMORY if keys and values exceed the free memory. Free with rrt_engine_close, which
+// ends all requests without callbacks.
 RRT_API rrt_status rrt_engine_open(rrt_engine **out, const rrt_model *model,
                                    const rrt_engine_options *options, rrt_error *err);
 RRT_API void rrt_engine_close(rrt_engine *engine);

@@ -115,8 +115,8 @@ RRT_API rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, si
 RRT_API void rrt_eval_exits_free(rrt_eval_exits_result *result);
 
 // Stores the calibrated thresholds beside the model at path, which `model` was opened from, for the exit rule
-// "agreement:95%": in a folder as exits.json, beside a file as NAME.exits.json. Thresholds of other rules, K/V
-// policies and types stay there, but not those of other weights. exits and kv_type are those of
+// "agreement:95%": in a folder as exits.json, beside a file as NAME.exits.json. Thresholds of other rules,
+// K/V policies and types stay there, but not those of other weights. exits and kv_type are those of
 // rrt_eval_exits. UNSUPPORTED if the model is not as its files have it (another type or number of loops, an
 // adapter), ARGUMENT if the rule has no threshold.
 RRT_API rrt_status rrt_exit_thresholds_save(const char *path, const rrt_model *model,

@@ -31,8 +31,8 @@ typedef struct rrt_open_options {
     const char *repeat;
     // "last:W": a token's keys and values of all loops are kept for blocks of W tokens, a multiple of 16 or 0
     // (the token alone); from older blocks every loop reads those of the last loop that a token ran. "last":
-    // W = 256. More than the context is the context. NULL: of every loop for all tokens. UNSUPPORTED for a plan without loop boundaries, and where
-    // loops share keys and values. For running only: no file says it.
+    // W = 256. More than the context is the context. NULL: of every loop for all tokens. UNSUPPORTED for a
+    // plan without loop boundaries, and where loops share keys and values. For running only: no file says it.
     const char *kv;
     int threads;                  // 0: one per core
     const rrt_progress *progress; // may be NULL

@@ -9,8 +9,8 @@
 // one. Thresholds of other weights are left out, which model->has_stale_thresholds says.
 rrt_status rrt__exit_thresholds_load(rrt_model *model, const char *path, rrt_error *err);
 
-// Stores thresholds beside the model at path, in place of those of the same rule, way to keep keys and values,
-// and number of loops as `replaced`. Others stay, but not those of other weights.
+// Stores thresholds beside the model at path, in place of those of the same rule, way to keep keys and
+// values, and number of loops as `replaced`. Others stay, but not those of other weights.
 rrt_status rrt__exit_thresholds_write(const char *path, const rrt__calibrated_exit *replaced,
                                       const rrt__calibrated_exit *added, size_t count, rrt_error *err);
 

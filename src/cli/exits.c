@@ -143,7 +143,8 @@ int rrt__cli_eval_exits(int argc, char **argv)
         {0, "trace", "FILE", RRT__OPTION_STRING, &out.trace, 0, 0,
          "write how many loops each token ran by the rule, a line a window, for bench --exit-trace and "
          "simulate"},
-        {0, "oracle-trace", "FILE", RRT__OPTION_STRING, &out.oracle_trace, 0, 0, "write how many it would run by the oracle"},
+        {0, "oracle-trace", "FILE", RRT__OPTION_STRING, &out.oracle_trace, 0, 0,
+         "write how many it would run by the oracle"},
         {0, "force", NULL, RRT__OPTION_FLAG, &out.force, 0, 0, "replace these files"},
         RRT__OPTION_GROUP("How the model runs"),
         RRT__CLI_KV_ROWS(&kv, "f16"),

@@ -62,8 +62,8 @@ static rrt_status try_level(search *s, int level, rrt_error *err)
     return RRT_STATUS_OK;
 }
 
-// *found: the lowest level that keeps the agreement, as far as tried. From the guess on in growing steps, then
-// by halves.
+// *found: the lowest level that keeps the agreement, as far as tried. From the guess on in growing steps,
+// then by halves.
 static rrt_status find_level(search *s, double wanted, int *found, rrt_error *err)
 {
     int fails = -1, keeps = LEVELS, level = guess(s, wanted), step = FIRST_STEP;

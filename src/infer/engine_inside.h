@@ -59,8 +59,9 @@ typedef struct rrt__row_batch {
     size_t *source; // per row: index of its state
 } rrt__row_batch;
 
-// A token that left after a loop in the last step. Its keys and values of deeper loops are computed beside the
-// next step's rows, which read the same weights: the request's next token needs them from its second loop on.
+// A token that left after a loop in the last step. Its keys and values of deeper loops are computed beside
+// the next step's rows, which read the same weights: the request's next token needs them from its second loop
+// on.
 typedef struct rrt__left_token {
     rrt__engine_request *request; // NULL: it has ended
     size_t position;

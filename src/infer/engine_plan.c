@@ -1,14 +1,14 @@
 // How an engine runs the model's depths: what a loop is, and how long rows wait for coda and head.
 #include "infer/engine_inside.h"
-#include "infer/work.h"
+#include "pass/weights.h"
 
 static bool is_same_norm(const rrt__norm *a, const rrt__norm *b)
 {
     return a->gain == b->gain && a->bias == b->bias;
 }
 
-// Whether each layer of the block computes the same keys and values in all loops from the second on, which are
-// those that an exit leaves out: no LoRA on k and v, and tied vectors before them.
+// Whether each layer of the block computes the same keys and values in all loops from the second on, which
+// are those that an exit leaves out: no LoRA on k and v, and tied vectors before them.
 static bool is_kv_tied(const rrt_model *model, int layers, int loops)
 {
     static const rrt__norm_place norms[] = {RRT__NORM_ATTENTION, RRT__NORM_K};
@@ -53,9 +53,9 @@ static void set_loops(rrt_engine *e)
     e->is_kv_tied = is_kv_tied(e->model, e->layers, e->loops);
 }
 
-// What a token costs where weights are read for however few rows, in weights: a step that runs coda and head (and
-// the prelude of those that then enter) every s steps reads them as many times less often, but tokens that run
-// d loops wait (s - 1) / 2 steps. Half of the loops is taken for d.
+// What a token costs where weights are read for however few rows, in weights: a step that runs coda and head
+// (and the prelude of those that then enter) every s steps reads them as many times less often, but tokens
+// that run d loops wait (s - 1) / 2 steps. Half of the loops is taken for d.
 static int choose_coda_steps(const rrt_engine *e)
 {
     rrt__model_weights w = rrt__model_weights_of(e->model);

@@ -104,8 +104,8 @@ static void leave_early(rrt_engine *e, size_t chunk)
     if (r->policy == RRT__KV_PROPAGATE) keep_state(e, c);
 }
 
-// Whether coda and head run in this step. They read their weights for however few rows, so that where they are
-// much of the model it pays to let rows wait for others (engine_plan.c: choose_coda_steps).
+// Whether coda and head run in this step. They read their weights for however few rows, so that where they
+// are much of the model it pays to let rows wait for others (engine_plan.c: choose_coda_steps).
 static bool runs_coda(rrt_engine *e)
 {
     const rrt__schedule *s = &e->schedule;
@@ -147,7 +147,8 @@ void rrt__leave_by_states(rrt_engine *e)
     e->n_logits_rows = e->n_exits = e->n_left = 0;
     for (size_t i = 0; i < s->n_running; i++) look_at(e, &s->chunks[i]);
     if (!runs_coda(e)) return;
-    // Those that have waited come first: of a request they are the earlier tokens, which are reported in order.
+    // Those that have waited come first: of a request they are the earlier tokens, which are reported in
+    // order.
     for (size_t i = s->n_running; i < s->n_chunks; i++) stop_waiting(e, i);
     for (size_t i = 0; i < s->n_running; i++) stop_waiting(e, i);
 }

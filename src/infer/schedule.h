@@ -4,8 +4,8 @@
 // A request has a batch slot while it runs. Its tokens go through the loops in chunks: one decoded token, or
 // a part of the prompt. A step runs one loop of every chunk that is not held. Chunks in flight go on first;
 // in the remaining rows waiting tokens enter at loop 1, oldest request first, then prompts. So a running
-// request generates a token within 2 · `loops` steps, apart from drafts and from waiting for coda and head, and
-// a waiting one begins at the latest when those before it have ended.
+// request generates a token within 2 · `loops` steps, apart from drafts and from waiting for coda and head,
+// and a waiting one begins at the latest when those before it have ended.
 #ifndef RRT__SCHEDULE_H
 #define RRT__SCHEDULE_H
 

@@ -90,8 +90,8 @@ const char *rrt__kv_policy_name(rrt__kv_policy policy);
 rrt_status rrt__kv_policy_parse(rrt__kv_policy *policy, const char *text, const rrt_model *model,
                                 rrt_error *err);
 
-// Parses "loops:2", "confidence:0.9", "unchanged" …, and "agreement:95%": of the model's calibrated thresholds
-// for these keys and values that keep this agreement or more, the one with the fewest loops. ARGUMENT if the
+// Parses "loops:2", "confidence:0.9", "unchanged" …, and "agreement:95%": of the model's calibrated
+// thresholds for these keys and values that keep this agreement or more, the cheapest one. ARGUMENT if the
 // text is not a rule; UNSUPPORTED if the model cannot follow it (it has no loop boundary, no gates, no such
 // threshold).
 rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,

@@ -5,6 +5,7 @@
 
 #include "base/locale.h"
 #include "pass/exit.h"
+#include "pass/weights.h"
 
 // Syntax of the rules. A falling rule's score is minus its measure: every rule leaves above its limit.
 static const struct {
@@ -68,6 +69,15 @@ static rrt_status fail_uncalibrated(const char *text, const rrt_model *model, co
                      "rrt eval exits -m MODEL -f TEXT --exit margin:0.5 --save calibrates and stores it");
 }
 
+// Per token: rules that read logits also pay for coda and head at every boundary where it stays.
+static double cost_of(const rrt__calibrated_exit *c, const rrt_model *model)
+{
+    const rrt__model_weights w = rrt__model_weights_of(model);
+    rrt__exit_kind kind = find_kind(c->rule, strlen(c->rule));
+    bool reads_logits = kind < RRT__EXIT_KIND_COUNT && kinds[kind].reads_logits;
+    return c->mean_loops * w.loop + (reads_logits ? (c->mean_loops - 1) * w.head : 0);
+}
+
 // "95%" or "0.95", of a calibrated threshold.
 static rrt_status choose_calibrated(rrt__exit_rule *rule, const char *text, const rrt_model *model,
                                     rrt__kv_policy policy, rrt__kv_types types, rrt_error *err)
@@ -85,7 +95,7 @@ static rrt_status choose_calibrated(rrt__exit_rule *rule, const char *text, cons
         const rrt__calibrated_exit *c = &model->calibrated[i];
         bool fits = c->agreement >= agreement - 1e-9 && c->loops == model->plan.loops &&
                     strcmp(c->kv, kv) == 0 && strcmp(c->kv_type, kv_type) == 0;
-        if (fits && (!found || c->mean_loops < found->mean_loops)) found = c;
+        if (fits && (!found || cost_of(c, model) < cost_of(found, model))) found = c;
     }
     if (!found) return fail_uncalibrated(text, model, kv, kv_type, err);
     rule->kind = find_kind(found->rule, strlen(found->rule));

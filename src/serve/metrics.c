@@ -188,7 +188,8 @@ static void recursion(printer *p, const rrt_engine_stats *e, int loops)
     head(p, "kv_fill_tokens_total", "counter",
          "Tokens whose deeper keys and values were made after they left.");
     for (int i = 0; i < RRT__KV_POLICY_COUNT; i++)
-        labelled(p, "kv_fill_tokens_total", "policy", rrt__kv_policy_name((rrt__kv_policy)i), e->kv_filled[i]);
+        labelled(p, "kv_fill_tokens_total", "policy", rrt__kv_policy_name((rrt__kv_policy)i),
+                 e->kv_filled[i]);
 }
 
 static void label_model(printer *p, const char *name)
