@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/exit_trace.h"
 
@@ -119,38 +120,79 @@ static rrt_status write_traces(const outputs *o, const rrt_eval_exits_result *r,
     return RRT_STATUS_OK;
 }
 
-int rrt__cli_eval_exits(int argc, char **argv)
+typedef struct arguments {
+    rrt__cli_model which;
+    rrt__cli_kv kv;
+    const char *file;
+    rrt_exit_options exits;
+    rrt_eval_options eval;
+    outputs out;
+} arguments;
+
+enum { MAX_OPTIONS = 24 };
+
+static int list_options(rrt__option to[MAX_OPTIONS], arguments *a)
 {
-    rrt__cli_model which = {0};
-    rrt__cli_kv kv = {0};
-    outputs out = {0};
-    const char *file = NULL;
-    rrt_exit_options exits = {0};
-    rrt_eval_options eval = {.progress = rrt__cli_progress()};
     const rrt__option options[] = {
         RRT__OPTION_GROUP("Model and text"),
-        RRT__CLI_MODEL_ROW(&which),
-        {'f', "file", "FILE", RRT__OPTION_STRING, &file, 0, 0,
+        RRT__CLI_MODEL_ROW(&a->which),
+        {'f', "file", "FILE", RRT__OPTION_STRING, &a->file, 0, 0,
          "the text, as a plain file (default, and -: standard input)"},
-        {'c', "ctx", "N", RRT__OPTION_SIZE, &eval.context, 2, 1 << 24, "tokens per window (default 512)"},
-        {0, "max-tokens", "N", RRT__OPTION_SIZE, &eval.max_tokens, 1, 1e15,
+        {'c', "ctx", "N", RRT__OPTION_SIZE, &a->eval.context, 2, 1 << 24, "tokens per window (default 512)"},
+        {0, "max-tokens", "N", RRT__OPTION_SIZE, &a->eval.max_tokens, 1, 1e15,
          "read only the first N tokens of the text"},
         RRT__OPTION_GROUP("Early exit"),
-        {0, "exit", "RULE:T", RRT__OPTION_STRING, &exits.rule, 0, 0, RRT__CLI_EXIT_RULES " or oracle"},
-        {0, "kv", "POLICY", RRT__OPTION_STRING, &exits.kv, 0, 0, RRT__CLI_KV_POLICIES},
-        {0, "save", NULL, RRT__OPTION_FLAG, &out.save, 0, 0,
+        {0, "exit", "RULE:T", RRT__OPTION_STRING, &a->exits.rule, 0, 0, RRT__CLI_EXIT_RULES " or oracle"},
+        {0, "kv", "POLICY", RRT__OPTION_STRING, &a->exits.kv, 0, 0, RRT__CLI_KV_POLICIES},
+        {0, "save", NULL, RRT__OPTION_FLAG, &a->out.save, 0, 0,
          "store the calibrated thresholds with the model, for --exit agreement:95%"},
-        {0, "trace", "FILE", RRT__OPTION_STRING, &out.trace, 0, 0,
+        {0, "trace", "FILE", RRT__OPTION_STRING, &a->out.trace, 0, 0,
          "write how many loops each token ran by the rule, a line a window, for bench --exit-trace and "
          "simulate"},
-        {0, "oracle-trace", "FILE", RRT__OPTION_STRING, &out.oracle_trace, 0, 0,
+        {0, "oracle-trace", "FILE", RRT__OPTION_STRING, &a->out.oracle_trace, 0, 0,
          "write how many it would run by the oracle"},
-        {0, "force", NULL, RRT__OPTION_FLAG, &out.force, 0, 0, "replace these files"},
+        {0, "force", NULL, RRT__OPTION_FLAG, &a->out.force, 0, 0, "replace these files"},
         RRT__OPTION_GROUP("How the model runs"),
-        RRT__CLI_KV_ROWS(&kv, "f16"),
-        RRT__CLI_LOOPS_ROWS(&which),
-        RRT__CLI_WEIGHTS_ROWS(&which),
+        RRT__CLI_KV_ROWS(&a->kv, "f16"),
+        RRT__CLI_LOOPS_ROWS(&a->which),
+        RRT__CLI_WEIGHTS_ROWS(&a->which),
     };
+    memcpy(to, options, sizeof options);
+    return sizeof options / sizeof *options;
+}
+
+static rrt_status run(arguments *a, const rrt__cli_common *common, rrt_error *err)
+{
+    rrt_model *model = NULL;
+    rrt_eval_exits_result result = {0};
+    int32_t *ids = NULL;
+    size_t count;
+    rrt_status status;
+    a->eval.threads = common->threads;
+    a->eval.progress = rrt__cli_progress();
+    rrt__cli_take_kv(&a->which, &a->exits.kv);
+    RRT__GOTO(rrt__cli_open_model(&model, &a->which, common->threads, err));
+    RRT__GOTO(rrt__cli_read_ids(model, a->file, rrt__cli_min_tokens(model), &ids, &count, err));
+    RRT__GOTO(rrt_eval_exits(model, ids, count, &a->eval, &a->exits, &result, err));
+    if (common->json)
+        RRT__GOTO(print_json(&result, err));
+    else
+        print_text(&result, a->exits.rule);
+    RRT__GOTO(write_traces(&a->out, &result, err));
+    if (a->out.save)
+        RRT__GOTO(rrt_exit_thresholds_save(a->which.path, model, &a->exits, a->eval.kv_type, &result, err));
+done:
+    rrt_eval_exits_free(&result);
+    rrt_ids_free(ids);
+    rrt_model_close(model);
+    return status;
+}
+
+int rrt__cli_eval_exits(int argc, char **argv)
+{
+    arguments a = {0};
+    rrt__option options[MAX_OPTIONS];
+    const int n_options = list_options(options, &a);
     const rrt__cli_usage usage = {
         .line = "rrt eval exits -m MODEL -f FILE [--exit RULE:T]",
         .about =
@@ -163,36 +205,19 @@ int rrt__cli_eval_exits(int argc, char **argv)
                     "rrt eval exits -m recursive -f test.txt --exit margin:0.5 --save\n"
                     "rrt generate -m recursive -p \"Once\" --exit agreement:95%",
         .options = options,
-        .n_options = sizeof options / sizeof *options};
+        .n_options = n_options};
     rrt_error err = {0};
     rrt__cli_common common;
-    rrt_model *model = NULL;
-    rrt_eval_exits_result result = {0};
-    int32_t *ids = NULL;
-    size_t count;
     rrt_status status;
 
     RRT__GOTO(rrt__cli_parse(&usage, argc, argv, &common, NULL, &err));
-    RRT__GOTO(rrt__cli_kv_type(&kv, &eval.kv_type, &err));
-    if ((exits.kv || eval.kv_type) && !exits.rule)
+    RRT__GOTO(rrt__cli_kv_type(&a.kv, &a.eval.kv_type, &err));
+    if ((a.exits.kv || a.eval.kv_type) && !a.exits.rule)
         RRT__GOTO(rrt__fail(&err, RRT_STATUS_ARGUMENT,
                             "--%s is for tokens that leave: --exit RULE is missing",
-                            exits.kv ? "kv" : "kv-type"));
-    RRT__GOTO(check_outputs(&out, exits.rule, &err));
-    eval.threads = common.threads;
-    rrt__cli_take_kv(&which, &exits.kv);
-    RRT__GOTO(rrt__cli_open_model(&model, &which, common.threads, &err));
-    RRT__GOTO(rrt__cli_read_ids(model, file, rrt__cli_min_tokens(model), &ids, &count, &err));
-    RRT__GOTO(rrt_eval_exits(model, ids, count, &eval, &exits, &result, &err));
-    RRT__GOTO(write_traces(&out, &result, &err));
-    if (out.save) RRT__GOTO(rrt_exit_thresholds_save(which.path, model, &exits, eval.kv_type, &result, &err));
-    if (common.json)
-        RRT__GOTO(print_json(&result, &err));
-    else
-        print_text(&result, exits.rule);
+                            a.exits.kv ? "kv" : "kv-type"));
+    RRT__GOTO(check_outputs(&a.out, a.exits.rule, &err));
+    RRT__GOTO(run(&a, &common, &err));
 done:
-    rrt_eval_exits_free(&result);
-    rrt_ids_free(ids);
-    rrt_model_close(model);
     return rrt__cli_finish(status, &err);
 }
