@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pass/exit.h"
 #include "rrt/chat.h"
 #include "serve/server_inside.h"
 
@@ -47,6 +48,18 @@ static rrt_status open_chat(rrt__server *server, rrt_error *err)
     return status;
 }
 
+// Better known now than at every request.
+static rrt_status check_exits(const rrt__server *server, rrt_error *err)
+{
+    const rrt__server_options *o = &server->options;
+    rrt__kv_policy policy;
+    rrt__kv_types types;
+    rrt__exit_rule rule;
+    RRT__TRY(rrt__kv_policy_parse(&policy, o->kv, server->model, err));
+    RRT__TRY(rrt__kv_types_parse(&types, o->engine.kv_type, err));
+    return o->exit ? rrt__exit_rule_parse(&rule, o->exit, server->model, policy, types, err) : RRT_STATUS_OK;
+}
+
 static rrt_status load(rrt__server *server, rrt_error *err)
 {
     const rrt__server_options *o = &server->options;
@@ -63,6 +76,7 @@ static rrt_status load(rrt__server *server, rrt_error *err)
         rrt__server_log(server, "%d loops, more than the %d that the model was trained with",
                         server->info.loops, server->info.trained_loops);
     choose_exit_rule(server);
+    RRT__TRY(check_exits(server, err));
     RRT__TRY(rrt_engine_open(&server->engine, server->model, &o->engine, err));
     server->max_tokens = min((size_t)server->info.context, o->engine.kv_tokens);
     rrt__bound_memory(server);
