@@ -26,7 +26,7 @@ def run(options, mode, streams, kv):
 
 
 def full_step_ms(row):
-    """Of the most rows that steps had often."""
+    """Of the largest steps: with one token of prompt, a row for each stream."""
     return max(row["step_ms"], key=lambda pair: pair[0])[1]
 
 
@@ -58,12 +58,13 @@ def main():
     options = parser.parse_args()
     print("| streams, K/V | depth | sequence-exit | sequence | static | gain (bound) | over static (limit) | over sequence-exit | "
           "step / one row | prelude, loops, boundary, head, K/V, rest % | others |\n|" + " --- |" * 11)
-    rows, one = [], None
+    rows, one = [], float("nan")
     for kv in options.kv.split(","):
         for streams in map(int, options.streams.split(",")):
             engine.OTHERS.begin()
             row = measure(options, streams, kv)
-            one = one or row["step_ms"] / (1 if streams == 1 else float("nan"))
+            if streams == 1:
+                one = row["step_ms"]
             rates = " | ".join(f"{row['tokens_per_s'][mode]:.3g}" for mode in MODES)
             print(f"| {streams}, {kv} | {rates} | {row['gain']:.2f} ({row['bound']:.2f}) | {row['over_static']:.2f} "
                   f"({row['limit_over_static']:.2f}) | {row['over_sequence_exit']:.2f} | {row['step_ms'] / one:.2f} | "

@@ -141,6 +141,8 @@ static void thresholds_are_kept_with_their_weights(void **state)
     (void)state;
     rrt_error err = {0};
     int32_t ids[WINDOWS * LENGTH];
+    char path[128];
+    json_t *json;
     write_model(0.02);
     rrt_model *model = open_path(file);
     make_ids(model, ids);
@@ -167,6 +169,24 @@ static void thresholds_are_kept_with_their_weights(void **state)
         rrt__exit_rule_parse(&rule, "agreement:90%", model, RRT__KV_PROPAGATE, (rrt__kv_types){0}, &err));
     assert_int_equal(rule.kind, RRT__EXIT_MARGIN);
     assert_near(rule.limit, r.calibrated[0].threshold, 0);
+    rrt_model_close(model);
+
+    // What is in the file is checked as what a user types.
+    snprintf(path, sizeof path, "%s.exits.json", file);
+    assert_ok(rrt__json_read(&json, path, &err));
+    json_t *first = json_array_get(json_object_get(json, "thresholds"), 0);
+    json_object_set_new(first, "rule", json_string("loops"));
+    json_object_set_new(first, "threshold", json_real(1e300));
+    json_object_set_new(first, "agreement", json_real(1));
+    assert_ok(rrt__json_write(json, path, &err));
+    model = open_path(file);
+    assert_fails(RRT_STATUS_ARGUMENT, "loops", submit_once(model, "agreement:100%", NULL, &err));
+    rrt_model_close(model);
+    json_array_clear(json_object_get(json, "thresholds"));
+    assert_ok(rrt__json_write(json, path, &err));
+    json_decref(json);
+    model = open_path(file);
+    assert_fails(RRT_STATUS_UNSUPPORTED, "none is stored", submit_once(model, "agreement:90%", NULL, &err));
     rrt_model_close(model);
 
     write_model(0.1); // other weights

@@ -17,7 +17,6 @@ typedef struct cell {
     size_t batch;
     char exit[64]; // "": none
     rrt__rates rates;
-    double agreement;
     rrt_bench_requests_result result; // of the last run
 } cell;
 

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "base/progress.h"
@@ -143,21 +144,23 @@ static rrt_status measure_generated(decoding *d, rrt__exit_rows *all, rrt_error 
 }
 
 rrt_status rrt__exit_rows_generate(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
-                                   size_t begin, size_t end, size_t *agreed, size_t *count, rrt_error *err)
+                                   size_t begin, size_t end, double *agreement, uint64_t *count,
+                                   rrt_error *err)
 {
     decoding d = {.rows = rows, .run = run, .rule = rule, .begin = begin, .end = end};
     rrt__exit_rows all = {0};
-    size_t scored = run->cut->length - 1;
+    size_t scored = run->cut->length - 1, agreed = 0;
     d.prompt = (run->cut->length + 1) / 2;
-    *agreed = *count = 0;
+    *count = 0;
     rrt_status status = decode(&d, err);
     if (!status) status = measure_generated(&d, &all, err);
-    const int32_t *best = all.best + (size_t)(all.loops - 1) * all.count;
+    const int32_t *best = status ? NULL : all.best + (size_t)(all.loops - 1) * all.count;
     for (size_t w = 0; !status && w < end - begin; w++)
         for (size_t at = d.prompt; at < scored; at++) {
-            *agreed += best[w * scored + at] == rows->rule_best[(begin + w) * scored + at];
+            agreed += best[w * scored + at] == rows->rule_best[(begin + w) * scored + at];
             ++*count;
         }
+    *agreement = *count ? (double)agreed / (double)*count : NAN;
     rrt__exit_rows_free(&all);
     rrt__arena_free(&d.arena);
     return status;

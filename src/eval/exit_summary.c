@@ -1,4 +1,6 @@
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "eval/exits.h"
 
@@ -64,4 +66,22 @@ void rrt__exit_rows_estimate(rrt__exit_rows *r, const rrt__cut *cut, double limi
         r->rule_best[row] = r->best[at];
         r->rule_loss[row] = r->loss[at];
     }
+}
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+rrt_status rrt__exit_rows_quantiles(const rrt__exit_rows *r, double *limits, size_t count, rrt_error *err)
+{
+    size_t scores = (size_t)(r->loops - 1) * r->count;
+    double *sorted;
+    RRT__TRY(rrt__alloc(&sorted, scores, sizeof *sorted, "scores", err));
+    memcpy(sorted, r->score, scores * sizeof *sorted);
+    qsort(sorted, scores, sizeof *sorted, rising);
+    for (size_t i = 0; i < count; i++) limits[i] = sorted[(scores - 1) * i / (count - 1)];
+    rrt__free(sorted);
+    return RRT_STATUS_OK;
 }

@@ -2,9 +2,6 @@
 #include "eval/exits.h"
 
 #include <math.h>
-#include <stdlib.h>
-
-enum { SWEEP = 20, FREE_WINDOWS = 32 }; // quantiles of the scores; windows that run freely
 
 static bool agrees(const rrt__exit_rows *r, size_t row, int32_t best)
 {
@@ -46,7 +43,7 @@ static rrt_status summarize_exits(const rrt__exit_rows *r, rrt_eval_exits_result
 // The rule's results, of all windows; where its tokens left.
 static void keep_rule(const rrt__exit_rows *r, const rrt__cut *cut, rrt_eval_exits_result *result)
 {
-    rrt__exit_summary summary = rrt__exit_summarize(r, cut, 0, cut->n_windows, 1.645);
+    rrt__exit_summary summary = rrt__exit_summarize(r, cut, 0, cut->n_windows, RRT__EXIT_DEVIATIONS);
     result->agreement = summary.agreement;
     result->agreement_bound = summary.bound;
     result->ppl = summary.ppl;
@@ -58,30 +55,18 @@ static void keep_rule(const rrt__exit_rows *r, const rrt__cut *cut, rrt_eval_exi
     }
 }
 
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static rrt_status sweep(rrt__exit_rows *r, const rrt__cut *cut, rrt__exit_kind kind,
                         rrt_eval_exits_result *result, rrt_error *err)
 {
-    size_t count = (size_t)(r->loops - 1) * r->count;
-    double *sorted, previous = NAN;
-    RRT__TRY(rrt__alloc(&sorted, count, sizeof *sorted, "scores", err));
-    for (size_t i = 0; i < count; i++) sorted[i] = r->score[i];
-    qsort(sorted, count, sizeof *sorted, rising);
-    for (int q = 0; q <= SWEEP; q++) {
-        double limit = sorted[(count - 1) * (size_t)q / SWEEP];
-        if (limit == previous) continue;
-        rrt__exit_rows_estimate(r, cut, limit, 0, cut->n_windows);
-        rrt__exit_summary summary = rrt__exit_summarize(r, cut, 0, cut->n_windows, 0);
+    double limits[RRT_EVAL_EXITS_POINTS];
+    RRT__TRY(rrt__exit_rows_quantiles(r, limits, RRT_EVAL_EXITS_POINTS, err));
+    for (int q = 0; q < RRT_EVAL_EXITS_POINTS; q++) {
+        if (q && limits[q] == limits[q - 1]) continue;
+        rrt__exit_rows_estimate(r, cut, limits[q], 0, cut->n_windows);
+        rrt__exit_summary summary = rrt__exit_summarize(r, cut, 0, cut->n_windows, RRT__EXIT_DEVIATIONS);
         result->points[result->n_points++] = (rrt_eval_exits_point){
-            rrt__exit_threshold(kind, limit), summary.agreement, summary.mean_loops, summary.ppl};
-        previous = limit;
+            rrt__exit_threshold(kind, limits[q]), summary.agreement, summary.mean_loops, summary.ppl};
     }
-    rrt__free(sorted);
     return RRT_STATUS_OK;
 }
 
@@ -109,17 +94,16 @@ static rrt_status parse(const rrt_model *model, const rrt_exit_options *exits, r
 static rrt_status run_rule(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
                            rrt_eval_exits_result *result, rrt_error *err)
 {
-    size_t windows = run->cut->n_windows < FREE_WINDOWS ? run->cut->n_windows : FREE_WINDOWS, agreed, count;
+    size_t all = run->cut->n_windows, windows = all < RRT__EXIT_WINDOWS ? all : RRT__EXIT_WINDOWS;
+    uint64_t count;
     keep_all(rows);
     result->free_agreement = NAN;
     bool all_stay = rule->kind == RRT__EXIT_LOOPS && rule->limit >= rows->loops;
-    if (!all_stay) RRT__TRY(rrt__exit_rows_decode(rows, run, rule, 0, run->cut->n_windows, err));
+    if (!all_stay) RRT__TRY(rrt__exit_rows_decode(rows, run, rule, 0, all, err));
     RRT__TRY(summarize_exits(rows, result, err));
     keep_rule(rows, run->cut, result);
     if (all_stay || rule->kind == RRT__EXIT_ORACLE) return RRT_STATUS_OK;
-    RRT__TRY(rrt__exit_rows_generate(rows, run, rule, 0, windows, &agreed, &count, err));
-    if (count) result->free_agreement = (double)agreed / (double)count;
-    return RRT_STATUS_OK;
+    return rrt__exit_rows_generate(rows, run, rule, 0, windows, &result->free_agreement, &count, err);
 }
 
 rrt_status rrt_eval_exits(const rrt_model *model, const int32_t *ids, size_t count,

@@ -5,6 +5,12 @@
 #include "eval/windows.h"
 #include "pass/exit.h"
 
+// Windows that run freely, and those that a threshold is tried on: more would take long.
+enum { RRT__EXIT_WINDOWS = 32 };
+
+// One-sided 95 % confidence, in standard errors.
+#define RRT__EXIT_DEVIATIONS 1.645
+
 // How exits are measured.
 typedef struct rrt__exit_run {
     const rrt_model *model;
@@ -45,10 +51,14 @@ rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt__exit_run *run,
                                  size_t begin, size_t end, rrt_error *err);
 
 // Running freely: the first half of each window is a prompt, which runs all loops; the model goes on from
-// there, greedily, with exits by the rule. *agreed of *count generated tokens are those that all loops find
-// most likely after the same text. Destroys the rule's results of these windows.
+// there, greedily, with exits by the rule. *agreement: the share of *count generated tokens that all loops find
+// most likely after the same text; NaN: windows are too short. Destroys the rule's results of these windows.
 rrt_status rrt__exit_rows_generate(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
-                                   size_t begin, size_t end, size_t *agreed, size_t *count, rrt_error *err);
+                                   size_t begin, size_t end, double *agreement, uint64_t *count,
+                                   rrt_error *err);
+
+// limits[0..count): quantiles of the measured scores, from the lowest to the highest.
+rrt_status rrt__exit_rows_quantiles(const rrt__exit_rows *rows, double *limits, size_t count, rrt_error *err);
 
 // What a rule does to the rows of windows [begin, end).
 typedef struct rrt__exit_summary {

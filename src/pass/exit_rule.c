@@ -70,38 +70,52 @@ static rrt_status fail_uncalibrated(const char *text, const rrt_model *model, co
 }
 
 // Per token: rules that read logits also pay for coda and head at every boundary where it stays.
-static double cost_of(const rrt__calibrated_exit *c, const rrt_model *model)
+static double cost_of(const rrt__calibrated_exit *c, const rrt__model_weights *w)
 {
-    const rrt__model_weights w = rrt__model_weights_of(model);
     rrt__exit_kind kind = find_kind(c->rule, strlen(c->rule));
     bool reads_logits = kind < RRT__EXIT_KIND_COUNT && kinds[kind].reads_logits;
-    return c->mean_loops * w.loop + (reads_logits ? (c->mean_loops - 1) * w.head : 0);
+    return c->mean_loops * w->loop + (reads_logits ? (c->mean_loops - 1) * w->head : 0);
+}
+
+// value is NaN if it is no number.
+static rrt_status set_threshold(rrt__exit_rule *rule, rrt__exit_kind kind, double value, const char *text,
+                                const rrt_model *model, rrt_error *err)
+{
+    if (!(value >= kinds[kind].min && value <= kinds[kind].max) ||
+        (kind == RRT__EXIT_LOOPS && value != floor(value)))
+        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' needs a%s number from %g to %g: %s:…",
+                         text, kind == RRT__EXIT_LOOPS ? " whole" : "", kinds[kind].min, kinds[kind].max,
+                         kinds[kind].name);
+    *rule = (rrt__exit_rule){kind, rrt__exit_threshold(kind, value)};
+    return check_rule(rule, model, err);
 }
 
 // "95%" or "0.95", of a calibrated threshold.
 static rrt_status choose_calibrated(rrt__exit_rule *rule, const char *text, const rrt_model *model,
                                     rrt__kv_policy policy, rrt__kv_types types, rrt_error *err)
 {
-    char kv[16], kv_type[16], *end = NULL;
-    const char *number = strchr(text, ':');
-    double agreement = number ? rrt__read_real(number + 1, &end) : 0;
+    const rrt__model_weights weights = rrt__model_weights_of(model);
     const rrt__calibrated_exit *found = NULL;
-    bool is_percent = end && *end == '%';
+    char kv[16], kv_type[16], *end;
+    const char *number = strchr(text, ':') + 1;
+    double agreement = rrt__read_real(number, &end);
+    bool is_percent = *end == '%';
     if (is_percent) agreement /= 100;
-    if (!end || end == number + 1 || end[is_percent] || !(agreement > 0 && agreement <= 1))
+    if (end == number || end[is_percent] || !(agreement > 0 && agreement <= 1))
         return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' needs a share: agreement:95%%", text);
     rrt__kv_describe(kv, kv_type, model, policy, types);
     for (size_t i = 0; i < model->n_calibrated; i++) {
         const rrt__calibrated_exit *c = &model->calibrated[i];
         bool fits = c->agreement >= agreement - 1e-9 && c->loops == model->plan.loops &&
                     strcmp(c->kv, kv) == 0 && strcmp(c->kv_type, kv_type) == 0;
-        if (fits && (!found || cost_of(c, model) < cost_of(found, model))) found = c;
+        if (fits && (!found || cost_of(c, &weights) < cost_of(found, &weights))) found = c;
     }
     if (!found) return fail_uncalibrated(text, model, kv, kv_type, err);
-    rule->kind = find_kind(found->rule, strlen(found->rule));
-    if (rule->kind == RRT__EXIT_KIND_COUNT) return fail_unknown(found->rule, err);
-    rule->limit = rrt__exit_threshold(rule->kind, found->threshold);
-    return check_rule(rule, model, err);
+    rrt__exit_kind kind = find_kind(found->rule, strlen(found->rule));
+    if (kind == RRT__EXIT_KIND_COUNT || !kinds[kind].has_threshold) return fail_unknown(found->rule, err);
+    // A score may be outside by its rounding.
+    double threshold = fmax(kinds[kind].min, fmin(kinds[kind].max, found->threshold));
+    return set_threshold(rule, kind, threshold, found->rule, model, err);
 }
 
 rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rrt_model *model,
@@ -109,22 +123,17 @@ rrt_status rrt__exit_rule_parse(rrt__exit_rule *rule, const char *text, const rr
 {
     size_t length = strcspn(text, ":");
     rrt__exit_kind kind = find_kind(text, length);
-    if (strncmp(text, "agreement:", length + 1) == 0)
+    if (strncmp(text, "agreement:", strlen("agreement:")) == 0)
         return choose_calibrated(rule, text, model, policy, types, err);
     if (kind == RRT__EXIT_KIND_COUNT) return fail_unknown(text, err);
-    *rule = (rrt__exit_rule){kind, 1};
-    if (!kinds[kind].has_threshold)
+    if (!kinds[kind].has_threshold) {
+        *rule = (rrt__exit_rule){kind, 1};
         return text[length] ? fail_unknown(text, err) : check_rule(rule, model, err);
+    }
     char *end = NULL;
-    double value = text[length] ? rrt__read_real(text + length + 1, &end) : 0;
+    double value = text[length] ? rrt__read_real(text + length + 1, &end) : NAN;
     bool is_number = end && end != text + length + 1 && !*end;
-    if (!is_number || !(value >= kinds[kind].min && value <= kinds[kind].max) ||
-        (kind == RRT__EXIT_LOOPS && value != floor(value)))
-        return rrt__fail(err, RRT_STATUS_ARGUMENT, "the exit rule '%s' needs a%s number from %g to %g: %s:…",
-                         text, kind == RRT__EXIT_LOOPS ? " whole" : "", kinds[kind].min, kinds[kind].max,
-                         kinds[kind].name);
-    rule->limit = rrt__exit_threshold(rule->kind, value);
-    return check_rule(rule, model, err);
+    return set_threshold(rule, kind, is_number ? value : NAN, text, model, err);
 }
 
 bool rrt__exit_rule_of_model(rrt__exit_rule *rule, const rrt_model *model)
