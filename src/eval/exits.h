@@ -51,8 +51,9 @@ rrt_status rrt__exit_rows_decode(rrt__exit_rows *rows, const rrt__exit_run *run,
                                  size_t begin, size_t end, rrt_error *err);
 
 // Running freely: the first half of each window is a prompt, which runs all loops; the model goes on from
-// there, greedily, with exits by the rule. *agreement: the share of *count generated tokens that all loops find
-// most likely after the same text; NaN: windows are too short. Destroys the rule's results of these windows.
+// there, greedily, with exits by the rule. *agreement: the share of *count generated tokens that all loops
+// find most likely after the same text; NaN: windows are too short. Destroys the rule's results of these
+// windows.
 rrt_status rrt__exit_rows_generate(rrt__exit_rows *rows, const rrt__exit_run *run, const rrt__exit_rule *rule,
                                    size_t begin, size_t end, double *agreement, uint64_t *count,
                                    rrt_error *err);
